@@ -1,7 +1,7 @@
 """Every check of this project, in the order that fails fastest, with a summary at the end.
 
-    python tools/checks.py            linters, types, import rules, and all tests
-    python tools/checks.py --quick    without the tests
+python tools/checks.py            linters, types, import rules, and all tests
+python tools/checks.py --quick    without the tests
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ def main() -> int:
               f"{' '.join(check.command[1:])}", flush=True)  # fmt: skip
         started = time.monotonic()
         code = subprocess.run(check.command, cwd=ROOT, env=environment, check=False).returncode
-        print(f"--- {check.name}: {'ok' if code == 0 else f'FAILED ({code})'} in {time.monotonic() - started:.1f} s")
+        outcome = "ok" if code == 0 else f"FAILED ({code})"
+        print(f"--- {check.name}: {outcome} in {time.monotonic() - started:.1f} s")
         if code:
             failed.append(check.name)
     print(f"\n{'all checks passed' if not failed else 'failed: ' + ', '.join(failed)}", flush=True)

@@ -23,7 +23,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 MINIMUM_PYTHON = (3, 11)
-# The environment may ask Python not to write bytecode; aws_cdk then recompiles 40 MB of source at every start.
+# Where Python is told not to write bytecode, aws_cdk recompiles 40 MB of source at every start.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
@@ -102,7 +102,15 @@ def create_venv(profile: Profile) -> None:
 
 def install_requirements(profile: Profile) -> None:
     run(
-        [str(profile.python), "-m", "pip", "install", "--disable-pip-version-check", "-r", profile.requirements],
+        [
+            str(profile.python),
+            "-m",
+            "pip",
+            "install",
+            "--disable-pip-version-check",
+            "-r",
+            profile.requirements,
+        ],
         "Is the package index reachable, and is there disk space? Repeat the command to go on.",
     )
 
@@ -154,7 +162,10 @@ def main() -> int:
     name = parser.parse_args().profile
     if sys.version_info < MINIMUM_PYTHON:
         found = ".".join(map(str, sys.version_info[:3]))
-        print(f"setup: Python 3.11 or newer is needed, this is {found}. Try: make PYTHON=python3.11", file=sys.stderr)
+        print(
+            f"setup: Python 3.11 or newer is needed, this is {found}. Try: make PYTHON=python3.11",
+            file=sys.stderr,
+        )
         return 2
     if is_ready(name):
         return 0
