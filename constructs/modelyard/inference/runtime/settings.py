@@ -1,0 +1,68 @@
+"""What the construct tells the function: written by one, read by the other, through this class."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Environment of the inference handler.
+
+    `models`: names that may be asked for (the deployer's groups); any other is unknown without a look-up.
+    `cache_seconds`: how long the answer "this model is served by that artifact" is reused. A switch or a
+    rejection reaches callers after at most that time.
+    `stale_seconds`: how much longer it is reused while the table cannot be read; 0 for never.
+    `max_body_bytes`: largest request body, decoded (Lambda itself ends at 6 MB, encoded).
+    `max_rows`: most rows in one request.
+    `invoke_seconds`: how long a prediction may take, retries and the load of a cold model included.
+    """
+
+    endpoint_name: str
+    table_name: str
+    models: tuple[str, ...]
+    cache_seconds: int = 10
+    stale_seconds: int = 120
+    max_body_bytes: int = 4_000_000
+    max_rows: int = 1000
+    invoke_seconds: int = 70
+
+    def __post_init__(self) -> None:
+        for name in ("endpoint_name", "table_name"):
+            if not getattr(self, name):
+                raise ValueError(f"{name} is empty")
+        if not self.models or not all(self.models):
+            raise ValueError("models is empty or holds an empty name; name at least one model package group")
+        if min(self.cache_seconds, self.stale_seconds) < 0:
+            raise ValueError("cache_seconds and stale_seconds must not be negative")
+        if not 1 <= self.max_body_bytes <= 6_000_000:
+            raise ValueError(f"max_body_bytes is {self.max_body_bytes}; give 1 to 6000000, Lambda's limit")
+        if self.max_rows < 1:
+            raise ValueError(f"max_rows is {self.max_rows}; give at least 1")
+        if not 1 <= self.invoke_seconds <= 840:
+            raise ValueError(f"invoke_seconds is {self.invoke_seconds}; give 1 to 840, below Lambda's 900 s")
+
+    def to_environment(self) -> dict[str, str]:
+        return {
+            "ENDPOINT_NAME": self.endpoint_name,
+            "TABLE_NAME": self.table_name,
+            "MODELS": ",".join(self.models),
+            "CACHE_SECONDS": str(self.cache_seconds),
+            "STALE_SECONDS": str(self.stale_seconds),
+            "MAX_BODY_BYTES": str(self.max_body_bytes),
+            "MAX_ROWS": str(self.max_rows),
+            "INVOKE_SECONDS": str(self.invoke_seconds),
+        }
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
+        """Reverse of `to_environment`. Raises KeyError for what is missing, ValueError for what is wrong."""
+        return cls(
+            endpoint_name=environment["ENDPOINT_NAME"],
+            table_name=environment["TABLE_NAME"],
+            models=tuple(environment["MODELS"].split(",")),
+            cache_seconds=int(environment["CACHE_SECONDS"]),
+            stale_seconds=int(environment["STALE_SECONDS"]),
+            max_body_bytes=int(environment["MAX_BODY_BYTES"]),
+            max_rows=int(environment["MAX_ROWS"]),
+            invoke_seconds=int(environment["INVOKE_SECONDS"]),
+        )

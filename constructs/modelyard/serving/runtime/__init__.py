@@ -1,0 +1,17 @@
+"""The Lambda function behind `ModelDeployer`: makes the endpoint serve what the registry approves.
+
+The asset's root holds this folder under the name `runtime` and nothing else
+(``Code.from_asset(<folder above>, exclude=["*", "!runtime", "!runtime/**", "**/__pycache__"])``), and the
+handler is ``runtime.handler.handle``. It imports the standard library and boto3 only, by relative imports,
+so that the same files work as `runtime` in Lambda and as `modelyard.serving.runtime` at synth.
+This file imports nothing: the construct reads `settings.Settings` at synth without boto3.
+
+Events, all asynchronous and all with the same meaning, "reconcile": EventBridge's
+"SageMaker Model Package State Change", a scheduled rule (every group), or ``{"group": "<name>"}``.
+
+Actions it calls: sagemaker:ListModelPackages and DescribeModelPackage on the groups and their packages;
+sagemaker:InvokeEndpoint on the endpoint; dynamodb:GetItem and PutItem on the table; s3:GetObject where
+training writes models; s3:GetObject and PutObject on the artifact prefix, s3:ListBucket for that prefix
+(without it a missing object reads as AccessDenied); the KMS keys of buckets and table.
+Archives pass through /tmp: give ephemeral storage above `Settings.max_artifact_bytes`.
+"""

@@ -1,0 +1,68 @@
+"""What the construct tells the function: written by one, read by the other, through this class."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Environment of the deployer.
+
+    `groups`: model package groups it looks after; events of others are ignored.
+    `artifact_bucket`, `artifact_prefix`: where the multi-model endpoint loads from; the prefix ends in "/".
+    `kms_key_arn`: key for artifacts; empty for the bucket's default encryption.
+    `max_artifact_bytes`: largest model archive, packed; it must fit the function's ephemeral storage.
+    `max_unpacked_bytes`: largest model archive, unpacked; a bomb is refused there.
+    `replay_seconds`: how long golden rows may take, the load of a cold model included.
+    """
+
+    endpoint_name: str
+    table_name: str
+    groups: tuple[str, ...]
+    artifact_bucket: str
+    artifact_prefix: str = "models/multi/"
+    kms_key_arn: str = ""
+    max_artifact_bytes: int = 400_000_000
+    max_unpacked_bytes: int = 4_000_000_000
+    replay_seconds: int = 300
+
+    def __post_init__(self) -> None:
+        for name in ("endpoint_name", "table_name", "artifact_bucket"):
+            if not getattr(self, name):
+                raise ValueError(f"{name} is empty")
+        if not self.groups or not all(self.groups):
+            raise ValueError("groups is empty or holds an empty name; name at least one model package group")
+        if not self.artifact_prefix.endswith("/"):
+            raise ValueError(f"artifact_prefix {self.artifact_prefix!r} must end in '/'")
+        if not 1 <= self.replay_seconds <= 780:
+            raise ValueError(f"replay_seconds is {self.replay_seconds}; give 1 to 780, below Lambda's 900 s")
+        if min(self.max_artifact_bytes, self.max_unpacked_bytes) < 1:
+            raise ValueError("max_artifact_bytes and max_unpacked_bytes must be positive")
+
+    def to_environment(self) -> dict[str, str]:
+        return {
+            "ENDPOINT_NAME": self.endpoint_name,
+            "TABLE_NAME": self.table_name,
+            "GROUPS": ",".join(self.groups),
+            "ARTIFACT_BUCKET": self.artifact_bucket,
+            "ARTIFACT_PREFIX": self.artifact_prefix,
+            "KMS_KEY_ARN": self.kms_key_arn,
+            "MAX_ARTIFACT_BYTES": str(self.max_artifact_bytes),
+            "MAX_UNPACKED_BYTES": str(self.max_unpacked_bytes),
+            "REPLAY_SECONDS": str(self.replay_seconds),
+        }
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
+        """Reverse of `to_environment`. Raises KeyError for what is missing, ValueError for what is wrong."""
+        return cls(
+            endpoint_name=environment["ENDPOINT_NAME"],
+            table_name=environment["TABLE_NAME"],
+            groups=tuple(environment["GROUPS"].split(",")),
+            artifact_bucket=environment["ARTIFACT_BUCKET"],
+            artifact_prefix=environment["ARTIFACT_PREFIX"],
+            kms_key_arn=environment["KMS_KEY_ARN"],
+            max_artifact_bytes=int(environment["MAX_ARTIFACT_BYTES"]),
+            max_unpacked_bytes=int(environment["MAX_UNPACKED_BYTES"]),
+            replay_seconds=int(environment["REPLAY_SECONDS"]),
+        )
