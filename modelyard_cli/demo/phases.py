@@ -1,0 +1,170 @@
+"""What each phase of the demo does."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from modelyard_cli import registry
+from modelyard_cli.aws import client
+from modelyard_cli.demo.commands import ROOT, cdk, modelyard
+from modelyard_cli.demo.screen import News
+from modelyard_cli.errors import FAILED, CliError
+from modelyard_cli.executions import start, watch
+from modelyard_cli.output import console
+from modelyard_cli.pipelines import LOCAL_EVERY_S, show
+from modelyard_cli.predict import invoke
+
+BUILD = ROOT / "build"
+ASSEMBLY = BUILD / "demo-cdk.out"
+MODEL = "refinance-interest-rate"
+# Approval reaches the endpoint by events; a team's own clients would see the model appear just so.
+DEPLOYMENT_LIMIT_S = 60.0
+
+
+@dataclass(frozen=True)
+class Data:
+    """Files made from the package of real data."""
+
+    loans: Path
+    batch: Path
+    examples: list[dict[str, Any]]
+    truth: list[float]
+
+
+def prepare_data() -> Data:
+    out = BUILD / "data"
+    done = subprocess.run(
+        [sys.executable, "tools/loans.py", "--out", str(out)],
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode:
+        raise CliError(f"no data: {done.stderr.strip()}", FAILED)
+    demo = json.loads((out / "refinance" / "demo.json").read_text())
+    return Data(
+        loans=out / "refinance" / "loans.csv",
+        batch=out / "refinance" / "batch.jsonl",
+        examples=demo["instances"],
+        truth=demo["interest_rate"],
+    )
+
+
+def synthesize() -> None:
+    cdk(
+        "synth",
+        "--quiet",
+        "-c",
+        "env=local",
+        "--output",
+        str(ASSEMBLY),
+        environment={},
+        log=BUILD / "demo-synth.log",
+    )
+
+
+def start_cloud(state: Path) -> dict[str, str]:
+    """Start it and return the AWS environment that points at it."""
+    modelyard("up", "--state", str(state))
+    environment: dict[str, str] = modelyard("env", "--state", str(state))
+    os.environ.update(environment)  # boto3 sessions of this process
+    return environment
+
+
+def bootstrap(environment: Mapping[str, str], news: News) -> None:
+    account = boto3.Session().client("sts").get_caller_identity()["Account"]
+    target = f"aws://{account}/{environment['AWS_DEFAULT_REGION']}"
+    cdk("bootstrap", target, environment=environment, log=BUILD / "demo-bootstrap.log", news=news)
+
+
+def deploy(environment: Mapping[str, str], news: News) -> dict[str, str]:
+    """Deploy every stack; returns the outputs of all of them."""
+    file = BUILD / "demo-outputs.json"
+    cdk(
+        "deploy", "--all", "--app", str(ASSEMBLY), "--require-approval", "never", "--progress", "events",
+        "--concurrency", "4", "--outputs-file", str(file),
+        environment=environment, log=BUILD / "demo-deploy.log", news=news,
+    )  # fmt: skip
+    stacks: dict[str, dict[str, str]] = json.loads(file.read_text())
+    return {name: value for outputs in stacks.values() for name, value in outputs.items()}
+
+
+def operator(environment: Mapping[str, str], outputs: Mapping[str, str]) -> boto3.Session:
+    """A session of the operator role that the stacks define: from here on nobody is administrator."""
+    region = environment["AWS_DEFAULT_REGION"]
+    keys = client("sts").assume_role(RoleArn=outputs["OperatorRoleArn"], RoleSessionName="demo")[
+        "Credentials"
+    ]
+    return boto3.Session(
+        keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"], region_name=region
+    )
+
+
+def upload(session: boto3.Session, outputs: Mapping[str, str], data: Data) -> dict[str, str]:
+    """Put the files where the pipeline reads them; returns its parameters."""
+    bucket, s3 = outputs["DataBucketName"], client("s3", session)
+    places = {
+        "InputData": (data.loans, "raw/refinance/loans.csv"),
+        "BatchData": (data.batch, "batch/refinance/batch.jsonl"),
+    }
+    for file, key in places.values():
+        s3.upload_file(str(file), bucket, key)
+    return {name: f"s3://{bucket}/{key}" for name, (_, key) in places.items()}
+
+
+def run_pipeline(session: boto3.Session, parameters: Mapping[str, str]) -> dict[str, Any]:
+    sagemaker = client("sagemaker", session)
+    arn = start(sagemaker, MODEL, [{"Name": name, "Value": value} for name, value in parameters.items()])
+    final = show(watch(sagemaker, arn, LOCAL_EVERY_S), MODEL, console)
+    if final.status != "Succeeded":
+        raise CliError(f"the pipeline {final.status.lower()}: {final.failure_reason}", FAILED)
+    return final.as_json()
+
+
+def metrics(session: boto3.Session) -> dict[str, float]:
+    """What the registered version carries: its error, and the threshold it had to meet."""
+    sagemaker = client("sagemaker", session)
+    newest = sagemaker.list_model_packages(
+        ModelPackageGroupName=MODEL, SortBy="CreationTime", SortOrder="Descending", MaxResults=1
+    )["ModelPackageSummaryList"][0]["ModelPackageArn"]
+    properties = sagemaker.describe_model_package(ModelPackageName=newest)["CustomerMetadataProperties"]
+    found = {}
+    for name, value in properties.items():
+        try:
+            found[name] = float(value)
+        except ValueError:
+            continue
+    return found
+
+
+def approve(session: boto3.Session) -> dict[str, Any]:
+    return registry.decide(client("sagemaker", session), MODEL, None, "Approved", "make demo")
+
+
+def predict(
+    session: boto3.Session, environment: Mapping[str, str], outputs: Mapping[str, str], data: Data, news: News
+) -> dict[str, Any]:
+    """Ask until the approved version answers: its deployment follows the approval by events."""
+    deadline = time.monotonic() + DEPLOYMENT_LIMIT_S
+    attempts = 0
+    while True:
+        attempts += 1
+        try:
+            answer = invoke(outputs["FunctionUrl"], MODEL, data.examples, session)
+            return answer | {"true_values": data.truth, "attempts": attempts, "url": outputs["FunctionUrl"]}
+        except CliError as error:
+            if time.monotonic() > deadline:
+                raise
+            news(str(error))
+            time.sleep(0.5)
