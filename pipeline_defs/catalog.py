@@ -1,0 +1,143 @@
+"""The pipelines of this app, and whether what is committed for them is still true.
+
+No SageMaker SDK here: the stacks read this module at synth. A committed definition is like a lock file:
+beside `definitions/<name>.json` lies `definitions/<name>.lock`, with the hashes of the definition and of the
+Python that built it. `load_definition` refuses a definition whose sources have changed since.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline_defs.code import REPO
+
+DEFINITIONS = REPO / "pipeline_defs" / "definitions"
+SHARED_SOURCES = ("catalog.py", "session.py", "steps.py")
+
+
+class StaleDefinitionError(Exception):
+    """A committed definition is missing, edited by hand, or older than the code that defines it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TabularRegression:
+    """One model of the tabular regression family.
+
+    scenario: which rows; also the folder of the data under `raw/` and `batch/` in the data bucket.
+    dataset, target: a dataset of `training.tabular.datasets` and the column to predict.
+    mse_threshold: default of the parameter `MseThreshold`, in squared units of the target.
+    """
+
+    scenario: str
+    dataset: str
+    target: str
+    mse_threshold: float
+
+    @property
+    def code(self) -> Mapping[str, str]:
+        """Placeholder of each step's code archive -> the module that the step runs."""
+        return {
+            "ValidateCode": "training.tabular.validate",
+            "PreprocessCode": "training.tabular.preprocess",
+            "TrainCode": "training.tabular.train",
+            "EvaluateCode": "training.tabular.evaluate",
+        }
+
+    @property
+    def builder(self) -> str:
+        return "pipeline_defs.families.tabular_regression"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineSpec:
+    """A pipeline to deploy, and the model package group (also the public model name) that it registers in."""
+
+    name: str
+    group: str
+    family: TabularRegression
+
+    @property
+    def definition(self) -> Path:
+        """The committed JSON, with `${...}` placeholders."""
+        return DEFINITIONS / f"{self.name}.json"
+
+    @property
+    def lock(self) -> Path:
+        return DEFINITIONS / f"{self.name}.lock"
+
+    @property
+    def code(self) -> Mapping[str, str]:
+        """Placeholder -> module, for `pipeline_defs.code.code_files`."""
+        return self.family.code
+
+    @property
+    def placeholders(self) -> frozenset[str]:
+        """Every `${Name}` that the definition contains and the deployment must fill."""
+        return frozenset(
+            {"ExecutionRoleArn", "ImageUri", "DataBucket", "KmsKeyArn", "ModelPackageGroupName", *self.code}
+        )
+
+    @property
+    def sources(self) -> tuple[Path, ...]:
+        """The Python files whose change makes the committed definition stale."""
+        folder = REPO / "pipeline_defs"
+        family = REPO / Path(*self.family.builder.split(".")).with_suffix(".py")
+        return (*(folder / name for name in SHARED_SOURCES), family)
+
+
+PIPELINES: tuple[PipelineSpec, ...] = (
+    PipelineSpec(
+        name="refinance-interest-rate",
+        group="refinance-interest-rate",
+        family=TabularRegression(
+            scenario="refinance", dataset="loans", target="interest_rate", mse_threshold=20.0
+        ),
+    ),
+)
+
+
+def load_definition(spec: PipelineSpec) -> str:
+    """The committed definition's text; raises `StaleDefinitionError` with the command that mends it.
+
+    >>> '"Version"' in load_definition(PIPELINES[0])
+    True
+    """
+    reason = stale_reason(spec)
+    if reason:
+        raise StaleDefinitionError(f"pipeline definition {spec.name}: {reason}; run `make definitions`")
+    return spec.definition.read_text(encoding="utf-8")
+
+
+def stale_reason(spec: PipelineSpec) -> str | None:
+    """Why the committed definition must be rebuilt, or None."""
+    if not spec.definition.is_file() or not spec.lock.is_file():
+        missing = spec.lock if spec.definition.is_file() else spec.definition
+        return f"{missing.relative_to(REPO)} is missing"
+    recorded = json.loads(spec.lock.read_text(encoding="utf-8"))
+    current = lock_record(spec)
+    if recorded["definition"] != current["definition"]:
+        return f"{spec.definition.relative_to(REPO)} was edited by hand"
+    changed = sorted(
+        name
+        for name in {**recorded["sources"], **current["sources"]}
+        if recorded["sources"].get(name) != current["sources"].get(name)
+    )
+    return f"{', '.join(changed)} changed since it was built" if changed else None
+
+
+def lock_record(spec: PipelineSpec) -> dict[str, Any]:
+    """What `<name>.lock` holds for the files as they are now."""
+    return {
+        "definition": _digest(spec.definition),
+        "sources": {path.relative_to(REPO).as_posix(): _digest(path) for path in spec.sources},
+    }
+
+
+def _digest(path: Path) -> str:
+    """SHA-256 of a text file, the same whatever line endings git checked it out with."""
+    return hashlib.sha256(path.read_bytes().replace(b"\r\n", b"\n")).hexdigest()
