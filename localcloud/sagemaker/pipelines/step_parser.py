@@ -1,0 +1,113 @@
+"""Reading the steps of a definition, nested ones included."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from localcloud.sagemaker.pipelines.conditions import CONDITION_MEMBERS
+from localcloud.sagemaker.pipelines.model import Branch, Step
+from localcloud.sagemaker.pipelines.problems import Problems
+from localcloud.sagemaker.pipelines.step_options import parse_cache, parse_property_files, parse_retries
+from localcloud.sagemaker.pipelines.step_types import COMMON_MEMBERS, STEP_TYPES
+
+_NAME = r"[A-Za-z0-9\-_]{1,64}"
+
+
+def parse_steps(document: Mapping[str, Any], problems: Problems) -> dict[str, Step]:
+    """All steps by name, in the order of the text; what is wrong goes to `problems`."""
+    steps: dict[str, Step] = {}
+    _parse_items(problems.objects("The definition", document, "Steps"), None, steps, problems)
+    return steps
+
+
+def _parse_items(
+    items: list[dict[str, Any]], branch: Branch | None, steps: dict[str, Step], problems: Problems
+) -> None:
+    for number, item in enumerate(items, 1):
+        name = problems.text(f"Step {item.get('Name', number)!r}", item, "Name", pattern=_NAME)
+        if name is None:
+            continue
+        if name in steps:
+            problems.add(f"Step {name!r}", "has a name that another step has too")
+            continue
+        step = _parse_step(name, item, branch, problems)
+        if step is None:
+            continue
+        steps[name] = step
+        if step.type == "Condition":
+            for member, outcome in (("IfSteps", True), ("ElseSteps", False)):
+                nested = problems.objects(f"Step {name!r}", item.get("Arguments", {}), member)
+                _parse_items(nested, Branch(condition=name, outcome=outcome), steps, problems)
+
+
+def _parse_step(name: str, item: dict[str, Any], branch: Branch | None, problems: Problems) -> Step | None:
+    where = f"Step {name!r}"
+    kind = item.get("Type")
+    if not isinstance(kind, str) or kind not in STEP_TYPES:
+        problems.add(where, f"has the unknown type {kind!r}; known: {', '.join(STEP_TYPES)}")
+        return None
+    problems.members(where, item, COMMON_MEMBERS | STEP_TYPES[kind].members)
+    arguments = item.get("Arguments", {})
+    if not isinstance(arguments, dict):
+        problems.add(where, "Arguments must be an object")
+        return None
+    if kind == "Condition":
+        problems.members(where, arguments, ("Conditions", "IfSteps", "ElseSteps"))
+        arguments = {"Conditions": problems.objects(where, arguments, "Conditions")}
+        if not arguments["Conditions"]:
+            problems.add(where, "Conditions must be a list with at least one condition")
+        for condition in arguments["Conditions"]:
+            _check_condition(where, condition, problems)
+    elif kind == "Fail":
+        problems.members(where, arguments, ("ErrorMessage",))
+    cached, age = parse_cache(where, item, problems)
+    return Step(
+        name=name,
+        type=kind,
+        arguments=arguments,
+        depends_on=_parse_depends_on(where, item, problems),
+        display_name=item.get("DisplayName"),
+        description=item.get("Description"),
+        cached=cached,
+        cache_seconds=age,
+        retries=parse_retries(where, item, problems),
+        property_files=parse_property_files(where, item, problems),
+        branch=branch,
+    )
+
+
+def _parse_depends_on(where: str, item: dict[str, Any], problems: Problems) -> tuple[str, ...]:
+    names = item.get("DependsOn") or []
+    if not isinstance(names, list):
+        problems.add(where, "DependsOn must be a list of step names")
+        return ()
+    if any(isinstance(name, dict) for name in names):
+        problems.add(
+            where, "DependsOn with a Trigger is not supported by the local cloud; name the step alone"
+        )
+    return tuple(name for name in names if isinstance(name, str))
+
+
+def _check_condition(where: str, condition: Any, problems: Problems) -> None:
+    if not isinstance(condition, dict):
+        problems.add(where, f"{condition!r} is no condition")
+        return
+    kind = condition.get("Type")
+    needed = CONDITION_MEMBERS.get(kind) if isinstance(kind, str) else None
+    if needed is None:
+        problems.add(
+            where,
+            f"has a condition of the unknown type {kind!r}; known: {', '.join(CONDITION_MEMBERS)} "
+            "(the conditions of a step are ANDed)",
+        )
+        return
+    problems.members(where, condition, ("Type", *needed))
+    missing = [member for member in needed if member not in condition]
+    if missing:
+        problems.add(where, f"its condition {kind} lacks {', '.join(missing)}")
+    elif kind == "Not":
+        _check_condition(where, condition["Condition"], problems)
+    elif kind == "Or":
+        for inner in problems.objects(where, condition, "Conditions"):
+            _check_condition(where, inner, problems)
+    elif kind == "In" and not isinstance(condition["Values"], list):
+        problems.add(where, "the Values of its condition In must be a list")

@@ -1,0 +1,96 @@
+"""What the service knows about each step type, whether or not it runs here.
+
+Follows https://docs.aws.amazon.com/sagemaker/latest/dg/build-and-manage-steps-types.html and, for
+`cache_key`, https://docs.aws.amazon.com/sagemaker/latest/dg/pipelines-default-keys.html.
+"""
+
+from dataclasses import dataclass
+
+COMMON_MEMBERS = frozenset({"Name", "Type", "Arguments", "DependsOn", "DisplayName", "Description"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepType:
+    """A step type's traits.
+
+    Args:
+        members: members of the step beside the common ones.
+        response: the botocore shape its properties follow, None where they follow none.
+        cache_key: the arguments that make its cache key; empty when it is never cached, or cannot run here.
+        retries: whether it takes retry policies.
+        caches: whether it takes a cache configuration.
+    """
+
+    members: frozenset[str] = frozenset()
+    response: str | None = None
+    cache_key: frozenset[str] = frozenset()
+    retries: bool = False
+    caches: bool = False
+
+
+_JOB = frozenset({"CacheConfig", "RetryPolicies"})
+_CHECK = frozenset(
+    {
+        "CheckType",
+        "FailOnViolation",
+        "ModelPackageGroupName",
+        "RegisterNewBaseline",
+        "SkipCheck",
+        "SuppliedBaselineConstraints",
+        "SuppliedBaselineStatistics",
+        "CacheConfig",
+    }
+)
+
+STEP_TYPES: dict[str, StepType] = {
+    "AutoML": StepType(members=_JOB, retries=True, caches=True),
+    "Callback": StepType(members=frozenset({"SqsQueueUrl", "OutputParameters", "CacheConfig"}), caches=True),
+    "ClarifyCheck": StepType(members=_CHECK, caches=True),
+    "Condition": StepType(),
+    "EMR": StepType(
+        members=_JOB | {"ClusterId", "ClusterConfig", "ExecutionRoleArn"}, retries=True, caches=True
+    ),
+    "EMRServerless": StepType(members=_JOB, retries=True, caches=True),
+    "Endpoint": StepType(members=_JOB, retries=True),
+    "EndpointConfig": StepType(members=_JOB, retries=True),
+    "Fail": StepType(),
+    "InferenceComponent": StepType(members=_JOB, retries=True),
+    "Job": StepType(members=_JOB, retries=True, caches=True),
+    "Lambda": StepType(members=frozenset({"FunctionArn", "OutputParameters", "CacheConfig"}), caches=True),
+    "Lineage": StepType(),
+    "Model": StepType(members=_JOB, response="DescribeModelOutput", retries=True),
+    "Processing": StepType(
+        members=_JOB | {"PropertyFiles"},
+        response="DescribeProcessingJobResponse",
+        cache_key=frozenset({"AppSpecification", "Environment", "ProcessingInputs"}),
+        retries=True,
+        caches=True,
+    ),
+    "QualityCheck": StepType(members=_CHECK, caches=True),
+    "RegisterModel": StepType(members=_JOB, response="DescribeModelPackageOutput", retries=True),
+    "Training": StepType(
+        members=_JOB | {"PropertyFiles"},
+        response="DescribeTrainingJobResponse",
+        cache_key=frozenset(
+            {
+                "AlgorithmSpecification",
+                "CheckpointConfig",
+                "DebugHookConfig",
+                "DebugRuleConfigurations",
+                "Environment",
+                "HyperParameters",
+                "InputDataConfig",
+            }
+        ),
+        retries=True,
+        caches=True,
+    ),
+    "Transform": StepType(
+        members=_JOB,
+        response="DescribeTransformJobResponse",
+        cache_key=frozenset({"DataProcessing", "Environment", "ModelName", "TransformInput"}),
+        retries=True,
+        caches=True,
+    ),
+    "Tuning": StepType(members=_JOB | {"PropertyFiles"}, retries=True, caches=True),
+}
