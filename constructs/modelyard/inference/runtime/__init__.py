@@ -6,7 +6,7 @@ handler is ``runtime.handler.handle``. It imports the standard library and boto3
 so that the same files work as `runtime` in Lambda and as `modelyard.inference.runtime` at synth.
 This file imports nothing: the construct reads `settings.Settings` at synth without boto3.
 
-Actions it calls: sagemaker:InvokeEndpoint on the endpoint, with `TargetModel` = "<group>/<version>-<sha>.tar.gz";
-dynamodb:GetItem on the deployer's table; the KMS key of the table.
+Actions it calls: sagemaker:InvokeEndpoint on the endpoint, with `TargetModel` of the form
+"<group>/<version>-<sha>.tar.gz"; dynamodb:GetItem on the deployer's table; the KMS key of the table.
 The function's timeout must exceed `Settings.invoke_seconds`, or a cold model ends in a bare 502.
 """

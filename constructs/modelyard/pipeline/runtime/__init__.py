@@ -8,8 +8,9 @@ This file imports nothing: the construct reads `settings.Settings` at synth with
 
 Resource properties (all strings, as CloudFormation delivers them, or mappings of strings):
 ``PipelineName``, ``RoleArn``, ``DefinitionBucket``, ``DefinitionKey``, ``DefinitionSha256`` (hex digest of
-the object's bytes), ``ParallelismMax``; optional ``Values``, ``ParameterDefaults``, ``Tags``, ``Description``.
-Attributes: ``PipelineArn``, ``DefinitionSha256`` (of the definition after substitution). Physical id: the name.
+the object's bytes), ``ParallelismMax``; optional ``Values`` (placeholder to value), ``ParameterDefaults``,
+``Tags``, ``Description``. The physical id is the pipeline's name. Attributes: ``PipelineArn`` and
+``DefinitionSha256`` (of the definition as SageMaker holds it, after substitution).
 
 Actions it calls, on the pipeline's ARN: sagemaker Create/Update/Describe/DeletePipeline,
 ListPipelineExecutions, AddTags, ListTags, DeleteTags; on its executions: StopPipelineExecution;
