@@ -1,0 +1,1 @@
+"""The local SageMaker: AWS's API, jobs that run, endpoints that answer."""
