@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import shutil
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -79,7 +78,7 @@ def loop(screen: Screen, result: dict[str, Any]) -> None:
     with screen.phase("approve", "Approve the registered version"):
         result["approval"] = phases.approve(session)
     with screen.phase("predict", "Prediction through the function URL") as news:
-        result["prediction"] = phases.predict(session, environment, outputs, data, news)
+        result["prediction"] = phases.predict(session, outputs, data, news)
 
 
 def stop_cloud() -> None:
@@ -90,4 +89,4 @@ def stop_cloud() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -152,9 +152,7 @@ def approve(session: boto3.Session) -> dict[str, Any]:
     return registry.decide(client("sagemaker", session), MODEL, None, "Approved", "make demo")
 
 
-def predict(
-    session: boto3.Session, environment: Mapping[str, str], outputs: Mapping[str, str], data: Data, news: News
-) -> dict[str, Any]:
+def predict(session: boto3.Session, outputs: Mapping[str, str], data: Data, news: News) -> dict[str, Any]:
     """Ask until the approved version answers: its deployment follows the approval by events."""
     deadline = time.monotonic() + DEPLOYMENT_LIMIT_S
     attempts = 0
