@@ -8,5 +8,5 @@ This file imports nothing: the construct reads `settings.Settings` at synth with
 
 Actions it calls: sagemaker:InvokeEndpoint on the endpoint, with `TargetModel` of the form
 "<group>/<version>-<sha>.tar.gz"; dynamodb:GetItem on the deployer's table; the KMS key of the table.
-The function's timeout must exceed `Settings.invoke_seconds`, or a cold model ends in a bare 502.
+Give the function `Settings.timeout_seconds`: with less, a cold model ends in a bare 502.
 """

@@ -3,6 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+# SageMaker gives a model 60 s to answer, its download included when it is cold; waiting less than that would
+# cut off answers that still come.
+ANSWER_SECONDS = 70
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
@@ -14,7 +18,7 @@ class Settings:
     `stale_seconds`: how much longer it is reused while the table cannot be read; 0 for never.
     `max_body_bytes`: largest request body, decoded (Lambda itself ends at 6 MB, encoded).
     `max_rows`: most rows in one request.
-    `invoke_seconds`: how long a prediction may take, retries and the load of a cold model included.
+    `retry_seconds`: how long after a request's arrival new attempts at a cold model are started.
     """
 
     endpoint_name: str
@@ -24,7 +28,7 @@ class Settings:
     stale_seconds: int = 120
     max_body_bytes: int = 4_000_000
     max_rows: int = 1000
-    invoke_seconds: int = 70
+    retry_seconds: int = 30
 
     def __post_init__(self) -> None:
         for name in ("endpoint_name", "table_name"):
@@ -38,8 +42,15 @@ class Settings:
             raise ValueError(f"max_body_bytes is {self.max_body_bytes}; give 1 to 6000000, Lambda's limit")
         if self.max_rows < 1:
             raise ValueError(f"max_rows is {self.max_rows}; give at least 1")
-        if not 1 <= self.invoke_seconds <= 840:
-            raise ValueError(f"invoke_seconds is {self.invoke_seconds}; give 1 to 840, below Lambda's 900 s")
+        if not 0 <= self.retry_seconds <= 800:
+            raise ValueError(
+                f"retry_seconds is {self.retry_seconds}; give 0 to 800, as Lambda ends after 900 s"
+            )
+
+    @property
+    def timeout_seconds(self) -> int:
+        """The timeout that the function needs so that every answer, also the last refusal, is its own."""
+        return self.retry_seconds + ANSWER_SECONDS + 5
 
     def to_environment(self) -> dict[str, str]:
         return {
@@ -50,7 +61,7 @@ class Settings:
             "STALE_SECONDS": str(self.stale_seconds),
             "MAX_BODY_BYTES": str(self.max_body_bytes),
             "MAX_ROWS": str(self.max_rows),
-            "INVOKE_SECONDS": str(self.invoke_seconds),
+            "RETRY_SECONDS": str(self.retry_seconds),
         }
 
     @classmethod
@@ -64,5 +75,5 @@ class Settings:
             stale_seconds=int(environment["STALE_SECONDS"]),
             max_body_bytes=int(environment["MAX_BODY_BYTES"]),
             max_rows=int(environment["MAX_ROWS"]),
-            invoke_seconds=int(environment["INVOKE_SECONDS"]),
+            retry_seconds=int(environment["RETRY_SECONDS"]),
         )

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 class Settings:
     """Environment of the pipeline handler.
 
-    `stop_seconds`: how long a delete waits for running executions to stop. The function's timeout must
-    exceed it by a minute, and the custom resource's service timeout must exceed both.
+    `stop_seconds`: how long a delete waits for running executions to stop.
     """
 
     stop_seconds: int = 600
@@ -19,6 +18,11 @@ class Settings:
             raise ValueError(
                 f"stop_seconds is {self.stop_seconds}; give 1 to 840, as Lambda ends a function after 900 s"
             )
+
+    @property
+    def timeout_seconds(self) -> int:
+        """The function's timeout; the custom resource's service timeout must be longer still."""
+        return self.stop_seconds + 60
 
     def to_environment(self) -> dict[str, str]:
         return {"STOP_SECONDS": str(self.stop_seconds)}

@@ -3,6 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+# SageMaker gives a model 60 s to answer, its download included when it is cold; waiting less than that would
+# cut off answers that still come.
+ANSWER_SECONDS = 70
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
@@ -24,7 +28,7 @@ class Settings:
     kms_key_arn: str = ""
     max_artifact_bytes: int = 400_000_000
     max_unpacked_bytes: int = 4_000_000_000
-    replay_seconds: int = 300
+    replay_seconds: int = 120
 
     def __post_init__(self) -> None:
         for name in ("endpoint_name", "table_name", "artifact_bucket"):

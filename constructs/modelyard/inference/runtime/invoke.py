@@ -1,0 +1,98 @@
+"""InvokeEndpoint on a multi-model endpoint, patient with a model that the endpoint must load first.
+
+https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
+"""
+
+import random
+import time
+from collections.abc import Callable
+from typing import Any
+
+from botocore.config import Config
+from botocore.exceptions import ClientError, HTTPClientError
+
+from .settings import ANSWER_SECONDS
+
+# No retries by botocore: they would multiply with the ones here.
+CONFIG = Config(
+    connect_timeout=5, read_timeout=ANSWER_SECONDS, retries={"total_max_attempts": 1}, tcp_keepalive=True
+)
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
+_TRY_AGAIN = frozenset({429, 500, 502, 503, 504, 530})
+# From the model's own server: too busy, or no memory for one more model until another is unloaded.
+_MODEL_TRY_AGAIN = frozenset({429, 503, 507})
+
+
+class NotReadyError(Exception):
+    """No answer yet though the request may be fine: a cold model, throttling, a fault that passes."""
+
+
+class ModelError(Exception):
+    """The model's server answered with an error; `status` and `message` are its own."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(f"the model answered {status}: {message}")
+        self.status = status
+        self.message = message
+
+
+class RefusedError(Exception):
+    """The endpoint does not take the call: it or the artifact is missing, or the role may not invoke it."""
+
+
+class Invoker:
+    """Calls one endpoint through a `sagemaker-runtime` client made with `CONFIG`."""
+
+    def __init__(
+        self,
+        client: Any,
+        endpoint_name: str,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._client, self._endpoint_name, self._sleep, self._clock = client, endpoint_name, sleep, clock
+
+    def invoke(self, target_model: str, body: bytes, *, retry_seconds: float, request_id: str) -> bytes:
+        """The model's answer to a JSON body. New attempts start for `retry_seconds`; each lasts at most
+        `ANSWER_SECONDS`. Raises NotReadyError, ModelError or RefusedError."""
+        deadline = self._clock() + retry_seconds
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                return self._once(target_model, body, request_id)
+            except NotReadyError:
+                if self._clock() + pause > deadline:
+                    raise
+            self._sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads callers, hides nothing
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def _once(self, target_model: str, body: bytes, request_id: str) -> bytes:
+        try:
+            answer = self._client.invoke_endpoint(
+                EndpointName=self._endpoint_name,
+                TargetModel=target_model,
+                Body=body,
+                ContentType="application/json",
+                Accept="application/json",
+                InferenceId=request_id,
+            )
+            with answer["Body"] as stream:
+                return bytes(stream.read())
+        except HTTPClientError as error:
+            raise NotReadyError(f"no answer from the endpoint: {error}") from error
+        except ClientError as error:
+            raise _meaning(error) from error
+
+
+def _meaning(error: ClientError) -> Exception:
+    message = str(error.response["Error"].get("Message", ""))
+    if error.response["Error"]["Code"] == "ModelError":
+        status = int(error.response.get("OriginalStatusCode", 500))
+        message = str(error.response.get("OriginalMessage") or message)[:2000]
+        return NotReadyError(message) if status in _MODEL_TRY_AGAIN else ModelError(status, message)
+    throttled = "Throttl" in error.response["Error"]["Code"]
+    if throttled or error.response["ResponseMetadata"]["HTTPStatusCode"] in _TRY_AGAIN:
+        return NotReadyError(f"{error.response['Error']['Code']}: {message}")
+    return RefusedError(f"{error.response['Error']['Code']}: {message}")
