@@ -13,8 +13,8 @@ from localcloud.sagemaker.pipelines.expressions import (
 from localcloud.sagemaker.pipelines.model import Definition, Step
 from localcloud.sagemaker.pipelines.paths import PathError, parse_path
 from localcloud.sagemaker.pipelines.problems import Problems
-from localcloud.sagemaker.pipelines.service_shapes import check_path
 from localcloud.sagemaker.pipelines.step_types import STEP_TYPES
+from localcloud.sagemaker.shapes import service_model
 
 
 def check_references(definition: Definition, problems: Problems) -> None:
@@ -75,7 +75,7 @@ def _path_problem(step: Step, path: str) -> str | None:
         parts = parse_path(path)
         shape = STEP_TYPES[step.type].response
         if shape is not None:
-            check_path(shape, parts)
+            _follow(shape, parts)
     except PathError as error:
         return str(error)
     if step.type == "Condition" and parts != ("Outcome",):
@@ -86,6 +86,20 @@ def _path_problem(step: Step, path: str) -> str | None:
     if isinstance(parts[2], int) or names is None or parts[2] in names:
         return None
     return f"the outputs of {step.name!r} are: {', '.join(names) or 'none'}"
+
+
+def _follow(response: str, parts: tuple[str | int, ...]) -> None:
+    """Raise PathError where a path leaves the shape of a Describe operation's answer."""
+    shape: Any = service_model().shape_for(response)
+    for part in parts:
+        if shape.type_name == "structure" and part in shape.members:
+            shape = shape.members[part]
+        elif shape.type_name == "map" and isinstance(part, str):
+            shape = shape.value
+        elif shape.type_name == "list":
+            shape = shape.member
+        else:
+            raise PathError(f"{shape.name} has no {part!r}")
 
 
 def _check_property_files(step: Step, problems: Problems) -> None:
