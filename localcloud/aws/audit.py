@@ -1,0 +1,71 @@
+"""A line for every authorization decision of every service, so that unused grants can be found."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from pathlib import Path
+
+_BATCH_SECONDS = 0.2
+_ROTATE_BYTES = 64 * 2**20
+
+
+class Audit:
+    """Appends decisions to a file of JSON lines: time, principal, action, resource, decision.
+
+    A decision is written within a quarter of a second by a thread that sleeps while nothing happens.
+
+    Example:
+        >>> audit.record("arn:aws:iam::000000000000:user/a", "s3:GetObject", "arn:aws:s3:::b/k", "Allow")
+    """
+
+    def __init__(self, path: Path) -> None:
+        if path.exists() and path.stat().st_size > _ROTATE_BYTES:
+            path.replace(path.with_suffix(".jsonl.1"))
+        self._file = path.open("a", encoding="utf-8")
+        self._lock = threading.Lock()
+        self._waiting: list[str] = []
+        self._filled = threading.Event()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
+        self._thread.start()
+
+    def record(self, principal: str, action: str, resource: str, decision: str) -> None:
+        """Note a decision: `Allow`, `Deny` (explicit), `ImplicitDeny`, or a failed signature's code."""
+        line = json.dumps(
+            {
+                "time": round(time.time(), 3),
+                "principal": principal,
+                "action": action,
+                "resource": resource,
+                "decision": decision,
+            }
+        )
+        with self._lock:
+            self._waiting.append(line)
+        self._filled.set()
+
+    def flush(self) -> None:
+        """Write what waits."""
+        with self._lock:
+            lines, self._waiting = self._waiting, []
+            if lines and not self._file.closed:
+                self._file.write("\n".join(lines) + "\n")
+                self._file.flush()
+
+    def close(self) -> None:
+        """Write what waits and end the thread."""
+        self._closed = True
+        self._filled.set()
+        self._thread.join(timeout=5)
+        self.flush()
+        self._file.close()
+
+    def _run(self) -> None:
+        while not self._closed:
+            self._filled.wait()
+            self._filled.clear()
+            if not self._closed:
+                time.sleep(_BATCH_SECONDS)
+            self.flush()

@@ -1,0 +1,27 @@
+"""Where MiniStack is laxer than AWS, or says other than AWS, and it matters to what runs here.
+
+Each module closes one difference through `apply(...)`, in process, and names the AWS page behind it.
+`tests/local/test_cloud_differences.py` shows each one, also that MiniStack alone still behaves the
+other way, so that a patch which is no longer needed is noticed.
+"""
+
+from __future__ import annotations
+
+from localcloud.aws.audit import Audit
+from localcloud.context import Cloud
+
+
+def apply_before_import(audit: Audit) -> None:
+    """Close differences in what MiniStack's services import by name; call before importing any of them."""
+    from localcloud.aws.differences import anonymous, lambda_credentials, root_keys
+
+    root_keys.apply()
+    anonymous.apply(audit)
+    lambda_credentials.apply()
+
+
+def apply(cloud: Cloud) -> None:
+    """Close all others; call once MiniStack has its state, before the first request."""
+    from localcloud.aws.differences import function_urls
+
+    function_urls.apply(cloud)

@@ -1,0 +1,77 @@
+"""Requests without credentials get what a resource's own policy gives everybody, and no more.
+
+MiniStack serves an unsigned S3 request or function URL call as the account's root.
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-policy-language-overview.html
+https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html
+
+The same wrapper notes every decision in the audit.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from localcloud.aws.audit import Audit
+
+
+def apply(audit: Audit) -> None:
+    """Wrap MiniStack's one gate of authorization."""
+    from ministack.core import iam_evaluator
+
+    decide = iam_evaluator.enforce
+
+    def enforce(
+        access_key_id: str,
+        iam_action: str,
+        service: str,
+        region: str,
+        resource_arn: str = "*",
+        service_context: dict[str, Any] | None = None,
+    ) -> Any:
+        unsigned = not access_key_id and iam_evaluator._anonymous.get()
+        if unsigned and (service == "s3" or iam_action == "lambda:InvokeFunctionUrl"):
+            result = _as_anybody(iam_action, service, region, resource_arn, service_context or {})
+        else:
+            result = decide(access_key_id, iam_action, service, region, resource_arn, service_context)
+        audit.record(_principal(access_key_id, result), iam_action, resource_arn, _decision(result))
+        return result
+
+    iam_evaluator.enforce = enforce
+
+
+def _as_anybody(
+    action: str, service: str, region: str, resource_arn: str, service_context: dict[str, Any]
+) -> Any:
+    from ministack.core import iam_evaluator
+
+    context = iam_evaluator.EvalContext(
+        principal_arn="anonymous",
+        principal_type="Anonymous",
+        principal_account="",
+        action=action,
+        resource_arn=resource_arn,
+        region=region,
+        service_context={key.lower(): value for key, value in service_context.items()},
+    )
+    found = iam_evaluator._resource_policy(service, resource_arn)
+    result = iam_evaluator.evaluate_resource_policy(found[0] if found else None, context)
+    return None if result.decision == "Allow" else result
+
+
+def _principal(access_key_id: str, result: Any) -> str:
+    from ministack.core import iam_evaluator, responses
+
+    named = getattr(result, "principal_arn", None)
+    if named:
+        return str(named)
+    account = responses._account_from_sts_session(access_key_id) or responses.get_account_id()
+    found = iam_evaluator.resolve_credential(access_key_id, account)
+    if isinstance(found, iam_evaluator.CredentialResolutionError):
+        return "anonymous" if not access_key_id else f"unknown key {access_key_id}"
+    return str(found.principal_arn)
+
+
+def _decision(result: Any) -> str:
+    if result is None:
+        return "Allow"
+    return str(result.decision if hasattr(result, "decision") else result.code)

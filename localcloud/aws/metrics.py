@@ -1,0 +1,35 @@
+"""CloudWatch metrics that AWS's services publish about themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from localcloud.context import Cloud
+
+
+def put_metric(
+    cloud: Cloud,
+    namespace: str,
+    name: str,
+    value: float,
+    unit: str,
+    dimensions: Mapping[str, str],
+    timestamp: datetime | None = None,
+) -> None:
+    """Publish one value.
+
+    Args:
+        namespace: for example `AWS/SageMaker`, which customers cannot write to.
+        unit: of CloudWatch's list, for example `Count` or `Microseconds`.
+        timestamp: now if None.
+    """
+    from ministack.core.responses import request_scope
+    from ministack.services import cloudwatch
+
+    when = timestamp or datetime.now(UTC)
+    with request_scope(cloud.account, cloud.region):
+        cloudwatch._store_datum(
+            namespace, name, dict(dimensions), when.timestamp(), unit, float(value), None, None, None
+        )
+        cloudwatch._evaluate_all_alarms()

@@ -1,0 +1,65 @@
+"""How a client finds the running cloud: the command line, tests, and the user's shell."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+from localcloud.context import Cloud, Credentials
+from localcloud.folder import StateFolder
+
+
+class NotRunning(Exception):
+    """No cloud serves the folder; one line with what to do."""
+
+
+def connect(root: Path) -> tuple[Cloud, Credentials]:
+    """The running cloud of a state folder, and its administrator's key.
+
+    Raises:
+        NotRunning: none is running there.
+
+    Example:
+        >>> cloud, administrator = connect(Path(".modelyard"))
+        >>> cloud.client("sts", administrator).get_caller_identity()["Account"]
+        '000000000000'
+    """
+    from localcloud.run import locked, read_json
+
+    folder = StateFolder(root.resolve())
+    record = read_json(folder.cloud_json)
+    if record is None or not locked(folder):
+        raise NotRunning(f"No local cloud is running on {folder.root}; start one with `modelyard up`.")
+    cloud = Cloud(
+        account=record["account"],
+        region=record["region"],
+        endpoint_url=record["endpoint_url"],
+        ca_bundle=Path(record["ca_bundle"]),
+        folder=folder,
+    )
+    key = record["credentials"]
+    return cloud, Credentials(access_key_id=key["access_key_id"], secret_access_key=key["secret_access_key"])
+
+
+def client_environment(cloud: Cloud, key: Credentials) -> dict[str, str]:
+    """Variables that point the AWS CLI, boto3 and the CDK CLI of a user's shell at the cloud."""
+    return cloud.environment(key) | {
+        # What the CDK CLI builds and pushes images with.
+        "CDK_DOCKER": str(Path(sys.executable).parent / "modelyard-docker"),
+    }
+
+
+def shell_exports(cloud: Cloud, key: Credentials) -> str:
+    """The same for `eval` in a POSIX shell; a profile would win over the key, so it is unset."""
+    lines = [
+        f"export {name}={shlex.quote(value)}"
+        for name, value in client_environment(cloud, key).items()
+        if value
+    ]
+    hosts = "localhost,127.0.0.1,.localhost"
+    lines += [
+        "unset AWS_PROFILE AWS_DEFAULT_PROFILE AWS_SESSION_TOKEN",
+        f'export NO_PROXY="{hosts}${{NO_PROXY:+,$NO_PROXY}}"',
+    ]
+    return "\n".join(lines) + "\n"

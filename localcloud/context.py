@@ -1,0 +1,152 @@
+"""What every local service, and every client of the local cloud, needs to know of it."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from localcloud.folder import StateFolder
+
+# Marks every process that a cloud starts, so that the next start finds what a killed one left.
+RUN_ID_VARIABLE = "MODELYARD_CLOUD_RUN"
+
+_CLIENTS_KEPT = 128
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """A key of the local account.
+
+    `session_token` and `expiration` are those of a session of a role, else None.
+    """
+
+    access_key_id: str
+    secret_access_key: str
+    session_token: str | None = None
+    expiration: datetime | None = None
+
+    def environment(self) -> dict[str, str]:
+        """The variables that every AWS client reads, the token empty for a user's key."""
+        return {
+            "AWS_ACCESS_KEY_ID": self.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": self.secret_access_key,
+            "AWS_SESSION_TOKEN": self.session_token or "",
+        }
+
+    def __repr__(self) -> str:
+        return f"Credentials(access_key_id={self.access_key_id!r})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cloud:
+    """One local cloud.
+
+    Args:
+        account: twelve digits.
+        region: for example `us-east-1`.
+        endpoint_url: `https://localhost:PORT`, the one address of every service.
+        ca_bundle: PEM file with the public authorities and the cloud's own.
+        folder: where it keeps its state.
+        run_id: of the server process; empty in clients, whose children are not the cloud's to end.
+
+    Example:
+        >>> cloud.client("s3", credentials).list_buckets()
+    """
+
+    account: str
+    region: str
+    endpoint_url: str
+    ca_bundle: Path
+    folder: StateFolder
+    run_id: str = ""
+
+    def environment(self, credentials: Credentials | None) -> dict[str, str]:
+        """Variables with which any AWS client in a child process reaches this cloud.
+
+        Args:
+            credentials: what the child may act as; None for a child without credentials, which
+                then finds none elsewhere either (no profile, no instance metadata).
+        """
+        bundle = str(self.ca_bundle)
+        variables = {
+            "AWS_ENDPOINT_URL": self.endpoint_url,
+            "AWS_REGION": self.region,
+            "AWS_DEFAULT_REGION": self.region,
+            "AWS_CA_BUNDLE": bundle,
+            "SSL_CERT_FILE": bundle,
+            "REQUESTS_CA_BUNDLE": bundle,
+            "NODE_EXTRA_CA_CERTS": bundle,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        }
+        if self.run_id:
+            variables[RUN_ID_VARIABLE] = self.run_id
+        if credentials is not None:
+            variables |= credentials.environment()
+        return variables
+
+    def client(self, service: str, credentials: Credentials) -> Any:
+        """A boto3 client of this cloud; its calls go over TLS, so IAM decides about them.
+
+        Clients are thread-safe, and kept for the next caller with the same credentials.
+
+        Args:
+            service: boto3's name, for example `sagemaker-runtime`.
+        """
+        return _clients.get(self, service, credentials)
+
+
+class _Clients:
+    """boto3 clients by cloud, service and key; one session, so that service models are parsed once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._session: Any = None
+        self._kept: OrderedDict[tuple[str, str, str, str, str], Any] = OrderedDict()
+
+    def get(self, cloud: Cloud, service: str, credentials: Credentials) -> Any:
+        key = (
+            cloud.endpoint_url,
+            cloud.region,
+            service,
+            credentials.access_key_id,
+            credentials.session_token or "",
+        )
+        # One lock also around the creation: botocore's sessions are not thread-safe.
+        with self._lock:
+            client = self._kept.pop(key, None) or self._create(cloud, service, credentials)
+            self._kept[key] = client
+            while len(self._kept) > _CLIENTS_KEPT:
+                self._kept.popitem(last=False)
+            return client
+
+    def _create(self, cloud: Cloud, service: str, credentials: Credentials) -> Any:
+        import boto3
+        from botocore.config import Config
+
+        if self._session is None:
+            self._session = boto3.session.Session(region_name=cloud.region)
+        return self._session.client(
+            service,
+            region_name=cloud.region,
+            endpoint_url=cloud.endpoint_url,
+            verify=str(cloud.ca_bundle),
+            aws_access_key_id=credentials.access_key_id,
+            aws_secret_access_key=credentials.secret_access_key,
+            aws_session_token=credentials.session_token or None,
+            config=Config(
+                retries={"mode": "standard", "max_attempts": 3},
+                max_pool_connections=32,
+                s3={"addressing_style": "path"},
+                read_timeout=120,
+            ),
+        )
+
+
+_clients = _Clients()

