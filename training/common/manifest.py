@@ -1,0 +1,119 @@
+"""`manifest.json` of a model archive: what is in it, what it needs, and the proof that it predicts as it did.
+
+The golden rows are raw feature rows with the predictions of the freshly trained model. Whoever loads the
+archive elsewhere replays them: XGBoost models written by 3.1 or later load without an error in older
+versions, and predict something else.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from training.common.features import Feature
+
+NAME = "manifest.json"
+SCHEMA = 1
+MAX_MANIFEST_BYTES = 4 * 1024 * 1024
+TOLERANCE = 1e-4
+
+
+class ModelError(Exception):
+    """A model directory that must not be served; the text says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Golden:
+    """`tolerance`: largest absolute difference between a replayed and a stored prediction."""
+
+    instances: tuple[Mapping[str, Any], ...]
+    predictions: tuple[float, ...]
+    tolerance: float = TOLERANCE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """`id`: a column that identifies a row; callers may send it, and get it back, but no model reads it."""
+
+    framework: str
+    framework_version: str
+    model: str
+    encoder: str
+    features: tuple[Feature, ...]
+    golden: Golden
+    id: str | None = None
+    target: str | None = None
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        document = {
+            "schema": SCHEMA,
+            "framework": self.framework,
+            "framework_version": self.framework_version,
+            "model": self.model,
+            "encoder": self.encoder,
+            "id": self.id,
+            "target": self.target,
+            "features": [feature.to_json() for feature in self.features],
+            "training": dict(self.training),
+            "golden": {
+                "instances": [dict(instance) for instance in self.golden.instances],
+                "predictions": list(self.golden.predictions),
+                "tolerance": self.golden.tolerance,
+            },
+        }
+        return json.dumps(document, indent=1, allow_nan=False) + "\n"
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of the model in `folder`; raises ModelError with the reason."""
+    path = plain_file(folder, NAME)
+    if path.stat().st_size > MAX_MANIFEST_BYTES:
+        raise ModelError(f"{NAME} is larger than {MAX_MANIFEST_BYTES:,} bytes")
+    try:
+        document: Any = json.loads(path.read_bytes())
+        if document["schema"] != SCHEMA:
+            raise ValueError(f"schema {document['schema']!r} is not {SCHEMA}")
+        golden = document["golden"]
+        manifest = Manifest(
+            framework=str(document["framework"]),
+            framework_version=str(document["framework_version"]),
+            model=str(document["model"]),
+            encoder=str(document["encoder"]),
+            id=document.get("id"),
+            target=document.get("target"),
+            features=tuple(Feature.from_json(item) for item in document["features"]),
+            training=dict(document.get("training") or {}),
+            golden=Golden(
+                instances=tuple(dict(instance) for instance in golden["instances"]),
+                predictions=tuple(float(value) for value in golden["predictions"]),
+                tolerance=float(golden["tolerance"]),
+            ),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{NAME} is not a manifest: {error!r}") from error
+    if len(manifest.golden.instances) != len(manifest.golden.predictions):
+        raise ModelError(f"{NAME}: golden has not one prediction for each instance")
+    return manifest
+
+
+def plain_file(folder: Path, name: str) -> Path:
+    """`folder/name`, if that is a plain file in `folder` itself: no path, no link."""
+    if name in ("", ".", "..") or "/" in name or "\\" in name or "\0" in name:
+        raise ModelError(f"{name!r} is not the name of a file in the model's folder")
+    path = folder / name
+    if path.is_symlink() or not path.is_file():
+        raise ModelError(f"{name} is missing from the model's folder, or not a plain file")
+    return path
+
+
+def disagreement(golden: Golden, predictions: list[float]) -> str | None:
+    """Why replayed predictions are not the golden ones, or None."""
+    for index, (stored, replayed) in enumerate(zip(golden.predictions, predictions, strict=True)):
+        if not math.isclose(stored, replayed, rel_tol=0.0, abs_tol=golden.tolerance):
+            return f"golden row {index} predicts {replayed:.6g}, was {stored:.6g} when trained"
+    return None

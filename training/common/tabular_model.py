@@ -1,0 +1,122 @@
+"""A trained XGBoost model as serving and evaluation use it: raw feature rows in, predictions out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from training.common.encoder import Encoder
+from training.common.features import Value
+from training.common.manifest import Manifest, ModelError, disagreement, plain_file, read_manifest
+
+FRAMEWORK = "xgboost"
+
+
+class RowError(ValueError):
+    """A row that the model cannot read; the text names the row, the column and the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class TabularModel:
+    manifest: Manifest
+    encoder: Encoder
+    booster: Any
+    _known: frozenset[str]
+
+    def values(self, instance: object, row: int) -> list[Value]:
+        """One request instance -> its values in the order of the model's features; raises RowError."""
+        if not isinstance(instance, Mapping):
+            raise RowError(
+                f"row {row}: needs an object of column names and values, got {type(instance).__name__}"
+            )
+        values: list[Value] = []
+        for feature in self.encoder.features:
+            try:
+                values.append(feature.check(instance[feature.name]))
+            except KeyError:
+                raise RowError(
+                    f"row {row}: column {feature.name!r} is missing (null means unknown)"
+                ) from None
+            except ValueError as error:
+                raise RowError(f"row {row}: column {feature.name!r} {error}") from None
+        if len(instance) > len(values):
+            unknown = sorted(str(name)[:60] for name in instance.keys() - self._known)
+            if unknown:
+                raise RowError(f"row {row}: unknown column {unknown[0]!r}")
+        return values
+
+    def cells(self, cells: Sequence[str], row: int) -> list[Value]:
+        """One CSV row in the manifest's order -> its values; raises RowError."""
+        if len(cells) != len(self.encoder.features):
+            raise RowError(f"row {row}: has {len(cells)} cells, needs {len(self.encoder.features)}")
+        values: list[Value] = []
+        for feature, cell in zip(self.encoder.features, cells, strict=True):
+            try:
+                values.append(feature.parse(cell))
+            except ValueError as error:
+                raise RowError(f"row {row}: column {feature.name!r} {error}") from None
+        return values
+
+    def predict(self, rows: Sequence[Sequence[Value]]) -> list[float]:
+        """Rows of values in the order of the features -> one prediction each, in units of the target."""
+        if not rows:
+            return []
+        # No feature names travel with a plain matrix, so there is nothing for XGBoost to validate.
+        predictions = self.booster.inplace_predict(self.encoder.encode(rows), validate_features=False)
+        return [float(value) for value in predictions]
+
+
+def load(folder: Path, *, threads: int = 1) -> TabularModel:
+    """Load the unpacked archive in `folder` and replay its golden rows; raises ModelError."""
+    manifest = read_manifest(folder)
+    if manifest.framework != FRAMEWORK:
+        raise ModelError(f"framework {manifest.framework!r} is not served here, only {FRAMEWORK}")
+    try:
+        encoder = Encoder.from_json(plain_file(folder, manifest.encoder).read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise ModelError(f"{manifest.encoder}: {error}") from error
+    if encoder.features != manifest.features:
+        raise ModelError(f"{manifest.encoder} and manifest.json name different features")
+    model = TabularModel(
+        manifest,
+        encoder,
+        _booster(plain_file(folder, manifest.model), manifest, threads),
+        frozenset({feature.name for feature in encoder.features} | ({manifest.id} if manifest.id else set())),
+    )
+    try:
+        rows = [model.values(instance, row) for row, instance in enumerate(manifest.golden.instances)]
+    except RowError as error:
+        raise ModelError(f"golden {error}") from error
+    reason = disagreement(manifest.golden, model.predict(rows))
+    if reason:
+        raise ModelError(reason)
+    return model
+
+
+def _booster(path: Path, manifest: Manifest, threads: int) -> Any:
+    import xgboost  # 0.4 s: only where a model is loaded
+
+    if release(manifest.framework_version) != release(xgboost.__version__):
+        raise ModelError(
+            f"was trained with xgboost {manifest.framework_version}, this image has {xgboost.__version__}: "
+            "models may mispredict silently across versions; serve with the image that trained it"
+        )
+    booster = xgboost.Booster({"nthread": threads})
+    try:
+        booster.load_model(str(path))
+    except (xgboost.core.XGBoostError, ValueError) as error:
+        reason = str(error).strip().splitlines()[-1][:200]
+        raise ModelError(f"{manifest.model} is not an XGBoost model: {reason}") from error
+    if booster.num_features() != len(manifest.features):
+        raise ModelError(
+            f"{manifest.model} reads {booster.num_features()} features, "
+            f"the manifest names {len(manifest.features)}"
+        )
+    return booster
+
+
+def release(version: str) -> tuple[str, ...]:
+    """Major and minor: patch releases keep the model format."""
+    return tuple(version.split(".")[:2])

@@ -1,0 +1,1 @@
+"""The steps of the tabular pipelines: validate, preprocess, train, evaluate."""
