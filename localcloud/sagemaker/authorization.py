@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from localcloud.aws import identity
 from localcloud.aws.errors import AccessDenied, RoleNotAssumable, RoleNotFound
 from localcloud.sagemaker import arns
-from localcloud.sagemaker.errors import access_denied, validation
+from localcloud.sagemaker.errors import ServiceError, access_denied, validation
 from localcloud.sagemaker.tags import tags_of
 
 if TYPE_CHECKING:
@@ -179,12 +179,22 @@ def pass_role(call: Call, role_arn: str) -> None:
     try:
         if call.caller is not None:
             identity.require_pass_role(call.caller, role_arn, _PRINCIPAL)
-        if not identity.role_trusts(role_arn, _PRINCIPAL):
-            raise validation(RoleNotAssumable(role_arn, _PRINCIPAL).message)
     except AccessDenied as denied:
         raise access_denied(denied.message) from None
     except RoleNotFound:
-        raise validation(RoleNotAssumable(role_arn, _PRINCIPAL).message) from None
+        raise _invalid_role(call, role_arn) from None
+    if not identity.role_trusts(role_arn, _PRINCIPAL):
+        raise _invalid_role(call, role_arn)
+
+
+def _invalid_role(call: Call, role_arn: str) -> ServiceError:
+    if call.operation == "CreateModel":
+        return validation(
+            f'The execution role ARN "{role_arn}" is invalid. Please ensure that the role exists and that '
+            'its trust relationship policy allows the action "sts:AssumeRole" for the service principal '
+            f'"{_PRINCIPAL}".'
+        )
+    return validation(RoleNotAssumable(role_arn, _PRINCIPAL).message)
 
 
 def _kind(resource: str) -> str:

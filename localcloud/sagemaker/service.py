@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _OPERATION_MODULES = (
     "localcloud.sagemaker.models",
+    "localcloud.sagemaker.package_groups",
     "localcloud.sagemaker.registry",
     "localcloud.sagemaker.endpoint_configs",
     "localcloud.sagemaker.tag_operations",

@@ -30,11 +30,11 @@ CREATE TABLE IF NOT EXISTS documents (
 _LAST = "\U0010ffff"  # sorts after every character that a name may hold
 
 
-class AlreadyExists(Exception):  # noqa: N818 - it states a fact, callers decide whether it is an error
+class AlreadyExists(Exception):
     """The name is taken in this kind."""
 
 
-class NotFound(Exception):  # noqa: N818 - likewise
+class NotFound(Exception):
     """Nothing of this kind has that name."""
 
 

@@ -1,0 +1,111 @@
+"""Endpoint configurations: which models on how many instances.
+
+https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateEndpointConfig.html
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from localcloud.sagemaker.errors import ServiceError, validation
+from localcloud.sagemaker.models import get_model
+from localcloud.sagemaker.pagination import arrange, page
+from localcloud.sagemaker.service import Call, operation
+from localcloud.sagemaker.store import AlreadyExists, NotFound, now
+
+KIND = "endpoint-config"
+# Accepting these and doing nothing would be worse than saying so.
+_UNSUPPORTED = {
+    "AsyncInferenceConfig": "asynchronous inference",
+    "ExplainerConfig": "online explainability",
+    "ShadowProductionVariants": "shadow variants",
+}
+_UNSUPPORTED_IN_VARIANT = {
+    "ServerlessConfig": "serverless variants; give InstanceType and InitialInstanceCount",
+    "AcceleratorType": "Elastic Inference",
+    "InstancePools": "instance pools",
+    "ManagedInstanceScaling": "managed instance scaling; use Application Auto Scaling",
+}
+
+
+@operation("CreateEndpointConfig")
+def create(call: Call) -> dict[str, Any]:
+    """Create a configuration of models that exist."""
+    request = call.request
+    if "ExecutionRoleArn" in request:
+        call.pass_role(request["ExecutionRoleArn"])
+    _refuse_unsupported(request)
+    variants = [_variant(call, variant) for variant in request["ProductionVariants"]]
+    names = [variant["VariantName"] for variant in variants]
+    if len(set(names)) != len(names):
+        raise validation(f"Each VariantName may be given once: {', '.join(names)}.")
+    name = request["EndpointConfigName"]
+    arn = call.arn(KIND, name)
+    record = {
+        **{member: value for member, value in request.items() if member != "Tags"},
+        "ProductionVariants": variants,
+        "EndpointConfigArn": arn,
+        "CreationTime": now(),
+        "EnableNetworkIsolation": request.get("EnableNetworkIsolation", False),
+    }
+    try:
+        call.store.create(KIND, name, record)
+    except AlreadyExists:
+        raise validation(f'Cannot create already existing endpoint configuration "{arn}".') from None
+    return {"EndpointConfigArn": arn}
+
+
+@operation("DescribeEndpointConfig")
+def describe(call: Call) -> dict[str, Any]:
+    """Return a configuration."""
+    return get_endpoint_config(call, call.request["EndpointConfigName"])
+
+
+@operation("ListEndpointConfigs")
+def list_configs(call: Call) -> dict[str, Any]:
+    """List configurations, newest first unless asked otherwise."""
+    found = arrange(call.store.query(KIND), call.request, name="EndpointConfigName")
+    chosen, token = page(found, call.request, key=lambda record: record["EndpointConfigArn"])
+    return {"EndpointConfigs": chosen, "NextToken": token}
+
+
+@operation("DeleteEndpointConfig")
+def delete(call: Call) -> dict[str, Any]:
+    """Delete a configuration; endpoints that were made from it go on, as on AWS."""
+    try:
+        call.store.delete(KIND, call.request["EndpointConfigName"])
+    except NotFound:
+        raise _missing(call, call.request["EndpointConfigName"]) from None
+    return {}
+
+
+def get_endpoint_config(call: Call, name: str) -> dict[str, Any]:
+    """Return a configuration's record, or ValidationException in AWS's words."""
+    record = call.store.find(KIND, name)
+    if record is None:
+        raise _missing(call, name)
+    return record
+
+
+def _variant(call: Call, variant: dict[str, Any]) -> dict[str, Any]:
+    where = f"ProductionVariants {variant['VariantName']}"
+    for member, what in _UNSUPPORTED_IN_VARIANT.items():
+        if member in variant:
+            raise validation(f"{where}: the local SageMaker does not run {what}.")
+    for member in ("ModelName", "InstanceType", "InitialInstanceCount"):
+        if member not in variant:
+            raise validation(f"{where}: {member} is missing.")
+    get_model(call, variant["ModelName"])
+    return {"InitialVariantWeight": 1.0, **variant}
+
+
+def _refuse_unsupported(request: dict[str, Any]) -> None:
+    for member, what in _UNSUPPORTED.items():
+        if member in request:
+            raise validation(f"{member}: the local SageMaker does not do {what}.")
+    if request.get("DataCaptureConfig", {}).get("EnableCapture"):
+        raise validation("DataCaptureConfig: the local SageMaker captures no data; set EnableCapture false.")
+
+
+def _missing(call: Call, name: str) -> ServiceError:
+    return validation(f'Could not find endpoint configuration "{call.arn(KIND, name)}".')
