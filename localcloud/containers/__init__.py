@@ -1,0 +1,1 @@
+"""Images as folders and containers as processes: what runs SageMaker's jobs and servers without Docker."""

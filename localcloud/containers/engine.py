@@ -1,0 +1,287 @@
+"""Starts containers as process groups."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from localcloud.containers import launcher
+from localcloud.containers.image import Image
+from localcloud.containers.output import LinePump
+from localcloud.containers.paths import ML_FOLDER, Paths, inherited
+from localcloud.containers.processes import CONTAINER_VARIABLE, end_strays, signal_group
+
+LineSink = Callable[[list[str]], None]
+
+
+class ContainerRefusedError(Exception):
+    """The container cannot run on this machine; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerSpec:
+    """What to run.
+
+    Args:
+        image: from the image store.
+        entrypoint: replaces the image's ENTRYPOINT and CMD; None keeps them.
+        arguments: replace the image's CMD.
+        environment: added to the image's ENV.
+        hostname: the container's host name, where the machine allows it to have one.
+        hosts: names and loopback addresses of all hosts of the job, for `/etc/hosts`.
+        isolate_network: own network with nothing but a loopback interface.
+    """
+
+    image: Image
+    entrypoint: Sequence[str] | None = None
+    arguments: Sequence[str] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    hostname: str = "algo-1"
+    hosts: Mapping[str, str] = field(default_factory=dict)
+    isolate_network: bool = False
+
+
+class Container:
+    """One container: its folder from the start, its process once started.
+
+    `base` is its `/opt/ml`. Not started twice; `remove` ends what still runs and deletes the folder.
+    """
+
+    def __init__(self, engine: Engine, folder: Path) -> None:
+        self._engine, self._folder = engine, folder
+        self.base = folder / "ml"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._ended = threading.Event()
+        self._code = 0
+        self.bound = engine.isolates
+
+    @property
+    def pid(self) -> int | None:
+        """Process id, None before the start."""
+        return self._process.pid if self._process else None
+
+    @property
+    def running(self) -> bool:
+        """Whether the main process is alive."""
+        return self._process is not None and not self._ended.is_set()
+
+    def inside(self, path: str) -> str:
+        """A path below `/opt/ml` as the container's process sees it."""
+        return path if self.bound else str(self.base) + path.removeprefix(ML_FOLDER)
+
+    def outside(self, path: str) -> Path:
+        """Where a path of the container lies on this machine; ContainerRefusedError outside `/opt/ml`."""
+        resolved = os.path.normpath(path)
+        if resolved != ML_FOLDER and not resolved.startswith(ML_FOLDER + "/"):
+            raise ContainerRefusedError(f"the path {path} must lie below {ML_FOLDER}")
+        return self.base / resolved[len(ML_FOLDER) :].lstrip("/")
+
+    def start(self, spec: ContainerSpec, sink: LineSink) -> None:
+        """Start the process; lines of its output go to `sink`, in order, several at a time."""
+        self._process = self._engine.spawn(self, self._folder, spec)
+        assert self._process.stdout is not None
+        pump = LinePump(self._process.stdout, sink)
+        threading.Thread(target=self._reap, args=(pump,), daemon=True, name="container-wait").start()
+
+    def _reap(self, pump: LinePump) -> None:
+        assert self._process is not None
+        code = self._process.wait()
+        # Whoever outlives the main process would hold the pipe open and stay behind.
+        signal_group(self._process.pid, signal.SIGKILL)
+        end_strays(str(self._folder))
+        pump.finish()
+        self._code = 128 - code if code < 0 else code
+        self._engine.ended(self)
+        self._ended.set()
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """Exit code (128 + signal if killed by one) once all output is delivered; None on time-out."""
+        return self._code if self._ended.wait(timeout) else None
+
+    def stop(self, grace: float) -> int:
+        """SIGTERM to the whole group, SIGKILL after `grace` seconds; the exit code."""
+        if self._process is None:
+            return 0
+        if not self._ended.is_set():
+            signal_group(self._process.pid, signal.SIGTERM)
+            if not self._ended.wait(grace):
+                signal_group(self._process.pid, signal.SIGKILL)
+        self._ended.wait()
+        return self._code
+
+    def remove(self) -> None:
+        """End the process if it runs, delete the folder."""
+        self.stop(0)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class Engine:
+    """All containers of one cloud.
+
+    Args:
+        folder: `StateFolder.containers`.
+
+    Example:
+        >>> container = engine.create("job-algo-1")
+        >>> container.start(ContainerSpec(image=image, arguments=["train"]), print)
+        >>> container.wait()
+        0
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder.absolute()
+        self._containers: set[Container] = set()
+        self._lock = threading.Lock()
+        self._closed = False
+        # PR_SET_PDEATHSIG fires when the *thread* that forked ends, so one thread forks for all and stays.
+        self._forker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="container-fork")
+
+    @cached_property
+    def isolates(self) -> bool:
+        """Whether this machine gives containers namespaces, and with them a real `/opt/ml`."""
+        with tempfile.TemporaryDirectory(prefix="modelyard-probe-") as scratch:
+            for part in ("ml", "scratch"):
+                (Path(scratch) / part).mkdir()
+            settings = _settings(Path(scratch), ["true"], scratch, "probe", None, namespaces=True, net=True)
+            command = [sys.executable, "-I", "-S", launcher.__file__, json.dumps(settings)]
+            if sys.platform != "linux":
+                return False
+            return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+    def create(self, name: str) -> Container:
+        """An empty container folder, to be filled before the start. `name` is for people who look there."""
+        folder = self._folder / f"{name[:80]}-{uuid.uuid4().hex[:8]}"
+        for part in ("ml", "tmp", "home", "scratch"):
+            (folder / part).mkdir(parents=True)
+        return Container(self, folder)
+
+    def spawn(self, container: Container, folder: Path, spec: ContainerSpec) -> subprocess.Popen[bytes]:
+        """Fork the container's process (for `Container.start`)."""
+        image, base = spec.image, container.base
+        paths = Paths(image, base, bound=self.isolates)
+        if spec.isolate_network and not self.isolates:
+            raise ContainerRefusedError(
+                "network isolation needs Linux namespaces, which this machine does not allow; "
+                "turn EnableNetworkIsolation off"
+            )
+        command = command_of(image, spec, paths)
+        if not self.isolates:
+            _refuse_hard_coded(command, base)
+        preset = image.root / ML_FOLDER[1:]
+        if preset.is_dir():
+            shutil.copytree(preset, base, dirs_exist_ok=True)
+        hosts = None
+        if spec.hosts:
+            hosts = folder / "hosts"
+            lines = ["127.0.0.1 localhost", *(f"{address} {name}" for name, address in spec.hosts.items())]
+            hosts.write_text("\n".join(lines) + "\n")
+        environment = {
+            **inherited(),
+            "HOME": str(folder / "home"),
+            "TMPDIR": str(folder / "tmp"),
+            "PYTHONUNBUFFERED": "1",
+            "HOSTNAME": spec.hostname,
+            **paths.environment(image.environment),
+            "PATH": paths.search_path(),
+            "SAGEMAKER_BASE_DIR": paths.ml,
+            **spec.environment,
+            CONTAINER_VARIABLE: str(folder),
+        }
+        settings = _settings(
+            folder, command, paths.workdir(), spec.hostname, hosts,
+            namespaces=self.isolates, net=spec.isolate_network,
+        )  # fmt: skip
+        return self._forker.submit(self._fork, container, settings, environment).result()
+
+    def _fork(
+        self, container: Container, settings: Mapping[str, object], environment: dict[str, str]
+    ) -> subprocess.Popen[bytes]:
+        with self._lock:
+            if self._closed:
+                raise ContainerRefusedError("the local cloud is stopping")
+            process = subprocess.Popen(
+                [sys.executable, "-I", "-S", launcher.__file__, json.dumps(settings)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,
+            )
+            self._containers.add(container)
+            return process
+
+    def ended(self, container: Container) -> None:
+        """A container's process has been reaped."""
+        with self._lock:
+            self._containers.discard(container)
+
+    def close(self, grace: float = 2.0) -> None:
+        """Stop every container, all at once; nothing starts afterwards."""
+        with self._lock:
+            self._closed = True
+            running = list(self._containers)
+        if running:
+            with ThreadPoolExecutor(max_workers=len(running)) as pool:
+                list(pool.map(lambda container: container.stop(grace), running))
+        self._forker.shutdown()
+
+
+def command_of(image: Image, spec: ContainerSpec, paths: Paths) -> list[str]:
+    """ENTRYPOINT, CMD and what replaces them, as Docker combines them."""
+    if spec.entrypoint is not None:
+        return paths.command(spec.entrypoint, spec.arguments)
+    if image.entrypoint[:2] == ("/bin/sh", "-c"):
+        return paths.command(image.entrypoint, ())
+    command = paths.command(image.entrypoint, spec.arguments or image.command)
+    if not command:
+        raise ContainerRefusedError("the image has neither ENTRYPOINT nor CMD; add one to its Dockerfile")
+    return command
+
+
+def _settings(
+    folder: Path,
+    command: list[str],
+    workdir: str,
+    hostname: str,
+    hosts: Path | None,
+    *,
+    namespaces: bool,
+    net: bool,
+) -> dict[str, object]:
+    return {
+        "command": command,
+        "workdir": workdir,
+        "hostname": hostname,
+        "hosts_file": str(hosts) if hosts else "",
+        "base": str(folder / "ml"),
+        "scratch": str(folder / "scratch"),
+        "namespaces": namespaces,
+        "isolate_network": net,
+        "parent": os.getpid(),
+    }
+
+
+def _refuse_hard_coded(command: Sequence[str], base: Path) -> None:
+    """Without namespaces a script that writes `/opt/ml` itself would touch the machine's own folder."""
+    for word in command[1:]:
+        script = Path(word)
+        with suppress(OSError, UnicodeDecodeError):
+            text = script.read_text() if script.suffix in {".py", ".sh"} else ""
+            if ML_FOLDER in text and "SAGEMAKER_BASE_DIR" not in text:
+                raise ContainerRefusedError(
+                    f"{script.name} hard-codes {ML_FOLDER}, and this machine allows no mount namespaces; "
+                    f"let it read SAGEMAKER_BASE_DIR (here {base})"
+                )

@@ -1,0 +1,75 @@
+"""Where an image's absolute paths lie on this machine."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from localcloud.containers.dockerfile import DEFAULT_PATH
+from localcloud.containers.image import Image
+
+ML_FOLDER = "/opt/ml"
+_ABSOLUTE = re.compile(r"(?<![\w.\-/])/[\w.@+\-/]*")
+_PYTHON = re.compile(r"(?:/usr(?:/local)?/bin/)?python(?:3(?:\.\d+)?)?")
+
+
+class Paths:
+    """Rewrites paths of one container.
+
+    Args:
+        image: whose copied files lie under `image.root`.
+        base: the container's own `/opt/ml`.
+        bound: whether `base` really is mounted at `/opt/ml`, so that such paths stay as they are.
+    """
+
+    def __init__(self, image: Image, base: Path, *, bound: bool) -> None:
+        self._image, self._base, self._bound = image, base, bound
+
+    @property
+    def ml(self) -> str:
+        """The container's `/opt/ml` as the container sees it: the value of SAGEMAKER_BASE_DIR."""
+        return ML_FOLDER if self._bound else str(self._base)
+
+    def path(self, path: str) -> str:
+        """The real place of one absolute path of the image."""
+        if path == ML_FOLDER or path.startswith(ML_FOLDER + "/"):
+            return self.ml + path[len(ML_FOLDER) :]
+        if any(path == top or path.startswith(top + "/") for top in self._image.owned):
+            return str(self._image.root) + path
+        return path
+
+    def text(self, text: str) -> str:
+        """A text (argument, value of a variable, shell command) with every absolute path in it rewritten."""
+        return _ABSOLUTE.sub(lambda found: self.path(found[0]), text)
+
+    def workdir(self) -> str:
+        """Where the process starts; an image without a working folder of its own starts in `/opt/ml`."""
+        path = self.path(self._image.workdir)
+        return path if path != self._image.workdir else self.ml
+
+    def search_path(self) -> str:
+        """PATH: the image's own programs, then those beside the running interpreter, then the machine's."""
+        entries = self._image.environment.get("PATH", DEFAULT_PATH).split(":")
+        staged = [str(self._image.root) + e for e in entries if e and (self._image.root / e[1:]).is_dir()]
+        interpreter = str(Path(sys.executable).parent)
+        return ":".join([*staged, interpreter, *(e for e in entries if e and Path(e).is_dir())])
+
+    def command(self, entrypoint: Sequence[str], arguments: Sequence[str]) -> list[str]:
+        """The argument vector; `python` is the interpreter that runs the local cloud."""
+        words = [self.text(word) for word in (*entrypoint, *arguments)]
+        if words and _PYTHON.fullmatch(words[0]):
+            words[0] = sys.executable
+        return words
+
+    def environment(self, values: Mapping[str, str]) -> dict[str, str]:
+        """Values of the image, rewritten. PATH is left out; see `search_path`."""
+        return {name: self.text(value) for name, value in values.items() if name != "PATH"}
+
+
+def inherited() -> dict[str, str]:
+    """What a container takes over from the machine: nothing that names a person, a profile or a key."""
+    kept = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "TZ")
+    return {name: os.environ[name] for name in kept if name in os.environ}
