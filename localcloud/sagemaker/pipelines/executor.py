@@ -1,6 +1,5 @@
 """The pipeline executor: every execution of this cloud that is running."""
 
-import json
 import threading
 from functools import partial
 
@@ -41,7 +40,7 @@ class PipelineExecutor:
             store=self._store,
             execution=execution,
             definition=parse_definition(load_definition(self._store, record["_Definition"])),
-            parameters=json.loads(record["_Parameters"]),
+            parameters=record["_Parameters"],
             session=RoleSession(self._cloud, record["_RoleArn"], f"sagemaker-pipeline-{execution.id}"),
             limit=record.get("ParallelismConfiguration", {}).get("MaxParallelExecutionSteps"),
             on_end=partial(self._forget, execution_arn),

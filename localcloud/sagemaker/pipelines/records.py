@@ -1,11 +1,11 @@
 """What the store holds of pipelines: the documents that the List and Describe operations show.
 
-An execution's record is named by its ARN, a step's record `<execution id>/<step name>`, a definition's body by
+An execution's record is named by its ARN, a step's `<execution id>/<step name>`, a definition's body by
 its SHA-256, so that executions are pinned to the definition they started with without carrying it around.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from localcloud.sagemaker.pipelines.execution import Execution
@@ -35,6 +35,20 @@ def save_definition(store: Store, text: str) -> str:
 def load_definition(store: Store, name: str) -> str:
     """The text of a definition that `save_definition` has kept."""
     return str(store.get(DEFINITION, name)["Body"])
+
+
+def drop_definitions(store: Store, names: Iterable[str]) -> None:
+    """Remove those of the named definitions that no pipeline and no execution has any more."""
+    used = {record["_Definition"] for kind in (PIPELINE, EXECUTION) for record in store.query(kind)}
+    for name in set(names) - used:
+        store.delete(DEFINITION, name)
+
+
+def executions_of(
+    store: Store, pipeline_arn: str, where: Callable[[Document], bool] | None = None
+) -> list[Document]:
+    """The executions of a pipeline, oldest first."""
+    return store.query(EXECUTION, prefix=f"{pipeline_arn}/execution/", where=where)
 
 
 def step_records(store: Store, execution_arn: str) -> list[Document]:
