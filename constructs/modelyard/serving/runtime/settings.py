@@ -43,6 +43,11 @@ class Settings:
         if min(self.max_artifact_bytes, self.max_unpacked_bytes) < 1:
             raise ValueError("max_artifact_bytes and max_unpacked_bytes must be positive")
 
+    @property
+    def timeout_seconds(self) -> int:
+        """The function's timeout: a scheduled event reconciles every group, one after the other."""
+        return min(900, len(self.groups) * (self.replay_seconds + ANSWER_SECONDS + 60))
+
     def to_environment(self) -> dict[str, str]:
         return {
             "ENDPOINT_NAME": self.endpoint_name,

@@ -1,0 +1,37 @@
+"""Entry point of the function URL. Clients are made once per environment and keep their connections."""
+
+import os
+from typing import Any, Protocol
+
+import boto3
+from botocore.config import Config
+
+from .api import Api
+from .invoke import CONFIG, Invoker
+from .models import Models
+from .settings import Settings
+
+SETTINGS = Settings.from_environment(os.environ)
+# Short, because a request waits behind it and a remembered answer is at hand.
+TABLE_CONFIG = Config(
+    connect_timeout=1,
+    read_timeout=2,
+    retries={"mode": "standard", "total_max_attempts": 3},
+    tcp_keepalive=True,
+)
+API = Api(
+    SETTINGS,
+    Models(boto3.client("dynamodb", config=TABLE_CONFIG), SETTINGS),
+    Invoker(boto3.client("sagemaker-runtime", config=CONFIG), SETTINGS.endpoint_name),
+)
+
+
+class Context(Protocol):
+    """The part of Lambda's context that is used."""
+
+    aws_request_id: str
+
+
+def handle(event: dict[str, Any], context: Context) -> dict[str, Any]:
+    """Answers one request; only a fault of this code or its environment is raised."""
+    return API.answer(event, context.aws_request_id)
