@@ -43,6 +43,6 @@ def _closed(call: Call, role: str, url: str) -> ServiceError:
     return validation(
         f'Could not access model data at {url}. Please ensure that the role "{role}" exists and that its '
         'trust relationship policy allows the action "sts:AssumeRole" for the service principal '
-        f'"{_PRINCIPAL}". Also ensure that the role has "s3:GetObject" permissions and that the object is located in '
-        f"{call.cloud.region}."
+        f'"{_PRINCIPAL}". Also ensure that the role has "s3:GetObject" permissions and that '
+        f"the object is located in {call.cloud.region}."
     )
