@@ -201,6 +201,8 @@ def main() -> None:
     def announce(record: dict[str, Any]) -> None:
         sys.stdout.write(json.dumps(record) + "\n")
         sys.stdout.flush()
+        # Whoever waited for the line stops reading: what prints later goes to the log.
+        os.dup2(2, 1)
 
     try:
         serve(options.state, options.port, options.region, announce)

@@ -38,7 +38,9 @@ class ResourceType(Protocol):
         ...
 
 
-def register_type(name: str, handler: ResourceType, *, name_property: str | None = None) -> None:
+def register_type(
+    name: str, handler: ResourceType, *, name_property: str | None = None, tags: bool = True
+) -> None:
     """Let templates use a type, for example `AWS::SageMaker::Model`.
 
     Handlers may block: they run on a thread of their own, not on the server's event loop.
@@ -47,6 +49,7 @@ def register_type(name: str, handler: ResourceType, *, name_property: str | None
         handler: see `ResourceType`.
         name_property: the property that names the resource, if it has one. CloudFormation refuses to
             replace a resource whose template names it and keeps the name.
+        tags: whether the type has a property `Tags`, a list, where the tags of the stack go too.
 
     Example:
         >>> register_type("AWS::SageMaker::Model", ModelType(sagemaker), name_property="ModelName")
@@ -59,8 +62,8 @@ def register_type(name: str, handler: ResourceType, *, name_property: str | None
         "delete": handler.delete,
     }
     provisioners._REPLACING_PROPERTIES[name] = tuple(sorted(handler.replace_on))
-    # Where the engine puts the tags of the stack; a type without tags ignores them.
-    provisioners._STACK_TAG_PROPERTY.setdefault(name, ("Tags", "list"))
+    if tags:
+        provisioners._STACK_TAG_PROPERTY[name] = ("Tags", "list")
     if name_property is not None:
         provisioners._CUSTOM_NAME_REPLACEMENT[name] = {"name": name_property}
     if not _blocking:

@@ -1,0 +1,110 @@
+"""One local cloud for the whole test session.
+
+    def test_something(cloud, admin):
+        s3 = cloud.client("s3", admin)            # boto3, over TLS, IAM enforced
+
+Fixtures:
+    cloud    `localcloud.context.Cloud` of a server process on a folder of the session.
+    admin    `Credentials` of its administrator.
+    actor    a factory of IAM users with one inline policy: `actor(policy_statements) -> Credentials`.
+    role     a factory of IAM roles: `role(service, policy_statements) -> ARN`.
+    audit    a function that returns the audit's records so far.
+
+Tests share the account: use names of your own (`unique("name")`) and do not assume an empty account.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from localcloud import lifecycle
+from localcloud.connect import connect
+from localcloud.context import Cloud, Credentials
+
+Statements = list[dict[str, Any]]
+
+
+def unique(name: str) -> str:
+    """A name that no other test uses."""
+    return f"{name}-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture(scope="session")
+def cloud_and_admin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cloud, Credentials]]:
+    root = tmp_path_factory.mktemp("cloud") / "state"
+    lifecycle.up(root)
+    try:
+        yield connect(root)
+    finally:
+        result = lifecycle.down(root)
+    log = (root / "logs" / "server.log").read_text()
+    assert result == {"was_running": True, "ended": 0, "state_kept": True}, log
+
+
+@pytest.fixture(scope="session")
+def cloud(cloud_and_admin: tuple[Cloud, Credentials]) -> Cloud:
+    return cloud_and_admin[0]
+
+
+@pytest.fixture(scope="session")
+def admin(cloud_and_admin: tuple[Cloud, Credentials]) -> Credentials:
+    return cloud_and_admin[1]
+
+
+@pytest.fixture(scope="session")
+def actor(cloud: Cloud, admin: Credentials) -> Callable[[Statements], Credentials]:
+    """Make an IAM user who may do what the statements say, and nothing if there are none."""
+    iam = cloud.client("iam", admin)
+
+    def make(statements: Statements) -> Credentials:
+        name = unique("actor")
+        iam.create_user(UserName=name)
+        if statements:
+            document = json.dumps({"Version": "2012-10-17", "Statement": statements})
+            iam.put_user_policy(UserName=name, PolicyName="policy", PolicyDocument=document)
+        key = iam.create_access_key(UserName=name)["AccessKey"]
+        return Credentials(access_key_id=key["AccessKeyId"], secret_access_key=key["SecretAccessKey"])
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def role(cloud: Cloud, admin: Credentials) -> Callable[[str, Statements], str]:
+    """Make an IAM role that a service may assume, for example `sagemaker.amazonaws.com`."""
+    iam = cloud.client("iam", admin)
+
+    def make(service: str, statements: Statements) -> str:
+        name = unique("role")
+        trust = {
+            "Version": "2012-10-17",
+            "Statement": [{"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}],
+        }
+        arn: str = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
+        if statements:
+            document = json.dumps({"Version": "2012-10-17", "Statement": statements})
+            iam.put_role_policy(RoleName=name, PolicyName="policy", PolicyDocument=document)
+        return arn
+
+    return make
+
+
+@pytest.fixture
+def audit(cloud: Cloud) -> Callable[[], list[dict[str, Any]]]:
+    """Read the audit; waits for what is being written."""
+
+    def read() -> list[dict[str, Any]]:
+        time.sleep(0.5)
+        return _lines(cloud.folder.audit)
+
+    return read
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
