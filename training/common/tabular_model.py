@@ -36,16 +36,18 @@ class TabularModel:
             try:
                 values.append(feature.check(instance[feature.name]))
             except KeyError:
-                raise RowError(
-                    f"row {row}: column {feature.name!r} is missing (null means unknown)"
-                ) from None
+                reason = f"column {feature.name!r} is missing (null means unknown)"
+                raise RowError(f"row {row}: {reason}{self._unknown(instance)}") from None
             except ValueError as error:
                 raise RowError(f"row {row}: column {feature.name!r} {error}") from None
-        if len(instance) > len(values):
-            unknown = sorted(str(name)[:60] for name in instance.keys() - self._known)
-            if unknown:
-                raise RowError(f"row {row}: unknown column {unknown[0]!r}")
+        # Every feature was there: only a row with more members than that can hold an unknown one.
+        if len(instance) > len(values) and (unknown := self._unknown(instance)):
+            raise RowError(f"row {row}{unknown}")
         return values
+
+    def _unknown(self, instance: Mapping[str, object]) -> str:
+        unknown = sorted(str(name)[:60] for name in instance.keys() - self._known)
+        return f"; unknown column {unknown[0]!r}" if unknown else ""
 
     def cells(self, cells: Sequence[str], row: int) -> list[Value]:
         """One CSV row in the manifest's order -> its values; raises RowError."""

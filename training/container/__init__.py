@@ -1,0 +1,1 @@
+"""Entry points of the image: `python -m training.container train|serve|step`."""

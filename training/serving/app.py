@@ -1,0 +1,149 @@
+"""SageMaker's hosting contract as an ASGI application.
+
+Single model: GET /ping, POST /invocations, and GET /execution-parameters for batch transform.
+Multi-model: POST and GET /models, GET and DELETE /models/{name}, POST /models/{name}/invoke.
+https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html
+https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-batch-code.html
+https://docs.aws.amazon.com/sagemaker/latest/dg/mms-container-apis.html
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import traceback
+from pathlib import Path
+
+from training.common.paths import base_dir
+from training.serving.http import (
+    ClientGone,
+    HttpError,
+    Receive,
+    Request,
+    Response,
+    Scope,
+    Send,
+    json_response,
+    send_response,
+)
+from training.serving.models import Handler, ModelStore
+from training.serving.settings import Settings
+from training.serving.tabular import parse_json
+
+# Above this a request takes longer than handing it to a thread, and would keep others, and /ping, waiting.
+INLINE_BYTES = 32 * 1024
+PAGE_SIZE = 100
+
+
+class ServingApp:
+    """`single`: the model behind /invocations, None in multi-model mode."""
+
+    def __init__(self, settings: Settings, store: ModelStore, single: Handler | None) -> None:
+        self._settings = settings
+        self._store = store
+        self._single = single
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            raise RuntimeError(f"{scope['type']} is not served")
+        try:
+            response = await self._respond(Request.of(scope, receive))
+        except ClientGone:
+            return
+        except HttpError as error:
+            response = json_response({"error": error.message}, error.status)
+        except Exception:
+            traceback.print_exc(file=sys.stderr)
+            response = json_response({"error": "internal error, see the endpoint's log"}, 500)
+        await send_response(send, response)
+
+    async def _respond(self, request: Request) -> Response:
+        path = request.path
+        if path == "/ping":
+            _require(request, "GET", "HEAD")
+            return Response()
+        if path == "/invocations" and self._single is not None:
+            _require(request, "POST")
+            return await self._invoke(self._single, request)
+        if path == "/execution-parameters":
+            _require(request, "GET")
+            return json_response(self._execution_parameters())
+        if self._settings.multi_model and path.startswith("/models"):
+            return await self._models(request, path.removeprefix("/models").strip("/"))
+        mode = "multi-model" if self._settings.multi_model else "single-model"
+        raise HttpError(404, f"{request.method} {path[:100]} is no route of this {mode} server")
+
+    async def _models(self, request: Request, rest: str) -> Response:
+        if not rest:
+            _require(request, "GET", "POST")
+            return await self._add(request) if request.method == "POST" else self._list(request)
+        if rest.endswith("/invoke"):
+            _require(request, "POST")
+            model = await self._store.get(rest.removesuffix("/invoke"))
+            return await self._invoke(model.handler, request)
+        _require(request, "GET", "DELETE")
+        if request.method == "DELETE":
+            await self._store.remove(rest)
+            return Response()
+        return json_response((await self._store.get(rest)).to_json())
+
+    async def _invoke(self, handler: Handler, request: Request) -> Response:
+        body = await request.body(self._settings.max_body_bytes)
+        arguments = (body, request.headers.get("content-type", ""), request.headers.get("accept", ""))
+        if len(body) <= INLINE_BYTES:
+            answer, content_type = handler.answer(*arguments)
+        else:
+            answer, content_type = await asyncio.to_thread(handler.answer, *arguments)
+        return Response(200, answer, content_type)
+
+    async def _add(self, request: Request) -> Response:
+        document = parse_json(await request.body(self._settings.max_body_bytes), "the body")
+        name = document.get("model_name") if isinstance(document, dict) else None
+        url = document.get("url") if isinstance(document, dict) else None
+        if not (isinstance(name, str) and name and isinstance(url, str)):
+            raise HttpError(400, 'the body needs the form {"model_name": "...", "url": "/opt/ml/models/..."}')
+        await self._store.add(name, url, _folder(url))
+        return Response()
+
+    def _list(self, request: Request) -> Response:
+        start, limit = _page(request)
+        models = sorted(self._store.list(), key=lambda model: model.name)
+        document: dict[str, object] = {"models": [model.to_json() for model in models[start : start + limit]]}
+        if start + limit < len(models):
+            document["nextPageToken"] = str(start + limit)
+        return json_response(document)
+
+    def _execution_parameters(self) -> dict[str, object]:
+        megabytes = max(1, self._settings.max_body_bytes // 1024**2)
+        return {
+            "MaxConcurrentTransforms": os.cpu_count() or 1,
+            "BatchStrategy": "MULTI_RECORD",
+            "MaxPayloadInMB": megabytes,
+        }
+
+
+def _require(request: Request, *methods: str) -> None:
+    if request.method not in methods:
+        raise HttpError(405, f"{request.path[:100]} takes {' or '.join(methods)}, not {request.method}")
+
+
+def _page(request: Request) -> tuple[int, int]:
+    token, limit = request.query.get("next_page_token", "0"), request.query.get("limit", str(PAGE_SIZE))
+    if not (token.isdecimal() and limit.isdecimal() and 0 < int(limit) <= PAGE_SIZE):
+        raise HttpError(400, f"next_page_token must come from the page before, limit be 1 to {PAGE_SIZE}")
+    return int(token), int(limit)
+
+
+def _folder(url: str) -> Path:
+    """The folder that SageMaker unpacked the model into; only what lies in `models` is ever opened."""
+    root = base_dir() / "models"
+    # SageMaker names it as it lies in the container, wherever the container's /opt/ml is.
+    path = root / Path(url).relative_to("/opt/ml/models") if url.startswith("/opt/ml/models/") else Path(url)
+    try:
+        resolved = path.resolve(strict=True)
+    except (OSError, ValueError, RuntimeError):
+        raise HttpError(404, f"url {url[:200]!r} does not exist") from None
+    if not resolved.is_relative_to(root.resolve()) or not resolved.is_dir():
+        raise HttpError(400, f"url {url[:200]!r} is not a folder in {root}")
+    return resolved

@@ -1,0 +1,90 @@
+"""Requests and responses over bare ASGI."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs
+
+Scope = Mapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+JSON = "application/json"
+
+
+class HttpError(Exception):
+    """An answer that is not the one hoped for: status and one line for the caller."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+class ClientGone(Exception):
+    """The caller hung up before the request was complete; there is nobody to answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    status: int = 200
+    body: bytes = b""
+    content_type: str = JSON
+
+
+@dataclass(slots=True)
+class Request:
+    """An HTTP request; header names are lower case."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    query: dict[str, str]
+    receive: Receive = field(repr=False)
+
+    @classmethod
+    def of(cls, scope: Scope, receive: Receive) -> Request:
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        raw = scope["query_string"]
+        query = {name: values[-1] for name, values in parse_qs(raw.decode("latin-1")).items()} if raw else {}
+        return cls(scope["method"], scope["path"], headers, query, receive)
+
+    async def body(self, limit: int) -> bytes:
+        """The whole body; HttpError 413 as soon as it is known to exceed `limit` bytes."""
+        length = self.headers.get("content-length", "")
+        if length.isdigit() and int(length) > limit:
+            raise _too_large(limit)
+        chunks: list[bytes] = []
+        size = 0
+        while True:
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            chunk = message.get("body", b"")
+            size += len(chunk)
+            if size > limit:
+                raise _too_large(limit)
+            chunks.append(chunk)
+            if not message.get("more_body"):
+                return b"".join(chunks)
+
+
+def json_response(document: Any, status: int = 200) -> Response:
+    return Response(status, json.dumps(document).encode())
+
+
+async def send_response(send: Send, response: Response) -> None:
+    headers = [
+        (b"content-type", response.content_type.encode("latin-1")),
+        (b"content-length", str(len(response.body)).encode()),
+    ]
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    await send({"type": "http.response.body", "body": response.body})
+
+
+def _too_large(limit: int) -> HttpError:
+    return HttpError(413, f"the body is larger than {limit} bytes")

@@ -1,0 +1,102 @@
+"""The models in memory: loaded off the event loop, once for all first callers, within a budget of bytes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from training.common.manifest import ModelError
+from training.serving.http import HttpError
+
+# A booster in memory, its encoder and the golden rows against the size of their files: measured below 3.
+MEMORY_FACTOR = 3
+
+
+class Handler(Protocol):
+    def answer(self, body: bytes, content_type: str, accept: str) -> tuple[bytes, str]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    name: str
+    url: str
+    size: int
+    handler: Handler
+
+    def to_json(self) -> dict[str, str]:
+        return {"modelName": self.name, "modelUrl": self.url}
+
+
+class ModelStore:
+    """Loaded models by name, the least recently used first.
+
+    The store never evicts by itself: SageMaker keeps its own list of what is loaded, and after a 507
+    unloads the models it has not used for longest, then tries again.
+    https://docs.aws.amazon.com/sagemaker/latest/dg/mms-container-apis.html
+    """
+
+    def __init__(self, load: Callable[[Path], Handler], budget: int) -> None:
+        self._load = load
+        self._budget = budget
+        self._used = 0
+        self._models: OrderedDict[str, LoadedModel] = OrderedDict()
+        self._loading: dict[str, asyncio.Task[LoadedModel]] = {}
+
+    def list(self) -> list[LoadedModel]:
+        return list(self._models.values())
+
+    async def add(self, name: str, url: str, folder: Path) -> None:
+        """Load a model. HttpError 409: it is loaded; 507: there is no room for it; 400: it is no model."""
+        if name in self._loading:
+            await asyncio.shield(self._loading[name])
+        if name in self._models:
+            raise HttpError(409, f"model {name} is already loaded")
+        task = asyncio.create_task(self._add(name, url, folder))
+        self._loading[name] = task
+        task.add_done_callback(lambda _task: self._loading.pop(name, None))
+        await asyncio.shield(task)  # a caller that goes away does not stop the load for the others
+
+    async def get(self, name: str) -> LoadedModel:
+        """A loaded model, now the most recently used; waits for one that is loading. HttpError 404 else."""
+        if name in self._loading:
+            await asyncio.shield(self._loading[name])
+        model = self._models.get(name)
+        if model is None:
+            raise HttpError(404, f"model {name} is not loaded")
+        self._models.move_to_end(name)
+        return model
+
+    async def remove(self, name: str) -> None:
+        """Forget a model; requests that have it already finish with it. HttpError 404 if it is not loaded."""
+        model = await self.get(name)
+        if self._models.pop(name, None) is not None:
+            self._used -= model.size
+
+    async def _add(self, name: str, url: str, folder: Path) -> LoadedModel:
+        size = await asyncio.to_thread(memory_of, folder)
+        free = self._budget - self._used
+        if size > free:
+            raise HttpError(507, f"model {name} needs {size} bytes, {free} of {self._budget} are free")
+        self._used += size  # reserved before the load, so that two loads cannot overdraw the budget together
+        try:
+            handler = await asyncio.to_thread(self._load, folder)
+        except ModelError as error:
+            self._used -= size
+            raise HttpError(400, f"model {name}: {error}") from None
+        except MemoryError:
+            self._used -= size
+            raise HttpError(507, f"model {name}: out of memory while loading") from None
+        except BaseException:
+            self._used -= size
+            raise
+        self._models[name] = model = LoadedModel(name, url, size, handler)
+        return model
+
+
+def memory_of(folder: Path) -> int:
+    """Estimated bytes of memory that the model in `folder` takes."""
+    return MEMORY_FACTOR * sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())

@@ -1,0 +1,80 @@
+"""Starts the model server in this process."""
+
+from __future__ import annotations
+
+import importlib
+import signal
+import socket
+import threading
+from pathlib import Path
+
+import uvicorn
+
+from training.common.failure import UserError, say
+from training.common.manifest import ModelError, read_manifest
+from training.common.paths import base_dir
+from training.common.tabular_model import FRAMEWORK, load
+from training.serving.app import ServingApp
+from training.serving.models import Handler, ModelStore
+from training.serving.settings import Settings
+from training.serving.tabular import TabularHandler
+
+
+def serve() -> None:
+    """Serve until SIGTERM: then no new connections, and requests in flight have `drain_s` seconds to finish.
+
+    A single model is loaded first, so that a broken one fails the endpoint with its reason; in multi-model
+    mode the server is ready at once and loads the library while it waits.
+    """
+    settings = Settings.from_environment()
+    app = make_app(settings)
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        lifespan="off",
+        ws="none",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=75,  # longer than the caller's, so that it never writes to a closing connection
+        timeout_graceful_shutdown=settings.drain_s,
+    )
+    try:
+        _Server(config, settings).run()
+    except SystemExit as stopped:
+        # When it has drained, uvicorn raises the signal again, for the handler that was there before.
+        if stopped.code != 128 + signal.SIGTERM:
+            raise
+        say("drained")
+
+
+def make_app(settings: Settings) -> ServingApp:
+    """The application of `settings`; raises UserError if the single model cannot be loaded."""
+
+    def load_handler(folder: Path) -> Handler:
+        framework = read_manifest(folder).framework
+        if framework != FRAMEWORK:
+            raise ModelError(f"framework {framework!r} is not served by this image, only {FRAMEWORK}")
+        return TabularHandler(load(folder), settings.max_rows)
+
+    store = ModelStore(load_handler, settings.model_bytes)
+    if settings.multi_model:
+        return ServingApp(settings, store, None)
+    folder = base_dir() / "model"
+    try:
+        return ServingApp(settings, store, load_handler(folder))
+    except ModelError as error:
+        raise UserError(f"the model in {folder} cannot be served: {error}") from error
+
+
+class _Server(uvicorn.Server):  # type: ignore[misc]  # uvicorn is not followed by mypy here
+    def __init__(self, config: uvicorn.Config, settings: Settings) -> None:
+        super().__init__(config)
+        self._settings = settings
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        say(f"serving on {self._settings.host}:{self._settings.port}")
+        if self._settings.multi_model:
+            threading.Thread(target=importlib.import_module, args=("xgboost",), daemon=True).start()

@@ -1,0 +1,62 @@
+"""What the environment says about this server."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from training.common.failure import UserError
+
+CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
+ALL_INTERFACES = "0.0.0.0"  # noqa: S104  SageMaker calls a container from outside it
+MODEL_SHARE = 0.7  # of the memory; the rest is for the interpreter, XGBoost and requests
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """`max_rows` per request, `max_body_bytes` of a request, `model_bytes` for all loaded models together."""
+
+    host: str = ALL_INTERFACES
+    port: int = 8080
+    multi_model: bool = False
+    max_rows: int = 100_000
+    max_body_bytes: int = 6 * 1024 * 1024
+    model_bytes: int = 1024**3
+    drain_s: int = 30
+
+    @classmethod
+    def from_environment(cls) -> Settings:
+        """Raises UserError for a variable that is no positive number."""
+        return cls(
+            host=os.environ.get("UVICORN_HOST") or ALL_INTERFACES,
+            port=_number("SAGEMAKER_BIND_TO_PORT", 8080),
+            multi_model=os.environ.get("SAGEMAKER_MULTI_MODEL", "").lower() == "true",
+            max_rows=_number("SERVING_MAX_ROWS", 100_000),
+            max_body_bytes=_number("SERVING_MAX_BODY_BYTES", 6 * 1024 * 1024),
+            model_bytes=_number("SERVING_MODEL_BYTES", int(memory_bytes() * MODEL_SHARE)),
+            drain_s=_number("SERVING_DRAIN_SECONDS", 30),
+        )
+
+
+def memory_bytes() -> int:
+    """The container's memory limit, or the machine's memory where there is none."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        limit = int(CGROUP_LIMIT.read_text(encoding="ascii"))
+    except (OSError, ValueError):  # no cgroup v2, or "max"
+        return machine
+    return min(limit, machine)
+
+
+def _number(name: str, default: int) -> int:
+    text = os.environ.get(name, "")
+    if not text:
+        return default
+    try:
+        value = int(text)
+    except ValueError:
+        raise UserError(f"environment variable {name} needs a whole number, got {text!r}") from None
+    if value < 1:
+        raise UserError(f"environment variable {name} must be at least 1, got {value}")
+    return value

@@ -1,0 +1,146 @@
+"""Answers requests with a tabular model: JSON, JSON Lines or CSV rows in, predictions out."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from training.common.features import Value
+from training.common.tabular_model import RowError, TabularModel
+from training.serving.http import JSON, HttpError
+
+JSON_LINES = "application/jsonlines"
+CSV = "text/csv"
+ALIASES = {"application/jsonl": JSON_LINES, "application/x-jsonlines": JSON_LINES}
+CONTENT_TYPES = (JSON, JSON_LINES, CSV)
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Values in the order of the model's features, and each row's identifier where the caller sent one."""
+
+    values: list[list[Value]]
+    ids: list[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class TabularHandler:
+    """Predicts with one model. Stateless, so requests may run in any thread."""
+
+    model: TabularModel
+    max_rows: int
+
+    def answer(self, body: bytes, content_type: str, accept: str) -> tuple[bytes, str]:
+        """Body and content type of the answer; raises HttpError for what the caller did wrong.
+
+        application/json: {"instances": [{column: value, ...}, ...]} -> {"predictions": [...]}.
+        application/jsonlines: one object a line -> {"prediction": ...} a line, with the row's id if it was
+        sent. text/csv: rows without a header, in the manifest's order -> one number a line.
+        """
+        source = media_type(content_type) or JSON
+        if source not in _READERS:
+            raise HttpError(415, f"content type {source!r} is not one of {', '.join(CONTENT_TYPES)}")
+        wanted = _accepted(accept, source)
+        try:
+            rows = _READERS[source](self, body)
+        except RowError as error:
+            raise HttpError(400, str(error)) from None
+        except UnicodeDecodeError:
+            raise HttpError(400, "the body is not UTF-8 text") from None
+        predictions = self.model.predict(rows.values)
+        return _WRITERS[wanted](self, rows, predictions), wanted
+
+    def read_json(self, body: bytes) -> Rows:
+        document = parse_json(body, "the body")
+        instances = document.get("instances") if isinstance(document, dict) else None
+        if not isinstance(instances, list):
+            raise HttpError(400, 'the body needs the form {"instances": [{column: value, ...}, ...]}')
+        self._check_count(len(instances))
+        return self._objects(instances)
+
+    def read_json_lines(self, body: bytes) -> Rows:
+        lines = [line for line in body.splitlines() if line.strip()]
+        self._check_count(len(lines))
+        return self._objects([parse_json(line, f"row {row}") for row, line in enumerate(lines, 1)])
+
+    def read_csv(self, body: bytes) -> Rows:
+        reader = csv.reader(io.StringIO(body.decode("utf-8"), newline=""), strict=True)
+        values: list[list[Value]] = []
+        try:
+            for cells in filter(None, reader):
+                values.append(self.model.cells(cells, len(values) + 1))
+                self._check_count(len(values))
+        except csv.Error as error:
+            raise HttpError(400, f"row {len(values) + 1}: not CSV: {error}") from None
+        return Rows(values, [None] * len(values))
+
+    def write_json(self, _rows: Rows, predictions: Sequence[float]) -> bytes:
+        return json.dumps({"predictions": predictions}).encode()
+
+    def write_json_lines(self, rows: Rows, predictions: Sequence[float]) -> bytes:
+        name = self.model.manifest.id
+        documents = [
+            {"prediction": prediction} if identifier is None else {name: identifier, "prediction": prediction}
+            for identifier, prediction in zip(rows.ids, predictions, strict=True)
+        ]
+        return "".join(json.dumps(document) + "\n" for document in documents).encode()
+
+    def write_csv(self, _rows: Rows, predictions: Sequence[float]) -> bytes:
+        return "".join(f"{prediction!r}\n" for prediction in predictions).encode()
+
+    def _objects(self, instances: list[Any]) -> Rows:
+        values = [self.model.values(instance, row) for row, instance in enumerate(instances, 1)]
+        name = self.model.manifest.id
+        return Rows(values, [instance.get(name) for instance in instances])
+
+    def _check_count(self, count: int) -> None:
+        if count > self.max_rows:
+            raise HttpError(413, f"more than {self.max_rows} rows in one request")
+
+
+def media_type(header: str) -> str:
+    """`Text/CSV; charset=utf-8` -> `text/csv`."""
+    name = header.partition(";")[0].strip().lower()
+    return ALIASES.get(name, name)
+
+
+def parse_json(text: bytes, what: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except UnicodeDecodeError:
+        raise HttpError(400, f"{what} is not UTF-8 text") from None
+    except json.JSONDecodeError as error:
+        raise HttpError(400, f"{what} is not JSON: {error.msg} at character {error.pos}") from None
+    except (ValueError, RecursionError) as error:
+        raise HttpError(400, f"{what} is not JSON that can be read: {str(error)[:100]}") from None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a value; use null for unknown")
+
+
+def _accepted(accept: str, source: str) -> str:
+    """The content type to answer with: what the caller accepts, else that of the request."""
+    wanted = [media_type(item) for item in accept.split(",") if item.strip()]
+    if not wanted or "*/*" in wanted or source in wanted:
+        return source
+    for name in wanted:
+        if name in _WRITERS:
+            return name
+    raise HttpError(406, f"cannot answer with {', '.join(wanted)[:100]}, only {', '.join(CONTENT_TYPES)}")
+
+
+_READERS: dict[str, Callable[[TabularHandler, bytes], Rows]] = {
+    JSON: TabularHandler.read_json,
+    JSON_LINES: TabularHandler.read_json_lines,
+    CSV: TabularHandler.read_csv,
+}
+_WRITERS: dict[str, Callable[[TabularHandler, Rows, Sequence[float]], bytes]] = {
+    JSON: TabularHandler.write_json,
+    JSON_LINES: TabularHandler.write_json_lines,
+    CSV: TabularHandler.write_csv,
+}
