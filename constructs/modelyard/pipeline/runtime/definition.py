@@ -27,9 +27,9 @@ def render(stored: bytes, desired: Desired) -> str:
             f"{place} has SHA-256 {digest}, the template expects {desired.sha256}; deploy again"
         )
     try:
-        definition = substitute(_parse(stored, place), desired.values)
+        definition = _parse(stored, place)
         check(definition)
-        definition = set_defaults(definition, desired.defaults)
+        definition = set_defaults(substitute(definition, desired.values), desired.defaults)
         text = json.dumps(definition, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     except RecursionError as error:
         raise PipelineError(f"{place} is nested too deeply") from error

@@ -127,12 +127,12 @@ class S3Artifacts:
     def exists(self, artifact: str) -> bool:
         bucket, key = self._place(artifact)
         try:
-            self._client.head_object(Bucket=bucket, Key=key)
+            # Not HeadObject: where the right to list ends at a prefix, it says 403 for what is missing.
+            # The key itself sorts before everything that it is a prefix of.
+            page = self._client.list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1)
         except (ClientError, BotoCoreError) as error:
-            if _code(error) in ("404", "NoSuchKey"):
-                return False
             raise DeployError(f"cannot look for s3://{bucket}/{key}: {_reason(error)}") from error
-        return True
+        return any(found["Key"] == key for found in page.get("Contents", ()))
 
     def _place(self, artifact: str) -> tuple[str, str]:
         return self._settings.artifact_bucket, self._settings.artifact_prefix + artifact

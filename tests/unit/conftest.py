@@ -1,0 +1,22 @@
+"""Makes the Lambda functions' code importable as `pipeline_runtime`, `serving_runtime`, `inference_runtime`.
+
+Lambda sees each `runtime` folder alone. Imported as `modelyard.pipeline.runtime`, it would bring the
+constructs around it, hence aws_cdk and its Node process, into tests that take milliseconds.
+"""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+LIBRARY = Path(__file__).parents[2] / "constructs" / "modelyard"
+
+for domain in ("pipeline", "serving", "inference"):
+    folder = LIBRARY / domain / "runtime"
+    spec = importlib.util.spec_from_file_location(
+        f"{domain}_runtime", folder / "__init__.py", submodule_search_locations=[str(folder)]
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    package = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = package
+    spec.loader.exec_module(package)

@@ -1,0 +1,486 @@
+"""The pipeline's custom resource through its life, against SageMaker in memory."""
+
+import contextlib
+import hashlib
+import io
+import json
+from types import SimpleNamespace
+
+import botocore.session
+import pytest
+from botocore.exceptions import ClientError
+from botocore.validate import ParamValidator
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from pipeline_runtime.errors import PipelineError
+from pipeline_runtime.pipelines import Pipelines
+from pipeline_runtime.request import LOGICAL_ID_TAG, STACK_TAG, client_request_token, parse
+from pipeline_runtime.upsert import apply, remove
+
+MODEL = botocore.session.get_session().get_service_model("sagemaker")
+ROLE = "arn:aws:iam::000000000000:role/pipeline"
+
+
+def client_error(code, message="refused", operation="op"):
+    status = {"HTTPStatusCode": 400}
+    return ClientError({"Error": {"Code": code, "Message": message}, "ResponseMetadata": status}, operation)
+
+
+class CrashError(Exception):
+    """The function ends between two calls."""
+
+
+class FakeSageMaker:
+    """Pipelines in memory behind boto3's interface; checks every request against botocore's model."""
+
+    def __init__(self):
+        self.pipelines = {}
+        self.tag_sets = {}
+        self.executions = {}
+        self.calls = []
+        self.fail = {}
+        self.stops_after = 1
+        self.tokens = {}
+
+    def __getattr__(self, name):
+        operation = "".join(part.capitalize() for part in name.split("_"))
+        shape = MODEL.operation_model(operation).input_shape
+
+        def call(**request):
+            report = ParamValidator().validate(request, shape)
+            assert not report.has_errors(), report.generate_report()
+            self.calls.append(operation)
+            if operation in self.fail:
+                raise self.fail[operation]
+            return getattr(self, f"_{name}")(**request)
+
+        return call
+
+    def get_paginator(self, name):
+        def paginate(**request):
+            token = {}
+            while True:
+                page = getattr(self, name)(**request, **token)
+                yield page
+                if "NextToken" not in page:
+                    return
+                token = {"NextToken": page["NextToken"]}
+
+        return SimpleNamespace(paginate=paginate)
+
+    def _arn(self, name):
+        return f"arn:aws:sagemaker:eu-west-1:000000000000:pipeline/{name.lower()}"
+
+    def _existing(self, name):
+        if name not in self.pipelines:
+            raise client_error("ResourceNotFound", f"Pipeline '{name}' does not exist.")
+        return self.pipelines[name]
+
+    def _describe_pipeline(self, PipelineName):
+        return {"PipelineStatus": "Active", **self._existing(PipelineName)}
+
+    def _create_pipeline(self, PipelineName, Tags, ClientRequestToken, **members):
+        if PipelineName in self.pipelines and self.tokens.get(PipelineName) != ClientRequestToken:
+            raise client_error("ValidationException", f"Pipeline names must be unique ... {PipelineName}")
+        arn = self._arn(PipelineName)
+        self.pipelines[PipelineName] = {"PipelineName": PipelineName, "PipelineArn": arn, **members}
+        self.tag_sets[arn] = {tag["Key"]: tag["Value"] for tag in Tags}
+        self.tokens[PipelineName] = ClientRequestToken
+        return {"PipelineArn": arn}
+
+    def _update_pipeline(self, PipelineName, **members):
+        self._existing(PipelineName).update(members)
+        return {"PipelineArn": self._arn(PipelineName)}
+
+    def _delete_pipeline(self, PipelineName, ClientRequestToken):
+        self._existing(PipelineName)
+        if any(status in ("Executing", "Stopping") for status in self.executions.values()):
+            raise client_error("ConflictException", "has running executions")
+        del self.pipelines[PipelineName]
+        del self.tag_sets[self._arn(PipelineName)]
+        return {"PipelineArn": self._arn(PipelineName)}
+
+    def _list_tags(self, ResourceArn, NextToken=None):
+        # One a page, so that a reader of the first page only would be caught.
+        tags = sorted(self.tag_sets[ResourceArn].items())
+        position = int(NextToken or 0)
+        page = {"Tags": [{"Key": k, "Value": v} for k, v in tags[position : position + 1]]}
+        return {**page, "NextToken": str(position + 1)} if position + 1 < len(tags) else page
+
+    def _add_tags(self, ResourceArn, Tags):
+        self.tag_sets[ResourceArn].update({tag["Key"]: tag["Value"] for tag in Tags})
+        return {"Tags": Tags}
+
+    def _delete_tags(self, ResourceArn, TagKeys):
+        for key in TagKeys:
+            self.tag_sets[ResourceArn].pop(key, None)
+        return {}
+
+    def _list_pipeline_executions(self, PipelineName, NextToken=None):
+        self._existing(PipelineName)
+        entries = list(self.executions.items())
+        position = int(NextToken or 0)
+        summaries = [
+            {"PipelineExecutionArn": arn, "PipelineExecutionStatus": status}
+            for arn, status in entries[position : position + 1]
+        ]
+        page = {"PipelineExecutionSummaries": summaries}
+        return {**page, "NextToken": str(position + 1)} if position + 1 < len(entries) else page
+
+    def _stop_pipeline_execution(self, PipelineExecutionArn, ClientRequestToken):
+        self.executions[PipelineExecutionArn] = "Stopping"
+        return {"PipelineExecutionArn": PipelineExecutionArn}
+
+    def pass_time(self, _seconds):
+        self.stops_after -= 1
+        if self.stops_after <= 0:
+            self.executions = {a: "Stopped" if s == "Stopping" else s for a, s in self.executions.items()}
+
+
+class FakeS3:
+    def __init__(self):
+        self.objects = {}
+
+    def store(self, definition):
+        body = json.dumps(definition).encode()
+        digest = hashlib.sha256(body).hexdigest()
+        self.objects["assets", f"{digest}.json"] = body
+        return {"DefinitionBucket": "assets", "DefinitionKey": f"{digest}.json", "DefinitionSha256": digest}
+
+    def get_object(self, Bucket, Key):
+        if (Bucket, Key) not in self.objects:
+            raise client_error("NoSuchKey", "The specified key does not exist.")
+        return {"Body": io.BytesIO(self.objects[Bucket, Key])}
+
+
+def definition(label="first"):
+    step = {"Name": "Train", "Type": "Training", "Arguments": {"RoleArn": "${Role}", "Label": label}}
+    return {"Version": "2020-12-01", "Parameters": [], "Steps": [step]}
+
+
+class World:
+    """A stack with one pipeline resource, told what CloudFormation would tell it."""
+
+    def __init__(self):
+        self.sagemaker, self.s3 = FakeSageMaker(), FakeS3()
+        self.pipelines = Pipelines(self.sagemaker, self.s3)
+        self.requests = 0
+
+    def properties(self, name="loans", label="first", **changes):
+        return {
+            "ServiceToken": "arn:aws:lambda:eu-west-1:000000000000:function:framework",
+            "PipelineName": name,
+            "RoleArn": ROLE,
+            **self.s3.store(definition(label)),
+            "ParallelismMax": "4",
+            "Values": {"Role": ROLE},
+            "Tags": {"team": "risk"},
+            "Description": "Loans",
+            **changes,
+        }
+
+    def event(self, kind, properties, *, old=None, physical_id=None, logical_id="Pipeline", stack="app"):
+        self.requests += 1
+        event = {
+            "RequestType": kind,
+            "RequestId": f"00000000-0000-0000-0000-{self.requests:012d}",
+            "StackId": f"arn:aws:cloudformation:eu-west-1:000000000000:stack/{stack}/uuid",
+            "LogicalResourceId": logical_id,
+            "ResourceProperties": properties,
+        }
+        if old is not None:
+            event["OldResourceProperties"] = old
+        if physical_id is not None:
+            event["PhysicalResourceId"] = physical_id
+        return event
+
+    def send(self, event):
+        request = parse(event)
+        if request.type == "Delete":
+            clock = iter(range(0, 10_000, 5))
+            return remove(
+                request,
+                self.pipelines,
+                stop_seconds=60,
+                sleep=self.sagemaker.pass_time,
+                clock=lambda: next(clock),
+            )
+        return apply(request, self.pipelines)
+
+    def create(self, **changes):
+        return self.send(self.event("Create", self.properties(**changes)))
+
+    def tags(self, name="loans"):
+        return self.sagemaker.tag_sets[self.sagemaker._arn(name)]
+
+
+@pytest.fixture
+def world():
+    return World()
+
+
+def test_creates_with_everything_in_one_call(world):
+    answer = world.create()
+    pipeline = world.sagemaker.pipelines["loans"]
+    assert answer["PhysicalResourceId"] == "loans"
+    assert answer["Data"]["PipelineArn"] == pipeline["PipelineArn"]
+    stored = pipeline["PipelineDefinition"].encode()
+    assert answer["Data"]["DefinitionSha256"] == hashlib.sha256(stored).hexdigest()
+    assert len(json.dumps(answer)) < 4096
+    assert pipeline["RoleArn"] == ROLE
+    assert pipeline["PipelineDescription"] == "Loans"
+    assert pipeline["ParallelismConfiguration"] == {"MaxParallelExecutionSteps": 4}
+    assert world.tags() == {"team": "risk", STACK_TAG: "app", LOGICAL_ID_TAG: "Pipeline"}
+    assert world.sagemaker.calls == ["DescribePipeline", "CreatePipeline"]
+
+
+def test_repeated_create_is_the_same_create(world):
+    event = world.event("Create", world.properties())
+    assert world.send(event) == world.send(event)
+    assert list(world.sagemaker.pipelines) == ["loans"]
+
+
+def test_update_without_change_writes_nothing(world):
+    world.create()
+    world.sagemaker.calls.clear()
+    same = world.properties()
+    world.send(world.event("Update", same, old=same, physical_id="loans"))
+    assert set(world.sagemaker.calls) == {"DescribePipeline", "ListTags"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "member", "value"),
+    [
+        ({"ParallelismMax": "9"}, "ParallelismConfiguration", {"MaxParallelExecutionSteps": 9}),
+        ({"Description": ""}, "PipelineDescription", ""),
+        ({"RoleArn": ROLE + "2"}, "RoleArn", ROLE + "2"),
+    ],
+)
+def test_update_changes_what_changed(world, changes, member, value):
+    world.create()
+    new = world.properties(**changes)
+    world.send(world.event("Update", new, old=world.properties(), physical_id="loans"))
+    assert world.sagemaker.pipelines["loans"][member] == value
+
+
+def test_update_removes_dropped_tags_and_keeps_foreign_ones(world):
+    world.create()
+    world.tags()["cost-centre"] = "42"
+    new = world.properties(Tags={"owner": "ml"})
+    world.send(world.event("Update", new, old=world.properties(), physical_id="loans"))
+    assert world.tags() == {"owner": "ml", "cost-centre": "42", STACK_TAG: "app", LOGICAL_ID_TAG: "Pipeline"}
+
+
+def test_rename_makes_a_new_one_and_clean_up_deletes_the_old(world):
+    world.create()
+    old, new = world.properties(), world.properties(name="loans-2")
+    answer = world.send(world.event("Update", new, old=old, physical_id="loans"))
+    assert answer["PhysicalResourceId"] == "loans-2"
+    assert set(world.sagemaker.pipelines) == {"loans", "loans-2"}
+    world.send(world.event("Delete", old, physical_id="loans"))
+    assert set(world.sagemaker.pipelines) == {"loans-2"}
+
+
+def test_rolled_back_rename_returns_to_the_old(world):
+    world.create()
+    old, new = world.properties(), world.properties(name="loans-2")
+    world.send(world.event("Update", new, old=old, physical_id="loans"))
+    answer = world.send(world.event("Update", old, old=new, physical_id="loans-2"))
+    assert answer["PhysicalResourceId"] == "loans"
+    world.send(world.event("Delete", new, physical_id="loans-2"))
+    assert set(world.sagemaker.pipelines) == {"loans"}
+
+
+def test_refuses_a_rename_in_case_only(world):
+    world.create()
+    with pytest.raises(PipelineError, match="differ only in case"):
+        world.send(world.event("Update", world.properties(name="LOANS"), old={}, physical_id="loans"))
+
+
+@pytest.mark.parametrize("failing", ["UpdatePipeline", "AddTags", "DeleteTags"])
+def test_failed_update_leaves_the_old_definition_and_rolls_back(world, failing):
+    world.create()
+    before = dict(world.sagemaker.pipelines["loans"])
+    old, new = world.properties(), world.properties(label="second", Tags={"owner": "ml"})
+    world.sagemaker.fail[failing] = client_error("AccessDeniedException")
+    with pytest.raises(ClientError):
+        world.send(world.event("Update", new, old=old, physical_id="loans"))
+    assert world.sagemaker.pipelines["loans"] == before
+    world.sagemaker.fail.clear()
+    world.send(world.event("Update", old, old=new, physical_id="loans"))
+    assert world.sagemaker.pipelines["loans"] == before
+    assert world.tags() == {"team": "risk", STACK_TAG: "app", LOGICAL_ID_TAG: "Pipeline"}
+
+
+def test_invalid_definition_is_refused_before_anything_is_asked(world):
+    world.create()
+    world.sagemaker.calls.clear()
+    broken = world.properties(Values={})
+    with pytest.raises(PipelineError, match=r"Steps\[Train\].Arguments.RoleArn: no value for \$\{Role\}"):
+        world.send(world.event("Update", broken, old=world.properties(), physical_id="loans"))
+    assert world.sagemaker.calls == []
+
+
+def test_missing_definition_is_named(world):
+    with pytest.raises(
+        PipelineError, match=r"cannot read s3://assets/gone\.json: The specified key does not exist"
+    ):
+        world.create(DefinitionKey="gone.json")
+
+
+def test_foreign_pipeline_is_neither_adopted_nor_deleted(world):
+    world.create()
+    with pytest.raises(PipelineError, match="exists and is not this stack's"):
+        world.send(world.event("Create", world.properties(label="theirs"), stack="other"))
+    world.send(world.event("Delete", world.properties(), physical_id="loans", stack="other"))
+    assert "first" in world.sagemaker.pipelines["loans"]["PipelineDefinition"]
+
+
+def test_untagged_pipeline_is_not_adopted(world):
+    world.create()
+    world.tags().clear()
+    with pytest.raises(PipelineError, match=f"{STACK_TAG}=app"):
+        world.create()
+
+
+def test_retained_pipeline_is_taken_back(world):
+    world.create()
+    answer = world.send(world.event("Create", world.properties(label="second"), logical_id="Moved"))
+    assert answer["PhysicalResourceId"] == "loans"
+    assert "second" in world.sagemaker.pipelines["loans"]["PipelineDefinition"]
+    # The construct had moved: the clean-up of its old place must not take the pipeline along.
+    world.send(world.event("Delete", world.properties(), physical_id="loans"))
+    assert "loans" in world.sagemaker.pipelines
+    world.send(world.event("Delete", world.properties(), physical_id="loans", logical_id="Moved"))
+    assert world.sagemaker.pipelines == {}
+
+
+def test_delete_stops_executions_first_and_waits(world):
+    world.create()
+    arn = "arn:aws:sagemaker:eu-west-1:000000000000:pipeline/loans/execution/"
+    world.sagemaker.executions = {arn + "a": "Succeeded", arn + "b": "Executing", arn + "c": "Stopping"}
+    world.sagemaker.stops_after = 3
+    world.send(world.event("Delete", world.properties(), physical_id="loans"))
+    assert world.sagemaker.pipelines == {}
+    assert world.sagemaker.calls.count("StopPipelineExecution") == 1
+
+
+def test_delete_gives_up_in_bounded_time_naming_the_execution(world):
+    world.create()
+    world.sagemaker.executions = {"arn:aws:sagemaker:eu-west-1:1:pipeline/loans/execution/stuck": "Executing"}
+    world.sagemaker.stops_after = 10_000
+    with pytest.raises(PipelineError, match=r"running executions after 60 s \(stuck\)"):
+        world.send(world.event("Delete", world.properties(), physical_id="loans"))
+    assert "loans" in world.sagemaker.pipelines
+
+
+def test_delete_of_what_is_gone_succeeds(world):
+    event = world.event("Delete", {"nonsense": 1}, physical_id="loans")
+    assert world.send(event) == {"PhysicalResourceId": "loans"}
+    world.create()
+    world.send(event)
+    assert world.send(event) == {"PhysicalResourceId": "loans"}
+
+
+def test_pipeline_under_deletion_is_not_touched(world):
+    world.create()
+    world.sagemaker.pipelines["loans"]["PipelineStatus"] = "Deleting"
+    with pytest.raises(PipelineError, match="is being deleted"):
+        world.create()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"PipelineName": "no good"}, "PipelineName 'no good'"),
+        ({"RoleArn": ""}, "RoleArn is missing"),
+        ({"ParallelismMax": "0"}, "ParallelismMax '0'"),
+        ({"ParallelismMax": 4}, "ParallelismMax is missing or not a string"),
+        ({"Pararllelism": "4"}, "unknown property Pararllelism; known: PipelineName"),
+        ({"Values": "x"}, "Values is not a mapping"),
+        ({"ParameterDefaults": {"Count": 1}}, "ParameterDefaults.Count is not a string"),
+        ({"Tags": {STACK_TAG: "x"}}, f"tag {STACK_TAG} is reserved"),
+        ({"Description": {}}, "Description is not a string"),
+    ],
+)
+def test_wrong_properties_are_named(world, changes, message):
+    with pytest.raises(PipelineError, match=message):
+        world.create(**changes)
+
+
+def test_token_is_one_per_request_and_of_legal_length(world):
+    first, second = (world.event("Create", {}) for _ in range(2))
+    assert client_request_token(first) == client_request_token(dict(first))
+    assert client_request_token(first) != client_request_token(second)
+    assert 32 <= len(client_request_token(first)) <= 128
+
+
+class Lifecycle(RuleBasedStateMachine):
+    """CloudFormation's view of one resource: whatever is interrupted and repeated, the last event counts."""
+
+    def __init__(self):
+        super().__init__()
+        self.world = World()
+        self.physical_id = None
+        self.properties = None
+
+    def deliver(self, event, calls_until_crash):
+        """Delivers the event until it is through, as Lambda's retries do; the first run may be cut short."""
+        fake = self.world.sagemaker
+        original = fake.calls
+
+        class Counting(list):
+            def append(self, operation):
+                if len(self) >= calls_until_crash:
+                    raise CrashError
+                super().append(operation)
+
+        fake.calls = Counting()
+        with contextlib.suppress(CrashError):
+            self.world.send(event)
+        fake.calls = original
+        return self.world.send(event)
+
+    @precondition(lambda self: self.physical_id is None)
+    @rule(label=st.sampled_from("abc"), crash=st.integers(0, 6))
+    def create(self, label, crash):
+        properties = self.world.properties(label=label)
+        answer = self.deliver(self.world.event("Create", properties), crash)
+        self.physical_id, self.properties = answer["PhysicalResourceId"], properties
+
+    @precondition(lambda self: self.physical_id is not None)
+    @rule(
+        label=st.sampled_from("abc"),
+        name=st.sampled_from(["loans", "loans-2"]),
+        tags=st.dictionaries(st.sampled_from(["team", "owner"]), st.sampled_from(["x", "y"])),
+        crash=st.integers(0, 8),
+    )
+    def update(self, label, name, tags, crash):
+        new = self.world.properties(name=name, label=label, Tags=tags)
+        event = self.world.event("Update", new, old=self.properties, physical_id=self.physical_id)
+        answer = self.deliver(event, crash)
+        if answer["PhysicalResourceId"] != self.physical_id:
+            self.deliver(self.world.event("Delete", self.properties, physical_id=self.physical_id), crash)
+        self.physical_id, self.properties = answer["PhysicalResourceId"], new
+
+    @precondition(lambda self: self.physical_id is not None)
+    @rule(crash=st.integers(0, 6))
+    def delete(self, crash):
+        self.deliver(self.world.event("Delete", self.properties, physical_id=self.physical_id), crash)
+        self.physical_id = self.properties = None
+
+    @invariant()
+    def sagemaker_is_as_the_template_says(self):
+        pipelines = self.world.sagemaker.pipelines
+        assert set(pipelines) == ({self.physical_id} if self.physical_id else set())
+        if self.physical_id:
+            stored = json.loads(pipelines[self.physical_id]["PipelineDefinition"])
+            source = json.loads(self.world.s3.objects["assets", self.properties["DefinitionKey"]])
+            assert stored["Steps"][0]["Arguments"]["Label"] == source["Steps"][0]["Arguments"]["Label"]
+            ours = {STACK_TAG: "app", LOGICAL_ID_TAG: "Pipeline"}
+            assert self.world.tags(self.physical_id) == {**self.properties["Tags"], **ours}
+
+
+TestLifecycle = Lifecycle.TestCase
+TestLifecycle.settings = settings(max_examples=60, stateful_step_count=12, deadline=None)
