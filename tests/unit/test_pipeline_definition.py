@@ -1,0 +1,265 @@
+"""What a definition must look like; every fault is one line that names the step."""
+
+import copy
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from localcloud.sagemaker.pipelines.definition import MAX_CHARACTERS, parse_definition
+from localcloud.sagemaker.pipelines.problems import DefinitionError
+from localcloud.sagemaker.pipelines.retries import CAPACITY_ERROR, THROTTLING, RetryPolicy
+from localcloud.sagemaker.pipelines.steps import RUNNERS, cannot_run
+
+Document = dict[str, Any]
+OUTPUTS = "Steps.Evaluate.ProcessingOutputConfig.Outputs"
+
+GOOD: Document = {
+    "Version": "2020-12-01",
+    "Metadata": {},
+    "MlflowConfig": None,
+    "Parameters": [
+        {"Name": "Data", "Type": "String", "DefaultValue": "s3://b/raw"},
+        {"Name": "Limit", "Type": "Float", "DefaultValue": 6},
+        {"Name": "Status", "Type": "String", "DefaultValue": "A", "EnumValues": ["A", "B"]},
+    ],
+    "PipelineExperimentConfig": {"ExperimentName": {"Get": "Execution.PipelineName"}, "TrialName": "t"},
+    "Steps": [
+        {
+            "Name": "Evaluate",
+            "Type": "Processing",
+            "DisplayName": "Evaluation",
+            "Description": "on held-out rows",
+            "Arguments": {
+                "ProcessingInputs": [{"InputName": "d", "S3Input": {"S3Uri": {"Get": "Parameters.Data"}}}],
+                "ProcessingOutputConfig": {
+                    "Outputs": [{"OutputName": "report", "S3Output": {"S3Uri": "s3://b/report"}}]
+                },
+            },
+            "CacheConfig": {"Enabled": True, "ExpireAfter": "30d"},
+            "RetryPolicies": [
+                {"ExceptionType": ["SageMaker.CAPACITY_ERROR", "Step.THROTTLING"], "MaxAttempts": 3}
+            ],
+            "PropertyFiles": [{"PropertyFileName": "Report", "OutputName": "report", "FilePath": "r.json"}],
+        },
+        {
+            "Name": "Gate",
+            "Type": "Condition",
+            "DependsOn": ["Evaluate"],
+            "Arguments": {
+                "Conditions": [
+                    {
+                        "Type": "LessThanOrEqualTo",
+                        "LeftValue": {
+                            "Std:JsonGet": {
+                                "PropertyFile": {"Get": "Steps.Evaluate.PropertyFiles.Report"},
+                                "Path": "mse",
+                            }
+                        },
+                        "RightValue": {"Get": "Parameters.Limit"},
+                    }
+                ],
+                "IfSteps": [
+                    {
+                        "Name": "Create",
+                        "Type": "Model",
+                        "Arguments": {"ExecutionRoleArn": {"Get": f"{OUTPUTS}['report'].S3Output.S3Uri"}},
+                    }
+                ],
+                "ElseSteps": [
+                    {
+                        "Name": "Stop",
+                        "Type": "Fail",
+                        "Arguments": {"ErrorMessage": {"Get": "Parameters.Status"}},
+                    }
+                ],
+            },
+        },
+    ],
+}
+
+
+def parse(document: Document) -> Any:
+    return parse_definition(json.dumps(document))
+
+
+def test_a_definition_is_read_with_its_nested_steps() -> None:
+    definition = parse(GOOD)
+    assert list(definition.steps) == ["Evaluate", "Gate", "Create", "Stop"]
+    assert list(definition.parameters) == ["Data", "Limit", "Status"]
+    evaluate, create = definition.steps["Evaluate"], definition.steps["Create"]
+    assert evaluate.cached
+    assert evaluate.cache_seconds == 30 * 86400
+    assert evaluate.retries == (
+        RetryPolicy(exception_types=frozenset({CAPACITY_ERROR, THROTTLING}), max_attempts=3),
+    )
+    assert (evaluate.display_name, evaluate.description) == ("Evaluation", "on held-out rows")
+    assert create.branch is not None
+    assert (create.branch.condition, create.branch.outcome) == ("Gate", True)
+
+
+def steps(document: Document) -> dict[str, Document]:
+    evaluate, gate = document["Steps"]
+    arguments = gate["Arguments"]
+    return {s["Name"]: s for s in (evaluate, gate, *arguments["IfSteps"], *arguments["ElseSteps"])}
+
+
+def put(name: str, member: str, value: Any) -> Callable[[Document], None]:
+    return lambda document: steps(document)[name].__setitem__(member, value)
+
+
+def put_argument(name: str, member: str, value: Any) -> Callable[[Document], None]:
+    return lambda document: steps(document)[name]["Arguments"].__setitem__(member, value)
+
+
+def condition(value: Any) -> Callable[[Document], None]:
+    return put_argument("Gate", "Conditions", [value])
+
+
+def retry(**policy: Any) -> Callable[[Document], None]:
+    return put("Evaluate", "RetryPolicies", [policy])
+
+
+def parameter(**members: Any) -> Callable[[Document], None]:
+    return lambda document: document["Parameters"].append(members)
+
+
+FAULTS: dict[str, tuple[Callable[[Document], Any], list[str]]] = {
+    "version": (lambda d: d.update(Version="2019-01-01"), ["Version", "2020-12-01"]),
+    "unknown member": (lambda d: d.update(Foo=1), ["unknown property 'Foo'"]),
+    "no steps": (lambda d: d.update(Steps=[]), ["Steps"]),
+    "step without name": (lambda d: d["Steps"][0].pop("Name"), ["Step 1", "Name"]),
+    "long step name": (put("Evaluate", "Name", "x" * 65), ["Name"]),
+    "step name with a space": (put("Evaluate", "Name", "a b"), ["'a b'"]),
+    "two steps of one name": (put("Create", "Name", "Evaluate"), ["Step 'Evaluate'", "another step"]),
+    "unknown type": (put("Evaluate", "Type", "Train"), ["Step 'Evaluate'", "'Train'", "Training"]),
+    "unknown step member": (put("Evaluate", "Depends", []), ["Step 'Evaluate'", "'Depends'"]),
+    "cache of a model": (put("Create", "PropertyFiles", []), ["Step 'Create'", "'PropertyFiles'"]),
+    "arguments as list": (put("Evaluate", "Arguments", []), ["Step 'Evaluate'", "Arguments"]),
+    "undeclared parameter": (
+        put_argument("Create", "ModelName", {"Get": "Parameters.Dta"}),
+        ["'Create'", "Data"],
+    ),
+    "unknown variable": (
+        put_argument("Create", "M", {"Get": "Execution.Id"}),
+        ["'Create'", "PipelineExecutionId"],
+    ),
+    "unknown step": (put_argument("Create", "M", {"Get": "Steps.Train.X"}), ["'Create'", "no step 'Train'"]),
+    "unknown property": (
+        put_argument("Create", "M", {"Get": "Steps.Evaluate.ProcessingJobNam"}),
+        ["'Create'", "'ProcessingJobNam'"],
+    ),
+    "unknown output": (
+        put_argument("Create", "M", {"Get": f"{OUTPUTS}['x'].S3Output.S3Uri"}),
+        ["'Create'", "outputs of 'Evaluate' are: report"],
+    ),
+    "unknown property file": (
+        put_argument("Create", "M", {"Get": "Steps.Evaluate.PropertyFiles.Rep"}),
+        ["'Create'", "Report"],
+    ),
+    "property file of no output": (
+        put(
+            "Evaluate", "PropertyFiles", [{"PropertyFileName": "R", "OutputName": "x", "FilePath": "r.json"}]
+        ),
+        ["Step 'Evaluate'", "'x'", "report"],
+    ),
+    "property file without path": (
+        put("Evaluate", "PropertyFiles", [{"PropertyFileName": "R", "OutputName": "report"}]),
+        ["Step 'Evaluate'", "FilePath"],
+    ),
+    "condition's other property": (put_argument("Create", "M", {"Get": "Steps.Gate.Result"}), ["Outcome"]),
+    "property of a Fail step": (
+        put_argument("Create", "M", {"Get": "Steps.Stop.ErrorMessage"}),
+        ["Fail step"],
+    ),
+    "broken join": (put_argument("Create", "M", {"Std:Join": ["a"]}), ["Step 'Create'", "Std:Join takes"]),
+    "broken reference": (put_argument("Create", "M", {"Get": "Data"}), ["Step 'Create'", "'Data'"]),
+    "unknown dependency": (put("Create", "DependsOn", ["Nope"]), ["Step 'Create'", "'Nope'"]),
+    "dependency on a Fail step": (put("Create", "DependsOn", ["Stop"]), ["Create can not depends on Stop"]),
+    "dependency with trigger": (
+        put("Create", "DependsOn", [{"Step": "Evaluate", "Trigger": "Failed"}]),
+        ["Step 'Create'", "Trigger"],
+    ),
+    "cycle": (put("Evaluate", "DependsOn", ["Create"]), ["cycle", "Evaluate -> Create -> Evaluate"]),
+    "no conditions": (put_argument("Gate", "Conditions", []), ["Step 'Gate'", "at least one condition"]),
+    "unknown condition": (condition({"Type": "And", "Conditions": []}), ["Step 'Gate'", "'And'", "ANDed"]),
+    "old Not": (
+        condition({"Type": "Not", "Expression": {"Type": "Equals", "LeftValue": 1, "RightValue": 1}}),
+        ["Step 'Gate'", "unknown property 'Expression'"],
+    ),
+    "half a comparison": (condition({"Type": "Equals", "LeftValue": 1}), ["Step 'Gate'", "RightValue"]),
+    "nested condition": (condition({"Type": "Or", "Conditions": [{"Type": "X"}]}), ["Step 'Gate'", "'X'"]),
+    "cache without switch": (put("Evaluate", "CacheConfig", {}), ["Step 'Evaluate'", "Enabled"]),
+    "cache age": (
+        put("Evaluate", "CacheConfig", {"Enabled": True, "ExpireAfter": "a month"}),
+        ["Step 'Evaluate'", "'a month'", "P30D"],
+    ),
+    "retry of an unknown error": (
+        retry(ExceptionType=["Timeout"], MaxAttempts=1),
+        ["'Evaluate'", "Step.THROTTLING"],
+    ),
+    "retry without end": (retry(ExceptionType=["Step.THROTTLING"]), ["either MaxAttempts or ExpireAfterMin"]),
+    "too many retries": (retry(ExceptionType=["Step.THROTTLING"], MaxAttempts=21), ["MaxAttempts", "20"]),
+    "parameter twice": (parameter(Name="Data", Type="String"), ["Parameter 'Data'", "more than once"]),
+    "parameter type": (parameter(Name="P", Type="Str"), ["Parameter 'P'", "Boolean"]),
+    "default of another type": (
+        parameter(Name="P", Type="Integer", DefaultValue="1"),
+        ["Parameter 'P'", "Integer"],
+    ),
+    "boolean as integer": (parameter(Name="P", Type="Integer", DefaultValue=True), ["Parameter 'P'"]),
+    "default outside its enum": (
+        parameter(Name="P", Type="String", DefaultValue="c", EnumValues=["a", "b"]),
+        ["Parameter 'P'", "a, b"],
+    ),
+    "enum of numbers": (parameter(Name="P", Type="Integer", EnumValues=[1]), ["Parameter 'P'", "String"]),
+    "misspelt parameter member": (parameter(Name="P", Type="String", Default="x"), ["'Default'"]),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_is_named_in_one_line(name: str) -> None:
+    document = copy.deepcopy(GOOD)
+    plant, words = FAULTS[name]
+    plant(document)
+    with pytest.raises(DefinitionError) as error:
+        parse(document)
+    assert any(all(word in line for word in words) for line in error.value.problems), error.value.problems
+    assert str(error.value).startswith("Unable to parse pipeline definition. ")
+    assert all("\n" not in line for line in error.value.problems)
+
+
+def test_all_faults_are_named_at_once() -> None:
+    document = copy.deepcopy(GOOD)
+    document["Version"] = "1"
+    steps(document)["Evaluate"]["Foo"] = 1
+    steps(document)["Create"]["Type"] = "Modell"
+    with pytest.raises(DefinitionError) as error:
+        parse(document)
+    assert len(error.value.problems) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "not JSON"),
+        ("{'Version': 1}", "not JSON"),
+        ("[]", "JSON object"),
+        ('{"a":' * 100_000, "nested too deeply"),
+        (" " * (MAX_CHARACTERS + 1), "the limit is 1048576"),
+    ],
+)
+def test_what_is_no_definition_at_all(text: str, words: str) -> None:
+    with pytest.raises(DefinitionError, match=words):
+        parse_definition(text)
+
+
+def test_a_type_that_cannot_run_here_is_a_valid_step_but_refused_by_name() -> None:
+    document = copy.deepcopy(GOOD)
+    document["Steps"].append({"Name": "Tell", "Type": "Callback", "SqsQueueUrl": "q", "Arguments": {}})
+    lines = cannot_run(parse(document))
+    assert len(lines) == 1
+    assert "'Tell'" in lines[0]
+    assert "Callback" in lines[0]
+    assert all(kind in lines[0] for kind in RUNNERS)
+    assert not cannot_run(parse(GOOD))
