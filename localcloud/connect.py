@@ -45,6 +45,7 @@ def connect(root: Path) -> tuple[Cloud, Credentials]:
 def client_environment(cloud: Cloud, key: Credentials) -> dict[str, str]:
     """Variables that point the AWS CLI, boto3 and the CDK CLI of a user's shell at the cloud."""
     return cloud.environment(key) | {
+        "MODELYARD_STATE": str(cloud.folder.root),
         # What the CDK CLI builds and pushes images with.
         "CDK_DOCKER": str(Path(sys.executable).parent / "modelyard-docker"),
     }

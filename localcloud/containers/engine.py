@@ -65,6 +65,7 @@ class Container:
         self.base = folder / "ml"
         self._process: subprocess.Popen[bytes] | None = None
         self._ended = threading.Event()
+        self._callbacks: list[Callable[[], None]] = []
         self._code = 0
         self.bound = engine.isolates
 
@@ -106,6 +107,12 @@ class Container:
         self._code = 128 - code if code < 0 else code
         self._engine.ended(self)
         self._ended.set()
+        for callback in self._callbacks:
+            callback()
+
+    def when_ended(self, callback: Callable[[], None]) -> None:
+        """Call this, in another thread, once the exit code is known. To be said before the start."""
+        self._callbacks.append(callback)
 
     def wait(self, timeout: float | None = None) -> int | None:
         """Exit code (128 + signal if killed by one) once all output is delivered; None on time-out."""

@@ -1,0 +1,1 @@
+"""Endpoints: server processes behind InvokeEndpoint."""

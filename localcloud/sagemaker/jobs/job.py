@@ -1,0 +1,189 @@
+"""What every kind of job has while it runs."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+from localcloud.aws import identity
+from localcloud.aws.errors import RoleNotAssumable
+from localcloud.aws.logs import LogStream
+from localcloud.containers.engine import Container, ContainerRefusedError, ContainerSpec, Engine
+from localcloud.containers.image import Image, ImageError, ImageStore
+from localcloud.containers.registry import pull
+from localcloud.context import Cloud, Credentials
+from localcloud.sagemaker.jobs import layout
+from localcloud.sagemaker.jobs.failure import JobFailure, role_refused
+from localcloud.sagemaker.jobs.storage import Storage
+from localcloud.sagemaker.store import Store, now
+
+PRINCIPAL = "sagemaker.amazonaws.com"
+CLOSED = "InternalServerError: the local cloud was stopped while the job ran; start the job again"
+Ending = Literal["exited", "stopped", "timed out"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a job's containers ended: the first exit code that is not 0, and the host it came from."""
+
+    ending: Ending
+    code: int = 0
+    host: int = 0
+
+
+class Job:
+    """One running job.
+
+    Args:
+        cloud, store, engine, images: of the service.
+        kind: in the store, for example `training-job`.
+        name: of the job.
+        grace: seconds between SIGTERM and SIGKILL.
+    """
+
+    def __init__(
+        self,
+        *,
+        cloud: Cloud,
+        store: Store,
+        engine: Engine,
+        images: ImageStore,
+        kind: str,
+        name: str,
+        grace: float,
+    ) -> None:
+        self.cloud, self.store, self.engine, self.images = cloud, store, engine, images
+        self.kind, self.name, self.grace = kind, name, grace
+        self.record = store.get(kind, name)
+        self.stopping = threading.Event()
+        self.closing = False
+        self.last_lines: dict[int, str] = {}
+        self._wake = threading.Event()
+
+    def stop(self) -> None:
+        """Ask for the job's end; whoever waits for its containers stops them."""
+        self.stopping.set()
+        self._wake.set()
+
+    def update(self, change: Callable[[dict[str, Any]], None]) -> None:
+        """Change the stored record."""
+
+        def apply(record: dict[str, Any]) -> None:
+            change(record)
+            record["LastModifiedTime"] = now()
+
+        self.record = self.store.update(self.kind, self.name, apply)
+
+    @property
+    def role_arn(self) -> str:
+        """The execution role: the job's own, or (transform) that of its model."""
+        return str(self.record.get("RoleArn") or self.record["_ExecutionRoleArn"])
+
+    @cached_property
+    def credentials(self) -> Credentials:
+        """Of the execution role, for this job alone."""
+        try:
+            return identity.assume_role(self.role_arn, service=PRINCIPAL, session="SageMaker")
+        except RoleNotAssumable as error:
+            raise role_refused(self.role_arn) from error
+
+    @cached_property
+    def storage(self) -> Storage:
+        """S3 as the execution role may use it."""
+        return Storage(self.cloud.client("s3", self.credentials), self.role_arn, self.cloud.region)
+
+    def image(self, uri: str) -> Image:
+        """Pull an image with the execution role."""
+        ecr = self.cloud.client("ecr", self.credentials)
+        try:
+            return pull(uri, self.images, ecr, account=self.cloud.account, role_arn=self.role_arn)
+        except ImageError as error:
+            raise JobFailure(f"ClientError: {error}") from error
+
+    def environment(self, *, isolated: bool) -> dict[str, str]:
+        """Variables with which the container reaches this cloud; without network it gets no credentials."""
+        return self.cloud.environment(None if isolated else self.credentials)
+
+    def sink(
+        self, group: str, stream: str, host: int, listen: Callable[[Sequence[str]], None] | None = None
+    ) -> Callable[[list[str]], None]:
+        """Where a host's output goes: CloudWatch Logs, and `listen`."""
+        log = LogStream(self.cloud, group, stream)
+
+        def write(lines: list[str]) -> None:
+            if listen is not None:
+                listen(lines)
+            self.last_lines[host] = next((line for line in reversed(lines) if line.strip()), "") or (
+                self.last_lines.get(host, "")
+            )
+            log.write(lines)
+
+        return write
+
+    def run_hosts(
+        self,
+        containers: Sequence[Container],
+        specs: Sequence[ContainerSpec],
+        sinks: Sequence[Callable[[list[str]], None]],
+        max_seconds: float,
+    ) -> Outcome:
+        """Start one container per host and wait for all; the first that fails ends the others.
+
+        Args:
+            containers, specs, sinks: one of each per host.
+            max_seconds: of the whole run.
+        """
+        if self.stopping.is_set():
+            return Outcome("stopped")
+        deadline = time.monotonic() + max_seconds
+        try:
+            for container, spec, sink in zip(containers, specs, sinks, strict=True):
+                container.when_ended(self._wake.set)
+                container.start(spec, sink)
+        except ContainerRefusedError as error:
+            self.end(containers)
+            raise JobFailure(f"ClientError: {error}") from error
+        while True:
+            self._wake.clear()
+            codes = [container.wait(0) for container in containers]
+            failed = next((i for i, code in enumerate(codes) if code), None)
+            if self.stopping.is_set():
+                self.end(containers)
+                return Outcome("stopped")
+            if failed is not None:
+                self.end(containers)
+                return Outcome("exited", codes[failed] or 0, failed)
+            if None not in codes:
+                return Outcome("exited")
+            if not self._wake.wait(max(0.0, deadline - time.monotonic())) and time.monotonic() >= deadline:
+                self.end(containers)
+                return Outcome("timed out")
+
+    def end(self, containers: Sequence[Container]) -> None:
+        """Stop what still runs, all hosts at once."""
+        grace = 2.0 if self.closing else self.grace
+        threads = [threading.Thread(target=container.stop, args=(grace,)) for container in containers]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def message(self, containers: Sequence[Container], outcome: Outcome, path: str) -> str:
+        """What the failed host left in its failure file, or else the last line of its log."""
+        left = layout.message_of(containers[outcome.host].outside(path))
+        return left or self.last_lines.get(outcome.host, "").strip()
+
+    def check_closing(self) -> None:
+        """End here if the cloud stops: what follows needs it."""
+        if self.closing:
+            raise JobFailure(CLOSED)
+
+
+def volume_bytes(resources: Mapping[str, Any]) -> int | None:
+    """The size of the storage volume, None if the request names none."""
+    gigabytes = resources.get("VolumeSizeInGB")
+    return int(gigabytes) * 1024**3 if gigabytes else None

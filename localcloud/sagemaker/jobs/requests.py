@@ -1,0 +1,112 @@
+"""What of a Create request cannot run here, said before anything starts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from localcloud.sagemaker.errors import ServiceError, validation
+from localcloud.sagemaker.jobs.metrics import pattern_problem
+
+_DEFAULT_FILTERS = {"InputFilter": "$", "OutputFilter": "$", "JoinSource": "None"}
+
+
+def _unsupported(where: str, what: str) -> ServiceError:
+    return validation(f"{where}: the local SageMaker does not support {what}.")
+
+
+def check_processing(request: Mapping[str, Any]) -> None:
+    """Raise ValidationException for a processing job that cannot run."""
+    for entry in request.get("ProcessingInputs", []):
+        where = f"ProcessingInputs {entry['InputName']}"
+        if "DatasetDefinition" in entry:
+            raise _unsupported(where, "DatasetDefinition; copy the data to S3 and use S3Input")
+        source = entry.get("S3Input")
+        if source is None:
+            raise validation(f"{where}: S3Input is missing.")
+        if source.get("S3InputMode", "File") != "File":
+            raise _unsupported(where, "S3InputMode Pipe; use File")
+        if "LocalPath" not in source and not entry.get("AppManaged"):
+            raise validation(f"{where}: LocalPath is required unless the input is AppManaged.")
+        if source.get("S3CompressionType", "None") != "None":
+            raise validation(f"{where}: S3CompressionType Gzip needs S3InputMode Pipe.")
+    for output in request.get("ProcessingOutputConfig", {}).get("Outputs", []):
+        where = f"Outputs {output['OutputName']}"
+        if "FeatureStoreOutput" in output:
+            raise _unsupported(where, "FeatureStoreOutput; use S3Output")
+        if "S3Output" not in output:
+            raise validation(f"{where}: S3Output is missing.")
+        if "LocalPath" not in output["S3Output"] and not output.get("AppManaged"):
+            raise validation(f"{where}: LocalPath is required unless the output is AppManaged.")
+    _unique((entry["InputName"] for entry in request.get("ProcessingInputs", [])), "InputName")
+
+
+def check_training(request: Mapping[str, Any]) -> None:
+    """Raise ValidationException for a training job that cannot run."""
+    algorithm = request.get("AlgorithmSpecification")
+    if algorithm is None or "TrainingImage" not in algorithm:
+        raise _unsupported("AlgorithmSpecification", "jobs without a TrainingImage")
+    resources = request.get("ResourceConfig")
+    if resources is None or "InstanceGroups" in resources:
+        raise _unsupported("ResourceConfig", "InstanceGroups; give InstanceType and InstanceCount")
+    for member in ("InstanceType", "InstanceCount"):
+        if member not in resources:
+            raise validation(f"ResourceConfig: {member} is missing.")
+    if request.get("EnableManagedSpotTraining") and "MaxWaitTimeInSeconds" not in request.get(
+        "StoppingCondition", {}
+    ):
+        raise validation("MaxWaitTimeInSeconds must be provided for managed spot training jobs.")
+    _input_mode("AlgorithmSpecification", algorithm["TrainingInputMode"])
+    if problem := pattern_problem(algorithm.get("MetricDefinitions", [])):
+        raise validation(f"MetricDefinitions: {problem}")
+    for channel in request.get("InputDataConfig", []):
+        where = f"InputDataConfig {channel['ChannelName']}"
+        source = channel["DataSource"].get("S3DataSource")
+        if source is None:
+            raise _unsupported(where, "file systems as a source; use S3DataSource")
+        if source["S3DataType"] not in {"S3Prefix", "ManifestFile"}:
+            raise _unsupported(where, f"S3DataType {source['S3DataType']}; use S3Prefix or ManifestFile")
+        _input_mode(where, channel.get("InputMode", "File"))
+        for member, what in (("CompressionType", "Gzip"), ("RecordWrapperType", "RecordIO")):
+            if channel.get(member, "None") != "None":
+                raise _unsupported(where, f"{member} {what}, which needs InputMode Pipe")
+    _unique((channel["ChannelName"] for channel in request.get("InputDataConfig", [])), "ChannelName")
+
+
+def _input_mode(where: str, mode: str) -> None:
+    if mode == "Pipe":
+        raise _unsupported(where, "InputMode Pipe; use File or FastFile")
+
+
+def check_transform(request: Mapping[str, Any], containers: list[dict[str, Any]]) -> None:
+    """Raise ValidationException for a transform job that cannot run."""
+    if len(containers) != 1:
+        raise _unsupported(f"ModelName {request['ModelName']}", "inference pipelines of several containers")
+    if containers[0].get("Mode") == "MultiModel":
+        raise validation(
+            f"Model {request['ModelName']} is a multi-model; batch transform runs single models."
+        )
+    source = request["TransformInput"]
+    if source["DataSource"]["S3DataSource"]["S3DataType"] not in {"S3Prefix", "ManifestFile"}:
+        raise _unsupported("TransformInput", "AugmentedManifestFile; use S3Prefix or ManifestFile")
+    split = source.get("SplitType", "None")
+    if split not in {"None", "Line"}:
+        raise _unsupported("TransformInput", f"SplitType {split}; use None or Line")
+    compression = source.get("CompressionType", "None")
+    if compression not in {"None", "Gzip"}:
+        raise _unsupported("TransformInput", f"CompressionType {compression}; use None or Gzip")
+    if split == "None" and request.get("BatchStrategy") == "MultiRecord":
+        raise validation("BatchStrategy MultiRecord needs a SplitType of Line, RecordIO, or TFRecord.")
+    for member, default in _DEFAULT_FILTERS.items():
+        if request.get("DataProcessing", {}).get(member, default) != default:
+            raise _unsupported("DataProcessing", f"{member}; join inputs and outputs after the job")
+    if request.get("DataCaptureConfig"):
+        raise _unsupported("DataCaptureConfig", "data capture")
+
+
+def _unique(names: Iterable[str], member: str) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise validation(f"Each {member} may be given once: {name}.")
+        seen.add(name)

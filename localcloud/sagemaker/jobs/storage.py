@@ -1,0 +1,215 @@
+"""S3 in and out of jobs, with the permissions of their execution roles."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from localcloud.containers.archives import ArchiveError, files_below
+from localcloud.sagemaker.jobs.failure import JobFailure, nothing_found, s3_failed
+
+_PARALLEL = 8
+_MAX_PUT = 1024**3  # larger files go up in parts; PutObject itself takes 5 GB
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One object to fetch: `relative` is its path below the folder it goes to, `size` in bytes."""
+
+    bucket: str
+    key: str
+    relative: str
+    size: int
+
+    @property
+    def uri(self) -> str:
+        """`s3://bucket/key`."""
+        return f"s3://{self.bucket}/{self.key}"
+
+
+def split_uri(uri: str) -> tuple[str, str]:
+    """Bucket and key of an `s3://` URI; JobFailure for anything else."""
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    if not uri.startswith("s3://") or not bucket:
+        raise JobFailure(f"ClientError: {uri} is not an S3 URI such as s3://bucket/prefix")
+    return bucket, key
+
+
+def join_uri(uri: str, *parts: str) -> str:
+    """`uri` with parts added, one slash between each."""
+    return "/".join([uri.rstrip("/"), *parts])
+
+
+def relative_key(prefix: str, key: str) -> str:
+    """Where an object lies below its folder.
+
+    A prefix that is a folder or the object itself falls away; one that is the beginning of a name keeps it.
+
+    >>> [relative_key("in/a", key) for key in ("in/a/b.csv", "in/a", "in/abc")]
+    ['b.csv', 'a', 'abc']
+    """
+    folder = prefix if prefix.endswith("/") or not prefix else prefix + "/"
+    if key.startswith(folder) and key != folder:
+        return key[len(folder) :]
+    return key[prefix.rfind("/") + 1 :]
+
+
+def shard(items: Sequence[Item], index: int, count: int, distribution: str) -> list[Item]:
+    """The objects of host `index` (from 0) of `count`; ShardedByS3Key deals them out in turn by key."""
+    if distribution != "ShardedByS3Key":
+        return list(items)
+    return sorted(items, key=lambda item: item.key)[index::count]
+
+
+class Storage:
+    """S3 as one role may use it.
+
+    Args:
+        client: boto3 S3 client with the role's credentials.
+        role_arn: named in errors.
+        region: named in errors.
+    """
+
+    def __init__(self, client: Any, role_arn: str, region: str) -> None:
+        self._client, self._role_arn, self._region = client, role_arn, region
+
+    def select(self, uri: str, data_type: str = "S3Prefix") -> list[Item]:
+        """The objects of an S3Prefix or a ManifestFile. Raises JobFailure if there are none."""
+        items = self._manifest(uri) if data_type == "ManifestFile" else self._prefix(uri)
+        if not items:
+            raise nothing_found(uri, self._role_arn, self._region)
+        return items
+
+    def _prefix(self, uri: str) -> list[Item]:
+        bucket, prefix = split_uri(uri)
+        try:
+            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+            found = [entry for page in pages for entry in page.get("Contents", [])]
+        except (ClientError, BotoCoreError) as error:
+            raise s3_failed("download", uri, error) from error
+        return [
+            Item(bucket, entry["Key"], relative_key(prefix, entry["Key"]), entry["Size"])
+            for entry in found
+            if not entry["Key"].endswith("/")  # markers that consoles make for empty folders
+        ]
+
+    def _manifest(self, uri: str) -> list[Item]:
+        try:
+            entries = json.loads(self.read(uri))
+            first, names = entries[0], entries[1:]
+            bucket, prefix = split_uri(first["prefix"])
+            if not all(isinstance(name, str) for name in names):
+                raise TypeError("an entry is not a string")
+        except (ValueError, LookupError, TypeError) as error:
+            raise JobFailure(
+                f"ClientError: Data download failed:the manifest {uri} is not a JSON list of a prefix object "
+                f"and relative names ({error})"
+            ) from error
+        items = []
+        for name in names:
+            key = prefix + name
+            try:
+                size = self._client.head_object(Bucket=bucket, Key=key)["ContentLength"]
+            except (ClientError, BotoCoreError) as error:
+                raise s3_failed("download", f"s3://{bucket}/{key}", error) from error
+            items.append(Item(bucket, key, name, size))
+        return items
+
+    def read(self, uri: str) -> bytes:
+        """One object's content."""
+        bucket, key = split_uri(uri)
+        try:
+            return bytes(self._client.get_object(Bucket=bucket, Key=key)["Body"].read())
+        except (ClientError, BotoCoreError) as error:
+            raise s3_failed("download", uri, error) from error
+
+    def exists(self, uri: str) -> bool:
+        """Whether the object is there; a refusal raises JobFailure."""
+        bucket, key = split_uri(uri)
+        try:
+            self._client.head_object(Bucket=bucket, Key=key)
+        except ClientError as error:
+            if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == 404:
+                return False
+            raise s3_failed("download", uri, error) from error
+        return True
+
+    def any_below(self, uri: str) -> bool:
+        """Whether a folder of objects has any."""
+        bucket, prefix = split_uri(join_uri(uri, ""))
+        try:
+            found = self._client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)
+        except (ClientError, BotoCoreError) as error:
+            raise s3_failed("download", uri, error) from error
+        return bool(found.get("KeyCount"))
+
+    def download(self, items: Iterable[Item], folder: Path, *, limit: int | None = None) -> None:
+        """Fetch objects into `folder`.
+
+        Args:
+            items: from `select`.
+            folder: made if missing.
+            limit: bytes that fit; more fails before anything is fetched.
+        """
+        chosen = list(items)
+        total = sum(item.size for item in chosen)
+        if limit is not None and total > limit:
+            raise JobFailure(
+                f"ClientError: Data download failed:{total} bytes do not fit the volume of {limit} bytes; "
+                "raise VolumeSizeInGB"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        with ThreadPoolExecutor(max_workers=min(_PARALLEL, len(chosen) or 1)) as pool:
+            list(pool.map(lambda item: self.fetch(item, folder), chosen))
+
+    def fetch(self, item: Item, folder: Path) -> Path:
+        """Fetch one object to its place below `folder`."""
+        relative = PurePosixPath(item.relative)
+        if relative.is_absolute() or ".." in relative.parts or not relative.name:
+            raise JobFailure(f"ClientError: Data download failed:the key {item.uri} leads out of its folder")
+        target = folder / relative
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            body = self._client.get_object(Bucket=item.bucket, Key=item.key)["Body"]
+            with body, target.open("wb") as file:
+                shutil.copyfileobj(body, file, 1 << 20)
+        except (ClientError, BotoCoreError) as error:
+            raise s3_failed("download", item.uri, error) from error
+        except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
+            raise JobFailure(
+                f"ClientError: Data download failed:Cannot download {item.uri}, a previously downloaded "
+                "file/folder clashes with it."
+            ) from error
+        return target
+
+    def upload(self, path: Path, uri: str, kms_key: str | None = None) -> None:
+        """Store one file."""
+        bucket, key = split_uri(uri)
+        extra = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key} if kms_key else {}
+        try:
+            if path.stat().st_size > _MAX_PUT:
+                self._client.upload_file(str(path), bucket, key, ExtraArgs=extra)
+                return
+            with path.open("rb") as content:
+                self._client.put_object(Bucket=bucket, Key=key, Body=content, **extra)
+        except (ClientError, BotoCoreError) as error:
+            raise s3_failed("upload", uri, error) from error
+
+    def upload_folder(self, folder: Path, uri: str, kms_key: str | None = None) -> int:
+        """Store every file below `folder` under `uri`; how many there were."""
+        if not folder.is_dir():
+            return 0
+        try:
+            files = list(files_below(folder))
+        except ArchiveError as error:
+            raise JobFailure(f"ClientError: Data upload failed:{error}") from error
+        with ThreadPoolExecutor(max_workers=min(_PARALLEL, len(files) or 1)) as pool:
+            list(pool.map(lambda file: self.upload(file[1], join_uri(uri, file[0]), kms_key), files))
+        return len(files)
