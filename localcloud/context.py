@@ -108,16 +108,10 @@ class _Clients:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._session: Any = None
-        self._kept: OrderedDict[tuple[str, str, str, str, str], Any] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str, str, Credentials], Any] = OrderedDict()
 
     def get(self, cloud: Cloud, service: str, credentials: Credentials) -> Any:
-        key = (
-            cloud.endpoint_url,
-            cloud.region,
-            service,
-            credentials.access_key_id,
-            credentials.session_token or "",
-        )
+        key = (cloud.endpoint_url, cloud.region, service, credentials)
         # One lock also around the creation: botocore's sessions are not thread-safe.
         with self._lock:
             client = self._kept.pop(key, None) or self._create(cloud, service, credentials)

@@ -8,6 +8,7 @@ number of an orphan anew does not carry it.
 from __future__ import annotations
 
 import os
+import time
 
 import psutil
 
@@ -58,10 +59,28 @@ def end_run(run_id: str) -> int:
 def _end(processes: list[psutil.Process]) -> None:
     for process in processes:
         _signal(process, kill=False)
-    _gone, alive = psutil.wait_procs(processes, timeout=_GRACE_SECONDS)
-    for process in alive:
+    stubborn = _wait(processes)
+    for process in stubborn:
         _signal(process, kill=True)
-    psutil.wait_procs(alive, timeout=_GRACE_SECONDS)
+    _wait(stubborn)
+
+
+def _wait(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Wait until the processes have ended, three seconds at most; those that have not.
+
+    Not psutil's own wait: it would take the exit codes of our children from those who wait for them.
+    """
+    deadline = time.monotonic() + _GRACE_SECONDS
+    while (alive := [process for process in processes if _alive(process)]) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return alive
+
+
+def _alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _signal(process: psutil.Process, *, kill: bool) -> None:

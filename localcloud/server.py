@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import asyncio.constants
 import json
 import logging
 import os
@@ -78,6 +79,8 @@ class Server:
         config.graceful_timeout = 2
         config.loglevel = "WARNING"
         config.errorlog = "-"
+        # A client that keeps an idle connection open must not hold up the stop for asyncio's 30 s.
+        asyncio.constants.SSL_SHUTDOWN_TIMEOUT = 0.5
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.stop)

@@ -34,10 +34,13 @@ class TlsFiles:
 
 
 def host_names(region: str) -> tuple[str, ...]:
-    """Names under which the cloud is reached; a TLS wildcard stands for one label only."""
+    """Names under which the cloud is reached.
+
+    A wildcard stands for one label, and clients refuse it before a single label: no `*.localhost`, so
+    S3 is addressed by path.
+    """
     return (
         "localhost",
-        "*.localhost",
         f"*.lambda-url.{region}.localhost",
         f"*.execute-api.{region}.localhost",
         "*.execute-api.localhost",

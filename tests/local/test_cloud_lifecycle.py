@@ -1,0 +1,192 @@
+"""Start, stop, and what a killed server leaves behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from localcloud import lifecycle, processes
+from localcloud.connect import NotRunning, connect
+from localcloud.context import RUN_ID_VARIABLE
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "state"
+    yield folder
+    lifecycle.down(folder)
+
+
+def orphan_of(root: Path) -> subprocess.Popen[bytes]:
+    """A process that looks as if the server had started it."""
+    run = json.loads((root / "run.json").read_text())
+    environment = {**os.environ, RUN_ID_VARIABLE: run["run_id"]}
+    return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], env=environment)
+
+
+def test_ready_in_three_seconds_and_300_megabytes(root: Path) -> None:
+    started = time.monotonic()
+    lifecycle.up(root)
+    # The bound is for an idle machine of two cores; tests share them.
+    assert time.monotonic() - started < 10
+    report = lifecycle.status(root)
+    assert report["running"]
+    assert report["memory_bytes"] < 300e6
+
+
+def test_state_survives_a_clean_stop_and_so_does_the_port(root: Path) -> None:
+    first = lifecycle.up(root)
+    cloud, admin = connect(root)
+    s3 = cloud.client("s3", admin)
+    s3.create_bucket(Bucket="kept-bucket")
+    s3.put_object(Bucket="kept-bucket", Key="kept/key", Body=b"kept")
+    table = {
+        "TableName": "kept",
+        "AttributeDefinitions": [{"AttributeName": "id", "AttributeType": "S"}],
+        "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
+        "BillingMode": "PAY_PER_REQUEST",
+    }
+    cloud.client("dynamodb", admin).create_table(**table)
+    assert lifecycle.down(root) == {"was_running": True, "ended": 0, "state_kept": True}
+    with pytest.raises(NotRunning, match="modelyard up"):
+        connect(root)
+    second = lifecycle.up(root)
+    assert second["endpoint_url"] == first["endpoint_url"]
+    assert second["credentials"] == first["credentials"]
+    assert not second["state_discarded"]
+    cloud, admin = connect(root)
+    body = cloud.client("s3", admin).get_object(Bucket="kept-bucket", Key="kept/key")["Body"].read()
+    assert body == b"kept"
+    assert cloud.client("dynamodb", admin).list_tables()["TableNames"] == ["kept"]
+
+
+def test_second_up_says_where_the_first_one_runs(root: Path) -> None:
+    record = lifecycle.up(root)
+    with pytest.raises(lifecycle.Refused) as refusal:
+        lifecycle.up(root)
+    assert record["endpoint_url"] in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+    assert lifecycle.status(root)["pid"] == record["pid"]
+
+
+def test_port_in_use_is_one_line(root: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(lifecycle.Refused) as refusal:
+            lifecycle.up(root, port=port)
+    assert str(refusal.value).startswith(f"Port {port} of 127.0.0.1 is in use")
+    assert "\n" not in str(refusal.value)
+    assert not lifecycle.status(root)["running"]
+
+
+def test_listens_on_loopback_only(root: Path) -> None:
+    record = lifecycle.up(root)
+    listening = [
+        connection.laddr.ip
+        for connection in psutil.Process(record["pid"]).net_connections()
+        if connection.status == psutil.CONN_LISTEN
+    ]
+    assert listening == ["127.0.0.1"]
+
+
+def test_secrets_are_the_owners_alone(root: Path) -> None:
+    lifecycle.up(root)
+    for name in ("cloud.json", "env", "credentials.json", "run.json", "tls/ca-key.pem", "tls/server-key.pem"):
+        assert stat.S_IMODE((root / name).stat().st_mode) == 0o600, name
+    assert stat.S_IMODE(root.stat().st_mode) == 0o700
+
+
+def test_sigterm_and_sigint_are_clean(root: Path) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        record = lifecycle.up(root)
+        assert not record["state_discarded"]
+        orphan = orphan_of(root)
+        os.kill(record["pid"], number)
+        assert orphan.wait(timeout=20) == -signal.SIGTERM
+        psutil.wait_procs(
+            [psutil.Process(record["pid"])] if psutil.pid_exists(record["pid"]) else [], timeout=20
+        )
+        assert not (root / "run.json").exists()
+        assert not (root / "cloud.json").exists()
+
+
+def test_next_up_ends_what_a_killed_server_left(root: Path) -> None:
+    record = lifecycle.up(root)
+    cloud, admin = connect(root)
+    cloud.client("s3", admin).create_bucket(Bucket="lost-bucket")
+    orphan = orphan_of(root)
+    os.kill(record["pid"], signal.SIGKILL)
+    psutil.wait_procs([psutil.Process(record["pid"])], timeout=10)
+    assert orphan.poll() is None
+    assert not lifecycle.status(root)["running"]
+    again = lifecycle.up(root)
+    assert again["state_discarded"]
+    assert orphan.wait(timeout=10) == -signal.SIGTERM
+    cloud, admin = connect(root)
+    assert cloud.client("s3", admin).list_buckets()["Buckets"] == []
+
+
+def test_down_after_a_kill_cleans_up(root: Path) -> None:
+    record = lifecycle.up(root)
+    orphan = orphan_of(root)
+    os.kill(record["pid"], signal.SIGKILL)
+    psutil.wait_procs([psutil.Process(record["pid"])], timeout=10)
+    result = lifecycle.down(root)
+    assert result == {"was_running": False, "ended": 1, "state_kept": False}
+    assert orphan.wait(timeout=10) == -signal.SIGTERM
+
+
+def test_a_reused_number_is_not_ours(root: Path, tmp_path: Path) -> None:
+    """The killed server's number now belongs to a stranger: nobody may touch it."""
+    record = lifecycle.up(root)
+    run = json.loads((root / "run.json").read_text())
+    os.kill(record["pid"], signal.SIGKILL)
+    psutil.wait_procs([psutil.Process(record["pid"])], timeout=10)
+    stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    try:
+        (root / "run.json").write_text(json.dumps({**run, "pid": stranger.pid}))
+        lifecycle.up(root)
+        lifecycle.down(root)
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+def test_a_process_of_another_run_is_left_alone() -> None:
+    environment = {**os.environ, RUN_ID_VARIABLE: "another-run"}
+    other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], env=environment)
+    try:
+        assert processes.end_run("this-run") == 0
+        assert other.poll() is None
+        assert [process.pid for process in processes.of_run("another-run")] == [other.pid]
+        assert processes.end_run("another-run") == 1
+        assert other.wait(timeout=10) == -signal.SIGTERM
+    finally:
+        if other.poll() is None:
+            other.kill()
+
+
+def test_a_process_that_ignores_sigterm_is_killed() -> None:
+    code = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+        "print(1, flush=True); time.sleep(600)"
+    )
+    environment = {**os.environ, RUN_ID_VARIABLE: "stubborn-run"}
+    stubborn = subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE)
+    assert stubborn.stdout is not None
+    with stubborn.stdout as output:
+        output.readline()
+        assert processes.end_run("stubborn-run") == 1
+    assert stubborn.wait(timeout=10) == -signal.SIGKILL
