@@ -1,7 +1,6 @@
 """What IAM is asked before an operation runs: resources, condition keys, tags and passed roles.
 
-The facts are those of SageMaker's page of the service authorization reference:
-https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsagemaker.html
+`iam_reference` has the facts.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from localcloud.aws import identity
 from localcloud.aws.errors import AccessDenied, RoleNotAssumable, RoleNotFound
 from localcloud.sagemaker import arns
 from localcloud.sagemaker.errors import ServiceError, access_denied, validation
+from localcloud.sagemaker.iam_reference import KEYS, LISTS, MEMBERS, RESOURCES, TAGGED
 from localcloud.sagemaker.tags import tags_of
 
 if TYPE_CHECKING:
@@ -22,112 +22,15 @@ Conditions = dict[str, str | list[str]]
 
 _PRINCIPAL = "sagemaker.amazonaws.com"
 
-# operation -> resource type of its ARN, and the member that names the resource
-_RESOURCES: dict[str, tuple[str, str]] = {
-    **{
-        f"{verb}{noun}": (kind, f"{noun}Name")
-        for noun, kind, verbs in (
-            ("Model", "model", ("Create", "Describe", "Delete")),
-            ("EndpointConfig", "endpoint-config", ("Create", "Describe", "Delete")),
-            ("Endpoint", "endpoint", ("Describe", "Delete", "Invoke")),
-            ("ModelPackageGroup", "model-package-group", ("Create", "Describe", "Delete")),
-            ("ModelPackage", "model-package", ("Describe", "Delete")),
-            ("ProcessingJob", "processing-job", ("Create", "Describe", "Stop", "Delete")),
-            ("TrainingJob", "training-job", ("Create", "Describe", "Stop", "Delete", "Update")),
-            ("TransformJob", "transform-job", ("Create", "Describe", "Stop")),
-            ("Pipeline", "pipeline", ("Create", "Update", "Describe", "Delete")),
-        )
-        for verb in verbs
-    },
-    "UpdateEndpointWeightsAndCapacities": ("endpoint", "EndpointName"),
-    "UpdateModelPackage": ("model-package", "ModelPackageArn"),
-    "StartPipelineExecution": ("pipeline", "PipelineName"),
-    "ListPipelineExecutions": ("pipeline", "PipelineName"),
-    "ListPipelineVersions": ("pipeline", "PipelineName"),
-    **dict.fromkeys(
-        (
-            "DescribePipelineDefinitionForExecution",
-            "DescribePipelineExecution",
-            "ListPipelineExecutionSteps",
-            "ListPipelineParametersForExecution",
-            "RetryPipelineExecution",
-            "StopPipelineExecution",
-            "UpdatePipelineExecution",
-        ),
-        ("pipeline", "PipelineExecutionArn"),
-    ),
-    "AddTags": ("", "ResourceArn"),
-    "ListTags": ("", "ResourceArn"),
-    "DeleteTags": ("", "ResourceArn"),
-}
-_JOB_KEYS = ("InstanceTypes", "OutputKmsKey", "VolumeKmsKey")
-_NETWORK_KEYS = ("NetworkIsolation", "VpcSecurityGroupIds", "VpcSubnets")
-_LIFE_CYCLE_KEYS = ("ModelLifeCycle:Stage", "ModelLifeCycle:StageStatus")
-# operation -> condition keys of SageMaker's own that its request fills
-_KEYS: dict[str, tuple[str, ...]] = {
-    "CreateModel": _NETWORK_KEYS,
-    "CreateEndpointConfig": ("AcceleratorTypes", "InstanceTypes", "ModelArn", "VolumeKmsKey", *_NETWORK_KEYS),
-    "CreateProcessingJob": (
-        *_JOB_KEYS,
-        *_NETWORK_KEYS,
-        "MaxRuntimeInSeconds",
-        "InterContainerTrafficEncryption",
-    ),
-    "CreateTrainingJob": (
-        *_JOB_KEYS,
-        *_NETWORK_KEYS,
-        "MaxRuntimeInSeconds",
-        "InterContainerTrafficEncryption",
-        "KeepAlivePeriod",
-        "EnableRemoteDebug",
-    ),
-    "CreateTransformJob": (*_JOB_KEYS, "ModelArn"),
-    "CreateModelPackage": ("ModelApprovalStatus", *_LIFE_CYCLE_KEYS),
-    "UpdateModelPackage": (
-        "ModelApprovalStatus",
-        "CustomerMetadataPropertiesToRemove",
-        *_LIFE_CYCLE_KEYS,
-    ),
-    "InvokeEndpoint": ("TargetModel",),
-}
-# condition key -> the request members that hold its values, wherever in the request they stand
-_MEMBERS: dict[str, tuple[str, ...]] = {
-    "InstanceTypes": ("InstanceType",),
-    "AcceleratorTypes": ("AcceleratorType",),
-    "VpcSecurityGroupIds": ("SecurityGroupIds",),
-    "VpcSubnets": ("Subnets",),
-    "NetworkIsolation": ("EnableNetworkIsolation",),
-    "InterContainerTrafficEncryption": ("EnableInterContainerTrafficEncryption",),
-    "MaxRuntimeInSeconds": ("MaxRuntimeInSeconds",),
-    "KeepAlivePeriod": ("KeepAlivePeriodInSeconds",),
-    "EnableRemoteDebug": ("EnableRemoteDebug",),
-    "ModelApprovalStatus": ("ModelApprovalStatus",),
-    "CustomerMetadataPropertiesToRemove": ("CustomerMetadataPropertiesToRemove",),
-    "ModelLifeCycle:Stage": ("Stage",),
-    "ModelLifeCycle:StageStatus": ("StageStatus",),
-    "TargetModel": ("TargetModel",),
-}
-# Of the two resources that these operations name, the one that gets the tags.
-_TAGGED = {"CreateEndpoint": "endpoint", "CreateModelPackage": "model-package"}
-_LISTS = frozenset(
-    {
-        "InstanceTypes",
-        "AcceleratorTypes",
-        "VpcSecurityGroupIds",
-        "VpcSubnets",
-        "CustomerMetadataPropertiesToRemove",
-    }
-)
-
 
 def resources(call: Call) -> list[str]:
     """The ARNs that the operation's action is checked against; `*` for what has none (List operations)."""
     special = _SPECIAL.get(call.operation)
     if special:
         return special(call)
-    if call.operation not in _RESOURCES:
+    if call.operation not in RESOURCES:
         return ["*"]
-    kind, member = _RESOURCES[call.operation]
+    kind, member = RESOURCES[call.operation]
     reference = call.request.get(member)
     if reference is None:
         return ["*"]
@@ -140,7 +43,7 @@ def resources(call: Call) -> list[str]:
 def conditions(call: Call) -> Conditions:
     """The condition keys that the request fills, tags included, by their full names."""
     found = _tag_conditions(call.request)
-    for key in _KEYS.get(call.operation, ()):
+    for key in KEYS.get(call.operation, ()):
         value = _VALUES[key](call) if key in _VALUES else _from_members(call, key)
         if value is not None:
             found[f"sagemaker:{key}"] = value
@@ -170,7 +73,7 @@ def require_tagging(call: Call) -> None:
         return
     found: Conditions = _tag_conditions(call.request) | {"sagemaker:TaggingAction": call.operation}
     for resource in resources(call):
-        if _kind(resource) == _TAGGED.get(call.operation, _kind(resource)):
+        if _kind(resource) == TAGGED.get(call.operation, _kind(resource)):
             call.require("sagemaker:AddTags", resource, found)
 
 
@@ -211,8 +114,8 @@ def _tag_conditions(request: Mapping[str, Any]) -> Conditions:
 
 
 def _from_members(call: Call, key: str) -> str | list[str] | None:
-    values = [_text(value) for member in _MEMBERS[key] for value in _values(call.request, member)]
-    if key in _LISTS:
+    values = [_text(value) for member in MEMBERS[key] for value in _values(call.request, member)]
+    if key in LISTS:
         return list(dict.fromkeys(values)) or None
     return values[0] if values else None
 
@@ -285,6 +188,9 @@ _SPECIAL: dict[str, Callable[[Call], list[str]]] = {
     "CreateModelPackage": _new_package,
     "ListModelPackages": _group_packages,
 }
+
+
+OPERATIONS_WITH_RESOURCES = frozenset(RESOURCES) | frozenset(_SPECIAL)
 
 
 def _current_package(call: Call, resource: str) -> Conditions:

@@ -11,7 +11,7 @@ from localcloud.sagemaker.errors import ServiceError, validation
 from localcloud.sagemaker.models import get_model
 from localcloud.sagemaker.pagination import arrange, page
 from localcloud.sagemaker.service import Call, operation
-from localcloud.sagemaker.store import AlreadyExists, NotFound, now
+from localcloud.sagemaker.store import NotFound, now
 
 KIND = "endpoint-config"
 # Accepting these and doing nothing would be worse than saying so.
@@ -48,10 +48,11 @@ def create(call: Call) -> dict[str, Any]:
         "CreationTime": now(),
         "EnableNetworkIsolation": request.get("EnableNetworkIsolation", False),
     }
-    try:
+    with call.store.transaction():
+        # Names that differ in case only share their ARN, which is what has to be unique.
+        if call.store.query(KIND, where=lambda found: found["EndpointConfigArn"] == arn):
+            raise validation(f'Cannot create already existing endpoint configuration "{arn}".')
         call.store.create(KIND, name, record)
-    except AlreadyExists:
-        raise validation(f'Cannot create already existing endpoint configuration "{arn}".') from None
     return {"EndpointConfigArn": arn}
 
 

@@ -14,6 +14,7 @@ from localcloud.sagemaker.errors import validation
 T = TypeVar("T")
 DEFAULT_PAGE = 10  # MaxResults of SageMaker's List operations when none is given
 _PAGING = ("NextToken", "MaxResults")
+_MARKS = 16  # how many of the next items may go away before a token points to a place only
 
 
 def page(
@@ -25,9 +26,10 @@ def page(
 ) -> tuple[list[T], str | None]:
     """Cut one page out of sorted items and return it with the token of the next one.
 
-    A token carries the key of the page's last item, so items that come or go between two calls neither
-    repeat nor hide others, and a digest of the request's filters: a token used with other filters, a token of
-    another operation and a token that was changed are all refused.
+    A token names the items that come next, so what was listed may be deleted, and others may be created,
+    between two calls: no item is repeated and none that stays is left out. It also carries a digest of the
+    request's filters: a token used with other filters, one of another operation and one that was changed are
+    refused.
 
     Args:
         items: everything that matches, in the order in which it is shown.
@@ -38,18 +40,18 @@ def page(
     Raises:
         ServiceError: ValidationException for a token that is not this operation's.
     """
-    size = request.get("MaxResults", default)
     digest = _digest(request)
     start = 0
     if "NextToken" in request:
-        last, position = _read(request["NextToken"], digest)
-        keys = [key(item) for item in items]
-        # The item may be gone: then its old position is the best continuation.
-        start = keys.index(last) + 1 if last in keys else min(position, len(keys))
-    chosen = list(items[start : start + size])
-    if start + size >= len(items):
+        marks, position = _read(request["NextToken"], digest)
+        places = {_mark(key(item)): place for place, item in enumerate(items)}
+        there = [places[mark] for mark in marks if mark in places]
+        start = there[0] if there else min(position, len(items))
+    end = start + request.get("MaxResults", default)
+    chosen, following = list(items[start:end]), items[end : end + _MARKS]
+    if not following:
         return chosen, None
-    return chosen, _write(key(chosen[-1]), start + size, digest)
+    return chosen, _write([_mark(key(item)) for item in following], end, digest)
 
 
 def arrange(
@@ -107,13 +109,17 @@ def _digest(request: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(filters, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _write(last: str, position: int, digest: str) -> str:
-    body = json.dumps([last, position, digest], separators=(",", ":"))
+def _mark(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()[:12]
+
+
+def _write(marks: list[str], position: int, digest: str) -> str:
+    body = json.dumps([marks, position, digest], separators=(",", ":"))
     seal = hashlib.sha256(body.encode()).hexdigest()[:16]
     return base64.urlsafe_b64encode(f"{seal}{body}".encode()).decode()
 
 
-def _read(token: str, digest: str) -> tuple[str, int]:
+def _read(token: str, digest: str) -> tuple[list[str], int]:
     try:
         text = base64.b64decode(token.encode(), altchars=b"-_", validate=True).decode()
     except (binascii.Error, UnicodeError):
@@ -121,11 +127,11 @@ def _read(token: str, digest: str) -> tuple[str, int]:
     seal, body = text[:16], text[16:]
     if hashlib.sha256(body.encode()).hexdigest()[:16] != seal:
         raise _invalid()
-    last, position, wanted = json.loads(body)
+    marks, position, wanted = json.loads(body)
     # Base64 has spare bits: only the very text that was handed out counts.
-    if wanted != digest or _write(last, position, digest) != token:
+    if wanted != digest or _write(marks, position, digest) != token:
         raise _invalid()
-    return last, position
+    return marks, position
 
 
 def _invalid() -> Exception:
