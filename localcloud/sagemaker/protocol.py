@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _TARGET_PREFIX = "SageMaker."
-_MAX_BODY = 25 * 1024 * 1024  # real-time inference refuses larger payloads
+# The runtime has names and statuses of its own for what the API answers with 400.
+_RUNTIME_ERRORS = {"ValidationException": ("ValidationError", 400), "AccessDeniedException": (None, 403)}
 
 
 def handle(sagemaker: SageMaker, request: Request) -> Response:
@@ -68,9 +69,11 @@ def _invoke(sagemaker: SageMaker, request: Request) -> Response:
             "POST /endpoints/{EndpointName}/invocations.",
             status=404,
         )
-    if len(request.body) > _MAX_BODY:
-        raise ServiceError("ValidationError", f"The body is larger than {_MAX_BODY} bytes.", status=413)
     shape = shapes.input_shape("InvokeEndpoint", "sagemaker-runtime")
+    most = shape.members["Body"].metadata["max"]
+    if len(request.body) > most:
+        # Its error has no name: SDKs show the status in its place.
+        raise ServiceError("413", f"HTTP content length exceeded {most} bytes.", status=413)
     members: dict[str, Any] = {"EndpointName": unquote(parts[2]), "Body": request.body}
     for name, member in shape.members.items():
         header = member.serialization.get("name", "").lower()
@@ -89,8 +92,9 @@ def _invoke(sagemaker: SageMaker, request: Request) -> Response:
 
 def _failure(error: ServiceError, *, runtime: bool) -> Response:
     if runtime:
+        code, status = _RUNTIME_ERRORS.get(error.code, (None, error.status))
         body = json.dumps({"Message": error.message, **error.members}).encode()
-        return _response(error.status, body, "application/json", {"x-amzn-ErrorType": error.code})
+        return _response(status, body, "application/json", {"x-amzn-ErrorType": code or error.code})
     body = json.dumps({"__type": error.code, "message": error.message, **error.members}).encode()
     return _response(error.status, body, "application/x-amz-json-1.1")
 

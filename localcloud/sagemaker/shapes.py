@@ -36,6 +36,8 @@ _JAVA_CLASSES = {
     "S": r"$+<=>^`|~\u00a2-\u00bf\u20a0-\u2bff\U0001f000-\U0001faff",
     "P": r"!-#%-*,-/:;?@\[-\]_{}\u00a1-\u00bf\u2010-\u205e",
     "Alnum": "a-zA-Z0-9",
+    "ASCII": r"\x00-\x7f",
+    "Print": r"\x20-\x7e",
 }
 
 
@@ -145,7 +147,9 @@ def _violations(value: Any, shape: Any, path: str) -> Iterator[str]:
             yield from _violations(item, shape.members[name], _join(path, name))
         return
     rules = [_length_rule(value, shape), _text_rule(value, shape), _range_rule(value, shape)]
-    yield from (_violation(value, path, rule) for rule in rules if rule)
+    # What the model calls sensitive, a request's body for one, stays out of messages.
+    shown = "***" if shape.metadata.get("sensitive") else value
+    yield from (_violation(shown, path, rule) for rule in rules if rule)
     if kind == "list":
         for index, item in enumerate(value, start=1):
             yield from _violations(item, shape.member, f"{path}.{index}.member")
@@ -191,10 +195,19 @@ def _range_rule(value: Any, shape: Any) -> str | None:
 @lru_cache(maxsize=512)
 def compiled(pattern: str) -> re.Pattern[str]:
     """Translate one of the model's Java patterns. Raises re.error for what Python cannot say."""
-    translated = re.sub(r"\\p\{(\w+)\}", lambda match: _JAVA_CLASSES[match[1]], pattern)
+    parts = re.split(r"(\\p\{\w+\}|\\.|\[|\])", pattern)
+    inside, translated = False, ""
+    for part in parts:
+        if part.startswith(r"\p{"):
+            members = _JAVA_CLASSES[part[3:-1]]
+            translated += members if inside else f"[{members}]"
+        elif part == r"\z":
+            translated += r"\Z"
+        else:
+            inside = {"[": True, "]": False}.get(part, inside)
+            translated += part
     # Two patterns carry a length after the end anchor, which means nothing in Java and is refused here.
-    translated = re.sub(r"\$\{\d+,\d+\}$", "$", translated)
-    return re.compile(translated)
+    return re.compile(re.sub(r"\$\{\d+,\d+\}$", "$", translated))
 
 
 def _violation(value: Any, path: str, rule: str) -> str:

@@ -14,8 +14,8 @@ from localcloud.aws.identity import Caller
 from localcloud.aws.service import Request, Response
 from localcloud.context import Cloud
 from localcloud.folder import StateFolder
-from localcloud.sagemaker import authorization, package_groups, protocol, registry, tag_operations
-from localcloud.sagemaker.service import Call, SageMaker, operation_names
+from localcloud.sagemaker import authorization, package_groups, protocol, registry, service, tag_operations
+from localcloud.sagemaker.service import Call, Operation, SageMaker, operation_names
 from localcloud.sagemaker.store import Store
 
 ARN = "arn:aws:sagemaker:us-east-1:000000000000:"
@@ -345,8 +345,60 @@ def test_runtime_paths_that_are_not_served(sagemaker: SageMaker, method: str, pa
     assert (answer.status, answer.headers["x-amzn-ErrorType"]) == (404, "UnknownOperationException")
 
 
-def test_runtime_errors_are_named_in_a_header(sagemaker: SageMaker) -> None:
-    answer = send(sagemaker, "/endpoints/not_a_name/invocations", {}, b"x")
-    assert answer.status in {400, 501}
-    assert answer.headers["x-amzn-ErrorType"]
+@pytest.fixture
+def invoked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What InvokeEndpoint got, in place of an endpoint that answers."""
+    seen: list[dict[str, Any]] = []
+
+    def answer(call: Call) -> dict[str, Any]:
+        seen.append(call.request)
+        return {"Body": b"[1]", "ContentType": "application/json", "InvokedProductionVariant": "v"}
+
+    entry = Operation(name="InvokeEndpoint", run=answer, resource=None, conditions=None)
+    monkeypatch.setitem(service._operations, "InvokeEndpoint", entry)
+    return seen
+
+
+def test_invocation_travels_in_headers(sagemaker: SageMaker, iam: Iam, invoked: list[dict[str, Any]]) -> None:
+    headers = {"content-type": "text/csv", "x-amzn-sagemaker-target-model": "g/1.tar.gz", "accept": "*/*"}
+    answer = send(sagemaker, "/endpoints/E/invocations", headers, b"1,2")
+    assert (answer.status, answer.body) == (200, b"[1]")
+    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.headers["x-Amzn-Invoked-Production-Variant"] == "v"
+    assert invoked == [
+        {
+            "EndpointName": "E",
+            "Body": b"1,2",
+            "ContentType": "text/csv",
+            "Accept": "*/*",
+            "TargetModel": "g/1.tar.gz",
+        }
+    ]
+    assert iam.asked == [
+        ("sagemaker:InvokeEndpoint", f"{ARN}endpoint/e", {"sagemaker:TargetModel": "g/1.tar.gz"})
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "denied", "size", "status", "code"),
+    [
+        ("not_a_name", set(), 1, 400, "ValidationError"),
+        ("e", {"sagemaker:InvokeEndpoint"}, 1, 403, "AccessDeniedException"),
+        ("e", set(), 6 * 1024 * 1024 + 1, 413, "413"),
+    ],
+)
+def test_runtime_errors(
+    sagemaker: SageMaker,
+    iam: Iam,
+    invoked: list[dict[str, Any]],
+    name: str,
+    denied: set[str],
+    size: int,
+    status: int,
+    code: str,
+) -> None:
+    iam.denied = denied
+    answer = send(sagemaker, f"/endpoints/{name}/invocations", {}, b"x" * size)
+    assert (answer.status, answer.headers["x-amzn-ErrorType"]) == (status, code)
     assert json.loads(answer.body)["Message"]
+    assert invoked == []

@@ -152,8 +152,31 @@ def test_every_pattern_of_the_operations_served_can_be_checked() -> None:
     names = [name for name in service.operation_names() if name != "InvokeEndpoint"]
     assert len(names) > 50
     patterns = {pattern for name in names for pattern in _patterns(shapes.input_shape(name), seen)}
+    patterns |= set(_patterns(shapes.input_shape("InvokeEndpoint", "sagemaker-runtime"), set()))
     for pattern in patterns:
         assert isinstance(shapes.compiled(pattern), re.Pattern)
+
+
+def test_sensitive_values_stay_out_of_messages() -> None:
+    shape = shapes.input_shape("InvokeEndpoint", "sagemaker-runtime")
+    with pytest.raises(ServiceError) as caught:
+        shapes.check({"EndpointName": "e", "Body": b"", "CustomAttributes": "secret" * 200}, shape)
+    assert "Value '***' at 'customAttributes'" in caught.value.message
+    assert "secret" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "fits"),
+    [
+        (r"\p{ASCII}*", "plain", True),
+        (r"\p{ASCII}*", "é", False),
+        (r"\A\S[\p{Print}]*\z", "g/1.tar.gz", True),
+        (r"\A\S[\p{Print}]*\z", " x", False),
+        (r"[\]a]+", "]a", True),
+    ],
+)
+def test_java_patterns(pattern: str, text: str, fits: bool) -> None:
+    assert bool(shapes.compiled(pattern).fullmatch(text)) is fits
 
 
 @pytest.mark.parametrize(
