@@ -42,7 +42,7 @@ class TabularModel:
                 raise RowError(f"row {row}: column {feature.name!r} {error}") from None
         # Every feature was there: only a row with more members than that can hold an unknown one.
         if len(instance) > len(values) and (unknown := self._unknown(instance)):
-            raise RowError(f"row {row}{unknown}")
+            raise RowError(f"row {row}: {unknown.removeprefix('; ')}")
         return values
 
     def _unknown(self, instance: Mapping[str, object]) -> str:

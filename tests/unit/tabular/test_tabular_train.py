@@ -1,0 +1,107 @@
+"""TrainModel: what lands in the model archive, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from training.common.hyperparameters import read_hyperparameters
+from training.common.manifest import read_manifest
+from training.common.tabular_model import load
+from training.tabular import train
+from training.tabular.train import Hyperparameters
+
+
+def test_the_archive_holds_model_encoder_and_manifest(trained):
+    folder = trained.root / "model"
+    assert {path.name for path in folder.iterdir()} == {"model.ubj", "encoder.json", "manifest.json"}
+    manifest = read_manifest(folder)
+    assert (manifest.framework, manifest.id, manifest.target) == ("xgboost", "loan_id", "interest_rate")
+    assert len(manifest.golden.instances) == 5
+    assert manifest.training["hyperparameters"]["num_round"] == 60
+    assert manifest.training["rounds"] <= 60
+
+
+def test_the_golden_rows_are_raw_and_replay(trained):
+    model = load(trained.root / "model")
+    golden = model.manifest.golden
+    assert isinstance(golden.instances[0]["state"], str)
+    predictions = model.predict([model.values(row, 1) for row in golden.instances])
+    assert predictions == pytest.approx(golden.predictions, abs=golden.tolerance)
+    assert len({round(value, 3) for value in predictions}) > 1
+
+
+def test_a_plain_matrix_predicts_as_the_typed_one(trained):
+    """The request path sends categories as numbers: XGBoost must read them as the same categories."""
+    import xgboost
+
+    model = load(trained.root / "model")
+    rows = [model.values(row, 1) for row in model.manifest.golden.instances]
+    names = [feature.name for feature in model.encoder.features]
+    typed = xgboost.DMatrix(
+        model.encoder.encode(rows), feature_names=names, feature_types=model.encoder.feature_types,
+        enable_categorical=True,
+    )  # fmt: skip
+    assert model.predict(rows) == pytest.approx(model.booster.predict(typed).tolist())
+
+
+def test_training_again_gives_the_same_bytes(trained, other_container):
+    again = other_container("again")
+    for name in ("train", "validation", "encoder"):
+        again.channel(name, trained.output(name))
+    again.config("hyperparameters.json", {"num_round": "60", "eta": "0.3"})
+    train.main([])
+    for name in ("model.ubj", "encoder.json", "manifest.json"):
+        assert (again.root / "model" / name).read_bytes() == (trained.root / "model" / name).read_bytes()
+
+
+def test_more_than_one_host_is_refused(container, refused):
+    container.config("resourceconfig.json", {"current_host": "algo-1", "hosts": ["algo-1", "algo-2"]})
+    assert refused(train.main) == "trains on one host, got 2: set TrainingInstanceCount to 1"
+
+
+def test_a_missing_channel_is_refused(container, refused):
+    assert "training channel 'encoder' is missing" in refused(train.main)
+
+
+def test_an_empty_channel_is_refused(trained, container, refused, tmp_path):
+    container.channel("encoder", trained.output("encoder"))
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    container.channel("train", empty)
+    assert "holds no .csv part" in refused(train.main)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"num_rounds": "5"}, "unknown hyperparameter 'num_rounds'; known: colsample_bytree, "),
+        ({"max_depth": "deep"}, "hyperparameter max_depth needs a value of type int, got 'deep'"),
+        ({"max_depth": "2.5"}, "hyperparameter max_depth needs a value of type int, got '2.5'"),
+        ({"eta": "0"}, "hyperparameter eta must be above 0 and at most 1, got 0.0"),
+        ({"eta": "nan"}, "hyperparameter eta must be above 0"),
+        ({"num_round": "0"}, "hyperparameter num_round must be at least 1, got 0"),
+        ({"reg_lambda": "-1"}, "hyperparameter reg_lambda must not be negative"),
+        (["eta"], "must hold an object"),
+    ],
+)
+def test_bad_hyperparameters_are_one_line(container, refused, given, expected):
+    container.config("hyperparameters.json", given)
+    assert expected in refused(lambda _arguments: read_hyperparameters(Hyperparameters))
+
+
+def test_hyperparameters_arrive_as_text(container):
+    container.config("hyperparameters.json", {"eta": '"0.5"', "max_depth": "3"})
+    parameters = read_hyperparameters(Hyperparameters)
+    assert (parameters.eta, parameters.max_depth, parameters.seed) == (0.5, 3, 7)
+    assert json.dumps(parameters.booster_parameters(2))
+
+
+def test_every_committed_hyperparameter_is_known():
+    from pipeline_defs.catalog import PIPELINES, load_definition
+
+    for spec in PIPELINES:
+        steps = {step["Name"]: step for step in json.loads(load_definition(spec))["Steps"]}
+        given = steps["TrainModel"]["Arguments"]["HyperParameters"]
+        assert given.keys() <= Hyperparameters.__dataclass_fields__.keys()
