@@ -1,0 +1,50 @@
+"""Entry point of the CDK CLI: reads one environment, instantiates the stacks."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import aws_cdk as cdk
+from cdk_nag import AwsSolutionsChecks
+
+from stacks.access_stack import AccessStack
+from stacks.data_stack import DataStack
+from stacks.environments import EnvironmentSelectionError, choose
+from stacks.inference_stack import InferenceStack
+from stacks.pipeline_stack import PipelineStack
+from stacks.serving_stack import ServingStack
+
+
+def main() -> None:
+    # CDK's own template validator takes longer than the rest of the synth: `make test` asks for it, once.
+    app = cdk.App(builtin_cloud_formation_validation=os.environ.get("CDK_VALIDATION") == "true")
+    try:
+        environment = choose(app.node.get_all_context())
+    except EnvironmentSelectionError as error:
+        sys.exit(f"modelyard: {error}")
+    placement = environment.placement
+
+    def common(name: str) -> dict[str, Any]:
+        return {
+            "environment": environment,
+            "stack_name": f"modelyard-{environment.name}-{name}",
+            "env": cdk.Environment(account=placement.account, region=placement.region),
+            "termination_protection": placement.termination_protection,
+            # Of the stack, and by CloudFormation of everything in it.
+            "tags": {"project": "modelyard", "environment": environment.name},
+        }
+
+    data = DataStack(app, "Data", **common("data")).data
+    pipelines = PipelineStack(app, "Pipelines", data=data, **common("pipelines"))
+    serving = ServingStack(app, "Serving", data=data, pipelines=pipelines, **common("serving"))
+    inference = InferenceStack(app, "Inference", pipelines=pipelines, serving=serving, **common("inference"))
+    AccessStack(
+        app, "Access", data=data, pipelines=pipelines, inference=inference.inference, **common("access")
+    )
+    cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app))
+    app.synth()
+
+
+main()

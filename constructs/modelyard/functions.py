@@ -1,0 +1,118 @@
+"""Python functions as this library wants them: newest runtime, own role, own logs, code of one folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from aws_cdk import Duration, RemovalPolicy, Size
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+RUNTIME = lambda_.Runtime.PYTHON_3_14
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FunctionSize:
+    """Resources of a function.
+
+    Args:
+        memory_mib: Memory; CPU grows with it (1769 MiB is one vCPU).
+        timeout_seconds: Lambda ends the function after this, at most 900.
+        storage_mib: Size of /tmp, 512 to 10240.
+
+    Raises:
+        ValueError: A number outside Lambda's limits.
+    """
+
+    memory_mib: int = 512
+    timeout_seconds: int = 60
+    storage_mib: int = 512
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("memory_mib", 128, 10240),
+            ("timeout_seconds", 1, 900),
+            ("storage_mib", 512, 10240),
+        ):
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(
+                    f"FunctionSize.{name} is {getattr(self, name)}; Lambda takes {low} to {high}"
+                )
+
+
+class RuntimeFunction(lambda_.Function):
+    """A function whose code is the folder `runtime` beside the construct that creates it.
+
+    Args:
+        scope: The parent.
+        construct_id: Unique within the parent.
+        folder: The folder that holds `runtime/`; nothing else of it is in the archive. Handlers use relative
+            imports, so that the same files work as `runtime` and as `modelyard.<domain>.runtime`.
+        description: What the function does.
+        environment: Environment variables.
+        size: Memory, time and disk.
+        log_retention: How long logs are kept.
+        dead_letter_queue: Where asynchronous events go that failed for good.
+        reserved_concurrency: Concurrency set aside and not exceeded; None for the account's pool.
+
+    Its role may write to its own log group and nowhere else; the construct around it grants the rest.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        folder: Path,
+        description: str,
+        environment: Mapping[str, str],
+        size: FunctionSize,
+        log_retention: logs.RetentionDays = logs.RetentionDays.THREE_MONTHS,
+        dead_letter_queue: sqs.IQueue | None = None,
+        reserved_concurrency: int | None = None,
+    ) -> None:
+        log_group = logs.LogGroup(
+            scope, f"{construct_id}Logs", retention=log_retention, removal_policy=RemovalPolicy.DESTROY
+        )
+        role = service_role(
+            scope, f"{construct_id}Role", description=f"Runs: {description}", log_group=log_group
+        )
+        super().__init__(
+            scope,
+            construct_id,
+            description=description,
+            runtime=RUNTIME,
+            architecture=lambda_.Architecture.ARM_64,
+            handler="runtime.handler.handle",
+            code=lambda_.Code.from_asset(
+                str(folder), exclude=["*", "!runtime", "!runtime/**", "**/__pycache__", "**/*.md"]
+            ),
+            environment=dict(environment),
+            memory_size=size.memory_mib,
+            timeout=Duration.seconds(size.timeout_seconds),
+            ephemeral_storage_size=Size.mebibytes(size.storage_mib) if size.storage_mib != 512 else None,
+            role=role,
+            log_group=log_group,
+            logging_format=lambda_.LoggingFormat.JSON,
+            dead_letter_queue=dead_letter_queue,
+            reserved_concurrent_executions=reserved_concurrency,
+        )
+
+
+def service_role(
+    scope: Construct, construct_id: str, *, description: str, log_group: logs.ILogGroup
+) -> iam.Role:
+    """A role for a function that may write to `log_group`; AWS's managed policy would allow every group."""
+    role = iam.Role(
+        scope,
+        construct_id,
+        description=description,
+        assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
+    )
+    log_group.grant_write(role)
+    return role

@@ -1,0 +1,134 @@
+"""Statements on identities: explicit actions, and a reason for every wildcard resource.
+
+All grants of this library go through :func:`allow`. It refuses what a reviewer would: actions with `*`, and
+resources with `*` that nobody justified. The reason becomes a cdk-nag acknowledgement of exactly that
+finding, on exactly that role, so that a new wildcard elsewhere still fails the synth.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import jsii
+from aws_cdk import Acknowledgment, Stack, Validations
+from aws_cdk import aws_iam as iam
+from constructs import Construct, IValidation
+
+_WILDCARD_RULE = "AwsSolutions-IAM5"
+
+
+def allow(
+    grantee: iam.IGrantable,
+    *,
+    actions: Sequence[str],
+    resources: Sequence[str],
+    conditions: Mapping[str, Any] | None = None,
+    reason: str | None = None,
+) -> iam.Grant:
+    """Allow `grantee` the `actions` on the `resources`.
+
+    Args:
+        grantee: A role, a function, or anything else that can be granted to.
+        actions: IAM actions written out, for example `s3:GetObject`.
+        resources: ARNs; tokens and references across stacks are fine.
+        conditions: Condition operators as in a policy document.
+        reason: Why the `*` in a resource is needed. Required when a resource has one, useless otherwise.
+
+    Raises:
+        ValueError: An action holds `*`, or a resource does and `reason` is missing.
+
+    Example:
+        >>> allow(role, actions=["s3:GetObject"], resources=[bucket.arn_for_objects("raw/*")],
+        ...       reason="Objects below raw/ are not known at deploy time.")
+    """
+    if wild := [action for action in actions if "*" in action]:
+        raise ValueError(f"actions must be written out, got {', '.join(wild)}")
+    wildcards = [resource for resource in resources if "*" in resource]
+    if wildcards and not reason:
+        raise ValueError(
+            f"{', '.join(actions)} on {', '.join(wildcards)}: say why the wildcard is needed (reason=...)"
+        )
+    grant = iam.Grant.add_to_principal(
+        grantee=grantee,
+        actions=list(actions),
+        resource_arns=list(resources),
+        conditions={key: dict(value) for key, value in conditions.items()} if conditions else None,
+    )
+    holder = grantee.grant_principal
+    if reason and wildcards and Construct.is_construct(holder):
+        acknowledge_wildcards(holder, wildcards, reason)  # type: ignore[arg-type]
+    return grant
+
+
+def acknowledge_wildcards(scope: Construct, resources: Sequence[str], reason: str) -> None:
+    """Acknowledge cdk-nag's IAM5 findings for these resources on `scope` and what is below it.
+
+    Args:
+        scope: The role (or construct above it) whose policy holds the statement.
+        resources: The resources exactly as they stand in the statement.
+        reason: One sentence for the reviewer.
+    """
+    stack = Stack.of(scope)
+    if stack not in _late:
+        _late[stack] = _LateAcknowledgements(stack)
+        stack.node.add_validation(_late[stack])
+    _late[stack].add(scope, resources, reason)
+
+
+def acknowledge(scope: Construct, rule: str, reason: str) -> None:
+    """Acknowledge one cdk-nag rule or finding, for example `AwsSolutions-S1`, on `scope`."""
+    Validations.of(scope).acknowledge(Acknowledgment(id=rule, reason=reason))
+
+
+@jsii.implements(IValidation)
+class _LateAcknowledgements:
+    """The wildcards of one stack.
+
+    References across stacks get their final form only when the app is prepared for synthesis, and cdk-nag
+    names a finding by that form. Validation callbacks run between that moment and cdk-nag. One per stack and
+    not one per statement, since each is a round trip between Python and Node.
+    """
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+        self._entries: list[tuple[Construct, tuple[str, ...], str]] = []
+
+    def add(self, scope: Construct, resources: Sequence[str], reason: str) -> None:
+        self._entries.append((scope, tuple(resources), reason))
+
+    def validate(self) -> list[str]:
+        resolved = self._stack.resolve([list(resources) for _, resources, _ in self._entries])
+        reasons: dict[Construct, dict[str, str]] = {}
+        for (scope, _, reason), resources in zip(self._entries, resolved, strict=True):
+            for resource in resources:
+                finding = f"{_WILDCARD_RULE}[Resource::{_flatten(resource)}]"
+                reasons.setdefault(scope, {}).setdefault(finding, reason)
+        for scope, findings in reasons.items():
+            Validations.of(scope).acknowledge(
+                *(Acknowledgment(id=finding, reason=reason) for finding, reason in findings.items())
+            )
+        return []
+
+
+_late: WeakKeyDictionary[Stack, _LateAcknowledgements] = WeakKeyDictionary()
+
+
+def _flatten(value: Any) -> str:
+    """A resolved ARN in the notation of cdk-nag's findings: `<LogicalId.Arn>/raw/*`."""
+    match value:
+        case str():
+            flat = value.replace("${", "<").replace("}", ">")
+        case {"Fn::Join": [delimiter, items]}:
+            flat = str(delimiter).join(_flatten(item) for item in items)
+        case {"Fn::GetAtt": [resource, attribute]}:
+            flat = f"<{_flatten(resource)}.{_flatten(attribute)}>"
+        case {"Ref": name}:
+            flat = f"<{_flatten(name)}>"
+        case {"Fn::Sub": inner} | {"Fn::ImportValue": inner}:
+            flat = _flatten(inner)
+        case _:
+            flat = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return flat

@@ -1,0 +1,152 @@
+"""The role that a pipeline's steps run under."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from aws_cdk import ArnFormat, Stack
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_s3_assets as s3_assets
+from constructs import Construct
+
+from modelyard.images import ContainerImage
+from modelyard.permissions import allow
+from modelyard.pipeline.props import PipelineData
+from modelyard.registry import ModelRegistry
+
+_JOBS = {"ProcessingJob": "processing-job", "TrainingJob": "training-job", "TransformJob": "transform-job"}
+_NAMES_REASON = (
+    "SageMaker names what a pipeline creates pipelines-<execution>-<step>; the grant ends at that prefix."
+)
+_LOG_GROUPS = ("ProcessingJobs", "TrainingJobs", "TransformJobs")
+
+
+class ExecutionRole(iam.Role):
+    """Role for one pipeline: runs jobs under the names that pipelines give, passes itself and nothing else.
+
+    Args:
+        scope: The parent.
+        construct_id: Unique within the parent.
+        pipeline: Name of the pipeline, for the description.
+        data: What its jobs read and write.
+        image: Image of its jobs; None when they use images that need no grant.
+        registry: Group that it registers models in, if it does.
+        code: Archives that its jobs download.
+
+    See https://docs.aws.amazon.com/sagemaker/latest/dg/build-and-manage-access.html
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        pipeline: str,
+        data: PipelineData,
+        image: ContainerImage | None,
+        registry: ModelRegistry | None,
+        code: Mapping[str, s3_assets.Asset],
+    ) -> None:
+        super().__init__(
+            scope,
+            construct_id,
+            description=f"Runs the steps of pipeline {pipeline}",
+            assumed_by=iam.ServicePrincipal("sagemaker.amazonaws.com"),
+        )
+        self._allow_jobs()
+        self._allow_models()
+        self._allow_passing_itself()
+        self._allow_monitoring()
+        self._allow_data(data)
+        if image:
+            image.grant_pull(self)
+        if registry:
+            registry.grant_register(self)
+        for asset in code.values():
+            self._allow_asset(asset)
+
+    def _allow_jobs(self) -> None:
+        for job, resource in _JOBS.items():
+            allow(
+                self,
+                actions=[
+                    "sagemaker:AddTags",
+                    f"sagemaker:Create{job}",
+                    f"sagemaker:Describe{job}",
+                    f"sagemaker:Stop{job}",
+                ],
+                resources=[self._arn("sagemaker", resource, "pipelines-*")],
+                reason=_NAMES_REASON,
+            )
+
+    def _allow_models(self) -> None:
+        allow(
+            self,
+            actions=["sagemaker:AddTags", "sagemaker:CreateModel", "sagemaker:DescribeModel"],
+            resources=[self._arn("sagemaker", "model", "pipelines-*")],
+            reason=_NAMES_REASON,
+        )
+
+    def _allow_passing_itself(self) -> None:
+        allow(
+            self,
+            actions=["iam:PassRole"],
+            resources=[self.role_arn],
+            conditions={"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}},
+        )
+
+    def _allow_monitoring(self) -> None:
+        allow(
+            self,
+            actions=[
+                "logs:CreateLogGroup",
+                "logs:CreateLogStream",
+                "logs:DescribeLogStreams",
+                "logs:PutLogEvents",
+            ],
+            resources=[
+                Stack.of(self).format_arn(
+                    service="logs",
+                    resource="log-group",
+                    resource_name=f"/aws/sagemaker/{group}:*",
+                    arn_format=ArnFormat.COLON_RESOURCE_NAME,
+                )
+                for group in _LOG_GROUPS
+            ],
+            reason="One log stream per host of a job, named at run time, in SageMaker's own groups.",
+        )
+        allow(
+            self,
+            actions=["cloudwatch:PutMetricData"],
+            resources=["*"],
+            conditions={"StringLike": {"cloudwatch:namespace": "/aws/sagemaker/*"}},
+            reason="cloudwatch:PutMetricData takes no resource; the condition limits the namespace.",
+        )
+
+    def _allow_data(self, data: PipelineData) -> None:
+        if data.read:
+            data.bucket.grant_read(self, *data.read)
+        if data.write:
+            data.bucket.grant_read_write(self, *data.write)
+        # Jobs encrypt their volumes: SageMaker hands the key on to EC2 by a grant.
+        allow(self, actions=["kms:DescribeKey"], resources=[data.bucket.key.key_arn])
+        allow(
+            self,
+            actions=["kms:CreateGrant"],
+            resources=[data.bucket.key.key_arn],
+            conditions={"Bool": {"kms:GrantIsForAWSResource": "true"}},
+        )
+
+    def _allow_asset(self, asset: s3_assets.Asset) -> None:
+        """Exactly this object; the asset's own grant would open the whole bucket of deployment assets."""
+        allow(self, actions=["s3:GetObject"], resources=[asset.bucket.arn_for_objects(asset.s3_object_key)])
+        # SageMaker lists an input's prefix, also where it is a single key.
+        allow(
+            self,
+            actions=["s3:ListBucket"],
+            resources=[asset.bucket.bucket_arn],
+            conditions={"StringEquals": {"s3:prefix": asset.s3_object_key}},
+        )
+
+    def _arn(self, service: str, resource: str, name: str) -> str:
+        return Stack.of(self).format_arn(service=service, resource=resource, resource_name=name)

@@ -1,0 +1,181 @@
+"""A SageMaker pipeline deployed from a committed definition."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from aws_cdk import CustomResource, IgnoreMode, Stack
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_s3_assets as s3_assets
+from constructs import Construct
+
+from modelyard.images import ContainerImage
+from modelyard.permissions import allow
+from modelyard.pipeline.execution_role import ExecutionRole
+from modelyard.pipeline.props import PipelineData, PipelineDefinition, StepCode
+from modelyard.pipeline.provider import PipelineProvider
+from modelyard.registry import ModelRegistry
+
+_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,255}")
+_EXECUTIONS_REASON = "Executions get their ids at run time; the grant ends at the pipeline."
+
+
+class SageMakerPipeline(Construct):
+    """A pipeline whose definition is a file in the repository, with its execution role and its steps' code.
+
+    The definition goes up as an asset named by its content; values known only at deployment (role, image,
+    bucket, key, registry group, code archives) replace its `${Name}` placeholders on the way to SageMaker.
+    Everything that can be checked without them is checked at synth.
+
+    Args:
+        scope: The parent.
+        construct_id: Unique within the parent.
+        name: Name of the pipeline: people and tools start it by name.
+        definition: The file, its parameters' defaults, its parallelism.
+        data: Which bucket and prefixes the steps may read and write.
+        image: Fills `${ImageUri}`, and may be pulled by the jobs.
+        registry: Fills `${ModelPackageGroupName}`, and takes the models.
+        code: Placeholder -> source files of a step; each becomes an archive of its own.
+        tags: Tags of the pipeline. CDK's `Tags` do not reach what a custom resource creates.
+
+    Attributes:
+        pipeline_name: The name.
+        pipeline_arn: The ARN.
+        execution_role: The role that steps run under.
+        resource: The custom resource; attributes `PipelineArn` and `DefinitionSha256`.
+        code_assets: Placeholder -> archive.
+
+    Raises:
+        ValueError: A name that SageMaker would refuse, or a definition that does not fit what is given.
+
+    Example:
+        >>> SageMakerPipeline(stack, "Pipeline", name="refinance",
+        ...     definition=PipelineDefinition(path=Path("refinance.json")),
+        ...     data=PipelineData(bucket=data, read=("raw/",), write=("pipelines/refinance/",)))
+
+    See https://docs.aws.amazon.com/sagemaker/latest/dg/pipelines.html
+    """
+
+    pipeline_name: str
+    pipeline_arn: str
+    execution_role: ExecutionRole
+    resource: CustomResource
+    code_assets: dict[str, s3_assets.Asset]
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        name: str,
+        definition: PipelineDefinition,
+        data: PipelineData,
+        image: ContainerImage | None = None,
+        registry: ModelRegistry | None = None,
+        code: Mapping[str, StepCode] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"pipeline name {name!r}: use 1 to 256 letters, digits and inner hyphens")
+        self.pipeline_name = name
+        # Written from the name: the handler's own policy needs it before the resource exists.
+        self.pipeline_arn = Stack.of(self).format_arn(
+            service="sagemaker", resource="pipeline", resource_name=name
+        )
+        self.code_assets = {
+            placeholder: self._code_asset(placeholder, step) for placeholder, step in (code or {}).items()
+        }
+        self.execution_role = ExecutionRole(
+            self,
+            "ExecutionRole",
+            pipeline=name,
+            data=data,
+            image=image,
+            registry=registry,
+            code=self.code_assets,
+        )
+        values = {
+            "ExecutionRoleArn": self.execution_role.role_arn,
+            "DataBucket": data.bucket.bucket_name,
+            "KmsKeyArn": data.bucket.key.key_arn,
+            **({"ImageUri": image.uri} if image else {}),
+            **({"ModelPackageGroupName": registry.group_name} if registry else {}),
+        }
+        # What the construct offers may go unused; what the caller gave may not.
+        wanted = definition.placeholders
+        values = {key: value for key, value in values.items() if key in wanted}
+        values |= {key: asset.s3_object_url for key, asset in self.code_assets.items()}
+        definition.check(pipeline=name, given=frozenset(values))
+        self.resource = self._custom_resource(definition, values, tags or {})
+        if registry:
+            self.resource.node.add_dependency(registry)
+
+    def grant_start(self, grantee: iam.IGrantable) -> None:
+        """Allow starting and stopping executions, and watching them."""
+        self.grant_read(grantee)
+        allow(grantee, actions=["sagemaker:StartPipelineExecution"], resources=[self.pipeline_arn])
+        allow(
+            grantee,
+            actions=["sagemaker:StopPipelineExecution"],
+            resources=[f"{self.pipeline_arn}/execution/*"],
+            reason=_EXECUTIONS_REASON,
+        )
+
+    def grant_read(self, grantee: iam.IGrantable) -> None:
+        """Allow describing the pipeline, its executions and their steps."""
+        allow(
+            grantee,
+            actions=["sagemaker:DescribePipeline", "sagemaker:ListPipelineExecutions"],
+            resources=[self.pipeline_arn],
+        )
+        allow(
+            grantee,
+            actions=[
+                "sagemaker:DescribePipelineDefinitionForExecution",
+                "sagemaker:DescribePipelineExecution",
+                "sagemaker:ListPipelineExecutionSteps",
+                "sagemaker:ListPipelineParametersForExecution",
+            ],
+            resources=[f"{self.pipeline_arn}/execution/*"],
+            reason=_EXECUTIONS_REASON,
+        )
+
+    def _code_asset(self, placeholder: str, step: StepCode) -> s3_assets.Asset:
+        return s3_assets.Asset(
+            self,
+            placeholder,
+            path=str(step.root),
+            exclude=step.ignore_patterns,
+            ignore_mode=IgnoreMode.GIT,
+        )
+
+    def _custom_resource(
+        self, definition: PipelineDefinition, values: Mapping[str, str], tags: Mapping[str, str]
+    ) -> CustomResource:
+        asset = s3_assets.Asset(self, "Definition", path=str(definition.path))
+        provider = PipelineProvider.of(self)
+        provider.manage(pipeline_arn=self.pipeline_arn, execution_role=self.execution_role, definition=asset)
+        resource = CustomResource(
+            self,
+            "Pipeline",
+            resource_type="Custom::SageMakerPipeline",
+            service_token=provider.service_token,
+            service_timeout=provider.service_timeout,
+            properties={
+                "PipelineName": self.pipeline_name,
+                "RoleArn": self.execution_role.role_arn,
+                "DefinitionBucket": asset.s3_bucket_name,
+                "DefinitionKey": asset.s3_object_key,
+                "DefinitionSha256": definition.sha256,
+                "ParallelismMax": str(definition.parallelism),
+                "Values": dict(values),
+                "ParameterDefaults": dict(definition.parameter_defaults),
+                "Description": definition.description,
+                "Tags": dict(tags),
+            },
+        )
+        # The permissions of both roles must be there before the handler needs them, and after it has deleted.
+        resource.node.add_dependency(self.execution_role, provider.handler.role)
+        return resource

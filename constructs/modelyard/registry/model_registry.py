@@ -1,0 +1,135 @@
+"""One group of the SageMaker model registry, its grants, and the event of a changed approval."""
+
+from __future__ import annotations
+
+import re
+
+from aws_cdk import ArnFormat, Stack
+from aws_cdk import aws_events as events
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_sagemaker as sagemaker
+from constructs import Construct
+
+from modelyard.permissions import allow
+
+_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
+_VERSIONS_REASON = "Versions of a model package are numbered at run time; the grant ends at the group."
+
+
+class ModelRegistry(Construct):
+    """A model package group: versions of one model, each pending, approved or rejected.
+
+    Args:
+        scope: The parent.
+        construct_id: Unique within the parent.
+        group_name: Name of the group, 1 to 63 letters, digits and inner hyphens. Physical, since SageMaker
+            needs one and pipelines register by name.
+        description: For people who browse the registry.
+
+    Attributes:
+        group: The CloudFormation resource.
+        group_name: Its name.
+
+    Raises:
+        ValueError: A name that SageMaker would refuse.
+
+    Example:
+        >>> registry = ModelRegistry(stack, "Registry", group_name="refinance-interest-rate")
+        >>> registry.on_approval_change(stack, "Deploy", target=targets.LambdaFunction(deployer))
+
+    See https://docs.aws.amazon.com/sagemaker/latest/dg/model-registry.html
+    """
+
+    group: sagemaker.CfnModelPackageGroup
+    group_name: str
+
+    def __init__(
+        self, scope: Construct, construct_id: str, *, group_name: str, description: str | None = None
+    ) -> None:
+        super().__init__(scope, construct_id)
+        if not _NAME.fullmatch(group_name):
+            raise ValueError(f"group_name {group_name!r}: use 1 to 63 letters, digits and inner hyphens")
+        self.group_name = group_name
+        self.group = sagemaker.CfnModelPackageGroup(
+            self,
+            "Group",
+            model_package_group_name=group_name,
+            model_package_group_description=description,
+        )
+
+    @property
+    def group_arn(self) -> str:
+        """ARN of the group."""
+        return self._arn("model-package-group", self.group_name)
+
+    @property
+    def packages_arn(self) -> str:
+        """Pattern of the ARNs of all versions in the group."""
+        return self._arn("model-package", f"{self.group_name}/*")
+
+    def on_approval_change(
+        self, scope: Construct, construct_id: str, *, target: events.IRuleTarget
+    ) -> events.Rule:
+        """Call `target` whenever a version of this group is registered, approved, rejected or deleted.
+
+        Events may be late, doubled and out of order: read the registry, do not act on the event's content.
+
+        Args:
+            scope: Where the rule lives: with the target, so that the registry's stack does not depend on it.
+            construct_id: Unique within `scope`.
+            target: What to call.
+
+        See https://docs.aws.amazon.com/sagemaker/latest/dg/automating-sagemaker-with-eventbridge.html
+        """
+        return events.Rule(
+            scope,
+            construct_id,
+            description=f"Changed versions of {self.group_name}",
+            event_pattern=events.EventPattern(
+                source=["aws.sagemaker"],
+                detail_type=["SageMaker Model Package State Change"],
+                detail={"ModelPackageGroupName": [self.group_name]},
+            ),
+            targets=[target],
+        )
+
+    def grant_read(self, grantee: iam.IGrantable) -> None:
+        """Allow listing and describing the versions."""
+        allow(
+            grantee,
+            actions=["sagemaker:DescribeModelPackageGroup", "sagemaker:ListModelPackages"],
+            resources=[self.group_arn],
+        )
+        allow(
+            grantee,
+            actions=["sagemaker:DescribeModelPackage"],
+            resources=[self.packages_arn],
+            reason=_VERSIONS_REASON,
+        )
+
+    def grant_register(self, grantee: iam.IGrantable) -> None:
+        """Allow adding versions."""
+        allow(
+            grantee,
+            actions=["sagemaker:AddTags", "sagemaker:CreateModelPackage", "sagemaker:DescribeModelPackage"],
+            resources=[self.group_arn, self.packages_arn],
+            reason=_VERSIONS_REASON,
+        )
+
+    def grant_approve(self, grantee: iam.IGrantable) -> None:
+        """Allow changing the approval of versions, and reading them."""
+        self.grant_read(grantee)
+        allow(
+            grantee,
+            actions=["sagemaker:UpdateModelPackage"],
+            resources=[self.packages_arn],
+            reason=_VERSIONS_REASON,
+        )
+
+    def _arn(self, resource: str, name: str) -> str:
+        return Stack.of(self).format_arn(
+            service="sagemaker",
+            resource=resource,
+            resource_name=name,
+            arn_format=ArnFormat.SLASH_RESOURCE_NAME,
+        )

@@ -1,0 +1,18 @@
+"""Endpoints, their scaling, and the deployment of approved models onto them."""
+
+from modelyard.serving.endpoint_scaling import EndpointScaling
+from modelyard.serving.model_deployer import ModelDeployer
+from modelyard.serving.multi_model_endpoint import MultiModelEndpoint
+from modelyard.serving.props import ModelSource, Rollout, Scaling, Variant
+from modelyard.serving.record_table import RecordTable
+
+__all__ = [
+    "EndpointScaling",
+    "ModelDeployer",
+    "ModelSource",
+    "MultiModelEndpoint",
+    "RecordTable",
+    "Rollout",
+    "Scaling",
+    "Variant",
+]

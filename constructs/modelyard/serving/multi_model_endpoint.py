@@ -1,0 +1,238 @@
+"""A SageMaker endpoint that serves many models from one prefix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from aws_cdk import ArnFormat, Duration, Stack
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_sagemaker as sagemaker
+from constructs import Construct
+
+from modelyard.images import ContainerImage
+from modelyard.permissions import allow
+from modelyard.serving.props import Rollout, Variant
+from modelyard.storage import DataBucket
+
+
+class MultiModelEndpoint(Construct):
+    """Endpoint whose instances load models on first use from `s3://<bucket>/<prefix>`.
+
+    Adding a model is adding an object below the prefix. Objects there are immutable: loaded instances keep
+    the old content of an overwritten one.
+
+    Args:
+        scope: The parent.
+        construct_id: Unique within the parent.
+        endpoint_name: Physical name, by which clients invoke.
+        image: Serving image with the multi-model contract.
+        data: Bucket of the model archives; its key also encrypts the instances' volumes.
+        model_prefix: Prefix of the archives in the bucket.
+        variant: Instances.
+        rollout: How updates replace the fleet.
+
+    Attributes:
+        endpoint, endpoint_config, model: The CloudFormation resources.
+        role: What the containers run under.
+        server_errors: Alarm that rolls updates back.
+
+    Example:
+        >>> endpoint = MultiModelEndpoint(stack, "Endpoint", endpoint_name="models", image=image, data=data)
+        >>> endpoint.grant_invoke(function, target_models=["refinance-interest-rate/*.tar.gz"])
+
+    See https://docs.aws.amazon.com/sagemaker/latest/dg/multi-model-endpoints.html
+    """
+
+    model: sagemaker.CfnModel
+    endpoint_config: sagemaker.CfnEndpointConfig
+    endpoint: sagemaker.CfnEndpoint
+    role: iam.Role
+    server_errors: cloudwatch.Alarm
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        endpoint_name: str,
+        image: ContainerImage,
+        data: DataBucket,
+        model_prefix: str = "models/multi/",
+        variant: Variant | None = None,
+        rollout: Rollout | None = None,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self.endpoint_name = endpoint_name
+        self.model_prefix = model_prefix
+        self.variant = variant or Variant()
+        self.role = self._role(image, data)
+        self.model = sagemaker.CfnModel(
+            self,
+            "Model",
+            execution_role_arn=self.role.role_arn,
+            primary_container=sagemaker.CfnModel.ContainerDefinitionProperty(
+                image=image.uri,
+                mode="MultiModel",
+                model_data_url=f"s3://{data.bucket_name}/{model_prefix}",
+                multi_model_config=sagemaker.CfnModel.MultiModelConfigProperty(model_cache_setting="Enabled"),
+            ),
+        )
+        # SageMaker tries the role's access to the prefix when the model is created.
+        self.model.node.add_dependency(self.role)
+        self.endpoint_config = self._endpoint_config(data)
+        self.server_errors = self._alarm(rollout or Rollout())
+        self.endpoint = sagemaker.CfnEndpoint(
+            self,
+            "Endpoint",
+            endpoint_name=endpoint_name,
+            endpoint_config_name=self.endpoint_config.attr_endpoint_config_name,
+            # Without it an update sets the instance count back to the initial one, whatever scaling had
+            # decided.
+            retain_all_variant_properties=True,
+            deployment_config=self._deployment(rollout or Rollout()),
+        )
+
+    @property
+    def endpoint_arn(self) -> str:
+        """ARN of the endpoint."""
+        return Stack.of(self).format_arn(
+            service="sagemaker",
+            resource="endpoint",
+            # SageMaker writes names in lower case in an endpoint's ARN.
+            resource_name=self.endpoint_name.lower(),
+            arn_format=ArnFormat.SLASH_RESOURCE_NAME,
+        )
+
+    def grant_invoke(self, grantee: iam.IGrantable, *, target_models: Sequence[str]) -> None:
+        """Allow predictions of some models.
+
+        Args:
+            grantee: Who may invoke.
+            target_models: Patterns of archives below the model prefix, for example `["refinance/*.tar.gz"]`.
+
+        Raises:
+            ValueError: No pattern.
+        """
+        if not target_models:
+            raise ValueError(
+                "grant_invoke needs target_models, for example ['refinance-interest-rate/*.tar.gz']"
+            )
+        allow(
+            grantee,
+            actions=["sagemaker:InvokeEndpoint"],
+            resources=[self.endpoint_arn],
+            conditions={"StringLike": {"sagemaker:TargetModel": list(target_models)}},
+        )
+
+    def metric_invocations(self) -> cloudwatch.Metric:
+        """Requests, sum per minute."""
+        return self._metric("Invocations", "Sum")
+
+    def metric_invocations_per_instance(self) -> cloudwatch.Metric:
+        """Requests per instance, sum per minute: what scaling tracks."""
+        return self._metric("InvocationsPerInstance", "Sum")
+
+    def metric_server_errors(self) -> cloudwatch.Metric:
+        """Requests answered with a server error, sum per minute."""
+        return self._metric("Invocation5XXErrors", "Sum")
+
+    def metric_model_latency(self) -> cloudwatch.Metric:
+        """Time in the container, p99 per minute, in microseconds."""
+        return self._metric("ModelLatency", "p99")
+
+    def metric_model_loading_wait(self) -> cloudwatch.Metric:
+        """Time that requests waited for a model to load, p99 per minute, in microseconds."""
+        return self._metric("ModelLoadingWaitTime", "p99")
+
+    def _role(self, image: ContainerImage, data: DataBucket) -> iam.Role:
+        role = iam.Role(
+            self,
+            "Role",
+            description=f"Containers of endpoint {self.endpoint_name}",
+            assumed_by=iam.ServicePrincipal("sagemaker.amazonaws.com"),
+        )
+        data.grant_read(role, self.model_prefix)
+        image.grant_pull(role)
+        log_group = Stack.of(self).format_arn(
+            service="logs",
+            resource="log-group",
+            resource_name=f"/aws/sagemaker/Endpoints/{self.endpoint_name}:*",
+            arn_format=ArnFormat.COLON_RESOURCE_NAME,
+        )
+        allow(
+            role,
+            actions=[
+                "logs:CreateLogGroup",
+                "logs:CreateLogStream",
+                "logs:DescribeLogStreams",
+                "logs:PutLogEvents",
+            ],
+            resources=[log_group],
+            reason="One log stream per instance, named at run time, in SageMaker's own group.",
+        )
+        allow(
+            role,
+            actions=["cloudwatch:PutMetricData"],
+            resources=["*"],
+            conditions={"StringLike": {"cloudwatch:namespace": "/aws/sagemaker/*"}},
+            reason="cloudwatch:PutMetricData takes no resource; the condition limits the namespace.",
+        )
+        return role
+
+    def _endpoint_config(self, data: DataBucket) -> sagemaker.CfnEndpointConfig:
+        return sagemaker.CfnEndpointConfig(
+            self,
+            "EndpointConfig",
+            kms_key_id=data.key.key_arn,
+            production_variants=[
+                sagemaker.CfnEndpointConfig.ProductionVariantProperty(
+                    variant_name=self.variant.name,
+                    model_name=self.model.attr_model_name,
+                    instance_type=self.variant.instance_type,
+                    initial_instance_count=self.variant.initial_instances,
+                    initial_variant_weight=1.0,
+                    volume_size_in_gb=self.variant.volume_gib,
+                )
+            ],
+        )
+
+    def _alarm(self, rollout: Rollout) -> cloudwatch.Alarm:
+        return self.metric_server_errors().create_alarm(
+            self,
+            "ServerErrors",
+            alarm_description=f"Endpoint {self.endpoint_name} answers with errors. Rolls updates back.",
+            threshold=rollout.error_threshold,
+            evaluation_periods=1,
+            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+        )
+
+    def _deployment(self, rollout: Rollout) -> sagemaker.CfnEndpoint.DeploymentConfigProperty:
+        canary = (
+            sagemaker.CfnEndpoint.CapacitySizeProperty(type="CAPACITY_PERCENT", value=rollout.canary_percent)
+            if rollout.canary_percent
+            else None
+        )
+        return sagemaker.CfnEndpoint.DeploymentConfigProperty(
+            auto_rollback_configuration=sagemaker.CfnEndpoint.AutoRollbackConfigProperty(
+                alarms=[sagemaker.CfnEndpoint.AlarmProperty(alarm_name=self.server_errors.alarm_name)]
+            ),
+            blue_green_update_policy=sagemaker.CfnEndpoint.BlueGreenUpdatePolicyProperty(
+                traffic_routing_configuration=sagemaker.CfnEndpoint.TrafficRoutingConfigProperty(
+                    type="CANARY" if canary else "ALL_AT_ONCE",
+                    canary_size=canary,
+                    wait_interval_in_seconds=rollout.bake_seconds,
+                ),
+                termination_wait_in_seconds=rollout.bake_seconds,
+            ),
+        )
+
+    def _metric(self, name: str, statistic: str) -> cloudwatch.Metric:
+        return cloudwatch.Metric(
+            namespace="AWS/SageMaker",
+            metric_name=name,
+            dimensions_map={"EndpointName": self.endpoint_name, "VariantName": self.variant.name},
+            statistic=statistic,
+            period=Duration.minutes(1),
+        )

@@ -1,0 +1,63 @@
+"""What a data bucket can be told. No CDK import here: environments are built and tested without it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Retention:
+    """What happens to stored data when its stack is deleted.
+
+    Deletion needs two switches, so that no single edit can lose data.
+
+    Args:
+        on_delete: `retain` leaves bucket and key behind; `destroy` deletes them with all objects.
+        data_may_be_deleted: The second switch, set by the environment and by nothing else.
+
+    Raises:
+        ValueError: `destroy` without the second switch.
+    """
+
+    on_delete: Literal["retain", "destroy"] = "retain"
+    data_may_be_deleted: bool = False
+
+    def __post_init__(self) -> None:
+        if self.on_delete not in ("retain", "destroy"):
+            raise ValueError(f"Retention.on_delete is {self.on_delete!r}; use 'retain' or 'destroy'")
+        if self.on_delete == "destroy" and not self.data_may_be_deleted:
+            raise ValueError(
+                "Retention(on_delete='destroy') would delete data with the stack; "
+                "also set data_may_be_deleted=True in the environment, or keep 'retain'"
+            )
+
+    @property
+    def destroys(self) -> bool:
+        """Whether both switches are on."""
+        return self.on_delete == "destroy" and self.data_may_be_deleted
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lifecycle:
+    """How long things are kept that nobody asks for any more, in days.
+
+    Args:
+        noncurrent_days: Overwritten or deleted object versions.
+        incomplete_upload_days: Parts of multipart uploads that were never completed.
+        access_log_days: Server access logs.
+
+    Raises:
+        ValueError: A number below 1.
+    """
+
+    noncurrent_days: int = 90
+    incomplete_upload_days: int = 7
+    access_log_days: int = 365
+
+    def __post_init__(self) -> None:
+        for name in ("noncurrent_days", "incomplete_upload_days", "access_log_days"):
+            if getattr(self, name) < 1:
+                raise ValueError(
+                    f"Lifecycle.{name} is {getattr(self, name)}; it counts days and must be at least 1"
+                )

@@ -1,0 +1,1 @@
+"""The app's stacks: composition and grants, one file each."""

@@ -1,0 +1,166 @@
+"""The stages this app is deployed to, each with every number that differs between them.
+
+Chosen by `-c env=NAME`. Nothing is read at import time, and nothing outside this file decides by a stage's
+name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from modelyard.inference.props import Concurrency
+from modelyard.serving.props import Rollout, Scaling, Variant
+from modelyard.storage.props import Lifecycle, Retention
+
+CONTEXT_KEYS = ("env",)
+
+
+class EnvironmentSelectionError(Exception):
+    """The context names no environment of this app, or a key that the app does not read."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Placement:
+    """Where the stage lives.
+
+    Args:
+        account, region: Of AWS; None for those of the caller's credentials, which keeps templates free of
+            both.
+        name_prefix: In front of the few physical names (pipelines, groups, endpoint), so that stages can
+            share an account and region.
+        termination_protection: Whether CloudFormation refuses to delete the stacks.
+    """
+
+    account: str | None = None
+    region: str | None = None
+    name_prefix: str = ""
+    termination_protection: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataSettings:
+    """Storage: what deletion does, and how long leftovers are kept."""
+
+    retention: Retention = field(default_factory=Retention)
+    lifecycle: Lifecycle = field(default_factory=Lifecycle)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PipelineSettings:
+    """Defaults of pipeline parameters.
+
+    Args:
+        processing_instance_type, training_instance_type: Instances of the jobs.
+        mse_threshold: Largest mean squared error with which a model is registered, per pipeline; a pipeline
+            that is not named keeps the threshold of its definition.
+        parallelism: Most steps of one execution at a time.
+    """
+
+    processing_instance_type: str = "ml.m5.large"
+    training_instance_type: str = "ml.m5.large"
+    mse_threshold: Mapping[str, float] = field(default_factory=dict)
+    parallelism: int = 4
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServingSettings:
+    """Endpoint: its instances, their number under load, and how updates replace them."""
+
+    variant: Variant = field(default_factory=Variant)
+    scaling: Scaling = field(default_factory=Scaling)
+    rollout: Rollout = field(default_factory=Rollout)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AccessSettings:
+    """People: whether taking the operator's role needs a second factor, and how many hours it lasts."""
+
+    require_mfa: bool = True
+    session_hours: int = 8
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Environment:
+    """One stage."""
+
+    name: str
+    placement: Placement = field(default_factory=Placement)
+    data: DataSettings = field(default_factory=DataSettings)
+    pipelines: PipelineSettings = field(default_factory=PipelineSettings)
+    serving: ServingSettings = field(default_factory=ServingSettings)
+    inference: Concurrency = field(default_factory=Concurrency)
+    access: AccessSettings = field(default_factory=AccessSettings)
+
+    def named(self, name: str) -> str:
+        """A physical name in this stage."""
+        return f"{self.placement.name_prefix}{name}"
+
+
+_THROW_AWAY = DataSettings(
+    retention=Retention(on_delete="destroy", data_may_be_deleted=True),
+    lifecycle=Lifecycle(noncurrent_days=7, access_log_days=30),
+)
+
+
+def environments() -> Mapping[str, Environment]:
+    """All stages by name, in the order of promotion."""
+    stages = (
+        # The embedded cloud on one machine: data goes with the stacks, people have no second factor.
+        Environment(name="local", data=_THROW_AWAY, access=AccessSettings(require_mfa=False)),
+        # No reserved concurrency: a new account has none to give, and the deployment would fail.
+        Environment(
+            name="dev",
+            placement=Placement(name_prefix="dev-"),
+            data=_THROW_AWAY,
+            serving=ServingSettings(scaling=Scaling(max_instances=2)),
+            access=AccessSettings(require_mfa=False),
+        ),
+        # Mirrors the source system to the number: its concurrency, its cooldowns, its four instances.
+        Environment(
+            name="staging",
+            placement=Placement(name_prefix="staging-"),
+            serving=ServingSettings(
+                scaling=Scaling(max_instances=4, scale_out_seconds=300, scale_in_seconds=30),
+                rollout=Rollout(bake_seconds=300),
+            ),
+            inference=Concurrency(provisioned=3, reserved=100),
+        ),
+        # AWS's own cooldowns, two instances at least (two zones), a canary on every change of the fleet.
+        Environment(
+            name="prod",
+            placement=Placement(termination_protection=True),
+            data=DataSettings(lifecycle=Lifecycle(noncurrent_days=365)),
+            serving=ServingSettings(
+                variant=Variant(initial_instances=2),
+                scaling=Scaling(min_instances=2, max_instances=4),
+                rollout=Rollout(canary_percent=50, bake_seconds=600),
+            ),
+            inference=Concurrency(provisioned=3, reserved=100),
+        ),
+    )
+    return {stage.name: stage for stage in stages}
+
+
+def choose(context: Mapping[str, object]) -> Environment:
+    """The environment that the CDK context asks for.
+
+    Args:
+        context: All context of the app. Keys with a colon belong to CDK (feature flags, cached look-ups).
+
+    Raises:
+        EnvironmentSelectionError: No or an unknown environment, or an unknown key; names the known ones.
+    """
+    unknown = sorted(key for key in context if ":" not in key and key not in CONTEXT_KEYS)
+    if unknown:
+        raise EnvironmentSelectionError(
+            f"unknown context key {', '.join(unknown)}; known: {', '.join(CONTEXT_KEYS)} (-c env=NAME)"
+        )
+    stages = environments()
+    known = ", ".join(stages)
+    name = context.get("env")
+    if not name:
+        raise EnvironmentSelectionError(f"no environment chosen; add -c env=NAME, one of: {known}")
+    if name not in stages:
+        raise EnvironmentSelectionError(f"unknown environment {name!r}; known: {known}")
+    return stages[str(name)]

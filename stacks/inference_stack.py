@@ -1,0 +1,44 @@
+"""Predictions over HTTPS."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aws_cdk import CfnOutput, Stack
+from constructs import Construct
+
+from modelyard.inference import InferenceFunction
+from stacks.environments import Environment
+from stacks.pipeline_stack import PipelineStack
+from stacks.serving_stack import ServingStack
+
+
+class InferenceStack(Stack):
+    """The function that answers for all models.
+
+    Attributes:
+        inference: The function with its URL.
+    """
+
+    inference: InferenceFunction
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        environment: Environment,
+        pipelines: PipelineStack,
+        serving: ServingStack,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(scope, construct_id, description="Modelyard: predictions over HTTPS", **kwargs)
+        self.inference = InferenceFunction(
+            self,
+            "Inference",
+            endpoint=serving.endpoint,
+            records=serving.deployer.records,
+            models=[registry.group_name for registry in pipelines.registries.values()],
+            concurrency=environment.inference,
+        )
+        CfnOutput(self, "FunctionUrl", value=self.inference.url.url, description="POST here, signed (lambda)")

@@ -1,0 +1,111 @@
+"""The image, and every pipeline of the catalogue with its model registry."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from aws_cdk import CfnOutput, IgnoreMode, Stack
+from aws_cdk import aws_ecr_assets as ecr_assets
+from constructs import Construct
+
+from modelyard.images import ContainerImage
+from modelyard.pipeline import PipelineData, PipelineDefinition, SageMakerPipeline, StepCode
+from modelyard.registry import ModelRegistry
+from modelyard.storage import DataBucket
+from pipeline_defs.catalog import PIPELINES, PipelineSpec, load_definition
+from pipeline_defs.code import REPO, code_files
+from stacks.environments import Environment
+
+
+class PipelineStack(Stack):
+    """Pipelines from `pipeline_defs.catalog`, one registry each.
+
+    Attributes:
+        image: Processing, training and serving of tabular models.
+        pipelines: By the name in the catalogue.
+        registries: By the name in the catalogue.
+    """
+
+    image: ContainerImage
+    pipelines: dict[str, SageMakerPipeline]
+    registries: dict[str, ModelRegistry]
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        environment: Environment,
+        data: DataBucket,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            scope, construct_id, description="Modelyard: pipelines and model registries", **kwargs
+        )
+        self.image = ContainerImage.from_asset(
+            ecr_assets.DockerImageAsset(
+                self, "Image", directory=str(REPO / "training"), ignore_mode=IgnoreMode.DOCKER
+            )
+        )
+        self.registries = {}
+        self.pipelines = {}
+        for spec in PIPELINES:
+            # Refuses a definition that is older than the code that builds it.
+            load_definition(spec)
+            name = _pascal_case(spec.name)
+            self.registries[spec.name] = ModelRegistry(
+                self,
+                f"{name}Registry",
+                group_name=environment.named(spec.group),
+                description=f"Models of pipeline {environment.named(spec.name)}",
+            )
+            self.pipelines[spec.name] = SageMakerPipeline(
+                self,
+                f"{name}Pipeline",
+                name=environment.named(spec.name),
+                definition=_definition(spec, environment),
+                data=PipelineData(
+                    bucket=data,
+                    read=(f"raw/{spec.family.scenario}/", f"batch/{spec.family.scenario}/"),
+                    write=(outputs_prefix(spec),),
+                ),
+                image=self.image,
+                registry=self.registries[spec.name],
+                code={
+                    placeholder: StepCode(root=Path(REPO), files=code_files(module))
+                    for placeholder, module in spec.code.items()
+                },
+                tags=self.tags.tag_values(),
+            )
+            CfnOutput(
+                self,
+                f"{name}PipelineName",
+                value=self.pipelines[spec.name].pipeline_name,
+                description=spec.name,
+            )
+
+
+def outputs_prefix(spec: PipelineSpec) -> str:
+    """Where a pipeline's steps write, as its definition says."""
+    return f"pipelines/{spec.name}/"
+
+
+def _definition(spec: PipelineSpec, environment: Environment) -> PipelineDefinition:
+    settings = environment.pipelines
+    defaults = {
+        "ProcessingInstanceType": settings.processing_instance_type,
+        "TrainingInstanceType": settings.training_instance_type,
+    }
+    if spec.name in settings.mse_threshold:
+        defaults["MseThreshold"] = str(settings.mse_threshold[spec.name])
+    return PipelineDefinition(
+        path=spec.definition,
+        parameter_defaults=defaults,
+        parallelism=settings.parallelism,
+        description=f"{spec.name} in {environment.name}",
+    )
+
+
+def _pascal_case(name: str) -> str:
+    return "".join(part.capitalize() for part in name.split("-"))
