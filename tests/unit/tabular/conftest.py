@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from training.common.failure import UserError
+from training.serving.server import make_app
+from training.serving.settings import Settings
 from training.tabular import preprocess, train
 from training.tabular.datasets import TableSchema, schema_for
 
@@ -139,3 +143,79 @@ def refused() -> Callable[..., str]:
         return message
 
     return run
+
+
+class Client:
+    """Calls an ASGI application in process, one event loop for all calls of a test."""
+
+    def __init__(self, app: Any, runner: asyncio.Runner) -> None:
+        self._app = app
+        self._runner = runner
+
+    def __call__(self, method: str, target: str, body: Any = b"", **headers: str) -> Answer:
+        return self._runner.run(self.send(method, target, body, **headers))
+
+    def together(self, *calls: tuple[Any, ...]) -> list[Answer]:
+        """Starts all calls at once."""
+
+        async def all_of_them() -> list[Answer]:
+            return await asyncio.gather(*(self.send(*call) for call in calls))
+
+        return self._runner.run(all_of_them())
+
+    async def send(self, method: str, target: str, body: Any = b"", **headers: str) -> Answer:
+        path, _, query = target.partition("?")
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        pieces = [data[start : start + 1000] for start in range(0, max(len(data), 1), 1000)]
+        messages = [
+            {"type": "http.request", "body": piece, "more_body": index < len(pieces) - 1}
+            for index, piece in enumerate(pieces)
+        ]
+        sent: list[dict[str, Any]] = []
+
+        async def receive() -> dict[str, Any]:
+            return messages.pop(0)
+
+        async def send(message: dict[str, Any]) -> None:
+            sent.append(message)
+
+        scope = {
+            "type": "http",
+            "method": method,
+            "path": path,
+            "query_string": query.encode(),
+            "headers": [(key.replace("_", "-").encode(), value.encode()) for key, value in headers.items()],
+        }
+        await self._app(scope, receive, send)
+        kind = dict(sent[0]["headers"])[b"content-type"].decode()
+        return Answer(sent[0]["status"], sent[1]["body"], kind)
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    body: bytes
+    content_type: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def error(self) -> str:
+        return str(self.json["error"])
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Client]]:
+    """`serve(multi_model=True, max_rows=10)` -> a client of a server with these settings."""
+    with asyncio.Runner() as runner:
+        yield lambda **settings: Client(make_app(Settings(**settings)), runner)
+
+
+@pytest.fixture
+def hosting(container: Container, model_folder: Path) -> Container:
+    """A hosting container with the trained model as /opt/ml/model."""
+    container.root.mkdir(parents=True)
+    (container.root / "model").symlink_to(model_folder)
+    return container
