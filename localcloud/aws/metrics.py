@@ -33,3 +33,26 @@ def put_metric(
             namespace, name, dict(dimensions), when.timestamp(), unit, float(value), None, None, None
         )
         cloudwatch._evaluate_all_alarms()
+
+
+def put_values(
+    cloud: Cloud,
+    namespace: str,
+    name: str,
+    values: Mapping[float, int],
+    unit: str,
+    dimensions: Mapping[str, str],
+) -> None:
+    """Publish many values of now at once: how often each occurred. Alarms look at them within their period.
+
+    Args:
+        values: count by value.
+    """
+    from ministack.core.responses import request_scope
+    from ministack.services import cloudwatch
+
+    moment = datetime.now(UTC).timestamp()
+    with request_scope(cloud.account, cloud.region):
+        numbers, counts = list(values), [float(count) for count in values.values()]
+        cloudwatch._store_datum(namespace, name, dict(dimensions), moment, unit, None, numbers, counts, None)
+        cloudwatch._evaluate_all_alarms()

@@ -58,7 +58,7 @@ def fetch_archive(storage: Storage, url: str, folder: Path) -> None:
 
 def _refused(url: str, failure: JobFailure) -> ArtifactError:
     return ArtifactError(
-        f'Failed to download model data for container "container_1" from URL: "{url}". Please ensure that '
-        "there is an object located at the URL and that the role passed to CreateModel has permissions to download "
-        f"the object. ({failure.reason.removeprefix('ClientError: ')})"
+        f'Failed to download model data for container "container_1" from URL: "{url}". Please ensure '
+        "that there is an object located at the URL and that the role passed to CreateModel has permissions "
+        f"to download the object. ({failure.reason.removeprefix('ClientError: ')})"
     )

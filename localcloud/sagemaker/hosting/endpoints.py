@@ -1,0 +1,231 @@
+"""The endpoints of one cloud: their fleets, and the changes that run in the background."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from localcloud.containers.engine import Engine
+from localcloud.containers.image import ImageStore
+from localcloud.context import Cloud
+from localcloud.sagemaker.hosting.fleet import DRAIN_SECONDS, Fleet, Variant
+from localcloud.sagemaker.hosting.instance import Instance, StartError, VariantSpec
+from localcloud.sagemaker.hosting.invoke import Invoker
+from localcloud.sagemaker.hosting.metrics import InvocationMetrics
+from localcloud.sagemaker.store import Store, now
+
+KIND = "endpoint"
+MOVING = ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting")
+_START_SECONDS = 480.0  # what AWS gives a container to answer its first ping
+_log = logging.getLogger(__name__)
+
+
+class Hosting:
+    """Runs endpoints. The stored record is the truth that callers see; the fleet is what runs.
+
+    Private members of a record: `_Plan` (variants with the container each runs) and, while a change is on its
+    way, `_NextPlan`.
+
+    Example:
+        >>> hosting.deploy("my-endpoint")      # the record says Creating; returns at once
+        >>> hosting.invoke("my-endpoint", {"Body": b"1,2", "ContentType": "text/csv"})["Body"]
+    """
+
+    def __init__(self, cloud: Cloud, store: Store) -> None:
+        self._cloud, self._store = cloud, store
+        folder = cloud.folder.containers / "endpoints"
+        shutil.rmtree(folder, ignore_errors=True)
+        self._engine = Engine(folder)
+        self._images = ImageStore(cloud.folder.images)
+        self._metrics = InvocationMetrics(cloud)
+        self._invoker = Invoker(cloud, self._metrics)
+        self._fleets: dict[str, Fleet] = {}
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._tasks: set[threading.Thread] = set()
+        self._resume()
+
+    def invoke(self, endpoint: str, request: Mapping[str, Any]) -> dict[str, Any]:
+        """See `Invoker.invoke`."""
+        return self._invoker.invoke(endpoint, lambda: self._fleets.get(endpoint), request)
+
+    def deploy(self, name: str) -> None:
+        """Start the fleet of `_NextPlan` in the background; once healthy it replaces the running one."""
+        self._run(name, self._deploy)
+
+    def scale(self, name: str) -> None:
+        """Bring weights and instance counts to the record's desired values, in the background."""
+        self._run(name, self._scale)
+
+    def remove(self, name: str) -> None:
+        """Stop the fleet and delete the record, in the background."""
+        self._run(name, self._remove)
+
+    def close(self) -> None:
+        """Stop every server; the records stay, so that the next start brings the endpoints up again."""
+        self._closed.set()
+        with self._lock:
+            fleets, self._fleets = list(self._fleets.values()), {}
+            tasks = list(self._tasks)
+        if fleets:
+            with ThreadPoolExecutor(max_workers=len(fleets)) as pool:
+                list(pool.map(lambda fleet: fleet.stop(0), fleets))
+        self._engine.close()
+        for task in tasks:
+            task.join(10)
+        self._metrics.close()
+
+    def _resume(self) -> None:
+        for record in self._store.query(KIND):
+            name, status = record["EndpointName"], record["EndpointStatus"]
+            if status == "Deleting":
+                self._store.delete(KIND, name)
+            elif status != "Failed":
+                # An update that was cut off ends with what served before it.
+                self._store.update(KIND, name, _resumed)
+                self.deploy(name)
+
+    def _run(self, name: str, change: Callable[[str], None]) -> None:
+        def task() -> None:
+            try:
+                change(name)
+            except Exception as error:
+                _log.exception("endpoint %s", name)
+                if not self._closed.is_set():
+                    self._settle(name, "Failed", FailureReason=f"The local cloud failed: {error!r}")
+            finally:
+                with self._lock:
+                    self._tasks.discard(thread)
+
+        thread = threading.Thread(target=task, daemon=True, name=f"endpoint-{name}")
+        with self._lock:
+            if self._closed.is_set():
+                return
+            self._tasks.add(thread)
+        thread.start()
+
+    def _deploy(self, name: str) -> None:
+        record = self._store.get(KIND, name)
+        plan = record["_NextPlan"]
+        fleet = Fleet([self._variant(name, entry) for entry in plan["Variants"]])
+        try:
+            fleet.start(self._closed.is_set)
+        except StartError as error:
+            self._start_failed(name, str(error))
+            return
+        with self._lock:
+            late = self._closed.is_set()
+            old = self._fleets.get(name)
+            if not late:
+                self._fleets[name] = fleet
+        if late:
+            fleet.stop(0)
+            return
+        self._store.update(KIND, name, lambda found: _deployed(found, plan))
+        if old is not None:
+            old.stop(DRAIN_SECONDS)
+
+    def _start_failed(self, name: str, reason: str) -> None:
+        if self._closed.is_set():
+            return
+        with self._lock:
+            serving = name in self._fleets
+
+        def change(record: dict[str, Any]) -> None:
+            del record["_NextPlan"]
+            record.update(
+                EndpointStatus="InService" if serving else "Failed",
+                FailureReason=reason[:1024],
+                LastModifiedTime=now(),
+            )
+
+        self._store.update(KIND, name, change)
+
+    def _variant(self, endpoint: str, entry: Mapping[str, Any]) -> Variant:
+        spec = VariantSpec(
+            endpoint=endpoint,
+            name=entry["Summary"]["VariantName"],
+            container=entry["Container"],
+            role_arn=entry["RoleArn"],
+            isolated=entry["Isolated"],
+            start_seconds=entry.get("StartSeconds") or _START_SECONDS,
+        )
+        summary = entry["Summary"]
+        return Variant(spec, summary["DesiredWeight"], summary["DesiredInstanceCount"], self._make)
+
+    def _make(self, spec: VariantSpec) -> Instance:
+        return Instance(self._cloud, self._engine, self._images, self._metrics, spec)
+
+    def _scale(self, name: str) -> None:
+        fleet = self._fleets[name]
+        wanted = self._store.get(KIND, name)["ProductionVariants"]
+        reason = None
+        for summary in wanted:
+            variant = fleet.variants[summary["VariantName"]]
+            variant.weight = summary["DesiredWeight"]
+            size = summary["DesiredInstanceCount"]
+            try:
+                variant.grow(max(size, variant.size), self._closed.is_set)
+            except StartError as error:
+                reason = str(error)
+                continue
+            variant.shrink(size)
+        if self._closed.is_set():
+            return
+
+        def change(record: dict[str, Any]) -> None:
+            for summary in record["ProductionVariants"]:
+                variant = fleet.variants[summary["VariantName"]]
+                summary["CurrentWeight"] = variant.weight
+                summary["CurrentInstanceCount"] = summary["DesiredInstanceCount"] = variant.size
+            _keep_sizes(record)
+            record.update(EndpointStatus="InService", LastModifiedTime=now())
+            record.pop("FailureReason", None)
+            if reason:
+                record["FailureReason"] = reason[:1024]
+
+        self._store.update(KIND, name, change)
+
+    def _remove(self, name: str) -> None:
+        with self._lock:
+            fleet = self._fleets.pop(name, None)
+        if fleet is not None:
+            fleet.stop(DRAIN_SECONDS)
+        if not self._closed.is_set():
+            self._store.delete(KIND, name)
+
+    def _settle(self, name: str, status: str, **members: Any) -> None:
+        if self._store.find(KIND, name) is not None:
+            self._store.update(
+                KIND,
+                name,
+                lambda record: record.update(EndpointStatus=status, LastModifiedTime=now(), **members),
+            )
+
+
+def _resumed(record: dict[str, Any]) -> None:
+    record["_NextPlan"] = record.get("_Plan") or record["_NextPlan"]
+    record["EndpointStatus"] = "SystemUpdating"
+
+
+def _deployed(record: dict[str, Any], plan: Mapping[str, Any]) -> None:
+    record.pop("_NextPlan", None)
+    record.pop("FailureReason", None)
+    record.update(
+        _Plan=dict(plan),
+        EndpointConfigName=plan["EndpointConfigName"],
+        ProductionVariants=[entry["Summary"] for entry in plan["Variants"]],
+        EndpointStatus="InService",
+        LastModifiedTime=now(),
+    )
+
+
+def _keep_sizes(record: dict[str, Any]) -> None:
+    """The plan follows a scaling, so that a restart of the cloud brings up as many instances."""
+    by_name = {summary["VariantName"]: summary for summary in record["ProductionVariants"]}
+    for entry in record["_Plan"]["Variants"]:
+        entry["Summary"] = by_name[entry["Summary"]["VariantName"]]

@@ -1,0 +1,169 @@
+"""The models that one multi-model server holds.
+
+https://docs.aws.amazon.com/sagemaker/latest/dg/mms-container-apis.html
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from localcloud.sagemaker.errors import ServiceError
+from localcloud.sagemaker.hosting.artifacts import ArtifactError, fetch_archive
+from localcloud.sagemaker.hosting.server import ModelServer
+from localcloud.sagemaker.jobs.storage import Storage, join_uri, split_uri
+
+LOAD_SECONDS = 360.0
+
+
+class LoadError(Exception):
+    """The container did not load the model: its status and body."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        super().__init__(f"{status}: {body[:500].decode('utf-8', 'replace')}")
+        self.status, self.body = status, body
+
+
+@dataclass(slots=True)
+class _Model:
+    """A model of the cache. `lock` is held while it is loaded or taken out; `users` are running requests."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    loaded: bool = False
+    users: int = 0
+
+
+class ModelCache:
+    """Loads models on demand, each once for concurrent requests, and makes room when the server says 507.
+
+    Args:
+        server: of the instance.
+        storage: with the permissions of the model's execution role.
+        prefix: `ModelDataUrl` of the multi-model container.
+        on_load: told the seconds of the download, those of the load, and the number of models held.
+    """
+
+    def __init__(
+        self, server: ModelServer, storage: Storage, prefix: str, on_load: Callable[[float, float, int], None]
+    ) -> None:
+        self._server, self._storage, self._prefix, self._on_load = server, storage, prefix, on_load
+        self._lock = threading.Lock()
+        self._models: OrderedDict[str, _Model] = OrderedDict()
+
+    def url(self, target: str) -> str:
+        """Where the artifact of a TargetModel lies; ValidationError for a name that leaves the prefix."""
+        name = target.removeprefix("/")
+        if not name or ".." in name.split("/"):
+            raise ServiceError(
+                "ValidationError", f"Invalid target model {target!r}: it must lie below the prefix."
+            )
+        return join_uri(self._prefix, name)
+
+    @contextmanager
+    def use(self, target: str) -> Iterator[tuple[str, bool]]:
+        """The server's name of a model, loaded, and whether it already was; it stays while the block runs.
+
+        Raises:
+            ServiceError: there is no such artifact, or it is refused.
+            LoadError: the server would not load it.
+        """
+        url = self.url(target)
+        name = hashlib.sha256(url.encode()).hexdigest()[:32]
+        with self._lock:
+            model = self._models.setdefault(name, _Model())
+            self._models.move_to_end(name)
+            model.users += 1
+        try:
+            with model.lock:
+                hit = model.loaded
+                if not hit:
+                    self._load(url, name)
+                    model.loaded = True
+            yield name, hit
+        finally:
+            with self._lock:
+                model.users -= 1
+                if not model.loaded and not model.users:
+                    self._models.pop(name, None)
+
+    def forget(self, target: str) -> None:
+        """The server does not have the model any more: load it again at the next use."""
+        name = hashlib.sha256(self.url(target).encode()).hexdigest()[:32]
+        with self._lock:
+            model = self._models.get(name)
+        if model is not None:
+            with model.lock:
+                model.loaded = False
+
+    def _load(self, url: str, name: str) -> None:
+        folder = self._folder(name)
+        began = time.monotonic()
+        shutil.rmtree(folder.parent, ignore_errors=True)
+        try:
+            fetch_archive(self._storage, url, folder)
+        except ArtifactError as error:
+            shutil.rmtree(folder.parent, ignore_errors=True)
+            bucket, key = split_uri(url)
+            raise ServiceError(
+                "ValidationError",
+                f"Failed to download model data(bucket: {bucket}, key: {key}). Please ensure that there is an "
+                f"object located at the URL and that the role passed to CreateModel has permissions to download "
+                f"the model. ({error})",
+            ) from error
+        downloaded = time.monotonic()
+        inside = self._server.container.inside(f"/opt/ml/models/{name}/model")
+        body = json.dumps({"model_name": name, "url": inside}).encode()
+        while True:
+            answer = self._server.request(
+                "POST",
+                "/models",
+                body=body,
+                headers={"Content-Type": "application/json"},
+                timeout=LOAD_SECONDS,
+            )
+            # 409: the server has it, for example from before a request that timed out.
+            if answer.status in (200, 409):
+                break
+            if answer.status != 507 or not self._make_room():
+                shutil.rmtree(folder.parent, ignore_errors=True)
+                raise LoadError(answer.status, answer.body)
+        with self._lock:
+            held = sum(model.loaded for model in self._models.values()) + 1
+        self._on_load(downloaded - began, time.monotonic() - downloaded, held)
+
+    def _make_room(self) -> bool:
+        """Take the model out that was not used for longest and serves nobody now; False if there is none."""
+        with self._lock:
+            idle = next(
+                (
+                    (name, model)
+                    for name, model in self._models.items()
+                    if model.loaded and not model.users and model.lock.acquire(blocking=False)
+                ),
+                None,
+            )
+        if idle is None:
+            return False
+        name, model = idle
+        try:
+            # 404: the server took it out by itself.
+            self._server.request("DELETE", f"/models/{name}", timeout=LOAD_SECONDS)
+            model.loaded = False
+            shutil.rmtree(self._folder(name).parent, ignore_errors=True)
+        finally:
+            model.lock.release()
+        with self._lock:
+            if not model.users and not model.loaded and self._models.get(name) is model:
+                del self._models[name]
+        return True
+
+    def _folder(self, name: str) -> Path:
+        return self._server.base / "models" / name / "model"

@@ -1,0 +1,180 @@
+"""Operations on endpoints, and InvokeEndpoint.
+
+https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateEndpoint.html
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from localcloud.sagemaker.endpoint_configs import get_endpoint_config
+from localcloud.sagemaker.errors import ServiceError, validation
+from localcloud.sagemaker.hosting import plan
+from localcloud.sagemaker.hosting.endpoints import KIND, MOVING
+from localcloud.sagemaker.models import get_model, model_containers
+from localcloud.sagemaker.pagination import arrange, page
+from localcloud.sagemaker.service import Call, operation
+from localcloud.sagemaker.store import AlreadyExists, now
+
+
+@operation("CreateEndpoint")
+def create_endpoint(call: Call) -> dict[str, Any]:
+    """Start an endpoint of a configuration; it is Creating until its containers answer."""
+    request, moment = call.request, now()
+    name = request["EndpointName"]
+    planned = _plan(call, request["EndpointConfigName"], moment)
+    arn = call.arn(KIND, name)
+    record = {
+        "EndpointName": name,
+        "EndpointArn": arn,
+        "EndpointConfigName": request["EndpointConfigName"],
+        "EndpointStatus": "Creating",
+        "CreationTime": moment,
+        "LastModifiedTime": moment,
+        "_NextPlan": planned,
+    }
+    if "DeploymentConfig" in request:
+        record["LastDeploymentConfig"] = request["DeploymentConfig"]
+    try:
+        call.store.create(KIND, name, record)
+    except AlreadyExists:
+        raise validation(f'Cannot create already existing endpoint "{arn}".') from None
+    call.sagemaker.hosting.deploy(name)
+    return {"EndpointArn": arn}
+
+
+@operation("UpdateEndpoint")
+def update_endpoint(call: Call) -> dict[str, Any]:
+    """Bring an endpoint to another configuration: the old fleet serves until the new one is healthy."""
+    request, moment = call.request, now()
+    name = request["EndpointName"]
+    planned = _plan(call, request["EndpointConfigName"], moment)
+    excluded = [item["VariantPropertyType"] for item in request.get("ExcludeRetainedVariantProperties", [])]
+
+    def change(record: dict[str, Any]) -> None:
+        _require_settled(record)
+        if request.get("RetainAllVariantProperties"):
+            fresh = [entry["Summary"] for entry in planned["Variants"]]
+            kept = plan.retain(fresh, record.get("ProductionVariants", []), excluded)
+            for entry, summary in zip(planned["Variants"], kept, strict=True):
+                entry["Summary"] = summary
+        if "DeploymentConfig" in request:
+            record["LastDeploymentConfig"] = request["DeploymentConfig"]
+        elif not request.get("RetainDeploymentConfig"):
+            record.pop("LastDeploymentConfig", None)
+        record.update(EndpointStatus="Updating", LastModifiedTime=moment, _NextPlan=planned)
+        record.pop("FailureReason", None)
+
+    get_endpoint(call, name)
+    call.store.update(KIND, name, change)
+    call.sagemaker.hosting.deploy(name)
+    return {"EndpointArn": call.arn(KIND, name)}
+
+
+@operation("UpdateEndpointWeightsAndCapacities")
+def update_weights_and_capacities(call: Call) -> dict[str, Any]:
+    """Change weights and instance counts of variants."""
+    request = call.request
+    name = request["EndpointName"]
+    desired = {item["VariantName"]: item for item in request["DesiredWeightsAndCapacities"]}
+
+    def change(record: dict[str, Any]) -> None:
+        _require_settled(record)
+        if record["EndpointStatus"] != "InService":
+            raise validation(f"Endpoint {name} is {record['EndpointStatus']}; it must be InService.")
+        known = {summary["VariantName"]: summary for summary in record["ProductionVariants"]}
+        if missing := sorted(desired.keys() - known.keys()):
+            raise validation(f'Could not find variant "{missing[0]}" of endpoint "{record["EndpointArn"]}".')
+        for variant, item in desired.items():
+            if "ServerlessUpdateConfig" in item:
+                raise validation(f"{variant}: the local SageMaker does not run serverless variants.")
+            for member in ("DesiredWeight", "DesiredInstanceCount"):
+                if member in item:
+                    known[variant][member] = item[member]
+        record.update(EndpointStatus="Updating", LastModifiedTime=now())
+
+    get_endpoint(call, name)
+    call.store.update(KIND, name, change)
+    call.sagemaker.hosting.scale(name)
+    return {"EndpointArn": call.arn(KIND, name)}
+
+
+@operation("DescribeEndpoint")
+def describe_endpoint(call: Call) -> dict[str, Any]:
+    """Return an endpoint."""
+    return get_endpoint(call, call.request["EndpointName"])
+
+
+@operation("ListEndpoints")
+def list_endpoints(call: Call) -> dict[str, Any]:
+    """List endpoints, newest first unless asked otherwise."""
+    found = arrange(call.store.query(KIND), call.request, name="EndpointName", status="EndpointStatus")
+    chosen, token = page(found, call.request, key=lambda record: str(record["EndpointArn"]))
+    return {"Endpoints": chosen, "NextToken": token}
+
+
+@operation("DeleteEndpoint")
+def delete_endpoint(call: Call) -> None:
+    """Stop an endpoint; its record goes when its containers have ended."""
+    name = call.request["EndpointName"]
+
+    def change(record: dict[str, Any]) -> None:
+        _require_settled(record)
+        record.update(EndpointStatus="Deleting", LastModifiedTime=now())
+
+    get_endpoint(call, name)
+    call.store.update(KIND, name, change)
+    call.sagemaker.hosting.remove(name)
+
+
+@operation("InvokeEndpoint")
+def invoke_endpoint(call: Call) -> dict[str, Any]:
+    """Have a model answer."""
+    name = call.request["EndpointName"]
+    record = call.store.find(KIND, name)
+    if record is None or "_Plan" not in record or record["EndpointStatus"] == "Deleting":
+        raise ServiceError("ValidationError", f"Endpoint {name} of account {call.cloud.account} not found.")
+    return call.sagemaker.hosting.invoke(name, call.request)
+
+
+def get_endpoint(call: Call, name: str) -> dict[str, Any]:
+    """Return an endpoint's record, or ValidationException in AWS's words."""
+    record = call.store.find(KIND, name)
+    if record is None:
+        raise validation(f'Could not find endpoint "{call.arn(KIND, name)}".')
+    return record
+
+
+def _require_settled(record: dict[str, Any]) -> None:
+    if record["EndpointStatus"] in MOVING:
+        raise validation(f'Cannot update in-progress endpoint "{record["EndpointArn"]}".')
+
+
+def _plan(call: Call, config_name: str, moment: float) -> dict[str, Any]:
+    """Everything that an endpoint needs of its configuration and models, which may be deleted later."""
+    config = get_endpoint_config(call, config_name)
+    entries: list[dict[str, Any]] = []
+    images: dict[str, str] = {}
+    for variant in config["ProductionVariants"]:
+        model = get_model(call, variant["ModelName"])
+        containers = model_containers(call.store, variant["ModelName"])
+        if len(containers) != 1:
+            raise validation(
+                f"Model {variant['ModelName']} has {len(containers)} containers; the local SageMaker "
+                "runs one."
+            )
+        role = model.get("ExecutionRoleArn") or config.get("ExecutionRoleArn")
+        if role is None:
+            raise validation(f"Model {variant['ModelName']} has no ExecutionRoleArn; create it with one.")
+        images[variant["ModelName"]] = containers[0]["Image"]
+        entries.append(
+            {
+                "Container": containers[0],
+                "RoleArn": role,
+                "Isolated": model.get("EnableNetworkIsolation", False),
+                "StartSeconds": variant.get("ContainerStartupHealthCheckTimeoutInSeconds"),
+            }
+        )
+    for entry, summary in zip(entries, plan.summaries(config, images, moment), strict=True):
+        entry["Summary"] = summary
+    return {"EndpointConfigName": config_name, "Variants": entries}
