@@ -195,6 +195,8 @@ def _range_rule(value: Any, shape: Any) -> str | None:
 @lru_cache(maxsize=512)
 def compiled(pattern: str) -> re.Pattern[str]:
     """Translate one of the model's Java patterns. Raises re.error for what Python cannot say."""
+    # Java writes characters beyond the first plane as two halves.
+    pattern = pattern.replace(r"\uD800\uDC00-\uDBFF\uDFFF", r"\U00010000-\U0010FFFF")
     parts = re.split(r"(\\p\{\w+\}|\\.|\[|\])", pattern)
     inside, translated = False, ""
     for part in parts:

@@ -14,7 +14,7 @@ from localcloud.aws.identity import Caller
 from localcloud.aws.service import Request, Response
 from localcloud.context import Cloud
 from localcloud.folder import StateFolder
-from localcloud.sagemaker import authorization, package_groups, protocol, registry, service, tag_operations
+from localcloud.sagemaker import authorization, protocol, service
 from localcloud.sagemaker.service import Call, Operation, SageMaker, operation_names
 from localcloud.sagemaker.store import Store
 
@@ -22,9 +22,7 @@ ARN = "arn:aws:sagemaker:us-east-1:000000000000:"
 CALLER = Caller(
     access_key_id="k", arn="arn:aws:iam::000000000000:user/u", account="000000000000", region="us-east-1"
 )
-assert package_groups
-assert registry
-assert tag_operations
+service.load_operations()
 
 
 class Iam:
