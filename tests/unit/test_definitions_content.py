@@ -1,0 +1,343 @@
+"""The committed definitions: AWS's request shapes, references that resolve, and what every job must have."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import botocore.session
+import pytest
+from botocore.model import Shape
+from botocore.validate import ParamValidator
+
+from pipeline_defs.catalog import PIPELINES, load_definition
+
+MODEL = botocore.session.get_session().get_service_model("sagemaker")
+OPERATIONS = {
+    "Processing": ("CreateProcessingJob", {"ProcessingJobName": "x"}),
+    "Training": ("CreateTrainingJob", {"TrainingJobName": "x"}),
+    "Transform": ("CreateTransformJob", {"TransformJobName": "x"}),
+    "Model": ("CreateModel", {"ModelName": "x"}),
+    "RegisterModel": ("CreateModelPackage", {}),
+}
+DESCRIBED = {
+    "Processing": "DescribeProcessingJobResponse",
+    "Training": "DescribeTrainingJobResponse",
+    "Model": "DescribeModelOutput",
+}
+EXECUTION = {"Execution.PipelineExecutionId", "Execution.PipelineExecutionArn", "Execution.PipelineName"}
+VALUES = {
+    "${ExecutionRoleArn}": "arn:aws:iam::111122223333:role/pipeline",
+    "${ImageUri}": "111122223333.dkr.ecr.us-east-1.amazonaws.com/assets:0123",
+    "${DataBucket}": "data-bucket",
+    "${KmsKeyArn}": "arn:aws:kms:us-east-1:111122223333:key/0123",
+    "${ModelPackageGroupName}": "group",
+}
+PLACE = {"string": "s3://b/k", "integer": 1, "long": 1, "float": 1.0, "double": 1.0, "boolean": True}
+
+
+@pytest.fixture(params=PIPELINES, ids=lambda spec: spec.name)
+def spec(request):
+    return request.param
+
+
+@pytest.fixture
+def text(spec):
+    return load_definition(spec)
+
+
+@pytest.fixture
+def definition(spec, text):
+    values = VALUES | {f"${{{name}}}": f"s3://assets/{name}.zip" for name in spec.code}
+    for placeholder, value in values.items():
+        text = text.replace(placeholder, value)
+    return json.loads(text)
+
+
+def steps_of(items: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for item in items:
+        yield item
+        if item["Type"] == "Condition":
+            yield from steps_of(item["Arguments"]["IfSteps"])
+            yield from steps_of(item["Arguments"]["ElseSteps"])
+
+
+def references(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        if set(value) == {"Get"}:
+            yield value["Get"]
+        for item in value.values():
+            yield from references(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from references(item)
+
+
+def is_dynamic(value: Any) -> bool:
+    return isinstance(value, dict) and set(value) in ({"Get"}, {"Std:Join"}, {"Std:JsonGet"})
+
+
+def concrete(value: Any, shape: Shape, path: str, problems: list[str]) -> Any:
+    """`value` with dynamic parts replaced by something of their shape; checks enums, patterns and bounds."""
+    kind = shape.type_name
+    if is_dynamic(value):
+        if kind not in PLACE:
+            problems.append(f"{path}: a dynamic value where a {kind} is needed")
+        return PLACE.get(kind, value)
+    if kind == "structure" and isinstance(value, dict):
+        return {
+            key: concrete(item, shape.members[key], f"{path}.{key}", problems)
+            if key in shape.members
+            else item
+            for key, item in value.items()
+        }
+    if kind == "list" and isinstance(value, list):
+        return [concrete(item, shape.member, f"{path}[{n}]", problems) for n, item in enumerate(value)]
+    if kind == "map" and isinstance(value, dict):
+        return {key: concrete(item, shape.value, f"{path}.{key}", problems) for key, item in value.items()}
+    limit = shape.metadata.get("max")
+    if kind == "string" and isinstance(value, str):
+        if shape.enum and value not in shape.enum:
+            problems.append(f"{path}: {value!r} is not in the enum")
+        pattern = shape.metadata.get("pattern")
+        if pattern and not re.fullmatch(pattern, value):
+            problems.append(f"{path}: {value!r} does not match {pattern}")
+        if limit and len(value) > limit:
+            problems.append(f"{path}: longer than {limit}")
+    elif limit is not None and isinstance(value, int | float) and value > limit:
+        problems.append(f"{path}: {value} is over {limit}")
+    return value
+
+
+def argument_problems(definition: dict[str, Any]) -> list[str]:
+    problems: list[str] = []
+    for step in steps_of(definition["Steps"]):
+        if step["Type"] not in OPERATIONS:
+            continue
+        operation, injected = OPERATIONS[step["Type"]]
+        shape = MODEL.operation_model(operation).input_shape
+        arguments = concrete(step["Arguments"], shape, step["Name"], problems) | injected
+        report = ParamValidator().validate(arguments, shape)
+        if report.has_errors():
+            problems += [f"{step['Name']}: {line}" for line in report.generate_report().splitlines()]
+    return problems
+
+
+def walk(path: str, shape: Shape, step: dict[str, Any]) -> str | None:
+    """Why `path` leads nowhere in the description of `step`, or None."""
+    for name, key in re.findall(r"\.?([A-Za-z]\w*)|\['([^']*)'\]", path):
+        if name:
+            if name not in getattr(shape, "members", {}):
+                return f"{shape.name} has no {name}"
+            shape = shape.members[name]
+        else:
+            outputs = [item["OutputName"] for item in step["Arguments"]["ProcessingOutputConfig"]["Outputs"]]
+            if key not in outputs:
+                return f"no output {key}"
+            shape = shape.member
+    return None if shape.type_name in PLACE else f"ends at a {shape.type_name}"
+
+
+def reference_problems(definition: dict[str, Any]) -> list[str]:
+    steps = {step["Name"]: step for step in steps_of(definition["Steps"])}
+    parameters = {parameter["Name"] for parameter in definition["Parameters"]}
+    used, problems = set(), []
+    for step in steps.values():
+        problems += [
+            f"{step['Name']} depends on {name}" for name in step.get("DependsOn", []) if name not in steps
+        ]
+        for reference in references(step):
+            scope, _, rest = reference.partition(".")
+            if scope == "Parameters":
+                used.add(rest)
+                if rest not in parameters:
+                    problems.append(f"{reference} is not declared")
+            elif scope == "Execution":
+                if reference not in EXECUTION:
+                    problems.append(f"{reference} is no execution variable")
+            else:
+                name, _, path = rest.partition(".")
+                if name not in steps:
+                    problems.append(f"{reference}: no such step")
+                elif path.startswith("PropertyFiles."):
+                    known = {
+                        f"PropertyFiles.{item['PropertyFileName']}" for item in steps[name]["PropertyFiles"]
+                    }
+                    problems += [] if path in known else [f"{reference}: no such property file"]
+                else:
+                    shape = MODEL.shape_for(DESCRIBED[steps[name]["Type"]])
+                    reason = walk(path, shape, steps[name])
+                    problems += [f"{reference}: {reason}"] if reason else []
+    return problems + [f"parameter {name} is used by no step" for name in sorted(parameters - used)]
+
+
+def test_arguments_have_awss_shapes(definition):
+    assert argument_problems(definition) == []
+
+
+def test_every_reference_resolves_and_every_parameter_is_used(definition):
+    assert reference_problems(definition) == []
+
+
+def arguments_of(definition, name):
+    return next(step for step in steps_of(definition["Steps"]) if step["Name"] == name)["Arguments"]
+
+
+def setter(step, *path, **members):
+    """Sets members in a step's arguments, below `path`."""
+
+    def spoil(definition):
+        target = arguments_of(definition, step)
+        for name in path:
+            target = target[name]
+        target.update(members)
+
+    return spoil
+
+
+SPOILERS = {
+    "misspelt": (setter("TrainModel", Hyperparameter={}), argument_problems),
+    "type": (setter("TrainModel", "ResourceConfig", VolumeSizeInGB="30"), argument_problems),
+    "enum": (setter("RegisterModel", ModelApprovalStatus="Aproved"), argument_problems),
+    "pattern": (setter("CreateModel", ExecutionRoleArn="role"), argument_problems),
+    "missing": (lambda d: arguments_of(d, "TrainModel").pop("RoleArn"), argument_problems),
+    "step": (setter("BatchTransform", ModelName={"Get": "Steps.Create.ModelName"}), reference_problems),
+    "member": (setter("BatchTransform", ModelName={"Get": "Steps.CreateModel.Name"}), reference_problems),
+    "undeclared": (lambda d: d["Parameters"].pop(0), reference_problems),
+    "unused": (lambda d: d["Parameters"].append({"Name": "Extra", "Type": "String"}), reference_problems),
+}
+
+
+@pytest.mark.parametrize("fault", SPOILERS)
+def test_the_checks_above_notice_a_fault(definition, fault):
+    spoil, check = SPOILERS[fault]
+    spoiled = copy.deepcopy(definition)
+    spoil(spoiled)
+    assert check(spoiled)
+
+
+def test_the_parameters_are_those_of_the_field(definition):
+    declared = {item["Name"]: (item["Type"], item.get("EnumValues")) for item in definition["Parameters"]}
+    assert declared == {
+        "InputData": ("String", None),
+        "BatchData": ("String", None),
+        "ProcessingInstanceCount": ("Integer", None),
+        "ProcessingInstanceType": ("String", None),
+        "TrainingInstanceType": ("String", None),
+        "TrainingInstanceCount": ("Integer", None),
+        "ModelApprovalStatus": ("String", ["Approved", "Rejected", "PendingManualApproval"]),
+        "MseThreshold": ("Float", None),
+    }
+    defaults = {item["Name"]: item["DefaultValue"] for item in definition["Parameters"]}
+    assert defaults["ModelApprovalStatus"] == "PendingManualApproval"
+
+
+def test_the_steps_run_in_the_order_of_the_design(definition):
+    kinds = [(step["Name"], step["Type"]) for step in steps_of(definition["Steps"])]
+    assert kinds == [
+        ("ValidateData", "Processing"),
+        ("PreprocessData", "Processing"),
+        ("TrainModel", "Training"),
+        ("EvaluateModel", "Processing"),
+        ("CheckMse", "Condition"),
+        ("RegisterModel", "RegisterModel"),
+        ("CreateModel", "Model"),
+        ("BatchTransform", "Transform"),
+        ("MseTooHigh", "Fail"),
+    ]
+    assert definition["Steps"][1]["DependsOn"] == ["ValidateData"]
+
+
+def test_the_fail_message_states_both_numbers(definition):
+    joined = arguments_of(definition, "MseTooHigh")["ErrorMessage"]["Std:Join"]["Values"]
+    gate = arguments_of(definition, "CheckMse")["Conditions"][0]
+    assert gate["LeftValue"] in joined
+    assert gate["RightValue"] == {"Get": "Parameters.MseThreshold"}
+    assert "Parameters.MseThreshold" in references(joined)
+
+
+def test_every_job_is_encrypted_isolated_and_bounded(definition):
+    key = VALUES["${KmsKeyArn}"]
+    for step in steps_of(definition["Steps"]):
+        arguments = step["Arguments"]
+        match step["Type"]:
+            case "Processing":
+                assert arguments["NetworkConfig"]["EnableNetworkIsolation"] is True
+                assert arguments["ProcessingOutputConfig"]["KmsKeyId"] == key
+                assert arguments["ProcessingResources"]["ClusterConfig"]["VolumeKmsKeyId"] == key
+                assert arguments["StoppingCondition"]["MaxRuntimeInSeconds"] <= 3600
+            case "Training":
+                assert arguments["EnableNetworkIsolation"] is True
+                assert arguments["EnableInterContainerTrafficEncryption"] is True
+                assert arguments["OutputDataConfig"]["KmsKeyId"] == key
+                assert arguments["ResourceConfig"]["VolumeKmsKeyId"] == key
+                assert arguments["StoppingCondition"]["MaxRuntimeInSeconds"] <= 3600
+            case "Model":
+                assert arguments["EnableNetworkIsolation"] is True
+            case "Transform":
+                assert arguments["TransformOutput"]["KmsKeyId"] == key
+                assert arguments["TransformResources"]["VolumeKmsKeyId"] == key
+
+
+def test_cached_steps_have_arguments_that_can_repeat(definition):
+    """An execution id in what a cache key is made of would make every step new every time."""
+    cached = {step["Name"]: step for step in definition["Steps"] if "CacheConfig" in step}
+    assert cached.keys() == {"ValidateData", "PreprocessData", "TrainModel", "EvaluateModel"}
+    for step in cached.values():
+        assert step["CacheConfig"] == {"Enabled": True, "ExpireAfter": "P30D"}
+        kept = {
+            name: value
+            for name, value in step["Arguments"].items()
+            if name not in ("ProcessingOutputConfig", "OutputDataConfig")
+        }
+        assert not [item for item in references(kept) if item.startswith("Execution.")]
+
+
+def test_nothing_of_the_build_machine_is_left(text):
+    for word in ("sentinel", "us-east-1", "111122223333", "SAGEMAKER_REGION", "SAGEMAKER_PROGRAM"):
+        assert word not in text
+
+
+def test_the_placeholders_are_those_that_the_catalogue_promises(spec, text):
+    assert set(re.findall(r"\$\{(\w+)\}", text)) == spec.placeholders
+
+
+def test_each_step_runs_a_module_that_its_archive_holds(spec, definition):
+    named = dict(zip(spec.code.values(), spec.code, strict=True))
+    for step in definition["Steps"]:
+        arguments = step["Arguments"]
+        if step["Type"] == "Processing":
+            given = arguments["AppSpecification"]["ContainerArguments"]
+            module, inputs = given[given.index("--module") + 1], arguments["ProcessingInputs"]
+            uri = next(item["S3Input"]["S3Uri"] for item in inputs if item["InputName"] == "code")
+        elif step["Type"] == "Training":
+            module, channels = arguments["Environment"]["STEP_MODULE"], arguments["InputDataConfig"]
+            source = next(item["DataSource"] for item in channels if item["ChannelName"] == "code")
+            uri = source["S3DataSource"]["S3Uri"]
+        else:
+            continue
+        assert uri == f"s3://assets/{named[module]}.zip"
+
+
+def test_the_gate_reads_what_evaluation_writes(definition):
+    import numpy as np
+
+    from training.tabular.metrics import regression_report
+
+    (step,) = [item for item in definition["Steps"] if item["Name"] == "EvaluateModel"]
+    assert step["PropertyFiles"][0]["FilePath"] == "evaluation.json"
+    left = arguments_of(definition, "CheckMse")["Conditions"][0]["LeftValue"]["Std:JsonGet"]
+    report: Any = regression_report(np.array([1.0, 2.0]), np.array([1.0, 1.0]), 1.5)
+    for name in left["Path"].split("."):
+        report = report[name]
+    assert report == 0.5
+
+
+def test_the_metrics_are_found_in_xgboosts_log(definition):
+    line = "[20]\ttrain-rmse:4.08059\tvalidation-rmse:4.41981"
+    metrics = arguments_of(definition, "TrainModel")["AlgorithmSpecification"]["MetricDefinitions"]
+    found = {item["Name"]: re.findall(item["Regex"], line) for item in metrics}
+    assert found == {"train:rmse": ["4.08059"], "validation:rmse": ["4.41981"]}
