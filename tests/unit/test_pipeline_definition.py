@@ -1,11 +1,14 @@
 """What a definition must look like; every fault is one line that names the step."""
 
+import contextlib
 import copy
 import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from localcloud.sagemaker.pipelines.definition import MAX_CHARACTERS, parse_definition
 from localcloud.sagemaker.pipelines.problems import DefinitionError
@@ -263,3 +266,35 @@ def test_a_type_that_cannot_run_here_is_a_valid_step_but_refused_by_name() -> No
     assert "Callback" in lines[0]
     assert all(kind in lines[0] for kind in RUNNERS)
     assert not cannot_run(parse(GOOD))
+
+
+def places(node: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    return [path, *(place for key, child in children for place in places(child, (*path, key)))]
+
+
+WEIRD = st.recursive(
+    st.one_of(
+        st.none(), st.booleans(), st.integers(-2, 2), st.floats(), st.sampled_from(["", "Gate", "Steps.x"])
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=2),
+        st.dictionaries(
+            st.sampled_from(["Get", "Std:Join", "Std:JsonGet", "Type", "Name"]), inner, max_size=2
+        ),
+    ),
+    max_leaves=4,
+)
+
+
+@given(st.data())
+@settings(max_examples=300)
+def test_whatever_stands_anywhere_is_taken_or_refused_in_words(data: st.DataObject) -> None:
+    document = copy.deepcopy(GOOD)
+    *path, last = data.draw(st.sampled_from([place for place in places(GOOD) if place]))
+    node = document
+    for key in path:
+        node = node[key]
+    node[last] = data.draw(WEIRD)
+    with contextlib.suppress(DefinitionError):  # no other exception gets out
+        parse(document)

@@ -100,10 +100,10 @@ def _parse_parameters(document: dict[str, Any], problems: Problems) -> dict[str,
 
 def _parameter(name: str, kind: str, item: dict[str, Any], problems: Problems) -> Parameter:
     where = f"Parameter {name!r}"
-    allowed = item.get("EnumValues") or ()
-    if allowed and (kind != "String" or not all(isinstance(value, str) for value in allowed)):
-        problems.add(where, "EnumValues are texts, and only parameters of type String have them")
-        allowed = ()
+    allowed = item.get("EnumValues") or []
+    if allowed and (kind != "String" or not _are_texts(allowed)):
+        problems.add(where, "EnumValues is a list of texts, and only parameters of type String have it")
+        allowed = []
     default = item.get("DefaultValue")
     parameter = Parameter(name=name, type=kind, default=default, allowed=tuple(allowed))
     if default is not None and not parameter.accepts(default):
@@ -111,3 +111,7 @@ def _parameter(name: str, kind: str, item: dict[str, Any], problems: Problems) -
     elif allowed and default is not None and default not in allowed:
         problems.add(where, f"DefaultValue {default!r} is not one of its EnumValues {', '.join(allowed)}")
     return parameter
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)

@@ -3,6 +3,7 @@
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as ConnectionFailed
 
 from localcloud.sagemaker.pipelines import retries
 
@@ -48,7 +49,7 @@ class StepFailure(Exception):
         self.exception_type = exception_type
 
 
-def call_failure(operation: str, error: Exception) -> StepFailure:
+def call_failure(operation: str, error: ClientError | BotoCoreError) -> StepFailure:
     """The failure of a step whose API call was refused or did not get through.
 
     Args:
@@ -59,10 +60,8 @@ def call_failure(operation: str, error: Exception) -> StepFailure:
     if isinstance(error, ClientError):
         details = error.response["Error"].get("Message", details)
         exception_type = _classify(error)
-    elif isinstance(error, HTTPClientError):
+    elif isinstance(error, HTTPClientError | ConnectionFailed):
         exception_type = retries.SERVICE_FAULT
-    elif not isinstance(error, BotoCoreError):
-        raise error
     return StepFailure(f"ClientError: Failed to invoke {operation}. Error Details: {details}", exception_type)
 
 

@@ -115,6 +115,9 @@ def _check_property_files(step: Step, problems: Problems) -> None:
 
 def _output_names(step: Step) -> list[str] | None:
     """The names of a processing step's outputs; None when they are not written out literally."""
-    outputs = (step.arguments.get("ProcessingOutputConfig") or {}).get("Outputs") or []
-    names = [output.get("OutputName") for output in outputs if isinstance(output, dict)]
+    config = step.arguments.get("ProcessingOutputConfig", {})
+    outputs = config.get("Outputs", []) if isinstance(config, dict) else None
+    if not isinstance(outputs, list) or not all(isinstance(output, dict) for output in outputs):
+        return None
+    names = [output.get("OutputName") for output in outputs]
     return [str(name) for name in names] if all(isinstance(name, str) for name in names) else None

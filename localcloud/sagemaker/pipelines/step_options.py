@@ -36,7 +36,7 @@ def parse_retries(where: str, item: dict[str, Any], problems: Problems) -> tuple
     for policy in problems.objects(where, item, "RetryPolicies"):
         problems.members(where, policy, _RETRY_MEMBERS)
         types = policy.get("ExceptionType")
-        if not isinstance(types, list) or not types or not set(types) <= retries.EXCEPTION_TYPES:
+        if not isinstance(types, list) or not types or not all(_is_exception_type(item) for item in types):
             known = ", ".join(sorted(retries.EXCEPTION_TYPES))
             problems.add(where, f"the ExceptionType of a retry policy is {types!r}, it lists some of {known}")
             continue
@@ -66,6 +66,10 @@ def parse_retries(where: str, item: dict[str, Any], problems: Problems) -> tuple
                 )
             )
     return tuple(policies)
+
+
+def _is_exception_type(value: Any) -> bool:
+    return isinstance(value, str) and value in retries.EXCEPTION_TYPES
 
 
 def _is_number(value: Any) -> bool:

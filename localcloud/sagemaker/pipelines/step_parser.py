@@ -46,6 +46,9 @@ def _parse_step(name: str, item: dict[str, Any], branch: Branch | None, problems
         problems.add(where, f"has the unknown type {kind!r}; known: {', '.join(STEP_TYPES)}")
         return None
     problems.members(where, item, COMMON_MEMBERS | STEP_TYPES[kind].members)
+    for member in ("DisplayName", "Description"):
+        if not isinstance(item.get(member, ""), str):
+            problems.add(where, f"{member} must be a text")
     arguments = item.get("Arguments", {})
     if not isinstance(arguments, dict):
         problems.add(where, "Arguments must be an object")
@@ -84,6 +87,8 @@ def _parse_depends_on(where: str, item: dict[str, Any], problems: Problems) -> t
         problems.add(
             where, "DependsOn with a Trigger is not supported by the local cloud; name the step alone"
         )
+    if not all(isinstance(name, str | dict) for name in names):
+        problems.add(where, "DependsOn must be a list of step names")
     return tuple(name for name in names if isinstance(name, str))
 
 
@@ -106,8 +111,10 @@ def _check_condition(where: str, condition: Any, problems: Problems) -> None:
         problems.add(where, f"its condition {kind} lacks {', '.join(missing)}")
     elif kind == "Not":
         _check_condition(where, condition["Condition"], problems)
-    elif kind == "Or":
-        for inner in problems.objects(where, condition, "Conditions"):
-            _check_condition(where, inner, problems)
-    elif kind == "In" and not isinstance(condition["Values"], list):
-        problems.add(where, "the Values of its condition In must be a list")
+    elif kind in ("Or", "In"):
+        items = condition[needed[-1]]
+        if not isinstance(items, list):
+            problems.add(where, f"the {needed[-1]} of its condition {kind} must be a list")
+        elif kind == "Or":
+            for inner in items:
+                _check_condition(where, inner, problems)
