@@ -217,7 +217,8 @@ class Invoker:
             {
                 "OriginalStatusCode": status,
                 "OriginalMessage": text[:2000],
-                "LogStreamArn": f"arn:aws:logs:{region}:{account}:log-group:{group}:log-stream:{instance.stream}",
+                "LogStreamArn": f"arn:aws:logs:{region}:{account}:log-group:{group}:"
+                f"log-stream:{instance.stream}",
             },
         )
 

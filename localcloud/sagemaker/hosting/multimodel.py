@@ -114,9 +114,9 @@ class ModelCache:
             bucket, key = split_uri(url)
             raise ServiceError(
                 "ValidationError",
-                f"Failed to download model data(bucket: {bucket}, key: {key}). Please ensure that there is an "
-                f"object located at the URL and that the role passed to CreateModel has permissions to download "
-                f"the model. ({error})",
+                f"Failed to download model data(bucket: {bucket}, key: {key}). Please ensure that there "
+                "is an object located at the URL and that the role passed to CreateModel has permissions to "
+                f"download the model. ({error})",
             ) from error
         downloaded = time.monotonic()
         inside = self._server.container.inside(f"/opt/ml/models/{name}/model")
