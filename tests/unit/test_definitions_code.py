@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline_defs.catalog import PIPELINES
@@ -30,6 +30,7 @@ edges = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(edges=edges)
 def test_the_closure_is_what_can_be_reached(tmp_path_factory, edges):
     root = tmp_path_factory.mktemp("code")

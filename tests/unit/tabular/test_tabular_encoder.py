@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training.common.encoder import MAX_CATEGORIES, CategoryCounter, Encoder
@@ -25,6 +25,7 @@ def fit(table):
     return counter.encoder()
 
 
+@settings(deadline=None)
 @given(table=rows)
 def test_json_gives_back_the_same_encoder(table):
     encoder = fit(table)
@@ -33,6 +34,7 @@ def test_json_gives_back_the_same_encoder(table):
     np.testing.assert_array_equal(again.encode(table), encoder.encode(table))
 
 
+@settings(deadline=None)
 @given(table=rows, order=st.randoms())
 def test_the_order_of_rows_does_not_matter(table, order):
     shuffled = list(table)
@@ -40,6 +42,7 @@ def test_the_order_of_rows_does_not_matter(table, order):
     assert fit(shuffled) == fit(table)
 
 
+@settings(deadline=None)
 @given(table=rows)
 def test_each_value_becomes_its_number_its_code_or_nan(table):
     encoder = fit(table)
@@ -56,6 +59,7 @@ def test_each_value_becomes_its_number_its_code_or_nan(table):
                 assert encoder.categories[feature.name][int(cell)] == value
 
 
+@settings(deadline=None)
 @given(table=rows, unseen=st.text(min_size=6, max_size=9))
 def test_an_unseen_category_is_missing(table, unseen):
     assert math.isnan(fit(table).encode([(1.0, unseen, None)])[0, 1])

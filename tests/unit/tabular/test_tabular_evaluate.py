@@ -9,7 +9,7 @@ import tarfile
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training.tabular import evaluate
@@ -62,6 +62,7 @@ def test_known_errors_give_known_metrics():
     assert report["mse_reduction_over_baseline"] == pytest.approx(1 - 1 / 3.5)
 
 
+@settings(deadline=None)
 @given(truth=st.lists(finite, min_size=1, max_size=20), constant=finite)
 def test_the_report_is_always_json(truth, constant):
     report = regression_report(np.array(truth), np.zeros(len(truth)), constant)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training.common.encoder import Encoder
@@ -96,6 +96,7 @@ def test_a_broken_resource_configuration_is_refused(container, loans, refused):
     assert "is not a resource configuration" in refused(preprocess.main)
 
 
+@settings(deadline=None)
 @given(identifier=st.text())
 def test_every_identifier_has_a_split(identifier):
     assert split_of(identifier) in NAMES

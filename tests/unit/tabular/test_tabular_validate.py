@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training.common.features import Feature
@@ -158,6 +158,7 @@ def test_no_feature_knows_the_target():
         assert not names & {target, other, "loan_id", "grade", "sub_grade", "installment", "loan_status"}
 
 
+@settings(deadline=None)
 @given(values=st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=50))
 def test_statistics_of_one_pass_are_those_of_two(values):
     audit = ColumnAudit(Feature("x", "numeric"))
