@@ -1,4 +1,4 @@
-"""Every step and the server as plain processes on the real loans, as SageMaker starts them, without a cloud."""
+"""Every step and the server as plain processes on the real loans, started as SageMaker does; no cloud."""
 
 from __future__ import annotations
 
