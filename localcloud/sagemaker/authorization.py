@@ -13,7 +13,7 @@ from localcloud.aws.errors import AccessDenied, RoleNotAssumable, RoleNotFound
 from localcloud.sagemaker import arns
 from localcloud.sagemaker.errors import ServiceError, access_denied, validation
 from localcloud.sagemaker.iam_reference import KEYS, LISTS, MEMBERS, RESOURCES, TAGGED
-from localcloud.sagemaker.tags import tags_of
+from localcloud.sagemaker.tags import tagged, tags_of
 
 if TYPE_CHECKING:
     from localcloud.sagemaker.service import Call
@@ -56,7 +56,7 @@ def conditions(call: Call) -> Conditions:
 def require(call: Call, action: str, resource: str, found: Mapping[str, str | list[str]]) -> None:
     """Ask IAM, with the tags of an existing resource added. Raises AccessDeniedException in AWS's words."""
     context = dict(found)
-    for tag in tags_of(call.store, resource):
+    for tag in tags_of(call.store, tagged(resource)):
         context[f"aws:ResourceTag/{tag['Key']}"] = tag["Value"]
         context[f"sagemaker:ResourceTag/{tag['Key']}"] = tag["Value"]
     context |= _current_package(call, resource)

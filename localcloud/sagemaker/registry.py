@@ -41,6 +41,8 @@ def create(call: Call) -> dict[str, Any]:
         )
     if not named and not group:
         raise validation("Missing ARN.")
+    if group and request.get("Tags"):
+        raise validation("Versions of a model package have the tags of their group: give Tags to the group.")
     with call.store.transaction():
         earlier = _made_with_token(call)
         if earlier:

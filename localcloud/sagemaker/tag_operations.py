@@ -8,7 +8,7 @@ from localcloud.sagemaker import arns
 from localcloud.sagemaker.errors import validation
 from localcloud.sagemaker.pagination import page
 from localcloud.sagemaker.service import Call, operation
-from localcloud.sagemaker.tags import add_tags, remove_tags, tags_of
+from localcloud.sagemaker.tags import add_tags, remove_tags, tagged, tags_of
 
 _MEMBERS = {
     "endpoint": "EndpointArn",
@@ -49,6 +49,8 @@ def _existing(call: Call) -> str:
     """The resource's ARN in the store's case, or ValidationException."""
     resource = arns.parse(call.cloud, call.request["ResourceArn"])
     wanted = call.arn(resource.kind, resource.name)
+    if tagged(wanted) != wanted:
+        raise validation(f"{wanted} has the tags of its group: use {tagged(wanted)}.")
     member = _MEMBERS.get(resource.kind)
     if member is None:
         raise validation(f"Invalid ARN: {call.request['ResourceArn']} is not of a kind that has tags here.")

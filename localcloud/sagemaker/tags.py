@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TypedDict
 
@@ -24,6 +25,12 @@ def tags_of(store: Store, arn: str) -> list[Tag]:
     record = store.find(_KIND, arn) or {"Tags": []}
     tags: list[Tag] = record["Tags"]
     return tags
+
+
+def tagged(arn: str) -> str:
+    """The ARN that has a resource's tags: versions of a model package have those of their group."""
+    version = re.fullmatch(r"(.*:)model-package/([^/]+)/\d+", arn)
+    return f"{version[1]}model-package-group/{version[2]}" if version else arn
 
 
 def check_tags(tags: Sequence[Tag], *, reserved: bool = False) -> None:

@@ -84,6 +84,17 @@ def test_tags_of_the_resource(as_: Callable[..., Any], group: str) -> None:
     denied(blue.describe_model_package_group, ModelPackageGroupName=group)
 
 
+def test_versions_have_the_tags_of_their_group(as_: Callable[..., Any], sagemaker: Any, group: str) -> None:
+    arn = sagemaker.create_model_package(ModelPackageGroupName=group)["ModelPackageArn"]
+    request = {"ModelPackageArn": arn, "ModelApprovalStatus": "Approved"}
+    blue, red = (
+        as_(allow("sagemaker:UpdateModelPackage", StringEquals={"aws:ResourceTag/team": team}))
+        for team in ("blue", "red")
+    )
+    denied(blue.update_model_package, **request)
+    assert red.update_model_package(**request)["ModelPackageArn"] == arn
+
+
 def test_tags_of_the_request(as_: Callable[..., Any]) -> None:
     user = as_(
         allow("sagemaker:CreateModelPackageGroup", StringEquals={"aws:RequestTag/team": "red"}),

@@ -153,6 +153,15 @@ def test_registration_needs_one_existing_name(sagemaker: Any, group: str) -> Non
     )
 
 
+def test_versions_have_no_tags_of_their_own(sagemaker: Any, group: str) -> None:
+    tags = [{"Key": "a", "Value": "b"}]
+    code, message = refusal(sagemaker.create_model_package, ModelPackageGroupName=group, Tags=tags)
+    assert (code, "tags of their group" in message) == ("ValidationException", True)
+    arn = register(sagemaker, group)
+    code, message = refusal(sagemaker.add_tags, ResourceArn=arn, Tags=tags)
+    assert (code, f"model-package-group/{group}" in message) == ("ValidationException", True)
+
+
 def test_the_same_client_token_registers_once(sagemaker: Any, group: str) -> None:
     token = unique("token")
     assert register(sagemaker, group, ClientToken=token) == register(sagemaker, group, ClientToken=token)
