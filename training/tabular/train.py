@@ -85,7 +85,7 @@ def main(_arguments: Sequence[str]) -> None:
         f"rows: train {len(train.labels)}, validation {len(validation.labels)}; "
         f"{len(encoder.features)} features"
     )
-    booster = fit(encoder, train, validation, parameters, len(os.sched_getaffinity(0)))
+    booster = fit(encoder, train, validation, parameters, usable_cpus())
     id_name, target = read_part_names(channel("train"))
     training = {
         "rows": len(train.labels),
@@ -147,6 +147,13 @@ def fit(encoder: Encoder, train: Table, validation: Table, parameters: Hyperpara
         verbose_eval=20,
     )
     return booster[: booster.best_iteration + 1]
+
+
+def usable_cpus() -> int:
+    """CPUs that this process may run on; a container's share is less than the machine's."""
+    if hasattr(os, "sched_getaffinity"):  # Linux; elsewhere a step runs only by hand
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def write_model(folder: Path, booster: Any, encoder: Encoder, manifest: Manifest) -> None:
