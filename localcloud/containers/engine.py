@@ -162,7 +162,8 @@ class Engine:
         with tempfile.TemporaryDirectory(prefix="modelyard-probe-") as scratch:
             for part in ("ml", "scratch"):
                 (Path(scratch) / part).mkdir()
-            settings = _settings(Path(scratch), ["true"], scratch, "probe", None, namespaces=True, net=True)
+            probe = Path(scratch)
+            settings = _settings(probe, ["true"], {"/modelyard-probe": str(probe / "ml")}, "/", "probe")
             command = [sys.executable, "-I", "-S", launcher.__file__, json.dumps(settings)]
             if sys.platform != "linux":
                 return False
@@ -207,10 +208,12 @@ class Engine:
             **spec.environment,
             CONTAINER_VARIABLE: str(folder),
         }
-        settings = _settings(
-            folder, command, paths.workdir(), spec.hostname, hosts,
-            namespaces=self.isolates, net=spec.isolate_network,
-        )  # fmt: skip
+        folders = {top: str(image.root) + top for top in paths.folders()}
+        settings = _settings(folder, command, folders, paths.workdir(), spec.hostname) | {
+            "hosts_file": str(hosts) if hosts else "",
+            "namespaces": self.isolates,
+            "isolate_network": spec.isolate_network,
+        }
         return self._forker.submit(self._fork, container, settings, environment).result()
 
     def _fork(
@@ -259,24 +262,22 @@ def command_of(image: Image, spec: ContainerSpec, paths: Paths) -> list[str]:
 
 
 def _settings(
-    folder: Path,
-    command: list[str],
-    workdir: str,
-    hostname: str,
-    hosts: Path | None,
-    *,
-    namespaces: bool,
-    net: bool,
+    folder: Path, command: list[str], image_folders: Mapping[str, str], workdir: str, hostname: str
 ) -> dict[str, object]:
+    """What the launcher needs; `image_folders` are sources by target."""
+    folders = [
+        [source, target, str(folder / "changes" / str(index))]
+        for index, (target, source) in enumerate(sorted(image_folders.items()))
+    ]
     return {
         "command": command,
         "workdir": workdir,
         "hostname": hostname,
-        "hosts_file": str(hosts) if hosts else "",
-        "base": str(folder / "ml"),
+        "hosts_file": "",
+        "folders": [*folders, [str(folder / "ml"), ML_FOLDER, ""]],
         "scratch": str(folder / "scratch"),
-        "namespaces": namespaces,
-        "isolate_network": net,
+        "namespaces": True,
+        "isolate_network": True,
         "parent": os.getpid(),
     }
 

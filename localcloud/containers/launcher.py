@@ -28,13 +28,12 @@ def _call(name: str, *arguments: object) -> None:
         raise OSError(number, f"{name}: {os.strerror(number)}")
 
 
-def _mount(source: str, target: str, kind: str | None, flags: int) -> None:
-    encoded = None if kind is None else kind.encode()
-    _call("mount", source.encode(), target.encode(), encoded, ctypes.c_ulong(flags), None)
+def _mount(source: str, target: str, kind: str, flags: int, options: str = "") -> None:
+    _call("mount", source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), options.encode())
 
 
 def _bind(source: str, target: str) -> None:
-    _mount(source, target, None, MS_BIND | MS_REC)
+    _mount(source, target, "", MS_BIND | MS_REC)
 
 
 def separate(*, network: bool) -> None:
@@ -48,7 +47,7 @@ def separate(*, network: bool) -> None:
         for name, text in (("setgroups", "deny"), ("uid_map", f"0 {user} 1"), ("gid_map", f"0 {group} 1")):
             with open(f"/proc/self/{name}", "w") as file:  # noqa: PTH123 - pathlib costs 10 ms here
                 file.write(text)
-    _mount("none", "/", None, MS_REC | MS_PRIVATE)
+    _mount("none", "/", "", MS_REC | MS_PRIVATE)
     if network:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
             import fcntl
@@ -56,28 +55,59 @@ def separate(*, network: bool) -> None:
             fcntl.ioctl(control, SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", IFF_UP))
 
 
-def bind_folder(source: str, target: str, scratch: str) -> None:
-    """Mount `source` at `target`; where that does not exist, in a copy of its parent made of mounts.
+def place(folders: list[list[str]], scratch: str) -> None:
+    """Mount folders where the program expects them; nothing is ever made on the machine itself.
+
+    Where a target does not exist, the nearest folder above it is replaced by a copy that is made of mounts
+    and has room for it; for one of the root's own, by a new root.
 
     Args:
-        scratch: an empty folder, used when `target` must be made: nothing is ever made on the machine itself.
+        folders: source, target and, for folders that the container must not change, a folder for its changes.
+        scratch: an empty folder.
     """
-    if not os.path.isdir(target):  # noqa: PTH112
-        parent, name = os.path.split(target)
-        _mount("tmpfs", scratch, "tmpfs", 0)
-        for entry in os.scandir(parent):
-            copy = f"{scratch}/{entry.name}"
-            if entry.is_symlink():
-                os.symlink(os.readlink(entry.path), copy)  # noqa: PTH115, PTH211
-                continue
-            if entry.is_dir():
-                os.mkdir(copy)  # noqa: PTH102
+    for number, (source, target, changes) in enumerate(folders):
+        above = target
+        while not os.path.isdir(above):  # noqa: PTH112
+            above = os.path.dirname(above)  # noqa: PTH120
+        if above != target:
+            room = f"{scratch}/{number}"
+            os.mkdir(room)  # noqa: PTH102
+            _copy_of_mounts(above, room)
+            if above == "/":
+                os.chroot(room)
+                os.chdir("/")
             else:
-                os.close(os.open(copy, os.O_CREAT))
-            _bind(entry.path, copy)
-        os.mkdir(f"{scratch}/{name}")  # noqa: PTH102
-        _bind(scratch, parent)
-    _bind(source, target)
+                _bind(room, above)
+            os.makedirs(target)  # noqa: PTH103
+        if not changes or not _overlay(source, target, changes):
+            _bind(source, target)
+
+
+def _copy_of_mounts(folder: str, copy: str) -> None:
+    _mount("tmpfs", copy, "tmpfs", 0)
+    os.chmod(copy, 0o755)  # noqa: PTH101, S103 - as folders of a machine are
+    for entry in os.scandir(folder):
+        place = f"{copy}/{entry.name}"
+        if entry.is_symlink():
+            os.symlink(os.readlink(entry.path), place)  # noqa: PTH115, PTH211
+        else:
+            if entry.is_dir():
+                os.mkdir(place)  # noqa: PTH102
+            else:
+                os.close(os.open(place, os.O_CREAT))
+            _bind(entry.path, place)
+
+
+def _overlay(source: str, target: str, changes: str) -> bool:
+    """What the container writes goes to `changes`; False where the file system does not allow it."""
+    os.makedirs(f"{changes}/work")  # noqa: PTH103
+    os.makedirs(f"{changes}/upper")  # noqa: PTH103
+    options = f"lowerdir={source},upperdir={changes}/upper,workdir={changes}/work"
+    try:
+        _mount("overlay", target, "overlay", 0, options)
+    except OSError:
+        return False
+    return True
 
 
 def prepare(settings: dict[str, object]) -> None:
@@ -86,9 +116,11 @@ def prepare(settings: dict[str, object]) -> None:
         separate(network=bool(settings["isolate_network"]))
         hostname = str(settings["hostname"]).encode()
         _call("sethostname", hostname, len(hostname))
-        bind_folder(str(settings["base"]), "/opt/ml", str(settings["scratch"]))
         if settings["hosts_file"]:
             _bind(str(settings["hosts_file"]), "/etc/hosts")
+        folders = settings["folders"]
+        assert isinstance(folders, list)
+        place(folders, str(settings["scratch"]))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":
         # Out of memory, a container dies before the cloud that reports it.

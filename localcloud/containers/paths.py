@@ -1,11 +1,15 @@
-"""Where an image's absolute paths lie on this machine."""
+"""Where an image's absolute paths lie on this machine.
+
+With namespaces the image's folders are mounted where they belong and paths stay as they are. Without, and for
+single files among the machine's programs, arguments and variables are rewritten to where the copies lie.
+"""
 
 from __future__ import annotations
 
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from localcloud.containers.dockerfile import DEFAULT_PATH
@@ -22,7 +26,7 @@ class Paths:
     Args:
         image: whose copied files lie under `image.root`.
         base: the container's own `/opt/ml`.
-        bound: whether `base` really is mounted at `/opt/ml`, so that such paths stay as they are.
+        bound: whether the container has mounts of its own.
     """
 
     def __init__(self, image: Image, base: Path, *, bound: bool) -> None:
@@ -37,9 +41,18 @@ class Paths:
         """The real place of one absolute path of the image."""
         if path == ML_FOLDER or path.startswith(ML_FOLDER + "/"):
             return self.ml + path[len(ML_FOLDER) :]
-        if any(path == top or path.startswith(top + "/") for top in self._image.owned):
+        if _below(path, self._image.owned) and not (self._bound and _below(path, self.folders())):
             return str(self._image.root) + path
         return path
+
+    def folders(self) -> list[str]:
+        """The folders of the image that exist nowhere else, the outermost of each branch."""
+        owned = self._image.owned
+        return [
+            top
+            for top in owned
+            if (self._image.root / top[1:]).is_dir() and not _below(top, [o for o in owned if o != top])
+        ]
 
     def text(self, text: str) -> str:
         """A text (argument, value of a variable, shell command) with every absolute path in it rewritten."""
@@ -47,8 +60,8 @@ class Paths:
 
     def workdir(self) -> str:
         """Where the process starts; an image without a working folder of its own starts in `/opt/ml`."""
-        path = self.path(self._image.workdir)
-        return path if path != self._image.workdir else self.ml
+        workdir = self._image.workdir
+        return self.path(workdir) if _below(workdir, self._image.owned) else self.ml
 
     def search_path(self) -> str:
         """PATH: the image's own programs, then those beside the running interpreter, then the machine's."""
@@ -67,6 +80,10 @@ class Paths:
     def environment(self, values: Mapping[str, str]) -> dict[str, str]:
         """Values of the image, rewritten. PATH is left out; see `search_path`."""
         return {name: self.text(value) for name, value in values.items() if name != "PATH"}
+
+
+def _below(path: str, tops: Iterable[str]) -> bool:
+    return any(path == top or path.startswith(top + "/") for top in tops)
 
 
 def inherited() -> dict[str, str]:

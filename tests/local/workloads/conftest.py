@@ -33,7 +33,7 @@ assert sys.argv[1:] in (["train"], ["serve"]), sys.argv
 if sys.argv[1] == "serve":
     runpy.run_path(os.environ.get("SERVER", "/opt/program/server.py"), run_name="__main__")
 else:
-    exec(json.load(open("/opt/ml/input/config/hyperparameters.json"))["code"])
+    exec(json.loads(json.load(open("/opt/ml/input/config/hyperparameters.json"))["code"]))
 """
 SERVER = (Path(__file__).parent / "model_server.py").read_text()
 PULL = [

@@ -1,0 +1,282 @@
+"""Training jobs on the local cloud, with real processes."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+import time
+import uuid
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+GROUP = "/aws/sagemaker/TrainingJobs"
+SAVE = "open('/opt/ml/model/m.txt','w').write('weights')"
+
+
+def start(workplace: Any, code: str, **changes: Any) -> str:
+    name = f"train-{uuid.uuid4().hex[:8]}"
+    request: dict[str, Any] = {
+        "TrainingJobName": name,
+        "RoleArn": workplace.role,
+        "AlgorithmSpecification": {"TrainingImage": workplace.image, "TrainingInputMode": "File"},
+        # Values hold no line ends, on AWS either.
+        "HyperParameters": {"code": json.dumps(code), "depth": "4"},
+        "OutputDataConfig": {"S3OutputPath": workplace.uri(f"{name}/")},
+        "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
+        "StoppingCondition": {"MaxRuntimeInSeconds": 60},
+    }
+    workplace.sagemaker.create_training_job(**{**request, **changes})
+    return name
+
+
+def ended(workplace: Any, settle: Any, name: str) -> dict[str, Any]:
+    def describe() -> Any:
+        return workplace.sagemaker.describe_training_job(TrainingJobName=name)
+
+    answer: dict[str, Any] = settle(describe, "TrainingJobStatus")
+    return answer
+
+
+def channel(name: str, uri: str) -> dict[str, Any]:
+    return {
+        "ChannelName": name,
+        "ContentType": "text/csv",
+        "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": uri}},
+    }
+
+
+def members(workplace: Any, key: str) -> dict[str, bytes]:
+    with tarfile.open(fileobj=io.BytesIO(workplace.get(key))) as archive:
+        return {member.name: archive.extractfile(member).read() for member in archive}  # type: ignore[union-attr]
+
+
+def test_a_model_comes_out(workplace: Any, settle: Any) -> None:
+    workplace.put("t1/train/a.csv", "1,2")
+    code = """
+import json, os, pathlib
+read = lambda name: json.load(open(f"/opt/ml/input/config/{name}.json"))
+pathlib.Path("/opt/ml/model/deep").mkdir()
+pathlib.Path("/opt/ml/model/deep/m.json").write_text(json.dumps({
+    "depth": read("hyperparameters")["depth"], "data": read("inputdataconfig"),
+    "hosts": read("resourceconfig")["hosts"], "row": open("/opt/ml/input/data/train/a.csv").read(),
+    "name": os.environ["TRAINING_JOB_NAME"]}))
+pathlib.Path("/opt/ml/output/data/report.txt").write_text("fine")
+print("epoch 1 rmse=0.75;"); print("epoch 2 rmse=0.5;")
+"""
+    name = start(
+        workplace,
+        code,
+        InputDataConfig=[channel("train", workplace.uri("t1/train"))],
+        AlgorithmSpecification={
+            "TrainingImage": workplace.image,
+            "TrainingInputMode": "File",
+            "MetricDefinitions": [
+                {"Name": "rmse", "Regex": "rmse=([0-9.]+);"},
+                {"Name": "auc", "Regex": "auc=([0-9.]+)"},
+            ],
+        },
+    )
+    answer = ended(workplace, settle, name)
+    assert answer["TrainingJobStatus"] == "Completed", answer
+    assert answer["SecondaryStatus"] == "Completed"
+    assert [step["Status"] for step in answer["SecondaryStatusTransitions"]] == [
+        "Starting",
+        "Downloading",
+        "Training",
+        "Uploading",
+        "Completed",
+    ]
+    assert all("EndTime" in step for step in answer["SecondaryStatusTransitions"][:-1])
+    assert answer["TrainingTimeInSeconds"] >= 1
+    assert answer["BillableTimeInSeconds"] == answer["TrainingTimeInSeconds"]
+    assert {item["MetricName"]: item["Value"] for item in answer["FinalMetricDataList"]} == {"rmse": 0.5}
+    artifacts = answer["ModelArtifacts"]["S3ModelArtifacts"]
+    assert artifacts == workplace.uri(f"{name}/{name}/output/model.tar.gz")
+    model = json.loads(members(workplace, f"{name}/{name}/output/model.tar.gz")["deep/m.json"])
+    assert model == {
+        "depth": "4",
+        "data": {
+            "train": {
+                "TrainingInputMode": "File",
+                "S3DistributionType": "FullyReplicated",
+                "RecordWrapperType": "None",
+                "ContentType": "text/csv",
+            }
+        },
+        "hosts": ["algo-1"],
+        "row": "1,2",
+        "name": name,
+    }
+    assert members(workplace, f"{name}/{name}/output/output.tar.gz") == {"report.txt": b"fine"}
+    assert workplace.log(GROUP, f"{name}/algo-1-") == ["epoch 1 rmse=0.75;", "epoch 2 rmse=0.5;"]
+
+
+def test_the_failure_file_is_the_reason(workplace: Any, settle: Any) -> None:
+    code = "open('/opt/ml/output/failure','w').write('no rows in train'); raise SystemExit(2)"
+    answer = ended(workplace, settle, start(workplace, code))
+    assert answer["TrainingJobStatus"] == "Failed"
+    assert answer["SecondaryStatus"] == "Failed"
+    assert answer["FailureReason"] == "AlgorithmError: no rows in train, exit code: 2"
+    assert "TrainingEndTime" in answer
+
+
+def test_a_killed_container_is_told_apart(workplace: Any, settle: Any) -> None:
+    answer = ended(workplace, settle, start(workplace, "import os; os.kill(os.getpid(), 9)"))
+    reason = "the container was killed (SIGKILL): out of memory, or ended from outside"
+    assert answer["FailureReason"] == f"AlgorithmError: {reason}, exit code: 137"
+
+
+def test_a_job_past_its_limit_keeps_its_model(workplace: Any, settle: Any) -> None:
+    name = start(
+        workplace, f"{SAVE}; import time; time.sleep(100)", StoppingCondition={"MaxRuntimeInSeconds": 1}
+    )
+    answer = ended(workplace, settle, name)
+    assert answer["TrainingJobStatus"] == "Stopped"
+    assert answer["SecondaryStatus"] == "MaxRuntimeExceeded"
+    assert members(workplace, f"{name}/{name}/output/model.tar.gz") == {"m.txt": b"weights"}
+
+
+def test_stop_gives_the_script_time_to_save(workplace: Any, settle: Any) -> None:
+    code = """
+import signal, sys, time
+def save(*_):
+    open('/opt/ml/model/m.txt', 'w').write('saved'); sys.exit(0)
+signal.signal(signal.SIGTERM, save)
+print('ready', flush=True)
+time.sleep(100)
+"""
+    name = start(workplace, code)
+    deadline = time.monotonic() + 20
+    while "ready" not in _log(workplace, name):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    workplace.sagemaker.stop_training_job(TrainingJobName=name)
+    answer = ended(workplace, settle, name)
+    assert (answer["TrainingJobStatus"], answer["SecondaryStatus"]) == ("Stopped", "Stopped")
+    assert members(workplace, f"{name}/{name}/output/model.tar.gz") == {"m.txt": b"saved"}
+
+
+def _log(workplace: Any, name: str) -> list[str]:
+    try:
+        return list(workplace.log(GROUP, f"{name}/"))
+    except ClientError:
+        return []
+
+
+def test_a_job_without_a_model_completes_and_nothing_is_stored(workplace: Any, settle: Any) -> None:
+    name = start(workplace, "print('nothing to save')")
+    answer = ended(workplace, settle, name)
+    assert answer["TrainingJobStatus"] == "Completed"
+    assert workplace.keys(f"{name}/") == []
+    with pytest.raises(ClientError, match="Could not find model data at"):
+        workplace.sagemaker.create_model(
+            ModelName=name,
+            ExecutionRoleArn=workplace.role,
+            PrimaryContainer={
+                "Image": workplace.image,
+                "ModelDataUrl": answer["ModelArtifacts"]["S3ModelArtifacts"],
+            },
+        )
+
+
+def test_hosts_know_each_other(workplace: Any, settle: Any) -> None:
+    code = """
+import json, socket, time
+here = json.load(open("/opt/ml/input/config/resourceconfig.json"))
+if here["current_host"] == "algo-1":
+    server = socket.create_server(("algo-1", 7777)); connection, _ = server.accept()
+    open("/opt/ml/model/heard", "wb").write(connection.recv(100))
+else:
+    for _ in range(100):
+        try:
+            connection = socket.create_connection(("algo-1", 7777)); break
+        except OSError:
+            time.sleep(0.05)
+    connection.sendall(here["current_host"].encode())
+"""
+    resources = {"InstanceType": "ml.m5.large", "InstanceCount": 2, "VolumeSizeInGB": 1}
+    name = start(workplace, code, ResourceConfig=resources)
+    answer = ended(workplace, settle, name)
+    assert answer["TrainingJobStatus"] == "Completed", answer
+    assert answer["BillableTimeInSeconds"] == 2 * answer["TrainingTimeInSeconds"]
+    assert members(workplace, f"{name}/{name}/output/model.tar.gz") == {"heard": b"algo-2"}
+
+
+def test_one_lost_host_ends_the_job(workplace: Any, settle: Any) -> None:
+    code = """
+import json, time
+here = json.load(open("/opt/ml/input/config/resourceconfig.json"))
+if here["current_host"] == "algo-2":
+    raise SystemExit("algo-2 is lost")
+time.sleep(100)
+"""
+    resources = {"InstanceType": "ml.m5.large", "InstanceCount": 2, "VolumeSizeInGB": 1}
+    began = time.monotonic()
+    answer = ended(workplace, settle, start(workplace, code, ResourceConfig=resources))
+    assert answer["FailureReason"] == "AlgorithmError: algo-2 is lost, exit code: 1"
+    assert time.monotonic() - began < 15
+
+
+def test_checkpoints_travel_both_ways(workplace: Any, settle: Any) -> None:
+    workplace.put("t2/checkpoints/step-1", "one")
+    code = """
+import os
+assert os.listdir('/opt/ml/checkpoints') == ['step-1']
+open('/opt/ml/checkpoints/step-2', 'w').write('two')
+"""
+    name = start(workplace, code, CheckpointConfig={"S3Uri": workplace.uri("t2/checkpoints")})
+    answer = ended(workplace, settle, name)
+    assert answer["TrainingJobStatus"] == "Completed", answer
+    assert workplace.get("t2/checkpoints/step-2") == b"two"
+
+
+def test_an_uncompressed_model_is_a_prefix(workplace: Any, settle: Any) -> None:
+    name = f"flat-{uuid.uuid4().hex[:8]}"
+    output = {"S3OutputPath": workplace.uri("t3"), "CompressionType": "NONE"}
+    start(workplace, SAVE, TrainingJobName=name, OutputDataConfig=output)
+    answer = ended(workplace, settle, name)
+    assert answer["ModelArtifacts"]["S3ModelArtifacts"] == workplace.uri(f"t3/{name}/output/model/")
+    assert workplace.get(f"t3/{name}/output/model/m.txt") == b"weights"
+
+
+def test_a_role_that_does_not_trust_sagemaker_is_refused_at_create(workplace: Any, role: Any) -> None:
+    with pytest.raises(ClientError, match=r"sagemaker\.amazonaws\.com") as caught:
+        start(workplace, SAVE, RoleArn=role("lambda.amazonaws.com", []))
+    assert caught.value.response["Error"]["Code"] == "ValidationException"
+
+
+def test_pass_role_is_needed(workplace: Any, actor: Any) -> None:
+    key = actor([{"Effect": "Allow", "Action": "sagemaker:*", "Resource": "*"}])
+    client = workplace.cloud.client("sagemaker", key)
+    with pytest.raises(ClientError, match="iam:PassRole"):
+        client.create_training_job(
+            TrainingJobName="not-allowed",
+            RoleArn=workplace.role,
+            AlgorithmSpecification={"TrainingImage": workplace.image, "TrainingInputMode": "File"},
+            OutputDataConfig={"S3OutputPath": workplace.uri("x")},
+            ResourceConfig={"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
+            StoppingCondition={"MaxRuntimeInSeconds": 60},
+        )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {
+                "AlgorithmSpecification": {
+                    "TrainingImage": "000000000000.dkr.ecr.us-east-1.amazonaws.com/x:1",
+                    "TrainingInputMode": "Pipe",
+                }
+            },
+            "Pipe",
+        ),
+        ({"EnableManagedSpotTraining": True}, "MaxWaitTimeInSeconds"),
+    ],
+)
+def test_what_cannot_run_is_refused_at_create(workplace: Any, changes: Any, message: str) -> None:
+    with pytest.raises(ClientError, match=message):
+        start(workplace, SAVE, **changes)

@@ -1,0 +1,167 @@
+"""Batch transform on the local cloud, with a real server."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tarfile
+import time
+import uuid
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+GROUP = "/aws/sagemaker/TransformJobs"
+
+
+def archive(name: str) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as file:
+        member = tarfile.TarInfo("name.txt")
+        member.size = len(name)
+        file.addfile(member, io.BytesIO(name.encode()))
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="module")
+def model(workplace: Any) -> str:
+    name = f"batch-{uuid.uuid4().hex[:8]}"
+    url = workplace.put(f"models/{name}.tar.gz", archive("m"))
+    workplace.sagemaker.create_model(
+        ModelName=name,
+        ExecutionRoleArn=workplace.role,
+        PrimaryContainer={"Image": workplace.image, "ModelDataUrl": url},
+    )
+    return name
+
+
+def start(workplace: Any, model: str, source: str, **changes: Any) -> str:
+    name = f"transform-{uuid.uuid4().hex[:8]}"
+    split = changes.pop("SplitType", "Line")
+    request: dict[str, Any] = {
+        "TransformJobName": name,
+        "ModelName": model,
+        "TransformInput": {
+            "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": workplace.uri(source)}},
+            "ContentType": "text/plain",
+            "SplitType": split,
+            "CompressionType": changes.pop("CompressionType", "None"),
+        },
+        "TransformOutput": {
+            "S3OutputPath": workplace.uri(f"{name}/"),
+            "AssembleWith": "Line",
+            "Accept": "text/csv",
+        },
+        "TransformResources": {"InstanceType": "ml.m5.large", "InstanceCount": 1},
+    }
+    workplace.sagemaker.create_transform_job(**{**request, **changes})
+    return name
+
+
+def ended(workplace: Any, settle: Any, name: str) -> dict[str, Any]:
+    def describe() -> Any:
+        return workplace.sagemaker.describe_transform_job(TransformJobName=name)
+
+    answer: dict[str, Any] = settle(describe, "TransformJobStatus")
+    return answer
+
+
+@pytest.mark.parametrize("strategy", ["SingleRecord", "MultiRecord"])
+def test_lines_keep_their_order(workplace: Any, settle: Any, model: str, strategy: str) -> None:
+    rows = [f"row-{index}" for index in range(50)]
+    workplace.put(f"b1-{strategy}/deep/in.csv", "\n".join(rows) + "\n")
+    name = start(
+        workplace,
+        model,
+        f"b1-{strategy}",
+        BatchStrategy=strategy,
+        MaxConcurrentTransforms=4,
+        MaxPayloadInMB=1,
+    )
+    answer = ended(workplace, settle, name)
+    assert answer["TransformJobStatus"] == "Completed", answer
+    output = workplace.get(f"{name}/deep/in.csv.out").decode()
+    assert output == "".join(f"m:{row}\n" for row in rows)
+    assert "listening" in workplace.log(GROUP, f"{name}/i-")
+
+
+def test_without_split_each_object_is_one_request(workplace: Any, settle: Any, model: str) -> None:
+    workplace.put("b2/a", "x\ny")
+    workplace.put("b2/b.gz", gzip.compress(b"packed"))
+    name = start(workplace, model, "b2/a", SplitType="None")
+    assert ended(workplace, settle, name)["TransformJobStatus"] == "Completed"
+    assert workplace.get(f"{name}/a.out") == b"m:x\nm:y\n"
+    name = start(workplace, model, "b2/b.gz", CompressionType="Gzip")
+    assert ended(workplace, settle, name)["TransformJobStatus"] == "Completed"
+    assert workplace.get(f"{name}/b.gz.out") == b"m:packed\n"
+
+
+def test_instances_share_the_objects(workplace: Any, settle: Any, model: str) -> None:
+    for index in range(4):
+        workplace.put(f"b3/{index}.csv", str(index))
+    name = start(
+        workplace,
+        model,
+        "b3/",
+        TransformResources={"InstanceType": "ml.m5.large", "InstanceCount": 2},
+    )
+    assert ended(workplace, settle, name)["TransformJobStatus"] == "Completed"
+    assert [workplace.get(f"{name}/{i}.csv.out") for i in range(4)] == [b"m:%d\n" % i for i in range(4)]
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("refuse", "ClientError: s3://{bucket}/b4-refuse: the model answered 400: bad row"),
+        ("fail", "AlgorithmError: s3://{bucket}/b4-fail: the model answered 500: model is broken"),
+        ("crash", "AlgorithmError: listening, exit code: 9"),
+    ],
+)
+def test_what_the_model_refuses_fails_the_job(
+    workplace: Any, settle: Any, model: str, row: str, reason: str
+) -> None:
+    workplace.put(f"b4-{row}", row)
+    name = start(workplace, model, f"b4-{row}")
+    answer = ended(workplace, settle, name)
+    assert answer["TransformJobStatus"] == "Failed"
+    assert answer["FailureReason"].startswith(reason.format(bucket=workplace.bucket))
+    assert workplace.keys(f"{name}/") == []
+
+
+def test_a_record_over_the_payload_bound_is_refused(workplace: Any, settle: Any, model: str) -> None:
+    workplace.put("b5", "x" * 1_100_000)
+    answer = ended(workplace, settle, start(workplace, model, "b5", MaxPayloadInMB=1))
+    assert "record 1 has 1100000 bytes, more than MaxPayloadInMB" in answer["FailureReason"]
+
+
+def test_stop(workplace: Any, settle: Any, model: str) -> None:
+    workplace.put("b6", "sleep3")
+    name = start(workplace, model, "b6")
+    while not workplace.sagemaker.describe_transform_job(TransformJobName=name).get("TransformStartTime"):
+        time.sleep(0.05)
+    workplace.sagemaker.stop_transform_job(TransformJobName=name)
+    assert ended(workplace, settle, name)["TransformJobStatus"] == "Stopped"
+
+
+def test_a_lost_artifact_is_named(workplace: Any, settle: Any) -> None:
+    name = f"lost-{uuid.uuid4().hex[:8]}"
+    url = workplace.put(f"models/{name}.tar.gz", archive("m"))
+    workplace.sagemaker.create_model(
+        ModelName=name,
+        ExecutionRoleArn=workplace.role,
+        PrimaryContainer={"Image": workplace.image, "ModelDataUrl": url},
+    )
+    workplace.s3.delete_object(Bucket=workplace.bucket, Key=f"models/{name}.tar.gz")
+    workplace.put("b7", "1")
+    answer = ended(workplace, settle, start(workplace, name, "b7"))
+    assert f'from URL: "{url}"' in answer["FailureReason"]
+
+
+def test_what_cannot_run_is_refused_at_create(workplace: Any, model: str) -> None:
+    with pytest.raises(ClientError, match="Could not find model"):
+        start(workplace, "no-such-model", "x")
+    with pytest.raises(ClientError, match="JoinSource"):
+        start(workplace, model, "x", DataProcessing={"JoinSource": "Input"})
+    with pytest.raises(ClientError, match="SplitType RecordIO"):
+        start(workplace, model, "x", SplitType="RecordIO")
