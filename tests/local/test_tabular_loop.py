@@ -216,23 +216,35 @@ def test_a_stop_drains_requests_in_flight(run: dict[str, Path], loans: Path, tmp
     """A request whose body is still arriving at SIGTERM is answered; a new connection is not taken."""
     link(tmp_path / "ml" / "model", run["model"])
     body = (loans / "batch.jsonl").read_bytes()
-    with serving(tmp_path / "ml") as endpoint:
-        connection = http.client.HTTPConnection("127.0.0.1", endpoint.port, timeout=20)
-        connection.putrequest("POST", "/invocations")
-        connection.putheader("content-type", "application/jsonlines")
-        connection.putheader("content-length", str(len(body)))
-        connection.endheaders(body[:1000])
-        time.sleep(0.2)
+    head = (
+        "POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/jsonlines\r\n"
+        f"Content-Length: {len(body)}\r\nExpect: 100-continue\r\n\r\n"
+    )
+    with (
+        serving(tmp_path / "ml") as endpoint,
+        socket.create_connection(("127.0.0.1", endpoint.port)) as caller,
+    ):
+        caller.settimeout(20)
+        caller.sendall(head.encode())
+        assert b"100 Continue" in caller.recv(1000)  # the request is being served now
         endpoint.process.send_signal(signal.SIGTERM)
-        time.sleep(0.3)
-        with pytest.raises(OSError, match="refused"):
-            endpoint.call("GET", "/ping")
-        connection.send(body[1000:])
-        response = connection.getresponse()
+        wait_until_refused(endpoint)
+        caller.sendall(body)
+        response = http.client.HTTPResponse(caller)
+        response.begin()
         assert response.status == 200
         assert len(response.read().splitlines()) == 300
-        connection.close()
         assert endpoint.process.wait(10) == 0
+
+
+def wait_until_refused(endpoint: Endpoint) -> None:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            endpoint.call("GET", "/ping")
+        except ConnectionError:
+            return
+    pytest.fail("the server still takes new connections")
 
 
 def test_a_port_in_use_ends_the_server_with_a_line(run: dict[str, Path], tmp_path: Path) -> None:

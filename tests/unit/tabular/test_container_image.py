@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -99,3 +101,12 @@ def test_requirements_are_pinned_complete_and_what_is_tested_here():
 def test_nothing_heavy_or_foreign_is_imported(name):
     for path in CONTEXT.rglob("*.py"):
         assert not re.search(rf"^\s*(import|from) {name}\b", path.read_text(), re.MULTILINE), path
+
+
+def test_the_server_is_imported_without_what_only_a_model_needs():
+    """Start-up time: XGBoost (with SciPy, 0.4 s) is loaded beside the running server, pandas never."""
+    script = "import training.serving.server, sys; print({'xgboost', 'scipy', 'pandas'} & sys.modules.keys())"
+    result = subprocess.run(
+        [sys.executable, "-c", script], cwd=CONTEXT.parent, capture_output=True, text=True, check=True
+    )
+    assert result.stdout == "set()\n"
