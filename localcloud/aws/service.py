@@ -49,6 +49,7 @@ def register(signing_name: str, handle: Callable[[Request], Response]) -> None:
         >>> register("sagemaker", lambda request: Response(status=200, headers={}, body=b"{}"))
     """
     from ministack import app
+    from ministack.core import router
 
     async def handle_request(
         method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, list[str]]
@@ -70,3 +71,5 @@ def register(signing_name: str, handle: Callable[[Request], Response]) -> None:
     app._loaded_modules[name] = module
     app.SERVICE_REGISTRY[signing_name] = {"module": name}
     app.SERVICE_HANDLERS[signing_name] = app._lazy_handler(name)
+    # For a scope without patterns the router loads botocore's models of all services, on the event loop.
+    router.SERVICE_PATTERNS.setdefault(signing_name, {})
