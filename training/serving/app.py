@@ -108,7 +108,7 @@ class ServingApp:
 
     def _list(self, request: Request) -> Response:
         start, limit = _page(request)
-        models = sorted(self._store.list(), key=lambda model: model.name)
+        models = sorted(self._store.loaded(), key=lambda model: model.name)
         document: dict[str, object] = {"models": [model.to_json() for model in models[start : start + limit]]}
         if start + limit < len(models):
             document["nextPageToken"] = str(start + limit)

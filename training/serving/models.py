@@ -46,7 +46,7 @@ class ModelStore:
         self._models: OrderedDict[str, LoadedModel] = OrderedDict()
         self._loading: dict[str, asyncio.Task[LoadedModel]] = {}
 
-    def list(self) -> list[LoadedModel]:
+    def loaded(self) -> list[LoadedModel]:
         return list(self._models.values())
 
     async def add(self, name: str, url: str, folder: Path) -> None:

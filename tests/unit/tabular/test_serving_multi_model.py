@@ -237,7 +237,7 @@ def test_the_budget_holds_in_any_order_of_actions(tmp_path_factory, sizes, actio
     async def scenario():
         for start in range(0, len(actions), 3):
             await asyncio.gather(*(act(*action) for action in actions[start : start + 3]))
-            used = sum(model.size for model in store.list())
+            used = sum(model.size for model in store.loaded())
             assert used <= budget
             assert store._used == used
             assert not store._loading
