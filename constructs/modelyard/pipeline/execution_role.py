@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from aws_cdk import ArnFormat, Stack
 from aws_cdk import aws_iam as iam
@@ -62,8 +62,8 @@ class ExecutionRole(iam.Role):
             image.grant_pull(self)
         if registry:
             registry.grant_register(self)
-        for asset in code.values():
-            self._allow_asset(asset)
+        if code:
+            self._allow_code(list(code.values()))
 
     def _allow_jobs(self) -> None:
         for job, resource in _JOBS.items():
@@ -137,15 +137,20 @@ class ExecutionRole(iam.Role):
             conditions={"Bool": {"kms:GrantIsForAWSResource": "true"}},
         )
 
-    def _allow_asset(self, asset: s3_assets.Asset) -> None:
-        """Exactly this object; the asset's own grant would open the whole bucket of deployment assets."""
-        allow(self, actions=["s3:GetObject"], resources=[asset.bucket.arn_for_objects(asset.s3_object_key)])
+    def _allow_code(self, archives: Sequence[s3_assets.Asset]) -> None:
+        """Exactly these objects; an asset's own grant would open the whole bucket of deployment assets."""
+        bucket = archives[0].bucket
+        allow(
+            self,
+            actions=["s3:GetObject"],
+            resources=[bucket.arn_for_objects(archive.s3_object_key) for archive in archives],
+        )
         # SageMaker lists an input's prefix, also where it is a single key.
         allow(
             self,
             actions=["s3:ListBucket"],
-            resources=[asset.bucket.bucket_arn],
-            conditions={"StringEquals": {"s3:prefix": asset.s3_object_key}},
+            resources=[bucket.bucket_arn],
+            conditions={"StringEquals": {"s3:prefix": [archive.s3_object_key for archive in archives]}},
         )
 
     def _arn(self, service: str, resource: str, name: str) -> str:

@@ -11,6 +11,7 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from modelyard.permissions import acknowledge, allow
+from modelyard.storage.bucket_emptier import BucketEmptier
 from modelyard.storage.props import Lifecycle, Retention
 
 _KEYS_REASON = "Object keys below {prefixes} are chosen at run time; the grant ends at the prefix."
@@ -71,7 +72,6 @@ class DataBucket(Construct):
             minimum_tls_version=1.2,
             lifecycle_rules=[s3.LifecycleRule(expiration=Duration.days(lifecycle.access_log_days))],
             removal_policy=removal,
-            auto_delete_objects=retention.destroys,
         )
         acknowledge(
             self.access_logs, "AwsSolutions-S1", "The log bucket itself: logging its own writes would loop."
@@ -96,8 +96,11 @@ class DataBucket(Construct):
                 )
             ],
             removal_policy=removal,
-            auto_delete_objects=retention.destroys,
         )
+        if retention.destroys:
+            emptier = BucketEmptier.of(self)
+            for bucket in (self.bucket, self.access_logs):
+                emptier.empty_on_delete(bucket)
         # The property itself, since `event_bridge_enabled=True` would add a Lambda function only to set it.
         resource = self.bucket.node.default_child
         assert isinstance(resource, s3.CfnBucket)
