@@ -31,18 +31,17 @@ class LinePump:
         with self._pipe:
             while chunk := os.read(self._pipe.fileno(), _CHUNK):
                 *complete, rest = (rest + chunk).split(b"\n")
-                while len(rest) > MAX_LINE:
-                    complete.append(rest[:MAX_LINE])
-                    rest = rest[MAX_LINE:]
+                if len(rest) > MAX_LINE:
+                    complete, rest = [*complete, rest], b""
                 self._deliver(complete)
-        if rest:
-            self._deliver([rest])
+        self._deliver([rest] if rest else [])
 
     def _deliver(self, lines: list[bytes]) -> None:
         if not lines or self.error is not None:
             return
         try:
-            self._sink([line.decode("utf-8", "replace").rstrip("\r") for line in lines])
+            parts = (line[i : i + MAX_LINE] for line in lines for i in range(0, len(line) or 1, MAX_LINE))
+            self._sink([part.decode("utf-8", "replace").rstrip("\r") for part in parts])
         except Exception as error:
             self.error = error
 

@@ -64,8 +64,9 @@ class JobRunner:
         self._running: dict[tuple[str, str], tuple[Job, threading.Thread]] = {}
         self._closed = False
         for kind, facts in KINDS.items():
-            for record in store.query(kind, where=lambda found, s=facts.status: found[s] in ACTIVE):  # type: ignore[misc]
-                self._fail(kind, record["_Name"], CLOSED)
+            for record in store.query(kind):
+                if record[facts.status] in ACTIVE:
+                    self._fail(kind, record["_Name"], CLOSED)
 
     def start(self, kind: str, name: str) -> None:
         """Run a job that has just been stored as InProgress.

@@ -103,28 +103,32 @@ class Workplace:
         return lines
 
 
-@pytest.fixture(scope="session")
-def workplace(
-    cloud: Cloud,
-    admin: Credentials,
-    role: Callable[[str, list[dict[str, Any]]], str],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Workplace:
+def make_role(cloud: Cloud, admin: Credentials, statements: list[dict[str, Any]]) -> str:
+    iam, name = cloud.client("iam", admin), unique("execution")
+    trust = {
+        "Effect": "Allow",
+        "Principal": {"Service": "sagemaker.amazonaws.com"},
+        "Action": "sts:AssumeRole",
+    }
+    document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    arn: str = iam.create_role(RoleName=name, AssumeRolePolicyDocument=document)["Role"]["Arn"]
+    policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
+    iam.put_role_policy(RoleName=name, PolicyName="policy", PolicyDocument=policy)
+    return arn
+
+
+def set_up(cloud: Cloud, admin: Credentials, context: Path) -> Workplace:
+    """A bucket, a role that may use it and pull images, and the image, built and pushed."""
     bucket = unique("work")
     cloud.client("s3", admin).create_bucket(Bucket=bucket)
     arn = f"arn:aws:s3:::{bucket}"
-    execution_role = role(
-        "sagemaker.amazonaws.com",
-        [
-            {
-                "Effect": "Allow",
-                "Action": ["s3:GetObject", "s3:PutObject", "s3:ListBucket"],
-                "Resource": [arn, f"{arn}/*"],
-            },
-            {"Effect": "Allow", "Action": PULL, "Resource": "*"},
-        ],
-    )
-    context = tmp_path_factory.mktemp("image")
+    objects = {
+        "Effect": "Allow",
+        "Action": ["s3:GetObject", "s3:PutObject", "s3:ListBucket"],
+        "Resource": [arn, f"{arn}/*"],
+    }
+    pull = {"Effect": "Allow", "Action": PULL, "Resource": "*"}
+    execution_role = make_role(cloud, admin, [objects, pull])
     (context / "Dockerfile").write_text(DOCKERFILE)
     (context / "program").mkdir()
     (context / "program" / "run.py").write_text(RUN)
@@ -140,6 +144,17 @@ def workplace(
         result = docker(cloud, admin, *arguments, cwd=context)
         assert result.returncode == 0, result.stderr
     return Workplace(cloud=cloud, admin=admin, bucket=bucket, role=execution_role, image=uri)
+
+
+@pytest.fixture(scope="session")
+def workplace(cloud: Cloud, admin: Credentials, tmp_path_factory: pytest.TempPathFactory) -> Workplace:
+    return set_up(cloud, admin, tmp_path_factory.mktemp("image"))
+
+
+@pytest.fixture(scope="session")
+def make_workplace() -> Callable[[Cloud, Credentials, Path], Workplace]:
+    """The same on a cloud of the test's own."""
+    return set_up
 
 
 def wait(describe: Callable[[], dict[str, Any]], member: str, seconds: float = 60) -> dict[str, Any]:

@@ -1,0 +1,132 @@
+"""What becomes of jobs and endpoints when the cloud stops, cleanly or not."""
+
+from __future__ import annotations
+
+import io
+import signal
+import tarfile
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from botocore.exceptions import ClientError
+
+from localcloud import lifecycle
+from localcloud.connect import connect
+
+
+def start_everything(place: Any) -> None:
+    """An endpoint `steady`, a processing job `long`, both with a child process that left their group."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        member = tarfile.TarInfo("name.txt")
+        member.size = 1
+        archive.addfile(member, io.BytesIO(b"m"))
+    url = place.put("m.tar.gz", buffer.getvalue())
+    sagemaker = place.sagemaker
+    sagemaker.create_model(
+        ModelName="m",
+        ExecutionRoleArn=place.role,
+        PrimaryContainer={"Image": place.image, "ModelDataUrl": url},
+    )
+    variant = {
+        "VariantName": "v",
+        "ModelName": "m",
+        "InstanceType": "ml.m5.large",
+        "InitialInstanceCount": 1,
+    }
+    sagemaker.create_endpoint_config(EndpointConfigName="c", ProductionVariants=[variant])
+    sagemaker.create_endpoint(EndpointName="steady", EndpointConfigName="c")
+    escape = (
+        "import subprocess, time\nsubprocess.Popen(['sleep', '300'], start_new_session=True)\ntime.sleep(300)"
+    )
+    code = place.put("main.py", escape)
+    sagemaker.create_processing_job(
+        ProcessingJobName="long",
+        RoleArn=place.role,
+        AppSpecification={"ImageUri": place.image, "ContainerEntrypoint": ["python", "/opt/ml/code/main.py"]},
+        ProcessingInputs=[
+            {
+                "InputName": "code",
+                "S3Input": {
+                    "S3Uri": code,
+                    "LocalPath": "/opt/ml/code",
+                    "S3DataType": "S3Prefix",
+                    "S3InputMode": "File",
+                },
+            }
+        ],
+        ProcessingResources={
+            "ClusterConfig": {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 1}
+        },
+    )
+    in_service(place)
+    deadline = time.monotonic() + 30
+    while len(containers(place.cloud.folder.root)) < 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def in_service(place: Any) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        answer = place.sagemaker.describe_endpoint(EndpointName="steady")
+        if answer["EndpointStatus"] == "InService":
+            return
+        assert answer["EndpointStatus"] in ("Creating", "SystemUpdating"), answer
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def containers(root: Path) -> list[psutil.Process]:
+    """Processes of containers of the cloud on that folder."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            mark = process.environ().get("MODELYARD_CONTAINER", "")
+        except psutil.Error:
+            continue
+        if mark.startswith(str(root)):
+            found.append(process)
+    return found
+
+
+def test_a_clean_stop_and_a_start(tmp_path: Path, make_workplace: Any) -> None:
+    root, context = tmp_path / "state", tmp_path / "image"
+    context.mkdir()
+    lifecycle.up(root)
+    try:
+        place = make_workplace(*connect(root), context)
+        start_everything(place)
+        assert lifecycle.down(root) == {"was_running": True, "ended": 0, "state_kept": True}
+        assert containers(root) == []
+        lifecycle.up(root)
+        job = place.sagemaker.describe_processing_job(ProcessingJobName="long")
+        assert job["ProcessingJobStatus"] == "Failed"
+        assert "the local cloud was stopped while the job ran" in job["FailureReason"]
+        in_service(place)
+        answer = place.runtime.invoke_endpoint(EndpointName="steady", Body=b"1")
+        assert answer["Body"].read() == b"m:1"
+    finally:
+        lifecycle.down(root)
+    assert containers(root) == []
+
+
+def test_a_killed_cloud_leaves_nothing_after_the_next_start(tmp_path: Path, make_workplace: Any) -> None:
+    root, context = tmp_path / "state", tmp_path / "image"
+    context.mkdir()
+    server = lifecycle.up(root)
+    try:
+        place = make_workplace(*connect(root), context)
+        start_everything(place)
+        process = psutil.Process(server["pid"])
+        process.send_signal(signal.SIGKILL)
+        psutil.wait_procs([process], timeout=10)
+        assert lifecycle.up(root)["state_discarded"]
+        assert containers(root) == []
+        with pytest.raises(ClientError, match="Could not find endpoint"):
+            connect(root)[0].client("sagemaker", connect(root)[1]).describe_endpoint(EndpointName="steady")
+    finally:
+        lifecycle.down(root)
