@@ -1,0 +1,80 @@
+"""modelyard-docker as CDK calls it, and what it says to what it cannot do."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Path:
+    (tmp_path / "Dockerfile").write_text('ARG BASE=python\nFROM $BASE\nRUN apt-get update\nCMD ["true"]\n')
+    return tmp_path
+
+
+def test_the_calls_of_cdk_assets(run_docker: Any, context: Path) -> None:
+    config = ["--config", str(context)]
+    build = [
+        "build",
+        "--build-arg",
+        "BASE=other",
+        "--tag",
+        "cdkasset-1",
+        "--file",
+        "Dockerfile",
+        "--platform",
+    ]
+    assert run_docker(*config, "inspect", "cdkasset-1", cwd=context).returncode == 1
+    built = run_docker(*config, *build, "linux/amd64", "--no-cache", ".", cwd=context)
+    assert built.returncode == 0, built.stderr
+    assert built.stdout.startswith("sha256:")
+    assert "assumed from the running environment: RUN apt-get update" in built.stderr
+    uri = "000000000000.dkr.ecr.us-east-1.amazonaws.com/assets/app:abc"
+    assert run_docker("tag", "cdkasset-1", uri, cwd=context).returncode == 0
+    inspected = json.loads(run_docker("inspect", uri, cwd=context).stdout)
+    assert inspected[0]["Id"] == built.stdout.strip()
+    assert inspected[0]["Config"]["Cmd"] == ["true"]
+    found = run_docker(
+        "images", "--format", "{{.Repository}}:{{.Tag}}", "--filter", "reference=*/*:abc", cwd=context
+    )
+    assert found.stdout.split() == [uri]
+    login = ["login", "--username", "AWS", "--password-stdin", "000000000000.dkr.ecr.us-east-1.amazonaws.com"]
+    assert run_docker(*login, cwd=context).returncode == 0
+    assert run_docker("--version", cwd=context).stdout.startswith("Docker version")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["build", "--target", "x", "."], "--target"),
+        (["build", "--file", "None", "."], "there is no None"),
+        (["build", "--file", "../Dockerfile", "."], "must lie in the build context"),
+        (["tag", "no-such-image", "b"], "No such image: no-such-image"),
+        (["push", "no-such-image"], "No such image"),
+    ],
+)
+def test_one_line_for_what_fails(run_docker: Any, context: Path, arguments: list[str], words: str) -> None:
+    result = run_docker(*arguments, cwd=context)
+    assert result.returncode == 1
+    assert words in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_bad_dockerfile_names_its_line(run_docker: Any, context: Path) -> None:
+    (context / "Dockerfile").write_text("FROM a\nVOLUME /data\n")
+    result = run_docker("build", ".", cwd=context)
+    assert result.returncode == 1
+    assert "Dockerfile line 2: VOLUME is not supported" in result.stderr
+
+
+def test_push_needs_a_repository(run_docker: Any, context: Path) -> None:
+    uri = "000000000000.dkr.ecr.us-east-1.amazonaws.com/no-such-repository:1"
+    assert run_docker("build", "--tag", uri, ".", cwd=context).returncode == 0
+    result = run_docker("push", uri, cwd=context)
+    assert result.returncode == 1
+    assert "no-such-repository" in result.stderr
+    assert run_docker("build", "--tag", "plain", ".", cwd=context).returncode == 0
+    assert "not an ECR image URI" in run_docker("push", "plain", cwd=context).stderr
