@@ -11,7 +11,7 @@ Events, all asynchronous and all with the same meaning, "reconcile": EventBridge
 
 Actions it calls: sagemaker:ListModelPackages and DescribeModelPackage on the groups and their packages;
 sagemaker:InvokeEndpoint on the endpoint; dynamodb:GetItem and PutItem on the table; s3:GetObject where
-training writes models; s3:GetObject and PutObject on the artifact prefix and s3:ListBucket for it; the KMS keys of
-buckets and table.
+training writes models; s3:GetObject and PutObject on the artifact prefix and s3:ListBucket for it; the
+KMS keys of buckets and table.
 Archives pass through /tmp: give ephemeral storage above `Settings.max_artifact_bytes`.
 """

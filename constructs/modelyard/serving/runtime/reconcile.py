@@ -58,14 +58,17 @@ def _choose(
     except DeployError as error:
         return serving, _failure(0, error, now())
     failure: Failure | None = None
+    kept = next((package for package in approved if serving and package.arn == serving.package_arn), None)
     for package in approved:
+        if failure and kept and package is not kept:
+            continue
         try:
-            if serving and serving.package_arn == package.arn and ports.artifacts.exists(serving.artifact):
+            if serving and package is kept and ports.artifacts.exists(serving.artifact):
                 return serving, failure
             return _deploy(record.group, package, ports, max_unpacked, now), failure
         except DeployError as error:
             failure = failure or _failure(package.version, error, now())
-            if serving and any(serving.package_arn == other.arn for other in approved):
+            if package is kept:
                 return serving, failure
     return None, failure
 
