@@ -10,6 +10,7 @@ from typing import Any
 
 from botocore.config import Config
 from botocore.exceptions import ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as BotoConnectionError
 
 from .settings import ANSWER_SECONDS
 
@@ -80,7 +81,7 @@ class Invoker:
             )
             with answer["Body"] as stream:
                 return bytes(stream.read())
-        except HTTPClientError as error:
+        except (HTTPClientError, BotoConnectionError) as error:
             raise NotReadyError(f"no answer from the endpoint: {error}") from error
         except ClientError as error:
             raise _meaning(error) from error
