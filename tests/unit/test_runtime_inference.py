@@ -1,0 +1,471 @@
+"""The inference function: what it answers to whom, and what it does when something behind it fails."""
+
+import base64
+import importlib
+import io
+import json
+import re
+from types import SimpleNamespace
+
+import botocore.session
+import pytest
+from botocore.exceptions import ClientError, ReadTimeoutError
+from botocore.response import StreamingBody
+from botocore.stub import Stubber
+from hypothesis import example, given
+from hypothesis import strategies as st
+from inference_runtime.api import Api
+from inference_runtime.invoke import Invoker
+from inference_runtime.models import Models
+from inference_runtime.settings import Settings
+
+SETTINGS = Settings(
+    endpoint_name="models", table_name="records", models=("loans", "homes"), max_body_bytes=2000, max_rows=5
+)
+ROW = {"fico": 700, "state": "CA", "dti": 12.5, "joint": False, "income": None}
+CALL = {"model": "loans", "instances": [ROW]}
+
+
+def client_error(code, status, **members):
+    answer = {
+        "Error": {"Code": code, "Message": "its message"},
+        "ResponseMetadata": {"HTTPStatusCode": status},
+    }
+    return ClientError({**answer, **members}, "InvokeEndpoint")
+
+
+class FakeTable:
+    """DynamoDB with one deployed model, loans version 3; homes has none."""
+
+    def __init__(self):
+        self.version, self.reads, self.error = 3, 0, None
+
+    def get_item(self, TableName, Key, ConsistentRead):
+        self.reads += 1
+        if self.error:
+            raise self.error
+        assert (TableName, ConsistentRead) == ("records", True)
+        group = Key["group"]["S"]
+        if group != "loans":
+            return {}
+        serving = {
+            "version": {"N": str(self.version)},
+            "package_arn": {"S": "arn"},
+            "artifact": {"S": f"loans/{self.version}-abc.tar.gz"},
+            "sha256": {"S": "abc"},
+            "since": {"S": "then"},
+        }
+        return {"Item": {"group": {"S": group}, "generation": {"N": "1"}, "serving": {"M": serving}}}
+
+
+class FakeEndpoint:
+    """Predicts 1.5 for every row, after the errors it is given."""
+
+    def __init__(self):
+        self.errors, self.calls, self.answer = [], [], None
+
+    def invoke_endpoint(self, **call):
+        self.calls.append(call)
+        if self.errors:
+            raise self.errors.pop(0)
+        rows = json.loads(call["Body"])["instances"]
+        answer = (
+            json.dumps({"predictions": [1.5] * len(rows)}).encode() if self.answer is None else self.answer
+        )
+        return {"Body": StreamingBody(io.BytesIO(answer), len(answer))}
+
+
+class World:
+    """The function with its surroundings, and a clock that only sleep moves."""
+
+    def __init__(self, settings=SETTINGS):
+        self.now = 0.0
+        self.table, self.endpoint = FakeTable(), FakeEndpoint()
+        self.api = Api(
+            settings,
+            Models(self.table, settings, clock=lambda: self.now),
+            Invoker(self.endpoint, "models", sleep=self.sleep, clock=lambda: self.now),
+        )
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+    def send(self, body=CALL, *, method="POST", path="/", content_type="application/json", encode=False):
+        text = body if isinstance(body, str | bytes) else json.dumps(body)
+        data = text.encode() if isinstance(text, str) else text
+        event = {
+            "version": "2.0",
+            "rawPath": path,
+            "headers": {} if content_type is None else {"Content-Type": content_type},
+            "requestContext": {"http": {"method": method, "path": path}},
+            "body": base64.b64encode(data).decode() if encode or isinstance(body, bytes) else text,
+            "isBase64Encoded": encode or isinstance(body, bytes),
+        }
+        answer = self.api.answer(event, "request-1")
+        content = json.loads(answer["body"], parse_constant=pytest.fail)
+        assert content["request_id"] == "request-1"
+        assert answer["headers"]["content-type"] == "application/json"
+        return answer["statusCode"], content, answer["headers"]
+
+
+@pytest.fixture
+def world():
+    return World()
+
+
+def refused(world, *args, **kwargs):
+    status, content, _ = world.send(*args, **kwargs)
+    return status, content["error"]["code"], content["error"]["message"]
+
+
+@pytest.mark.parametrize("encode", [True, False])
+def test_predicts(world, encode):
+    status, content, _ = world.send({"model": "loans", "instances": [ROW, ROW]}, encode=encode)
+    assert status == 200
+    assert content == {"model": "loans", "version": 3, "predictions": [1.5, 1.5], "request_id": "request-1"}
+    call = world.endpoint.calls[0]
+    assert call["TargetModel"] == "loans/3-abc.tar.gz"
+    assert json.loads(call["Body"]) == {"instances": [ROW, ROW]}
+    assert call["InferenceId"] == "request-1"
+
+
+def test_health_asks_nobody(world):
+    assert world.send("", method="GET", path="/health")[:2] == (
+        200,
+        {"status": "ok", "request_id": "request-1"},
+    )
+    assert world.table.reads == 0
+
+
+def test_lists_models(world):
+    _, content, _ = world.send("", method="GET", path="/models")
+    assert content["models"] == [
+        {"model": "loans", "version": 3, "since": "then"},
+        {"model": "homes", "version": None, "since": None},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("", "the body is empty"),
+        ("{", "not JSON: .*line 1 column 2"),
+        ('{"model": "loans", "instances": [{"x": NaN}]}', "NaN is no JSON number"),
+        ('{"model": "loans", "instances": [{"x": -Infinity}]}', "-Infinity is no JSON number"),
+        ("[" * 1900, "nested too deeply|not JSON"),
+        ('{"a":' * 300 + "1" + "}" * 300, "unknown member 'a'"),
+        ("[]", "the body is an array"),
+        ("3", "the body is a number"),
+        ("null", "the body is null"),
+        ({"instances": [ROW]}, "model is missing"),
+        ({"model": 3, "instances": [ROW]}, "model is a number"),
+        ({"model": "loans"}, "instances is missing"),
+        ({"model": "loans", "instances": ROW}, "instances is an object"),
+        ({"model": "loans", "instances": [ROW], "Version": 3}, "unknown member 'Version'"),
+        (b'{"model": "l\xff"}', "not UTF-8 .byte 12"),
+        ("\ufeff{}", "BOM"),
+        ('{"model": "loans", "instances": [{"x": ' + "1" * 1900 + "}]}", None),
+    ],
+)
+def test_malformed_bodies(world, body, message):
+    status, code, text = refused(world, body)
+    if message is None:
+        assert (status, code) == (422, "invalid_instances")
+        return
+    assert (status, code) == (400, "malformed_body")
+    assert re.search(message, text)
+
+
+def test_body_that_is_not_the_base64_it_claims(world):
+    event = {
+        "requestContext": {"http": {"method": "POST"}},
+        "headers": {"content-type": "application/json"},
+        "body": "{not base64}",
+        "isBase64Encoded": True,
+    }
+    assert json.loads(world.api.answer(event, "r")["body"])["error"]["code"] == "malformed_body"
+
+
+@pytest.mark.parametrize(
+    ("instances", "code", "message"),
+    [
+        ([], "invalid_instances", "instances is empty"),
+        ([ROW] * 6, "too_many_rows", "holds 6 rows; send at most 5"),
+        ([ROW, 3], "invalid_instances", r"instances[1] is a number"),
+        ([ROW, {}], "invalid_instances", r"instances[1] is an empty object"),
+        ([[1, 2]], "invalid_instances", r"instances[0] is an array"),
+        ([{"fico": [1]}], "invalid_instances", r"instances[0].fico is an array"),
+        ([{"fico": {"$gt": 0}}], "invalid_instances", r"instances[0].fico is an object"),
+        ([{"fico": 2**63}], "invalid_instances", r"instances[0].fico is outside the range"),
+    ],
+)
+def test_rows_of_wrong_shape(world, instances, code, message):
+    status, actual, text = refused(world, {"model": "loans", "instances": instances})
+    assert (status, actual) == (422, code)
+    assert message in text
+
+
+def test_numbers_beyond_floats_are_refused(world):
+    body = '{"model": "loans", "instances": [{"x": 1e999}]}'
+    assert refused(world, body)[:2] == (422, "invalid_instances")
+
+
+@pytest.mark.parametrize("encode", [True, False])
+@pytest.mark.parametrize("filler", ["x" * 2000, "ä" * 1000, "x" * 5000])
+def test_large_bodies(world, filler, encode):
+    assert refused(world, json.dumps({"model": filler}, ensure_ascii=False), encode=encode)[:2] == (
+        413,
+        "body_too_large",
+    )
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [None, "", "text/csv", "application/x-npy", "application/json; charset=utf-16", "image/png"],
+)
+def test_other_content_types(world, content_type):
+    assert refused(world, content_type=content_type)[:2] == (415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize("content_type", ["Application/JSON", 'application/json; charset="UTF-8"; x=y'])
+def test_same_content_type_in_other_words(world, content_type):
+    assert world.send(content_type=content_type)[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/", 405, "method_not_allowed"),
+        ("POST", "/models", 405, "method_not_allowed"),
+        ("GET", "/../models", 404, "unknown_path"),
+        ("GET", "/favicon.ico", 404, "unknown_path"),
+    ],
+)
+def test_other_routes(world, method, path, status, code):
+    assert refused(world, method=method, path=path)[:2] == (status, code)
+
+
+@pytest.mark.parametrize(
+    "model", ["theirs", "", "../loans", "loans/3-abc.tar.gz", "LOANS", "x" * 300, "lo\nans"]
+)
+def test_unknown_models_cost_no_read(world, model):
+    status, code, message = refused(world, {**CALL, "model": model})
+    assert (status, code) == (404, "unknown_model")
+    assert "GET /models" in message
+    assert "homes" not in message
+    assert world.table.reads == 0
+
+
+def test_model_without_approved_version(world):
+    assert refused(world, {**CALL, "model": "homes"})[:2] == (404, "model_not_deployed")
+    assert world.endpoint.calls == []
+
+
+def test_resolution_is_cached_for_as_long_as_stated(world):
+    for _ in range(3):
+        world.send()
+    assert world.table.reads == 1
+    world.table.version = 4
+    world.now += SETTINGS.cache_seconds - 0.001
+    assert world.send()[1]["version"] == 3
+    world.now += 0.001
+    assert world.send()[1]["version"] == 4
+    assert world.table.reads == 2
+
+
+def test_outage_of_the_table_is_outlasted_for_a_bounded_time(world):
+    world.send()
+    world.table.error = client_error("InternalServerError", 500)
+    world.now += SETTINGS.cache_seconds + SETTINGS.stale_seconds - 1
+    assert world.send()[0] == 200
+    world.now += 1
+    status, content, headers = world.send()
+    assert (status, content["error"]["code"], headers["retry-after"]) == (503, "not_ready", "5")
+    world.table.error = None
+    assert world.send()[0] == 200
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        client_error("ModelNotReadyException", 429),
+        client_error("ThrottlingException", 400),
+        client_error("ServiceUnavailable", 503),
+        client_error("InternalFailure", 500),
+        client_error("InternalDependencyException", 530),
+        client_error("ModelError", 424, OriginalStatusCode=503, OriginalMessage="busy"),
+        client_error("ModelError", 424, OriginalStatusCode=507, OriginalMessage="full"),
+        ReadTimeoutError(endpoint_url="https://endpoint"),
+    ],
+)
+def test_cold_model_is_retried_and_then_reported_in_bounded_time(world, error):
+    world.endpoint.errors = [error] * 3
+    assert world.send()[0] == 200
+    assert len(world.endpoint.calls) == 4
+    start = world.now
+    world.endpoint.errors = [error] * 1000
+    status, content, headers = world.send()
+    assert (status, content["error"]["code"], headers["retry-after"]) == (503, "not_ready", "5")
+    assert world.now - start <= SETTINGS.retry_seconds
+    assert "its message" not in content["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("original", "status", "code"),
+    [(400, 422, "invalid_instances"), (422, 422, "invalid_instances"), (500, 424, "model_error")],
+)
+def test_error_of_the_model_is_passed_on(world, original, status, code):
+    members = {"OriginalStatusCode": original, "OriginalMessage": "feature 'dti' is missing"}
+    world.endpoint.errors = [client_error("ModelError", 424, **members)]
+    assert refused(world) == (status, code, "feature 'dti' is missing")
+    assert len(world.endpoint.calls) == 1
+
+
+@pytest.mark.parametrize(
+    "error", [client_error("ValidationError", 400), client_error("AccessDeniedException", 403)]
+)
+def test_unusable_endpoint_is_the_operators_business(world, error, capsys):
+    world.endpoint.errors = [error]
+    status, content, headers = world.send()
+    assert (status, content["error"]["code"], headers["retry-after"]) == (503, "endpoint_unavailable", "30")
+    assert "its message" not in content["error"]["message"]
+    assert "its message" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"", b"[]", b'{"predictions": 3}', b'{"predictions": [1, 2]}', b'{"predictions": [NaN]}', b"\xff"],
+)
+def test_answer_that_is_none(world, answer):
+    world.endpoint.answer = answer
+    assert refused(world)[:2] == (424, "model_error")
+
+
+def test_logs_name_things_and_never_values(world, capsys):
+    secret = {"fico": 987654, "state": "secret-state"}
+    world.send({"model": "loans", "instances": [secret]})
+    world.send({"model": "loans", "instances": [{**secret, "x": []}]})
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["event"] for line in lines] == ["predicted", "refused"]
+    assert lines[0]["rows"] == 1
+    assert "987654" not in str(lines)
+    assert "secret" not in str(lines)
+
+
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
+documents = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+)
+KNOWN = {
+    (200, None),
+    (400, "malformed_body"),
+    (404, "unknown_model"),
+    (404, "unknown_path"),
+    (404, "model_not_deployed"),
+    (405, "method_not_allowed"),
+    (413, "body_too_large"),
+    (415, "unsupported_media_type"),
+    (422, "invalid_instances"),
+    (422, "too_many_rows"),
+}
+
+
+@given(
+    body=st.binary(max_size=200)
+    | st.text(max_size=200)
+    | documents
+    | st.fixed_dictionaries(
+        {"model": st.sampled_from(["loans", "homes"]) | documents, "instances": documents}
+    )
+    | st.fixed_dictionaries(
+        {
+            "model": st.just("loans"),
+            "instances": st.lists(st.dictionaries(st.text(max_size=5), scalars), max_size=7),
+        }
+    ),
+    method=st.sampled_from(["GET", "POST", "PUT"]),
+    path=st.sampled_from(["/", "", "/models", "/health"]) | st.text(max_size=10),
+    content_type=st.sampled_from(["application/json", "text/csv", None]) | st.text(max_size=20),
+    encode=st.booleans(),
+)
+@example(
+    body='{"model": "\\ud800", "instances": []}',
+    method="POST",
+    path="/",
+    content_type="application/json",
+    encode=False,
+)
+@example(body='{"\\ud800": 1}', method="POST", path="/", content_type="application/json", encode=True)
+def test_every_request_gets_a_typed_answer(body, method, path, content_type, encode):
+    if isinstance(body, str):
+        body = body.encode(errors="surrogatepass")
+    status, content, _ = World().send(
+        body, method=method, path=path, content_type=content_type, encode=encode
+    )
+    assert (status, content.get("error", {}).get("code")) in KNOWN
+
+
+features = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=8)
+)
+
+
+@given(st.lists(st.dictionaries(st.text(max_size=5), features, min_size=1), min_size=1, max_size=5))
+def test_rows_reach_the_model_unchanged(rows):
+    world = World(Settings(endpoint_name="models", table_name="records", models=("loans",)))
+    assert world.send({"model": "loans", "instances": rows})[0] == 200
+    assert json.loads(world.endpoint.calls[0]["Body"])["instances"] == rows
+
+
+@pytest.fixture
+def handler(monkeypatch):
+    for name, value in {**SETTINGS.to_environment(), "AWS_DEFAULT_REGION": "eu-west-1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "y")
+    return importlib.reload(importlib.import_module("inference_runtime.handler"))
+
+
+def test_handler_against_botocores_models(handler):
+    table, runtime = Stubber(handler.API._models._client), Stubber(handler.API._invoker._client)
+    answer = b'{"predictions": [12.5]}'
+    item = FakeTable().get_item("records", {"group": {"S": "loans"}}, True)
+    table.add_response(
+        "get_item", item, {"TableName": "records", "Key": {"group": {"S": "loans"}}, "ConsistentRead": True}
+    )
+    runtime.add_response("invoke_endpoint", {"Body": StreamingBody(io.BytesIO(answer), len(answer))})
+    event = {
+        "rawPath": "/",
+        "headers": {"content-type": "application/json"},
+        "requestContext": {"http": {"method": "POST"}},
+        "body": json.dumps(CALL),
+    }
+    with table, runtime:
+        response = handler.handle(event, SimpleNamespace(aws_request_id="id-1"))
+    assert response["statusCode"] == 200
+    assert json.loads(response["body"])["predictions"] == [12.5]
+
+
+def test_timeouts_leave_room_for_the_functions_own_answer(handler):
+    config = handler.API._invoker._client.meta.config
+    assert config.read_timeout == 70
+    assert config.retries["total_max_attempts"] == 1
+    assert SETTINGS.timeout_seconds >= SETTINGS.retry_seconds + config.read_timeout
+
+
+def test_error_shapes_are_botocores():
+    # The fakes raise what botocore would: each code above is one that the service model knows.
+    model = botocore.session.get_session().get_service_model("sagemaker-runtime")
+    errors = {shape.name for shape in model.operation_model("InvokeEndpoint").error_shapes}
+    assert {
+        "ModelNotReadyException",
+        "ServiceUnavailable",
+        "InternalFailure",
+        "ModelError",
+        "ValidationError",
+    } <= errors
