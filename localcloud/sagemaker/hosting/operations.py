@@ -53,6 +53,8 @@ def update_endpoint(call: Call) -> dict[str, Any]:
 
     def change(record: dict[str, Any]) -> None:
         _require_settled(record)
+        if record["EndpointStatus"] == "Failed":
+            raise validation(f"Endpoint {name} is Failed; a failed endpoint can only be deleted.")
         if request.get("RetainAllVariantProperties"):
             fresh = [entry["Summary"] for entry in planned["Variants"]]
             kept = plan.retain(fresh, record.get("ProductionVariants", []), excluded)

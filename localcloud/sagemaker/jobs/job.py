@@ -108,6 +108,14 @@ class Job:
         """Variables with which the container reaches this cloud; without network it gets no credentials."""
         return self.cloud.environment(None if isolated else self.credentials)
 
+    def note_ignored(self, sink: Callable[[list[str]], None], members: Sequence[str]) -> None:
+        """Say in the job's log what of its request has no effect here."""
+        given = [member for member in members if self.record.get(member)]
+        if given:
+            sink([f"[local cloud] without effect here: {', '.join(given)}"])
+        if not self.engine.isolates:
+            sink(["[local cloud] this machine allows no mount namespaces: /opt/ml is $SAGEMAKER_BASE_DIR"])
+
     def sink(
         self, group: str, stream: str, host: int, listen: Callable[[Sequence[str]], None] | None = None
     ) -> Callable[[list[str]], None]:

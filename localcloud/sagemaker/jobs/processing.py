@@ -59,6 +59,7 @@ def run(job: Job) -> None:
         ]
         epoch = int(time.time())
         sinks = [job.sink(LOG_GROUP, f"{job.name}/{layout.host_name(i)}-{epoch}", i) for i in range(count)]
+        job.note_ignored(sinks[0], ("ExperimentConfig",))
         limit = record.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", DEFAULT_MAX_RUNTIME)
         with _Mirror(job, containers):
             outcome = job.run_hosts(containers, specs, sinks, limit)

@@ -23,6 +23,20 @@ from localcloud.sagemaker.store import now
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 DEFAULT_MAX_RUNTIME = 86_400
+_WITHOUT_EFFECT = (
+    "DebugHookConfig",
+    "DebugRuleConfigurations",
+    "EnableManagedSpotTraining",
+    "ExperimentConfig",
+    "InfraCheckConfig",
+    "ProfilerConfig",
+    "ProfilerRuleConfigurations",
+    "RemoteDebugConfig",
+    "RetryStrategy",
+    "SessionChainingConfig",
+    "TensorBoardOutputConfig",
+    "VpcConfig",
+)
 _ENDS = {"exited": "Completed", "stopped": "Stopped", "timed out": "MaxRuntimeExceeded"}
 
 
@@ -50,6 +64,7 @@ def run(job: Job) -> None:
             job.sink(LOG_GROUP, f"{job.name}/{layout.host_name(i)}-{epoch}", i, metrics.read)
             for i in range(count)
         ]
+        job.note_ignored(sinks[0], _WITHOUT_EFFECT)
         specs = _specs(job, image, count)
         outcome = job.run_hosts(containers, specs, sinks, limit)
         _keep_metrics(job, metrics)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import uuid
 from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 
 @pytest.fixture
@@ -68,6 +70,20 @@ def test_a_bad_dockerfile_names_its_line(run_docker: Any, context: Path) -> None
     result = run_docker("build", ".", cwd=context)
     assert result.returncode == 1
     assert "Dockerfile line 2: VOLUME is not supported" in result.stderr
+
+
+def test_ecr_knows_what_is_missing(cloud: Any, admin: Any, actor: Any) -> None:
+    name = f"describe-{uuid.uuid4().hex[:8]}"
+    arn = cloud.client("ecr", admin).create_repository(repositoryName=name)["repository"]["repositoryArn"]
+    actions = ["ecr:DescribeRepositories", "ecr:DescribeImages"]
+    ecr = cloud.client("ecr", actor([{"Effect": "Allow", "Action": actions, "Resource": arn}]))
+    assert ecr.describe_repositories(repositoryNames=[name])["repositories"][0]["repositoryArn"] == arn
+    with pytest.raises(ClientError) as missing:
+        ecr.describe_images(repositoryName=name, imageIds=[{"imageTag": "none"}])
+    assert missing.value.response["Error"]["Code"] == "ImageNotFoundException"
+    with pytest.raises(ClientError) as other:
+        ecr.describe_repositories(repositoryNames=["other"])
+    assert "AccessDenied" in other.value.response["Error"]["Code"]
 
 
 def test_push_needs_a_repository(run_docker: Any, context: Path) -> None:

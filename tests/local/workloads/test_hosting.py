@@ -356,6 +356,11 @@ def test_an_endpoint_that_cannot_start_is_failed(deployer: Deployer, role: Any) 
     assert answer["EndpointStatus"] == "Failed"
     assert "did not pass the ping health check" in answer["FailureReason"]
     assert "No such file" in answer["FailureReason"]
+    config = deployer.describe(broken)["EndpointConfigName"]
+    update = failure(
+        lambda: deployer.workplace.sagemaker.update_endpoint(EndpointName=broken, EndpointConfigName=config)
+    )
+    assert "can only be deleted" in update["Error"]["Message"]
     missing = failure(lambda: deployer.invoke(broken, b"1"))
     assert missing["Error"]["Code"] == "ValidationError"
     no_pull = deployer.model(f"nopull-{uuid.uuid4().hex[:8]}", role=role("sagemaker.amazonaws.com", []))

@@ -233,6 +233,12 @@ open('/opt/ml/checkpoints/step-2', 'w').write('two')
     assert workplace.get("t2/checkpoints/step-2") == b"two"
 
 
+def test_the_log_names_what_has_no_effect(workplace: Any, settle: Any) -> None:
+    name = start(workplace, SAVE, DebugHookConfig={"S3OutputPath": workplace.uri("debug")})
+    assert ended(workplace, settle, name)["TrainingJobStatus"] == "Completed"
+    assert _log(workplace, name) == ["[local cloud] without effect here: DebugHookConfig"]
+
+
 def test_an_uncompressed_model_is_a_prefix(workplace: Any, settle: Any) -> None:
     name = f"flat-{uuid.uuid4().hex[:8]}"
     output = {"S3OutputPath": workplace.uri("t3"), "CompressionType": "NONE"}
