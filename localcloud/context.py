@@ -75,6 +75,9 @@ class Cloud:
         bundle = str(self.ca_bundle)
         variables = {
             "AWS_ENDPOINT_URL": self.endpoint_url,
+            # By address: SDKs then name the bucket in the path. `BUCKET.localhost` resolves on few
+            # machines, and no certificate may cover all of `*.localhost`.
+            "AWS_ENDPOINT_URL_S3": self.endpoint_url.replace("localhost", "127.0.0.1"),
             "AWS_REGION": self.region,
             "AWS_DEFAULT_REGION": self.region,
             "AWS_CA_BUNDLE": bundle,

@@ -70,11 +70,21 @@ def server_environment(
             "LAMBDA_EXECUTOR": "local",
             "CLOUDTRAIL_RECORDING": "0",
             "LOG_LEVEL": "WARNING",
+            "NODE_PATH": _node_modules(),
             "PATH": os.pathsep.join([*_program_folders(), inherited.get("PATH", os.defpath)]),
             "NO_PROXY": no_proxy(inherited),
             "no_proxy": no_proxy(inherited),
         }
     )
+
+
+def _node_modules() -> str:
+    """Where functions in Node find the AWS SDK, which is part of AWS's Node runtimes.
+
+    Without it MiniStack's own substitutes serve what the CDK's custom resources need, but for S3.
+    https://docs.aws.amazon.com/lambda/latest/dg/lambda-nodejs.html
+    """
+    return str(Path(__file__).parent.parent / "node_modules")
 
 
 def no_proxy(inherited: Mapping[str, str]) -> str:

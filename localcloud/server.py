@@ -18,7 +18,6 @@ import secrets
 import signal
 import socket
 import sys
-import threading
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from importlib.util import find_spec
@@ -26,7 +25,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from localcloud import processes, tls
-from localcloud.aws import administrator, differences
+from localcloud.aws import administrator, differences, interrupted_stacks
 from localcloud.aws.audit import Audit
 from localcloud.context import Cloud, Credentials
 from localcloud.environment import server_environment
@@ -108,6 +107,7 @@ class Server:
 
     def _install(self) -> None:
         """Add what is ours to MiniStack, which has just loaded its state."""
+        interrupted_stacks.fail()
         differences.apply(self._cloud)
         administrator.install(self._cloud, self._key)
         if find_spec("localcloud.sagemaker") and find_spec("localcloud.sagemaker.service"):
@@ -186,7 +186,9 @@ def serve(root: Path, port: int, region: str, announce: Callable[[dict[str, Any]
             announce(run.publish(cloud, key))
 
         try:
-            asyncio.run(Server(cloud, key, ready).run(listener, files))
+            # Not asyncio.run: it would wait for functions and stack operations that still run, while
+            # MiniStack has saved its state already.
+            asyncio.new_event_loop().run_until_complete(Server(cloud, key, ready).run(listener, files))
         finally:
             processes.end_run(run.run_id)
             audit.close()
@@ -212,11 +214,10 @@ def main() -> None:
     except Refused as refusal:
         sys.stderr.write(f"{refusal}\n")
         raise SystemExit(1) from None
+    sys.stdout.flush()
+    sys.stderr.flush()
     # Threads of functions that still run must not keep a stopped cloud alive.
-    if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def register_type(
     Example:
         >>> register_type("AWS::SageMaker::Model", ModelType(sagemaker), name_property="ModelName")
     """
-    from ministack.services.cloudformation import provisioners, stacks
+    from ministack.services.cloudformation import provisioners
 
     provisioners._RESOURCE_HANDLERS[name] = {
         "create": handler.create,
@@ -66,12 +66,19 @@ def register_type(
         provisioners._STACK_TAG_PROPERTY[name] = ("Tags", "list")
     if name_property is not None:
         provisioners._CUSTOM_NAME_REPLACEMENT[name] = {"name": name_property}
+    run_on_thread(name)
+
+
+def run_on_thread(name: str) -> None:
+    """Let the handlers of a type block: they run on a thread of their own from now on."""
+    from ministack.services.cloudformation import stacks
+
     if not _blocking:
-        _run_on_threads(stacks)
+        _install(stacks)
     _blocking.add(name)
 
 
-def _run_on_threads(stacks: Any) -> None:
+def _install(stacks: Any) -> None:
     original = stacks._runs_on_worker_thread
 
     def runs_on_worker_thread(resource_type: str) -> bool:

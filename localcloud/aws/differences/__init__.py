@@ -22,6 +22,9 @@ def apply_before_import(audit: Audit) -> None:
 
 def apply(cloud: Cloud) -> None:
     """Close all others; call once MiniStack has its state, before the first request."""
-    from localcloud.aws.differences import function_urls
+    from localcloud.aws.differences import ecr, function_urls, s3_bucket_resource, s3_encryption
 
+    ecr.apply()
     function_urls.apply(cloud)
+    s3_bucket_resource.apply(cloud)
+    s3_encryption.apply()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from localcloud.aws import callers
 from localcloud.aws.audit import Audit
 
 
@@ -28,6 +29,8 @@ def apply(audit: Audit) -> None:
         resource_arn: str = "*",
         service_context: dict[str, Any] | None = None,
     ) -> Any:
+        if service != "kms":
+            callers.note(access_key_id, service, region)
         unsigned = not access_key_id and iam_evaluator._anonymous.get()
         if unsigned and (service == "s3" or iam_action == "lambda:InvokeFunctionUrl"):
             result = _as_anybody(iam_action, service, region, resource_arn, service_context or {})
