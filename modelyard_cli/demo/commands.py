@@ -51,7 +51,9 @@ def modelyard(*arguments: str) -> Any:
     return json.loads(done.stdout) if done.stdout.strip() else {}
 
 
-def cdk(*arguments: str, environment: Mapping[str, str], log: Path, news: News | None = None) -> None:
+def cdk(
+    *arguments: str, environment: Mapping[str, str], log: Path, news: News | None = None, cwd: Path = ROOT
+) -> None:
     """Run the pinned CDK CLI; its whole output goes to `log`.
 
     Raises:
@@ -63,7 +65,7 @@ def cdk(*arguments: str, environment: Mapping[str, str], log: Path, news: News |
         log.open("w", encoding="utf-8") as file,
         subprocess.Popen(
             command,
-            cwd=ROOT,
+            cwd=cwd,
             env=base_environment() | dict(environment),
             text=True,
             stdin=subprocess.DEVNULL,

@@ -85,7 +85,9 @@ def start_cloud(state: Path) -> dict[str, str]:
 def bootstrap(environment: Mapping[str, str], news: News) -> None:
     account = boto3.Session().client("sts").get_caller_identity()["Account"]
     target = f"aws://{account}/{environment['AWS_DEFAULT_REGION']}"
-    cdk("bootstrap", target, environment=environment, log=BUILD / "demo-bootstrap.log", news=news)
+    log = BUILD / "demo-bootstrap.log"
+    # Away from cdk.json: the CLI would run the app first, which bootstrapping has no use for.
+    cdk("bootstrap", target, environment=environment, log=log, news=news, cwd=BUILD)
 
 
 def deploy(environment: Mapping[str, str], news: News) -> dict[str, str]:
