@@ -5,16 +5,22 @@ The image's program does what the request's code says, so that each test shows i
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
+import tarfile
+import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
 
 from localcloud.connect import client_environment
 from localcloud.context import Cloud, Credentials
@@ -159,8 +165,6 @@ def make_workplace() -> Callable[[Cloud, Credentials, Path], Workplace]:
 
 def wait(describe: Callable[[], dict[str, Any]], member: str, seconds: float = 60) -> dict[str, Any]:
     """Poll until a status is final."""
-    import time
-
     deadline = time.monotonic() + seconds
     while True:
         answer = describe()
@@ -174,6 +178,119 @@ def wait(describe: Callable[[], dict[str, Any]], member: str, seconds: float = 6
 def settle() -> Callable[..., dict[str, Any]]:
     """`settle(describe, "TrainingJobStatus")`: the answer once the status is final."""
     return wait
+
+
+class Deployer:
+    """Makes models, configurations and endpoints, and takes them away at the end of the module."""
+
+    def __init__(self, workplace: Any, settle: Any) -> None:
+        self.workplace, self.settle = workplace, settle
+        self.endpoints: list[str] = []
+
+    def model(self, name: str, *, role: str | None = None, **container: Any) -> str:
+        self.workplace.sagemaker.create_model(
+            ModelName=name,
+            ExecutionRoleArn=role or self.workplace.role,
+            PrimaryContainer={"Image": self.workplace.image, **container},
+        )
+        return name
+
+    def single(self, label: str, **environment: str) -> str:
+        name = f"{label}-{uuid.uuid4().hex[:8]}"
+        url = self.workplace.put(f"models/{name}.tar.gz", self.archive(label))
+        return self.model(name, ModelDataUrl=url, Environment=environment)
+
+    def config(self, *variants: dict[str, Any]) -> str:
+        name = f"config-{uuid.uuid4().hex[:8]}"
+        self.workplace.sagemaker.create_endpoint_config(
+            EndpointConfigName=name, ProductionVariants=list(variants)
+        )
+        return name
+
+    def endpoint(self, config: str) -> str:
+        name = f"endpoint-{uuid.uuid4().hex[:8]}"
+        self.workplace.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=config)
+        self.endpoints.append(name)
+        return name
+
+    def up(self, model: str, count: int = 1) -> str:
+        name = self.endpoint(self.config(self.variant("AllTraffic", model, count)))
+        assert self.ready(name)["EndpointStatus"] == "InService"
+        return name
+
+    def describe(self, name: str) -> dict[str, Any]:
+        return dict(self.workplace.sagemaker.describe_endpoint(EndpointName=name))
+
+    def ready(self, name: str) -> dict[str, Any]:
+        answer: dict[str, Any] = self.settle(lambda: self.describe(name), "EndpointStatus")
+        return answer
+
+    def invoke(self, name: str, body: bytes | str, **members: Any) -> dict[str, Any]:
+        return dict(self.workplace.runtime.invoke_endpoint(EndpointName=name, Body=body, **members))
+
+    def ask(self, name: str, body: bytes | str, **members: Any) -> str:
+        return str(self.invoke(name, body, **members)["Body"].read().decode())
+
+    def close(self) -> None:
+        for name in self.endpoints:
+            if self.exists(name) and self.ready(name):
+                self.workplace.sagemaker.delete_endpoint(EndpointName=name)
+        deadline = time.monotonic() + 60
+        while any(self.exists(name) for name in self.endpoints):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+    def exists(self, name: str) -> bool:
+        try:
+            self.describe(name)
+        except ClientError:
+            return False
+        return True
+
+    @staticmethod
+    def variant(name: str, model: str, count: int = 1, weight: float = 1.0) -> dict[str, Any]:
+        return {
+            "VariantName": name,
+            "ModelName": model,
+            "InstanceType": "ml.m5.large",
+            "InitialInstanceCount": count,
+            "InitialVariantWeight": weight,
+        }
+
+    @staticmethod
+    def failure(call: Any) -> dict[str, Any]:
+        with pytest.raises(ClientError) as caught:
+            call()
+        answer: dict[str, Any] = caught.value.response
+        return answer
+
+    def without_retries(self) -> Any:
+        place = self.workplace
+        return boto3.client(
+            "sagemaker-runtime",
+            region_name=place.cloud.region,
+            endpoint_url=place.cloud.endpoint_url,
+            verify=str(place.cloud.ca_bundle),
+            aws_access_key_id=place.admin.access_key_id,
+            aws_secret_access_key=place.admin.secret_access_key,
+            config=Config(retries={"total_max_attempts": 1}),
+        )
+
+    @staticmethod
+    def archive(name: str) -> bytes:
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w:gz") as file:
+            member = tarfile.TarInfo("name.txt")
+            member.size = len(name)
+            file.addfile(member, io.BytesIO(name.encode()))
+        return buffer.getvalue()
+
+
+@pytest.fixture(scope="module")
+def deployer(workplace: Any, settle: Any) -> Iterator[Deployer]:
+    made = Deployer(workplace, settle)
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="session")

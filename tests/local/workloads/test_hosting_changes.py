@@ -1,0 +1,161 @@
+"""Endpoints on the local cloud, with real servers: how they come, change, fail and go."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections import Counter
+from typing import Any
+
+import psutil
+from botocore.exceptions import ClientError
+
+
+def test_a_killed_server_comes_back(deployer: Any) -> None:
+    name = deployer.up(deployer.single("phoenix"))
+    once = deployer.without_retries()
+    error = deployer.failure(lambda: once.invoke_endpoint(EndpointName=name, Body=b"crash"))
+    assert error["Error"]["Code"] in {"ModelError", "ServiceUnavailable"}
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            assert deployer.ask(name, b"1") == "phoenix:1"
+            break
+        except ClientError:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+    lines = deployer.workplace.log(f"/aws/sagemaker/Endpoints/{name}", "AllTraffic/")
+    assert any("exit code 9; it is started again" in line for line in lines)
+
+
+def test_an_update_loses_no_request(deployer: Any) -> None:
+    name = deployer.up(deployer.single("old"))
+    answers: Counter[str] = Counter()
+    errors: list[Exception] = []
+    done = threading.Event()
+
+    def load() -> None:
+        while not done.is_set():
+            try:
+                answers[deployer.ask(name, b"1")] += 1
+            except Exception as error:
+                errors.append(error)
+
+    threads = [threading.Thread(target=load) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    config = deployer.config(deployer.variant("AllTraffic", deployer.single("new")))
+    deployer.workplace.sagemaker.update_endpoint(EndpointName=name, EndpointConfigName=config)
+    blocked = deployer.failure(
+        lambda: deployer.workplace.sagemaker.update_endpoint(EndpointName=name, EndpointConfigName=config)
+    )
+    assert "Cannot update in-progress endpoint" in blocked["Error"]["Message"]
+    answer = deployer.ready(name)
+    time.sleep(0.3)
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert answer["EndpointConfigName"] == config
+    assert answers["old:1"]
+    assert answers["new:1"]
+    assert deployer.ask(name, b"1") == "new:1"
+
+
+def test_a_failed_update_keeps_the_old_fleet(deployer: Any) -> None:
+    name = deployer.up(deployer.single("steady"))
+    before = deployer.describe(name)["EndpointConfigName"]
+    broken = deployer.config(
+        deployer.variant("AllTraffic", deployer.single("broken", SERVER="/no/such/server.py"))
+    )
+    deployer.workplace.sagemaker.update_endpoint(EndpointName=name, EndpointConfigName=broken)
+    answer = deployer.ready(name)
+    assert answer["EndpointStatus"] == "InService"
+    assert "did not pass the ping health check" in answer["FailureReason"]
+    assert answer["EndpointConfigName"] == before
+    assert deployer.ask(name, b"1") == "steady:1"
+
+
+def test_an_endpoint_that_cannot_start_is_failed(deployer: Any, role: Any) -> None:
+    broken = deployer.endpoint(
+        deployer.config(
+            deployer.variant("AllTraffic", deployer.single("broken", SERVER="/no/such/server.py"))
+        )
+    )
+    answer = deployer.ready(broken)
+    assert answer["EndpointStatus"] == "Failed"
+    assert "did not pass the ping health check" in answer["FailureReason"]
+    assert "No such file" in answer["FailureReason"]
+    config = deployer.describe(broken)["EndpointConfigName"]
+    update = deployer.failure(
+        lambda: deployer.workplace.sagemaker.update_endpoint(EndpointName=broken, EndpointConfigName=config)
+    )
+    assert "can only be deleted" in update["Error"]["Message"]
+    missing = deployer.failure(lambda: deployer.invoke(broken, b"1"))
+    assert missing["Error"]["Code"] == "ValidationError"
+    no_pull = deployer.model(f"nopull-{uuid.uuid4().hex[:8]}", role=role("sagemaker.amazonaws.com", []))
+    answer = deployer.ready(deployer.endpoint(deployer.config(deployer.variant("AllTraffic", no_pull))))
+    assert answer["EndpointStatus"] == "Failed"
+    assert "proper pull permissions" in answer["FailureReason"]
+
+
+def test_weights_capacities_and_retained_properties(deployer: Any) -> None:
+    one, two = deployer.single("one"), deployer.single("two")
+    name = deployer.endpoint(
+        deployer.config(deployer.variant("one", one), deployer.variant("two", two, weight=0.0))
+    )
+    assert deployer.ready(name)["EndpointStatus"] == "InService"
+    assert {deployer.ask(name, b"1") for _ in range(10)} == {"one:1"}
+    assert deployer.ask(name, b"1", TargetVariant="two") == "two:1"
+    sagemaker = deployer.workplace.sagemaker
+    sagemaker.update_endpoint_weights_and_capacities(
+        EndpointName=name,
+        DesiredWeightsAndCapacities=[
+            {"VariantName": "one", "DesiredWeight": 0.0},
+            {"VariantName": "two", "DesiredWeight": 1.0, "DesiredInstanceCount": 2},
+        ],
+    )
+    answer = deployer.ready(name)
+    counts = {item["VariantName"]: item["CurrentInstanceCount"] for item in answer["ProductionVariants"]}
+    assert counts == {"one": 1, "two": 2}
+    assert {deployer.ask(name, b"1") for _ in range(10)} == {"two:1"}
+    streams = deployer.workplace.cloud.client("logs", deployer.workplace.admin).describe_log_streams(
+        logGroupName=f"/aws/sagemaker/Endpoints/{name}", logStreamNamePrefix="two/"
+    )["logStreams"]
+    assert len(streams) == 2
+    config = deployer.config(deployer.variant("one", two), deployer.variant("two", one))
+    sagemaker.update_endpoint(EndpointName=name, EndpointConfigName=config, RetainAllVariantProperties=True)
+    answer = deployer.ready(name)
+    kept = {
+        item["VariantName"]: (item["CurrentInstanceCount"], item["CurrentWeight"])
+        for item in answer["ProductionVariants"]
+    }
+    assert kept == {"one": (1, 0.0), "two": (2, 1.0)}
+    assert deployer.ask(name, b"1") == "one:1"
+
+
+def test_deleting_ends_the_processes_and_listens_on_loopback_only(deployer: Any) -> None:
+    name = deployer.up(deployer.single("gone"))
+    marks = [p for p in psutil.process_iter() if _endpoint_of(p) == name]
+    assert marks
+    addresses = {
+        connection.laddr.ip
+        for process in marks
+        for connection in process.net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert addresses == {"127.0.0.1"}
+    deployer.workplace.sagemaker.delete_endpoint(EndpointName=name)
+    deadline = time.monotonic() + 20
+    while deployer.exists(name):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert [process for process in marks if process.is_running()] == []
+
+
+def _endpoint_of(process: psutil.Process) -> str | None:
+    try:
+        return process.environ().get("ENDPOINT_NAME")
+    except psutil.Error:
+        return None
