@@ -322,6 +322,22 @@ def test_error_of_the_model_is_passed_on(world, original, status, code):
 
 
 @pytest.mark.parametrize(
+    ("original", "said"),
+    [
+        ('{"error": "no feature x"}', "no feature x"),
+        ('{"error": 3}', '{"error": 3}'),
+        ("[]", "[]"),
+        ("plain", "plain"),
+        ("[" * 5000, "[" * 2000),
+    ],
+)
+def test_message_of_the_models_server_is_unwrapped(world, original, said):
+    members = {"OriginalStatusCode": 400, "OriginalMessage": original}
+    world.endpoint.errors = [client_error("ModelError", 424, **members)]
+    assert refused(world) == (422, "invalid_instances", said)
+
+
+@pytest.mark.parametrize(
     "error", [client_error("ValidationError", 400), client_error("AccessDeniedException", 403)]
 )
 def test_unusable_endpoint_is_the_operators_business(world, error, capsys):

@@ -3,6 +3,7 @@
 https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
 """
 
+import json
 import random
 import time
 from collections.abc import Callable
@@ -91,9 +92,19 @@ def _meaning(error: ClientError) -> Exception:
     message = str(error.response["Error"].get("Message", ""))
     if error.response["Error"]["Code"] == "ModelError":
         status = int(error.response.get("OriginalStatusCode", 500))
-        message = str(error.response.get("OriginalMessage") or message)[:2000]
+        message = _said(str(error.response.get("OriginalMessage") or message))
         return NotReadyError(message) if status in _MODEL_TRY_AGAIN else ModelError(status, message)
     throttled = "Throttl" in error.response["Error"]["Code"]
     if throttled or error.response["ResponseMetadata"]["HTTPStatusCode"] in _TRY_AGAIN:
         return NotReadyError(f"{error.response['Error']['Code']}: {message}")
     return RefusedError(f"{error.response['Error']['Code']}: {message}")
+
+
+def _said(message: str) -> str:
+    """What the model's server said; our own server says it as {"error": "..."}."""
+    try:
+        answer = json.loads(message)
+    except (ValueError, RecursionError):
+        answer = None
+    said = answer.get("error") if isinstance(answer, dict) else None
+    return (said if isinstance(said, str) else message)[:2000]

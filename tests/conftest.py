@@ -8,7 +8,7 @@ import importlib.util
 import sys
 from pathlib import Path
 
-LIBRARY = Path(__file__).parents[2] / "constructs" / "modelyard"
+LIBRARY = Path(__file__).parents[1] / "constructs" / "modelyard"
 
 for domain in ("pipeline", "serving", "inference"):
     folder = LIBRARY / domain / "runtime"

@@ -1,0 +1,257 @@
+"""The Lambda functions' code against the local cloud, with no more permissions than its docstrings name."""
+
+import hashlib
+import io
+import json
+import tarfile
+import uuid
+from pathlib import Path
+
+import pytest
+from botocore.exceptions import ClientError
+from pipeline_runtime.errors import PipelineError
+from pipeline_runtime.pipelines import Pipelines
+from pipeline_runtime.request import parse
+from pipeline_runtime.upsert import apply, remove
+from serving_runtime.aws import DynamoRecords, S3Artifacts, SageMakerRegistry
+from serving_runtime.errors import DeployError, OutdatedError, ReconcileError
+from serving_runtime.ports import Archive, Ports
+from serving_runtime.reconcile import reconcile
+from serving_runtime.settings import Settings
+
+DEFINITION = Path(__file__).parents[2] / "pipeline_defs" / "definitions" / "refinance-interest-rate.json"
+IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/tabular:1"
+
+
+def unique(name):
+    return f"{name}-{uuid.uuid4().hex[:8]}"
+
+
+def allow(actions, *resources, **conditions):
+    statement = {"Effect": "Allow", "Action": actions, "Resource": list(resources)}
+    return {**statement, "Condition": conditions} if conditions else statement
+
+
+@pytest.fixture
+def bucket(cloud, admin):
+    name = unique("runtime")
+    cloud.client("s3", admin).create_bucket(Bucket=name)
+    return name
+
+
+@pytest.fixture
+def stack(cloud, admin, actor, role, bucket):
+    """Sends events about one pipeline resource, as an actor who may do only what the function needs."""
+    name = unique("pipeline")
+    execution_role = role("sagemaker.amazonaws.com", [])
+    arn = f"arn:aws:sagemaker:us-east-1:000000000000:pipeline/{name}"
+    sagemaker = [f"sagemaker:{verb}Pipeline" for verb in ("Create", "Update", "Describe", "Delete")]
+    sagemaker += [f"sagemaker:{verb}Tags" for verb in ("Add", "List", "Delete")]
+    function = actor(
+        [
+            allow([*sagemaker, "sagemaker:ListPipelineExecutions"], arn),
+            allow("sagemaker:StopPipelineExecution", f"{arn}/execution/*"),
+            allow("iam:PassRole", execution_role),
+            allow("s3:GetObject", f"arn:aws:s3:::{bucket}/*"),
+        ]
+    )
+    pipelines = Pipelines(cloud.client("sagemaker", function), cloud.client("s3", function))
+    body = DEFINITION.read_bytes()
+    cloud.client("s3", admin).put_object(Bucket=bucket, Key="definition.json", Body=body)
+    names = ("DataBucket", "EvaluateCode", "ImageUri", "KmsKeyArn", "ModelPackageGroupName", "PreprocessCode")
+    values = dict.fromkeys((*names, "TrainCode", "ValidateCode"), "stand-in")
+
+    def properties(**changes):
+        return {
+            "PipelineName": name,
+            "RoleArn": execution_role,
+            "DefinitionBucket": bucket,
+            "DefinitionKey": "definition.json",
+            "DefinitionSha256": hashlib.sha256(body).hexdigest(),
+            "ParallelismMax": "4",
+            "Values": {**values, "ExecutionRoleArn": execution_role},
+            "Tags": {"team": "risk"},
+            **changes,
+        }
+
+    def send(kind, new, old=None):
+        event = {
+            "RequestType": kind,
+            "RequestId": str(uuid.uuid4()),
+            "StackId": "arn:aws:cloudformation:us-east-1:000000000000:stack/app/1",
+            "LogicalResourceId": "Pipeline",
+            "ResourceProperties": new,
+            "OldResourceProperties": old or {},
+        }
+        request = parse(event if kind == "Create" else {**event, "PhysicalResourceId": name})
+        return remove(request, pipelines, stop_seconds=30) if kind == "Delete" else apply(request, pipelines)
+
+    return name, properties, send
+
+
+def test_pipeline_through_its_life(cloud, admin, stack):
+    name, properties, send = stack
+    sagemaker = cloud.client("sagemaker", admin)
+    first = send("Create", properties())
+    described = sagemaker.describe_pipeline(PipelineName=name)
+    assert described["PipelineArn"] == first["Data"]["PipelineArn"]
+    assert described["ParallelismConfiguration"] == {"MaxParallelExecutionSteps": 4}
+    assert "${" not in described["PipelineDefinition"]
+
+    assert send("Update", properties(), properties()) == first
+    assert sagemaker.describe_pipeline(PipelineName=name)["LastModifiedTime"] == described["LastModifiedTime"]
+
+    changed = properties(ParameterDefaults={"MseThreshold": "7.5"}, Tags={"owner": "ml"}, Description="Loans")
+    second = send("Update", changed, properties())
+    assert second["Data"]["DefinitionSha256"] != first["Data"]["DefinitionSha256"]
+    described = sagemaker.describe_pipeline(PipelineName=name)
+    parameters = {
+        p["Name"]: p["DefaultValue"] for p in json.loads(described["PipelineDefinition"])["Parameters"]
+    }
+    assert parameters["MseThreshold"] == 7.5
+    assert described["PipelineDescription"] == "Loans"
+    tags = {t["Key"] for t in sagemaker.list_tags(ResourceArn=described["PipelineArn"])["Tags"]}
+    assert tags == {"owner", "modelyard:stack", "modelyard:logical-id"}
+
+    with pytest.raises(PipelineError, match="unknown parameter MseTreshold"):
+        send("Update", properties(ParameterDefaults={"MseTreshold": "7"}), changed)
+    assert (
+        sagemaker.describe_pipeline(PipelineName=name)["PipelineDefinition"]
+        == described["PipelineDefinition"]
+    )
+
+    for _ in range(2):
+        send("Delete", changed)
+    with pytest.raises(ClientError, match="ResourceNotFound"):
+        sagemaker.describe_pipeline(PipelineName=name)
+
+
+class Endpoint:
+    """Answers the golden rows; hosting has tests of its own."""
+
+    def predict(self, artifact, instances):
+        return [float(row["x"]) for row in instances]
+
+
+def archive(x, predicted):
+    golden = {"instances": [{"x": x}], "predictions": [predicted], "tolerance": 1e-4}
+    data = json.dumps({"schema": 1, "golden": golden}).encode()
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w:gz") as tar:
+        entry = tarfile.TarInfo("manifest.json")
+        entry.size = len(data)
+        tar.addfile(entry, io.BytesIO(data))
+    return file.getvalue()
+
+
+@pytest.fixture
+def deployer(cloud, admin, actor, bucket):
+    """Ports of a deployer that may do only what it needs, and a way to register versions of its group."""
+    group, table = unique("group"), unique("records")
+    sagemaker, s3 = cloud.client("sagemaker", admin), cloud.client("s3", admin)
+    sagemaker.create_model_package_group(ModelPackageGroupName=group)
+    cloud.client("dynamodb", admin).create_table(
+        TableName=table,
+        KeySchema=[{"AttributeName": "group", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "group", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    key = cloud.client("kms", admin).create_key()["KeyMetadata"]["Arn"]
+    account = "arn:aws:sagemaker:us-east-1:000000000000"
+    packages = (f"{account}:model-package-group/{group}", f"{account}:model-package/{group}/*")
+    bucket_arn = f"arn:aws:s3:::{bucket}"
+    function = actor(
+        [
+            allow(["sagemaker:ListModelPackages", "sagemaker:DescribeModelPackage"], *packages),
+            allow(
+                ["dynamodb:GetItem", "dynamodb:PutItem"],
+                f"arn:aws:dynamodb:us-east-1:000000000000:table/{table}",
+            ),
+            allow("s3:GetObject", f"{bucket_arn}/train/*", f"{bucket_arn}/models/multi/*"),
+            allow("s3:PutObject", f"{bucket_arn}/models/multi/*"),
+            allow("s3:ListBucket", bucket_arn, StringLike={"s3:prefix": "models/multi/*"}),
+            allow(["kms:GenerateDataKey", "kms:Decrypt"], key),
+        ]
+    )
+    settings = Settings(
+        endpoint_name="e", table_name=table, groups=(group,), artifact_bucket=bucket, kms_key_arn=key
+    )
+    ports = Ports(
+        registry=SageMakerRegistry(cloud.client("sagemaker", function)),
+        records=DynamoRecords(cloud.client("dynamodb", function), table),
+        artifacts=S3Artifacts(cloud.client("s3", function), settings),
+        endpoint=Endpoint(),
+    )
+
+    def register(data, status="Approved"):
+        place = f"train/{uuid.uuid4()}/model.tar.gz"
+        s3.put_object(Bucket=bucket, Key=place, Body=data)
+        container = {"Image": IMAGE, "ModelDataUrl": f"s3://{bucket}/{place}"}
+        specification = {
+            "Containers": [container],
+            "SupportedContentTypes": ["application/json"],
+            "SupportedResponseMIMETypes": ["application/json"],
+        }
+        return sagemaker.create_model_package(
+            ModelPackageGroupName=group, InferenceSpecification=specification, ModelApprovalStatus=status
+        )["ModelPackageArn"]
+
+    return group, ports, register
+
+
+def test_deployer_follows_the_registry(cloud, admin, bucket, deployer):
+    group, ports, register = deployer
+    sagemaker, s3 = cloud.client("sagemaker", admin), cloud.client("s3", admin)
+
+    def serving():
+        record = reconcile(group, ports, max_unpacked=10**6)
+        return record.serving and record.serving.version
+
+    def decide(arn, status):
+        sagemaker.update_model_package(ModelPackageArn=arn, ModelApprovalStatus=status)
+
+    assert serving() is None
+    register(archive(1, 1.0))
+    assert serving() == 1
+    second = register(archive(2, 2.0), "PendingManualApproval")
+    assert serving() == 1
+    decide(second, "Approved")
+    assert serving() == 2
+    record = ports.records.read(group)
+    assert record.previous.version == 1
+    stored = s3.get_object(Bucket=bucket, Key=f"models/multi/{record.serving.artifact}")
+    assert hashlib.sha256(stored["Body"].read()).hexdigest() == record.serving.sha256
+    assert stored["ServerSideEncryption"] == "aws:kms"
+
+    third = register(archive(3, 99.0))
+    with pytest.raises(ReconcileError, match=r"version 3: golden row 0: predicted 3\.0, recorded 99\.0"):
+        serving()
+    record = ports.records.read(group)
+    assert (record.serving.version, record.error.version) == (2, 3)
+
+    decide(third, "Rejected")
+    assert serving() == 2
+    assert ports.records.read(group).error is None
+    s3.delete_object(Bucket=bucket, Key=f"models/multi/{record.serving.artifact}")
+    assert serving() == 2
+    assert ports.artifacts.exists(record.serving.artifact)
+    sagemaker.delete_model_package(ModelPackageName=second)
+    assert serving() == 1
+    decide(f"{second.rsplit('/', 1)[0]}/1", "Rejected")
+    assert serving() is None
+
+
+def test_writes_that_lost_a_race_are_refused(deployer):
+    group, ports, _ = deployer
+    reconcile(group, ports, max_unpacked=10**6)
+    record = ports.records.read(group)
+    with pytest.raises(OutdatedError):
+        ports.records.write(record, expected=0)
+    with pytest.raises(OutdatedError):
+        ports.records.write(record, expected=record.generation - 1)
+    first = Archive(file=io.BytesIO(b"one"), sha256=hashlib.sha256(b"one").hexdigest())
+    other = Archive(file=io.BytesIO(b"two"), sha256=hashlib.sha256(b"two").hexdigest())
+    for _ in range(2):
+        ports.artifacts.publish(first, f"{group}/1.tar.gz")
+    with pytest.raises(DeployError, match="exists with other content"):
+        ports.artifacts.publish(other, f"{group}/1.tar.gz")
