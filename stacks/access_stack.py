@@ -15,7 +15,7 @@ from stacks.pipeline_stack import PipelineStack
 
 
 class AccessStack(Stack):
-    """The operator's role: upload data, run pipelines, approve models, ask for predictions; nothing else.
+    """The operator's role: upload data, run pipelines, read reports, approve models, ask for predictions.
 
     Attributes:
         operator: The role.
@@ -47,6 +47,8 @@ class AccessStack(Stack):
             max_session_duration=Duration.hours(environment.access.session_hours),
         )
         data.grant_write(self.operator, "raw/", "batch/")
+        # Evaluation reports, to decide by; scored batches.
+        data.grant_read(self.operator, "pipelines/")
         for pipeline in pipelines.pipelines.values():
             pipeline.grant_start(self.operator)
         for registry in pipelines.registries.values():

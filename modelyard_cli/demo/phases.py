@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
 
@@ -135,19 +136,18 @@ def run_pipeline(session: boto3.Session, parameters: Mapping[str, str]) -> dict[
 
 
 def metrics(session: boto3.Session) -> dict[str, float]:
-    """What the registered version carries: its error, and the threshold it had to meet."""
+    """The newest version's evaluation, from the report that the registry points at, and the gate's threshold."""
     sagemaker = client("sagemaker", session)
     newest = sagemaker.list_model_packages(
         ModelPackageGroupName=MODEL, SortBy="CreationTime", SortOrder="Descending", MaxResults=1
     )["ModelPackageSummaryList"][0]["ModelPackageArn"]
-    properties = sagemaker.describe_model_package(ModelPackageName=newest)["CustomerMetadataProperties"]
-    found = {}
-    for name, value in properties.items():
-        try:
-            found[name] = float(value)
-        except ValueError:
-            continue
-    return found
+    package = sagemaker.describe_model_package(ModelPackageName=newest)
+    report = urlsplit(package["ModelMetrics"]["ModelQuality"]["Statistics"]["S3Uri"])
+    stored = client("s3", session).get_object(Bucket=report.netloc, Key=report.path.lstrip("/"))
+    document = json.loads(stored["Body"].read())
+    measured = {name: entry["value"] for name, entry in document["regression_metrics"].items()}
+    baseline = {f"baseline_{name}": entry["value"] for name, entry in document["baseline"].items()}
+    return measured | baseline | {"threshold": float(package["CustomerMetadataProperties"]["mse_threshold"])}
 
 
 def approve(session: boto3.Session) -> dict[str, Any]:

@@ -1,0 +1,229 @@
+"""The whole loop, once, on a cloud of its own, with the clients that people use.
+
+The stock CDK CLI deploys, the AWS CLI and boto3 act as the deployed operator role, plain HTTPS with SigV4
+asks for predictions. The tests are the chapters of one story and run in the order of this file.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from localcloud import lifecycle
+from localcloud.connect import client_environment, connect
+from modelyard_cli.demo import commands, phases
+from modelyard_cli.errors import CliError
+from modelyard_cli.predict import invoke
+
+pytestmark = [pytest.mark.loop, pytest.mark.timeout(900)]
+MODEL = phases.MODEL
+OPERATOR_WAIT_S = 60.0
+
+
+@dataclass
+class Story:
+    """What one chapter leaves for the next."""
+
+    environment: dict[str, str]
+    outputs: dict[str, str]
+    administrator: boto3.Session
+    operator: boto3.Session
+    data: phases.Data
+    state: Path
+
+    def aws(self, *arguments: str) -> Any:
+        """The AWS CLI as the operator."""
+        keys = self.operator.get_credentials().get_frozen_credentials()
+        environment = commands.base_environment() | self.environment | {
+            "AWS_ACCESS_KEY_ID": keys.access_key,
+            "AWS_SECRET_ACCESS_KEY": keys.secret_key,
+            "AWS_SESSION_TOKEN": keys.token,
+        }  # fmt: skip
+        done = subprocess.run(
+            [str(commands.BIN / "aws"), *arguments, "--output", "json"],
+            env=environment, text=True, capture_output=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout) if done.stdout.strip() else None
+
+    def predict(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        return invoke(self.outputs["FunctionUrl"], MODEL, rows, self.operator)
+
+    def run(self, **parameters: str) -> dict[str, Any]:
+        """Run the pipeline to its end; returns the execution with its steps."""
+        from modelyard_cli.executions import start, watch
+
+        sagemaker = self.operator.client("sagemaker")
+        values = {**phases.upload(self.operator, self.outputs, self.data), **parameters}
+        arn = start(sagemaker, MODEL, [{"Name": name, "Value": value} for name, value in values.items()])
+        *_, final = watch(sagemaker, arn, 0.3)
+        return final.as_json()
+
+
+def eventually(look: Callable[[], Any], seconds: float = OPERATOR_WAIT_S) -> Any:
+    """What `look` returns once it no longer raises a CliError or an AssertionError."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return look()
+        except (CliError, AssertionError):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+    folder = tmp_path_factory.mktemp("loop")
+    state = folder / "state"
+    lifecycle.up(state)
+    try:
+        environment = client_environment(*connect(state))
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            patch.setattr(phases, "BUILD", folder)
+            patch.setattr(phases, "ASSEMBLY", folder / "cdk.out")
+            data = phases.prepare_data()
+            phases.synthesize()
+            phases.bootstrap(environment, print)
+            outputs = phases.deploy(environment, print)
+            yield Story(
+                environment=environment,
+                outputs=outputs,
+                administrator=boto3.Session(),
+                operator=phases.operator(environment, outputs),
+                data=data,
+                state=state,
+            )
+    finally:
+        lifecycle.down(state)
+
+
+def steps(execution: dict[str, Any]) -> dict[str, str]:
+    return {step["name"]: step["status"] for step in execution["steps"]}
+
+
+def test_the_pipeline_trains_registers_and_scores_the_batch(story: Story) -> None:
+    execution = story.run()
+
+    assert execution["status"] == "Succeeded", execution
+    assert steps(execution) == {
+        "ValidateData": "Succeeded",
+        "PreprocessData": "Succeeded",
+        "TrainModel": "Succeeded",
+        "EvaluateModel": "Succeeded",
+        "CheckMse": "Succeeded",
+        "RegisterModel": "Succeeded",
+        "CreateModel": "Succeeded",
+        "BatchTransform": "Succeeded",
+        "MseTooHigh": "Skipped",
+    }
+    s3 = story.administrator.client("s3")
+    bucket = story.outputs["DataBucketName"]
+    keys = [
+        item["Key"]
+        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix="pipelines/")
+        for item in page.get("Contents", [])
+    ]
+    (scored,) = [key for key in keys if key.endswith("batch.jsonl.out")]
+    answers = s3.get_object(Bucket=bucket, Key=scored)["Body"].read().decode().splitlines()
+    asked = story.data.batch.read_text().splitlines()
+    assert [json.loads(line)["loan_id"] for line in answers] == [
+        json.loads(line)["loan_id"] for line in asked
+    ]
+
+
+def test_the_report_beats_a_constant_and_the_gate_read_it(story: Story) -> None:
+    metrics = phases.metrics(story.operator)
+
+    assert metrics["mse"] < metrics["baseline_mse"]
+    assert metrics["mse"] <= metrics["threshold"]
+    assert 0.3 < metrics["r2"] < 0.6
+
+
+def test_a_second_run_is_answered_from_the_cache(story: Story) -> None:
+    execution = story.run()
+
+    cached = [step["name"] for step in execution["steps"] if step["detail"] == "from cache"]
+    assert cached == ["ValidateData", "PreprocessData", "TrainModel", "EvaluateModel"]
+
+
+def test_the_gate_refuses_with_both_numbers(story: Story) -> None:
+    execution = story.run(MseThreshold="1.5")
+
+    assert execution["status"] == "Failed"
+    assert steps(execution)["MseTooHigh"] == "Failed"
+    assert steps(execution)["RegisterModel"] == "Skipped"
+    (reason,) = [step["detail"] for step in execution["steps"] if step["name"] == "MseTooHigh"]
+    mse = phases.metrics(story.operator)["mse"]
+    assert "1.5" in reason
+    assert f"{mse:.6f}"[:6] in reason
+
+
+def test_nothing_is_served_before_a_person_approves(story: Story) -> None:
+    with pytest.raises(CliError, match=f"404.*{MODEL}"):
+        story.predict(story.data.examples)
+
+
+def test_approval_deploys_and_the_prediction_is_near_the_truth(story: Story) -> None:
+    packages = story.aws("sagemaker", "list-model-packages", "--model-package-group-name", MODEL)
+    first = next(p for p in packages["ModelPackageSummaryList"] if p["ModelPackageVersion"] == 1)
+    story.aws(
+        "sagemaker", "update-model-package", "--model-package-arn", first["ModelPackageArn"],
+        "--model-approval-status", "Approved",
+    )  # fmt: skip
+
+    answer = eventually(lambda: story.predict(story.data.examples))
+
+    assert (answer["model"], answer["version"]) == (MODEL, 1)
+    rmse = phases.metrics(story.operator)["rmse"]
+    for predicted, true in zip(answer["predictions"], story.data.truth, strict=True):
+        assert abs(predicted - true) < 3 * rmse
+
+
+def test_rejection_takes_it_back_and_approval_of_the_next_deploys_that(story: Story) -> None:
+    def decide(version: int, status: str) -> None:
+        from modelyard_cli.registry import decide
+
+        decide(story.operator.client("sagemaker"), MODEL, version, status, None)
+
+    def serves(version: int) -> None:
+        assert story.predict(story.data.examples[:1])["version"] == version
+
+    decide(2, "Approved")
+    eventually(lambda: serves(2))
+    decide(2, "Rejected")
+    eventually(lambda: serves(1))
+    decide(1, "Rejected")
+
+    def gone() -> None:
+        with pytest.raises(CliError, match="404"):
+            story.predict(story.data.examples[:1])
+
+    def gone_or_again() -> None:
+        try:
+            gone()
+        except pytest.fail.Exception as error:
+            raise AssertionError(str(error)) from error
+
+    eventually(gone_or_again)
+    decide(1, "Approved")
+    eventually(lambda: serves(1))
+
+
+def test_cdk_diff_shows_nothing(story: Story, tmp_path: Path) -> None:
+    log = tmp_path / "diff.log"
+    commands.cdk(
+        "diff", "--app", str(phases.ASSEMBLY), "--fail", environment=story.environment, log=log
+    )  # fmt: skip
+
+    assert "no differences" in log.read_text()
