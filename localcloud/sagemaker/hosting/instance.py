@@ -20,7 +20,7 @@ from localcloud.context import Cloud
 from localcloud.sagemaker.hosting.artifacts import ArtifactError, fetch
 from localcloud.sagemaker.hosting.metrics import InvocationMetrics
 from localcloud.sagemaker.hosting.multimodel import ModelCache
-from localcloud.sagemaker.hosting.server import ModelServer, ServerFailed
+from localcloud.sagemaker.hosting.server import ISOLATION_NOTE, ModelServer, ServerFailed
 from localcloud.sagemaker.jobs.failure import JobFailure, role_refused
 from localcloud.sagemaker.jobs.storage import Storage
 
@@ -119,6 +119,8 @@ class Instance:
             multi_model=spec.multi_model,
         )
         try:
+            if spec.isolated:
+                self._log_stream.write([ISOLATION_NOTE])
             if not spec.multi_model:
                 fetch(storage, spec.container, server.base / "model")
             server.start()
@@ -132,6 +134,9 @@ class Instance:
                 f"The primary container for production variant {spec.name} did not pass the ping health "
                 f"check. Please check CloudWatch logs for this endpoint. ({failure})"
             ) from failure
+        except BaseException:
+            server.stop(0)
+            raise
         with self._state:
             late = self._stopping.is_set()
             self._server = None if late else server

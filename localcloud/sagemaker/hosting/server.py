@@ -14,6 +14,10 @@ from localcloud.containers.engine import Container, ContainerSpec, Engine
 from localcloud.containers.image import Image
 from localcloud.sagemaker.hosting.http import Answer, Pool, Unreachable
 
+ISOLATION_NOTE = (
+    "[local cloud] EnableNetworkIsolation: the container has no credentials; its network is not cut off, "
+    "since requests must reach it"
+)
 PING_SECONDS = 2.0  # what AWS gives a container to answer a ping
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
 

@@ -23,7 +23,7 @@ from localcloud.containers.engine import ContainerRefusedError
 from localcloud.containers.image import Image
 from localcloud.sagemaker.hosting.artifacts import ArtifactError, fetch
 from localcloud.sagemaker.hosting.http import Unreachable
-from localcloud.sagemaker.hosting.server import ModelServer, ServerFailed
+from localcloud.sagemaker.hosting.server import ISOLATION_NOTE, ModelServer, ServerFailed
 from localcloud.sagemaker.jobs.failure import JobFailure, container_failed
 from localcloud.sagemaker.jobs.job import Job
 from localcloud.sagemaker.jobs.splitting import RecordTooLargeError, assemble, lines, payloads
@@ -96,6 +96,9 @@ class _Worker:
         stream = f"{job.name}/i-{secrets.token_hex(8)}-{int(time.time())}"
         self._data_log = LogStream(job.cloud, LOG_GROUP, f"{stream}/data-log")
         self._given = _given(record)
+        sink = job.sink(LOG_GROUP, stream, 0)
+        if record["_Isolated"]:
+            sink([ISOLATION_NOTE])
         self._server = ModelServer(
             job.engine,
             name=f"{job.name}-transform",
@@ -107,7 +110,7 @@ class _Worker:
                 **definition.get("Environment", {}),
                 **record.get("Environment", {}),
             },
-            sink=job.sink(LOG_GROUP, stream, 0),
+            sink=sink,
         )
         self._closed = threading.Event()
 
