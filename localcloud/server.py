@@ -20,7 +20,6 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -110,13 +109,7 @@ class Server:
         interrupted_stacks.fail()
         differences.apply(self._cloud)
         administrator.install(self._cloud, self._key)
-        if find_spec("localcloud.sagemaker") and find_spec("localcloud.sagemaker.service"):
-            try:
-                from localcloud.sagemaker import service
-
-                self._services.append(service.install(self._cloud))
-            except ImportError as error:
-                _log.warning("no local SageMaker: %s", error)
+        self._services += _install_services(self._cloud)
 
     async def _application(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         from ministack.app import app
@@ -141,6 +134,21 @@ class Server:
             await send(message)
 
         return forward
+
+
+def _install_services(cloud: Cloud) -> list[Closable]:
+    from localcloud.autoscaling import sagemaker_variants
+    from localcloud.autoscaling import service as autoscaling
+
+    try:
+        from localcloud.sagemaker import service
+
+        sagemaker = service.install(cloud)
+    except ImportError as error:
+        _log.warning("no local SageMaker: %s", error)
+        return [autoscaling.install(cloud, {})]
+    exists = sagemaker_variants.exists_in(sagemaker.store)
+    return [sagemaker, autoscaling.install(cloud, {"sagemaker": exists})]
 
 
 async def _refuse(send: Send) -> None:

@@ -25,15 +25,15 @@ class ResourceType(Protocol):
         """Properties whose documentation says "Update requires: Replacement"."""
         ...
 
-    def create(self, logical_id: str, properties: Properties, stack_name: str) -> Created:
+    def create(self, logical_id: str, properties: Properties, stack_name: str, /) -> Created:
         """Create the resource and wait until it is stable."""
         ...
 
-    def update(self, physical_id: str, old: Properties, new: Properties, stack_name: str) -> Created:
+    def update(self, physical_id: str, old: Properties, new: Properties, stack_name: str, /) -> Created:
         """Change it in place; never called when a property of `replace_on` changed."""
         ...
 
-    def delete(self, physical_id: str, properties: Properties) -> None:
+    def delete(self, physical_id: str, properties: Properties, /) -> None:
         """Delete it; one that is gone already is no error."""
         ...
 
