@@ -1,0 +1,290 @@
+"""Application Auto Scaling with boto3, and through templates."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError, WaiterError
+
+from localcloud.context import Cloud, Credentials
+
+DIMENSION = "lambda:function:ProvisionedConcurrency"
+Actor = Callable[[list[dict[str, Any]]], Credentials]
+
+
+@pytest.fixture
+def client(cloud: Cloud, admin: Credentials) -> Any:
+    return cloud.client("application-autoscaling", admin)
+
+
+@pytest.fixture
+def target(request: pytest.FixtureRequest) -> dict[str, str]:
+    name = request.node.name.replace("[", "-").replace("]", "")
+    return {
+        "ServiceNamespace": "lambda",
+        "ResourceId": f"function:{name}:live",
+        "ScalableDimension": DIMENSION,
+    }
+
+
+def code_of(call: Callable[[], object]) -> tuple[str, str]:
+    with pytest.raises(ClientError) as caught:
+        call()
+    error = caught.value.response["Error"]
+    return error["Code"], error["Message"]
+
+
+def tracking(value: float = 70.0, **more: Any) -> dict[str, Any]:
+    specification = {"PredefinedMetricType": "LambdaProvisionedConcurrencyUtilization"}
+    return {"TargetValue": value, "PredefinedMetricSpecification": specification, **more}
+
+
+def test_register_describe_update_deregister(client: Any, target: dict[str, str]) -> None:
+    arn = client.register_scalable_target(**target, MinCapacity=1, MaxCapacity=4)["ScalableTargetARN"]
+    again = client.register_scalable_target(**target, MaxCapacity=6)["ScalableTargetARN"]
+    assert again == arn
+    found = client.describe_scalable_targets(ServiceNamespace="lambda", ResourceIds=[target["ResourceId"]])
+    (described,) = found["ScalableTargets"]
+    assert (described["MinCapacity"], described["MaxCapacity"]) == (1, 6)
+    assert described["ScalableTargetARN"] == arn
+    assert described["SuspendedState"]["DynamicScalingInSuspended"] is False
+    client.deregister_scalable_target(**target)
+    code, message = code_of(lambda: client.deregister_scalable_target(**target))
+    assert code == "ObjectNotFoundException"
+    assert target["ResourceId"] in message
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"MinCapacity": 5, "MaxCapacity": 4}, "less than or equal"),
+        ({"MaxCapacity": 4}, "needs MinCapacity and MaxCapacity"),
+        ({"MinCapacity": 1, "MaxCapacity": 2, "ResourceId": "nothing"}, "Invalid resource ID"),
+        (
+            {"MinCapacity": 1, "MaxCapacity": 2, "ScalableDimension": "ecs:service:DesiredCount"},
+            "Unsupported service namespace",
+        ),
+        (
+            {
+                "ServiceNamespace": "sagemaker",
+                "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
+                "ResourceId": "endpoint/none/variant/main",
+                "MinCapacity": 1,
+                "MaxCapacity": 2,
+            },
+            "does not exist",
+        ),
+    ],
+)
+def test_refused_targets(client: Any, target: dict[str, str], change: dict[str, Any], words: str) -> None:
+    code, message = code_of(lambda: client.register_scalable_target(**{**target, **change}))
+    assert code == "ValidationException"
+    assert words in message
+
+
+def test_values_outside_the_model_are_refused(client: Any, target: dict[str, str]) -> None:
+    bad = {**target, "ScalableDimension": "lambda:function:Everything"}
+    code, message = code_of(lambda: client.register_scalable_target(**bad, MinCapacity=1, MaxCapacity=2))
+    assert code == "ValidationException"
+    assert "enum value set" in message
+
+
+def test_policy_needs_a_target(client: Any, target: dict[str, str]) -> None:
+    call = {**target, "PolicyName": "p", "PolicyType": "TargetTrackingScaling"}
+    code, _message = code_of(
+        lambda: client.put_scaling_policy(**call, TargetTrackingScalingPolicyConfiguration=tracking())
+    )
+    assert code == "ObjectNotFoundException"
+
+
+def test_policy_gets_alarms_and_takes_them_along(
+    client: Any, target: dict[str, str], cloud: Cloud, admin: Credentials
+) -> None:
+    cloudwatch = cloud.client("cloudwatch", admin)
+    client.register_scalable_target(**target, MinCapacity=1, MaxCapacity=4)
+    metric = {
+        "MetricName": "Load",
+        "Namespace": "Test",
+        "Statistic": "Average",
+        "Dimensions": [{"Name": "Of", "Value": "this"}],
+    }
+    configuration = {"TargetValue": 50.0, "CustomizedMetricSpecification": metric}
+    call = {**target, "PolicyName": "track", "PolicyType": "TargetTrackingScaling"}
+    put = client.put_scaling_policy(**call, TargetTrackingScalingPolicyConfiguration=configuration)
+    names = [alarm["AlarmName"] for alarm in put["Alarms"]]
+    alarms = {
+        alarm["ComparisonOperator"]: alarm
+        for alarm in cloudwatch.describe_alarms(AlarmNames=names)["MetricAlarms"]
+    }
+    assert alarms["GreaterThanThreshold"]["Threshold"] == 50
+    assert alarms["LessThanThreshold"]["Threshold"] == 45
+    assert alarms["GreaterThanThreshold"]["AlarmActions"] == [put["PolicyARN"]]
+    (policy,) = client.describe_scaling_policies(ServiceNamespace="lambda", PolicyNames=["track"])[
+        "ScalingPolicies"
+    ]
+    assert policy["Alarms"] == put["Alarms"]
+    assert policy["TargetTrackingScalingPolicyConfiguration"]["TargetValue"] == 50
+    configuration["DisableScaleIn"] = True
+    again = client.put_scaling_policy(**call, TargetTrackingScalingPolicyConfiguration=configuration)
+    assert again["PolicyARN"] == put["PolicyARN"]
+    assert [("AlarmHigh" in alarm["AlarmName"]) for alarm in again["Alarms"]] == [True]
+    assert cloudwatch.describe_alarms(AlarmNames=names)["MetricAlarms"] == []
+    client.deregister_scalable_target(**target)
+    assert (
+        client.describe_scaling_policies(ServiceNamespace="lambda", PolicyNames=["track"])["ScalingPolicies"]
+        == []
+    )
+    left = cloudwatch.describe_alarms(AlarmNames=[alarm["AlarmName"] for alarm in again["Alarms"]])
+    assert left["MetricAlarms"] == []
+
+
+def test_one_policy_per_metric(client: Any, target: dict[str, str]) -> None:
+    client.register_scalable_target(**target, MinCapacity=1, MaxCapacity=4)
+    call = {**target, "PolicyType": "TargetTrackingScaling"}
+    client.put_scaling_policy(**call, PolicyName="a", TargetTrackingScalingPolicyConfiguration=tracking())
+    code, message = code_of(
+        lambda: client.put_scaling_policy(
+            **call, PolicyName="b", TargetTrackingScalingPolicyConfiguration=tracking(50)
+        )
+    )
+    assert code == "ValidationException"
+    assert "Only one" in message
+    client.delete_scaling_policy(**target, PolicyName="a")
+    assert code_of(lambda: client.delete_scaling_policy(**target, PolicyName="a"))[0] == (
+        "ObjectNotFoundException"
+    )
+
+
+def test_tags(client: Any, target: dict[str, str]) -> None:
+    arn = client.register_scalable_target(**target, MinCapacity=1, MaxCapacity=2, Tags={"a": "1", "b": "2"})[
+        "ScalableTargetARN"
+    ]
+    client.tag_resource(ResourceARN=arn, Tags={"c": "3"})
+    client.untag_resource(ResourceARN=arn, TagKeys=["a", "gone"])
+    assert client.list_tags_for_resource(ResourceARN=arn)["Tags"] == {"b": "2", "c": "3"}
+    missing = arn[:-4] + "0000"
+    assert (
+        code_of(lambda: client.list_tags_for_resource(ResourceARN=missing))[0] == "ResourceNotFoundException"
+    )
+
+
+def test_pages(client: Any, target: dict[str, str]) -> None:
+    ids = [f"function:page{number}:live" for number in range(5)]
+    for resource in ids:
+        client.register_scalable_target(**{**target, "ResourceId": resource}, MinCapacity=1, MaxCapacity=2)
+    pages = client.get_paginator("describe_scalable_targets").paginate(
+        ServiceNamespace="lambda", ResourceIds=ids, PaginationConfig={"PageSize": 2}
+    )
+    assert [found["ResourceId"] for page in pages for found in page["ScalableTargets"]] == ids
+    code, _message = code_of(
+        lambda: client.describe_scalable_targets(ServiceNamespace="lambda", NextToken="nonsense")
+    )
+    assert code in {"InvalidNextTokenException", "ValidationException"}
+
+
+def test_iam_decides(cloud: Cloud, actor: Actor, target: dict[str, str]) -> None:
+    nobody = cloud.client("application-autoscaling", actor([]))
+    code, message = code_of(lambda: nobody.register_scalable_target(**target, MinCapacity=1, MaxCapacity=2))
+    assert code == "AccessDeniedException"
+    assert "application-autoscaling:RegisterScalableTarget" in message
+    allowed = {
+        "Effect": "Allow",
+        "Action": "application-autoscaling:RegisterScalableTarget",
+        "Resource": "*",
+        "Condition": {"StringEquals": {"application-autoscaling:service-namespace": "ecs"}},
+    }
+    other = cloud.client("application-autoscaling", actor([allowed]))
+    assert code_of(lambda: other.register_scalable_target(**target, MinCapacity=1, MaxCapacity=2))[0] == (
+        "AccessDeniedException"
+    )
+    allowed["Condition"]["StringEquals"]["application-autoscaling:service-namespace"] = "lambda"  # type: ignore[index]
+    right = cloud.client("application-autoscaling", actor([allowed]))
+    right.register_scalable_target(**target, MinCapacity=1, MaxCapacity=2)
+
+
+def template(resource: str, maximum: int, policy_name: str = "track") -> str:
+    return json.dumps(
+        {
+            "Resources": {
+                "Target": {
+                    "Type": "AWS::ApplicationAutoScaling::ScalableTarget",
+                    "Properties": {
+                        "MaxCapacity": str(maximum),
+                        "MinCapacity": 1,
+                        "ResourceId": resource,
+                        "ScalableDimension": DIMENSION,
+                        "ServiceNamespace": "lambda",
+                    },
+                },
+                "Policy": {
+                    "Type": "AWS::ApplicationAutoScaling::ScalingPolicy",
+                    "Properties": {
+                        "PolicyName": policy_name,
+                        "PolicyType": "TargetTrackingScaling",
+                        "ScalingTargetId": {"Ref": "Target"},
+                        "TargetTrackingScalingPolicyConfiguration": tracking(
+                            50, ScaleInCooldown="30", DisableScaleIn="false"
+                        ),
+                    },
+                },
+            },
+            "Outputs": {
+                "Target": {"Value": {"Ref": "Target"}},
+                "Policy": {"Value": {"Ref": "Policy"}},
+                "Arn": {"Value": {"Fn::GetAtt": ["Policy", "Arn"]}},
+            },
+        }
+    )
+
+
+def test_templates_create_update_replace_delete(cloud: Cloud, admin: Credentials, client: Any) -> None:
+    cloudformation = cloud.client("cloudformation", admin)
+    resource, stack = "function:from-template:live", "autoscaling-types"
+
+    def outputs() -> dict[str, str]:
+        found = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]["Outputs"]
+        return {output["OutputKey"]: output["OutputValue"] for output in found}
+
+    def targets(resource_id: str) -> list[dict[str, Any]]:
+        found = client.describe_scalable_targets(ServiceNamespace="lambda", ResourceIds=[resource_id])
+        result: list[dict[str, Any]] = found["ScalableTargets"]
+        return result
+
+    cloudformation.create_stack(StackName=stack, TemplateBody=template(resource, 4))
+    cloudformation.get_waiter("stack_create_complete").wait(StackName=stack, WaiterConfig={"Delay": 1})
+    first = outputs()
+    assert first["Target"] == f"{resource}|{DIMENSION}|lambda"
+    assert first["Policy"] == first["Arn"]
+    assert targets(resource)[0]["MaxCapacity"] == 4
+    cloudformation.update_stack(StackName=stack, TemplateBody=template(resource, 8))
+    cloudformation.get_waiter("stack_update_complete").wait(StackName=stack, WaiterConfig={"Delay": 1})
+    assert targets(resource)[0]["MaxCapacity"] == 8
+    assert outputs() == first
+    moved = "function:moved:live"
+    cloudformation.update_stack(StackName=stack, TemplateBody=template(moved, 8, "renamed"))
+    cloudformation.get_waiter("stack_update_complete").wait(StackName=stack, WaiterConfig={"Delay": 1})
+    assert targets(resource) == []
+    assert len(targets(moved)) == 1
+    assert outputs()["Policy"] != first["Policy"]
+    (policy,) = client.describe_scaling_policies(ServiceNamespace="lambda", ResourceId=moved)[
+        "ScalingPolicies"
+    ]
+    assert policy["PolicyName"] == "renamed"
+    cloudformation.delete_stack(StackName=stack)
+    cloudformation.get_waiter("stack_delete_complete").wait(StackName=stack, WaiterConfig={"Delay": 1})
+    assert targets(moved) == []
+
+
+def test_a_refused_target_rolls_the_stack_back(cloud: Cloud, admin: Credentials) -> None:
+    cloudformation = cloud.client("cloudformation", admin)
+    cloudformation.create_stack(StackName="refused-target", TemplateBody=template("function:x:live", 0))
+    with pytest.raises(WaiterError):
+        cloudformation.get_waiter("stack_create_complete").wait(
+            StackName="refused-target", WaiterConfig={"Delay": 1}
+        )
+    events = cloudformation.describe_stack_events(StackName="refused-target")["StackEvents"]
+    assert any("less than or equal" in event.get("ResourceStatusReason", "") for event in events)
+    cloudformation.delete_stack(StackName="refused-target")
