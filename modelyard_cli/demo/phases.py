@@ -136,7 +136,7 @@ def run_pipeline(session: boto3.Session, parameters: Mapping[str, str]) -> dict[
 
 
 def metrics(session: boto3.Session) -> dict[str, float]:
-    """The newest version's evaluation, from the report that the registry points at, and the gate's threshold."""
+    """The newest version's evaluation report, found through the registry, and the gate's threshold."""
     sagemaker = client("sagemaker", session)
     newest = sagemaker.list_model_packages(
         ModelPackageGroupName=MODEL, SortBy="CreationTime", SortOrder="Descending", MaxResults=1
