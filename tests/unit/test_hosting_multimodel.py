@@ -6,6 +6,7 @@ import io
 import json
 import tarfile
 import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -139,6 +140,28 @@ def test_what_fails_leaves_nothing_and_may_be_tried_again(tmp_path: Path) -> Non
     with pytest.raises(ServiceError, match=r"bucket: bucket, key: prefix/missing"), cache.use("missing"):
         pass
     assert len(list((tmp_path / "models").iterdir())) == 1
+
+
+def test_a_slow_load_goes_on_without_the_request(tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    server, storage, release = FakeServer(tmp_path, 2), FakeStorage(), threading.Event()
+    fetch = storage.fetch
+    storage.fetch = lambda *arguments: (release.wait(10), fetch(*arguments))[1]  # type: ignore[method-assign]
+    cache = ModelCache(
+        cast(ModelServer, server), cast(Storage, storage), "s3://b/", lambda *_: None, ready_seconds=0.05
+    )
+    for _ in range(2):
+        with pytest.raises(ServiceError) as early, cache.use("slow"):
+            pass
+        assert (early.value.code, early.value.status) == ("ModelNotReadyException", 429)
+    release.set()
+    deadline = time.monotonic() + 10
+    while not server.loads:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    with cache.use("slow") as (name, _):
+        assert server.models == [name]
+    assert server.loads == 1
 
 
 def test_a_model_that_the_server_dropped_is_loaded_again(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ from localcloud.sagemaker.hosting.server import ModelServer
 from localcloud.sagemaker.jobs.storage import Storage, join_uri, split_uri
 
 LOAD_SECONDS = 360.0
+READY_SECONDS = 60.0  # a request waits no longer; the load goes on
 
 
 class LoadError(Exception):
@@ -34,10 +36,11 @@ class LoadError(Exception):
 
 @dataclass(slots=True)
 class _Model:
-    """A model of the cache. `lock` is held while it is loaded or taken out; `users` are running requests."""
+    """A model of the cache. `lock` guards `loaded` and `loading`; `users` are requests and a running load."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     loaded: bool = False
+    loading: Future[None] | None = None
     users: int = 0
 
 
@@ -49,12 +52,19 @@ class ModelCache:
         storage: with the permissions of the model's execution role.
         prefix: `ModelDataUrl` of the multi-model container.
         on_load: told the seconds of the download, those of the load, and the number of models held.
+        ready_seconds: how long a request waits for a load.
     """
 
     def __init__(
-        self, server: ModelServer, storage: Storage, prefix: str, on_load: Callable[[float, float, int], None]
+        self,
+        server: ModelServer,
+        storage: Storage,
+        prefix: str,
+        on_load: Callable[[float, float, int], None],
+        ready_seconds: float = READY_SECONDS,
     ) -> None:
         self._server, self._storage, self._prefix, self._on_load = server, storage, prefix, on_load
+        self._ready_seconds = ready_seconds
         self._lock = threading.Lock()
         self._models: OrderedDict[str, _Model] = OrderedDict()
 
@@ -72,7 +82,8 @@ class ModelCache:
         """The server's name of a model, loaded, and whether it already was; it stays while the block runs.
 
         Raises:
-            ServiceError: there is no such artifact, or it is refused.
+            ServiceError: there is no such artifact, or it is refused; ModelNotReadyException while a load
+                takes longer than a request may wait.
             LoadError: the server would not load it.
         """
         url = self.url(target)
@@ -82,17 +93,54 @@ class ModelCache:
             self._models.move_to_end(name)
             model.users += 1
         try:
-            with model.lock:
-                hit = model.loaded
-                if not hit:
-                    self._load(url, name)
-                    model.loaded = True
-            yield name, hit
+            yield name, self._ensure(model, url, name, target)
         finally:
-            with self._lock:
-                model.users -= 1
-                if not model.loaded and not model.users:
-                    self._models.pop(name, None)
+            self._leave(model, name)
+
+    def _leave(self, model: _Model, name: str) -> None:
+        with self._lock:
+            model.users -= 1
+            if not model.loaded and not model.users and self._models.get(name) is model:
+                del self._models[name]
+
+    def _ensure(self, model: _Model, url: str, name: str, target: str) -> bool:
+        """Have the model loaded, once for all who ask at the same time; whether it was before."""
+        with model.lock:
+            if model.loaded:
+                return True
+            if model.loading is None or model.loading.done():
+                model.loading = Future()
+                with self._lock:
+                    model.users += 1
+                run = threading.Thread(
+                    target=self._run, args=(model, model.loading, url, name), daemon=True, name="model-load"
+                )
+                run.start()
+            loading = model.loading
+        try:
+            loading.result(self._ready_seconds)
+        except TimeoutError:
+            if loading.done():  # the server's own silence
+                raise
+            raise ServiceError(
+                "ModelNotReadyException", f"Model {target} is still being loaded; retry the request.", 429
+            ) from None
+        return False
+
+    def _run(self, model: _Model, loading: Future[None], url: str, name: str) -> None:
+        failure: BaseException | None = None
+        try:
+            self._load(url, name)
+            with model.lock:
+                model.loaded = True
+        except BaseException as error:
+            failure = error
+        # Before anybody hears of it, or the next load would find a model in use that nobody uses.
+        self._leave(model, name)
+        if failure is None:
+            loading.set_result(None)
+        else:
+            loading.set_exception(failure)
 
     def forget(self, target: str) -> None:
         """The server does not have the model any more: load it again at the next use."""
