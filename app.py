@@ -11,19 +11,14 @@ from cdk_nag import AwsSolutionsChecks
 
 from stacks.access_stack import AccessStack
 from stacks.data_stack import DataStack
-from stacks.environments import EnvironmentSelectionError, choose
+from stacks.environments import Environment, EnvironmentSelectionError, choose
 from stacks.inference_stack import InferenceStack
 from stacks.pipeline_stack import PipelineStack
 from stacks.serving_stack import ServingStack
 
 
-def main() -> None:
-    # CDK's own template validator takes longer than the rest of the synth: `make test` asks for it, once.
-    app = cdk.App(builtin_cloud_formation_validation=os.environ.get("CDK_VALIDATION") == "true")
-    try:
-        environment = choose(app.node.get_all_context())
-    except EnvironmentSelectionError as error:
-        sys.exit(f"modelyard: {error}")
+def compose(app: cdk.App, environment: Environment) -> None:
+    """Every stack of one environment, and the rules that all of them must keep."""
     placement = environment.placement
 
     def common(name: str) -> dict[str, Any]:
@@ -44,7 +39,17 @@ def main() -> None:
         app, "Access", data=data, pipelines=pipelines, inference=inference.inference, **common("access")
     )
     cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app))
+
+
+def main() -> None:
+    # CDK's own template validator takes longer than the rest of the synth: `make test` asks for it, once.
+    app = cdk.App(builtin_cloud_formation_validation=os.environ.get("CDK_VALIDATION") == "true")
+    try:
+        compose(app, choose(app.node.get_all_context()))
+    except EnvironmentSelectionError as error:
+        sys.exit(f"modelyard: {error}")
     app.synth()
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -104,12 +104,12 @@ class _LateAcknowledgements:
         reasons: dict[Construct, dict[str, str]] = {}
         for (scope, _, reason), resources in zip(self._entries, resolved, strict=True):
             for resource in resources:
-                finding = f"{_WILDCARD_RULE}[Resource::{_flatten(resource)}]"
+                finding = f"Annotation::{_WILDCARD_RULE}[Resource::{_flatten(resource)}]"
                 reasons.setdefault(scope, {}).setdefault(finding, reason)
         for scope, findings in reasons.items():
-            Validations.of(scope).acknowledge(
-                *(Acknowledgment(id=finding, reason=reason) for finding, reason in findings.items())
-            )
+            # What `Validations.acknowledge` writes, less the stack trace: from a callback it would name
+            # jsii's temporary folder, and no two syntheses would be equal.
+            scope.node.add_metadata(Validations.ACKNOWLEDGED_RULES_METADATA_KEY, findings, stack_trace=False)
         return []
 
 

@@ -146,7 +146,7 @@ class SageMakerPipeline(Construct):
         return s3_assets.Asset(
             self,
             placeholder,
-            path=str(step.root),
+            path=str(step.root.resolve()),
             exclude=step.ignore_patterns,
             ignore_mode=IgnoreMode.GIT,
         )
@@ -154,7 +154,7 @@ class SageMakerPipeline(Construct):
     def _custom_resource(
         self, definition: PipelineDefinition, values: Mapping[str, str], tags: Mapping[str, str]
     ) -> CustomResource:
-        asset = s3_assets.Asset(self, "Definition", path=str(definition.path))
+        asset = s3_assets.Asset(self, "Definition", path=str(definition.path.resolve()))
         provider = PipelineProvider.of(self)
         provider.manage(pipeline_arn=self.pipeline_arn, execution_role=self.execution_role, definition=asset)
         resource = CustomResource(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from aws_cdk import Fn
 from aws_cdk import aws_applicationautoscaling as appscaling
 from constructs import Construct
 
@@ -57,9 +56,7 @@ class EndpointScaling(Construct):
             "Target",
             service_namespace="sagemaker",
             scalable_dimension="sagemaker:variant:DesiredInstanceCount",
-            resource_id=Fn.join(
-                "/", ["endpoint", endpoint.endpoint.attr_endpoint_name, "variant", endpoint.variant.name]
-            ),
+            resource_id=f"endpoint/{endpoint.endpoint.attr_endpoint_name}/variant/{endpoint.variant.name}",
             min_capacity=scaling.min_instances,
             max_capacity=scaling.max_instances,
         )

@@ -1,4 +1,4 @@
-"""What a data bucket can be told. No CDK import here: environments are built and tested without it."""
+"""What a data bucket can be told."""
 
 from __future__ import annotations
 

@@ -1,0 +1,143 @@
+"""Pipelines: what is wrong fails at synth."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import aws_cdk as cdk
+import pytest
+from aws_cdk.assertions import Match, Template
+
+from modelyard.pipeline import PipelineData, PipelineDefinition, SageMakerPipeline, StepCode
+from modelyard.storage import DataBucket
+
+
+def _definition(tmp_path, text="${DataBucket}", **options):
+    document = {
+        "Version": "2020-12-01",
+        "Parameters": [
+            {"Name": "Rows", "Type": "Integer", "DefaultValue": 10},
+            {"Name": "Mode", "Type": "String", "DefaultValue": "a", "EnumValues": ["a", "b"]},
+        ],
+        "Steps": [
+            {
+                "Name": "Stop",
+                "Type": "Fail",
+                "Arguments": {
+                    "ErrorMessage": {
+                        "Std:Join": {
+                            "On": text,
+                            "Values": [{"Get": "Parameters.Rows"}, {"Get": "Parameters.Mode"}],
+                        }
+                    }
+                },
+            }
+        ],
+    }
+    path = tmp_path / "definition.json"
+    path.write_text(json.dumps(document))
+    return PipelineDefinition(path=path, **options)
+
+
+def _pipeline(stack, data, definition, **options):
+    return SageMakerPipeline(
+        stack,
+        "Pipeline",
+        name="nightly",
+        definition=definition,
+        data=PipelineData(bucket=data, read=("raw/",), write=("pipelines/nightly/",)),
+        **options,
+    )
+
+
+def test_pipeline_alone(stack, data, tmp_path):
+    pipeline = _pipeline(stack, data, _definition(tmp_path, parameter_defaults={"Rows": "5", "Mode": "b"}))
+    template = Template.from_stack(stack)
+    template.has_resource_properties(
+        "Custom::SageMakerPipeline",
+        {
+            "PipelineName": "nightly",
+            "ParameterDefaults": {"Rows": "5", "Mode": "b"},
+            "Values": {"DataBucket": Match.any_value()},
+            "DefinitionSha256": Match.string_like_regexp("^[0-9a-f]{64}$"),
+        },
+    )
+    assert pipeline.pipeline_name == "nightly"
+
+
+def test_pipelines_of_a_stack_share_the_provider(stack, data, tmp_path):
+    definition = _definition(tmp_path)
+    for name in ("one", "two"):
+        SageMakerPipeline(
+            stack, name, name=name, definition=definition, data=PipelineData(bucket=data, read=("raw/",))
+        )
+    template = Template.from_stack(stack)
+    template.resource_count_is("AWS::Lambda::Function", 2)
+    template.resource_count_is("Custom::SageMakerPipeline", 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        ("${DataBuckett}", {}, "no value for ${DataBuckett}"),
+        ("", {"parameter_defaults": {"Row": "1"}}, "unknown parameter Row; declared: Rows, Mode"),
+        ("", {"parameter_defaults": {"Rows": "many"}}, "'many', which is not of type Integer"),
+        ("", {"parameter_defaults": {"Mode": "c"}}, "'c'; allowed: a, b"),
+    ],
+)
+def test_bad_definitions_fail_at_synth(stack, data, tmp_path, text, options, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        _pipeline(stack, data, _definition(tmp_path, text, **options))
+
+
+def test_code_that_no_placeholder_asks_for_is_refused(stack, data, tmp_path):
+    (tmp_path / "step.py").write_text("")
+    code = {"StepCode": StepCode(root=tmp_path, files=("step.py",))}
+    with pytest.raises(ValueError, match="value given for StepCode"):
+        _pipeline(stack, data, _definition(tmp_path), code=code)
+
+
+@pytest.mark.parametrize("name", ["", "nightly run", "-nightly"])
+def test_pipeline_refuses_bad_names(stack, data, tmp_path, name):
+    with pytest.raises(ValueError, match="1 to 256 letters"):
+        SageMakerPipeline(
+            stack, "P", name=name, definition=_definition(tmp_path), data=PipelineData(bucket=data)
+        )
+
+
+def test_code_archives_hold_exactly_the_files(new_app, tmp_path):
+    for name in ("lib/a/step.py", "lib/a/other.py", "lib/b/step.py", "lib/__init__.py", "step.py"):
+        (tmp_path / "code" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "code" / name).write_text(name)
+    app = new_app(outdir=str(tmp_path / "out"))
+    stack = cdk.Stack(app, "Test")
+    wanted = ("lib/__init__.py", "lib/a/step.py")
+    pipeline = _pipeline(
+        stack,
+        DataBucket(stack, "Data"),
+        _definition(tmp_path, "${StepCode}"),
+        code={"StepCode": StepCode(root=tmp_path / "code", files=wanted)},
+    )
+    app.synth()
+    staged = tmp_path / "out" / f"asset.{pipeline.code_assets['StepCode'].asset_hash}"
+    assert tuple(sorted(str(p.relative_to(staged)) for p in staged.rglob("*") if p.is_file())) == wanted
+
+
+def test_functions_carry_their_runtime_and_nothing_else(synthesize):
+    folder = synthesize("local").folder
+    handlers = [path.parent.parent for path in folder.glob("asset.*/runtime/handler.py")]
+    assert len(handlers) == 4  # pipelines, deployer, inference, emptier
+    for handler in handlers:
+        assert [path.name for path in handler.iterdir()] == ["runtime"]
+        assert {path.suffix for path in handler.rglob("*") if path.is_file()} == {".py"}
+
+
+def test_starting_is_not_changing(stack, data, tmp_path, role):
+    _pipeline(stack, data, _definition(tmp_path)).grant_start(role)
+    policies = Template.from_stack(stack).find_resources("AWS::IAM::Policy")
+    (policy,) = (value for key, value in policies.items() if key.startswith("Role"))
+    text = json.dumps(policy)
+    assert "sagemaker:StartPipelineExecution" in text
+    assert "UpdatePipeline" not in text
+    assert "PassRole" not in text

@@ -1,0 +1,41 @@
+"""The environments as data: complete, frozen, and chosen by name only."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from stacks.environments import EnvironmentSelectionError, choose, environments
+
+
+def test_the_stages_in_order_of_promotion():
+    assert list(environments()) == ["local", "dev", "staging", "prod"]
+    assert all(stage.name == name for name, stage in environments().items())
+
+
+def test_environments_are_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        environments()["prod"].name = "test"
+
+
+def test_cdks_own_context_is_not_ours_to_judge():
+    context = {"env": "dev", "@aws-cdk/core:checkSecretUsage": True, "aws:cdk:enable-path-metadata": True}
+    assert choose(context).name == "dev"
+
+
+@pytest.mark.parametrize("context", [{}, {"env": ""}, {"env": None}])
+def test_there_is_no_default(context):
+    with pytest.raises(EnvironmentSelectionError, match="one of: local, dev, staging, prod"):
+        choose(context)
+
+
+@pytest.mark.parametrize("name", ["Prod", "prod ", "test", 1])
+def test_unknown_names_list_the_known_ones(name):
+    with pytest.raises(EnvironmentSelectionError, match="known: local, dev, staging, prod"):
+        choose({"env": name})
+
+
+def test_unknown_keys_list_the_known_ones():
+    with pytest.raises(EnvironmentSelectionError, match="unknown context key acount, regoin; known: env"):
+        choose({"env": "dev", "regoin": "eu-west-1", "acount": "1"})

@@ -1,0 +1,135 @@
+"""What every environment deploys, and what differs between them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+
+def test_stacks_say_what_they_are(assembly):
+    assert list(assembly.templates) == ["data", "pipelines", "serving", "inference", "access"]
+    for template in assembly.templates.values():
+        assert template["Description"].startswith("Modelyard: ")
+
+
+def test_people_and_tools_find_what_they_need(assembly):
+    outputs = {name for template in assembly.templates.values() for name in template["Outputs"]}
+    assert outputs >= {"DataBucketName", "EndpointName", "FunctionUrl", "OperatorRoleArn", "RecordTableName"}
+
+
+def test_only_prod_is_protected_from_deletion(assembly):
+    manifest = json.loads((assembly.folder / "manifest.json").read_text())
+    protected = {
+        artifact["properties"].get("terminationProtection", False)
+        for artifact in manifest["artifacts"].values()
+        if artifact["type"] == "aws:cloudformation:stack"
+    }
+    assert protected == {assembly.environment == "prod"}
+
+
+def test_stacks_are_tagged(assembly):
+    manifest = json.loads((assembly.folder / "manifest.json").read_text())
+    for artifact in manifest["artifacts"].values():
+        if artifact["type"] == "aws:cloudformation:stack":
+            tags = artifact["properties"]["tags"]
+            assert tags == {"project": "modelyard", "environment": assembly.environment}
+
+
+def test_data_goes_with_the_stack_only_where_both_switches_are_on(assembly):
+    throw_away = assembly.environment in ("local", "dev")
+    policies = {
+        resource.get("DeletionPolicy")
+        for name in ("data", "serving")
+        for resource in assembly.templates[name]["Resources"].values()
+        if resource["Type"] in ("AWS::S3::Bucket", "AWS::KMS::Key", "AWS::DynamoDB::Table")
+    }
+    assert policies == {"Delete" if throw_away else "Retain"}
+    assert len(assembly.of_type("Custom::BucketEmptying")) == (2 if throw_away else 0)
+    assert assembly.one("AWS::DynamoDB::Table")["DeletionProtectionEnabled"] is not throw_away
+
+
+def test_names_do_not_clash_between_stages_of_one_account(synthesize):
+    names = [
+        (
+            synthesize(stage).one("AWS::SageMaker::Endpoint")["EndpointName"],
+            synthesize(stage).one("AWS::SageMaker::ModelPackageGroup")["ModelPackageGroupName"],
+            synthesize(stage).one("Custom::SageMakerPipeline")["PipelineName"],
+        )
+        for stage in ("dev", "staging", "prod")
+    ]
+    assert len({name for triple in names for name in triple}) == 6  # group and pipeline share theirs
+    assert names[-1] == ("modelyard", "refinance-interest-rate", "refinance-interest-rate")
+
+
+@pytest.mark.parametrize(
+    ("stage", "provisioned", "reserved"),
+    [("local", None, None), ("dev", None, None), ("staging", 3, 100), ("prod", 3, 100)],
+)
+def test_concurrency(synthesize, stage, provisioned, reserved):
+    assembly = synthesize(stage)
+    alias = assembly.one("AWS::Lambda::Alias")
+    assert alias["Name"] == "live"
+    assert alias.get("ProvisionedConcurrencyConfig", {}).get("ProvisionedConcurrentExecutions") == provisioned
+    functions = assembly.templates["inference"]["Resources"].values()
+    (function,) = (item["Properties"] for item in functions if item["Type"] == "AWS::Lambda::Function")
+    assert function.get("ReservedConcurrentExecutions") == reserved
+
+
+@pytest.mark.parametrize(
+    ("stage", "low", "high", "out", "inwards"),
+    [
+        ("local", 1, 4, 300, 300),
+        ("dev", 1, 2, 300, 300),
+        ("staging", 1, 4, 300, 30),
+        ("prod", 2, 4, 300, 300),
+    ],
+)
+def test_scaling(synthesize, stage, low, high, out, inwards):
+    assembly = synthesize(stage)
+    target = assembly.one("AWS::ApplicationAutoScaling::ScalableTarget")
+    assert (target["MinCapacity"], target["MaxCapacity"]) == (low, high)
+    policy = assembly.one("AWS::ApplicationAutoScaling::ScalingPolicy")
+    tracking = policy["TargetTrackingScalingPolicyConfiguration"]
+    assert (tracking["ScaleOutCooldown"], tracking["ScaleInCooldown"]) == (out, inwards)
+    metric = tracking["PredefinedMetricSpecification"]["PredefinedMetricType"]
+    assert metric == "SageMakerVariantInvocationsPerInstance"
+
+
+def test_an_update_of_the_endpoint_keeps_what_scaling_decided(assembly):
+    endpoint = assembly.one("AWS::SageMaker::Endpoint")
+    assert endpoint["RetainAllVariantProperties"] is True
+    assert endpoint["DeploymentConfig"]["AutoRollbackConfiguration"]["Alarms"]
+    (variant,) = assembly.one("AWS::SageMaker::EndpointConfig")["ProductionVariants"]
+    target = assembly.one("AWS::ApplicationAutoScaling::ScalableTarget")
+    assert target["MinCapacity"] <= variant["InitialInstanceCount"] <= target["MaxCapacity"]
+
+
+def test_the_operator_needs_a_second_factor_where_data_is_kept(assembly):
+    roles = assembly.templates["access"]["Resources"].values()
+    (role,) = (item["Properties"] for item in roles if item["Type"] == "AWS::IAM::Role")
+    (statement,) = role["AssumeRolePolicyDocument"]["Statement"]
+    with_factor = statement.get("Condition") == {"Bool": {"aws:MultiFactorAuthPresent": "true"}}
+    assert with_factor is (assembly.environment in ("staging", "prod"))
+
+
+def test_nothing_is_public(assembly):
+    assert assembly.one("AWS::Lambda::Url")["AuthType"] == "AWS_IAM"
+    for bucket in assembly.of_type("AWS::S3::Bucket").values():
+        assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+    for permission in assembly.of_type("AWS::Lambda::Permission").values():
+        assert permission["Principal"] != "*"
+
+
+def test_a_custom_resource_cannot_hang_a_stack_for_an_hour(assembly):
+    for template in assembly.templates.values():
+        for resource in template["Resources"].values():
+            if resource["Type"].startswith("Custom::"):
+                assert int(resource["Properties"]["ServiceTimeout"]) <= 900
+
+
+def test_templates_name_no_account_and_no_region(assembly):
+    for template in assembly.templates.values():
+        text = json.dumps(template)
+        assert "us-east-1" not in text
+        assert "000000000000" not in text
