@@ -97,12 +97,13 @@ class ModelRegistry(Construct):
         """Allow listing and describing the versions."""
         allow(
             grantee,
-            actions=["sagemaker:DescribeModelPackageGroup", "sagemaker:ListModelPackages"],
+            actions=["sagemaker:DescribeModelPackageGroup"],
             resources=[self.group_arn],
         )
+        # Listing is authorized on the versions, not on their group (Service Authorization Reference).
         allow(
             grantee,
-            actions=["sagemaker:DescribeModelPackage"],
+            actions=["sagemaker:DescribeModelPackage", "sagemaker:ListModelPackages"],
             resources=[self.packages_arn],
             reason=_VERSIONS_REASON,
         )
