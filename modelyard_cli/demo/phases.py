@@ -146,7 +146,7 @@ def metrics(session: boto3.Session) -> dict[str, float]:
     stored = client("s3", session).get_object(Bucket=report.netloc, Key=report.path.lstrip("/"))
     document = json.loads(stored["Body"].read())
     measured = {name: entry["value"] for name, entry in document["regression_metrics"].items()}
-    baseline = {f"baseline_{name}": entry["value"] for name, entry in document["baseline"].items()}
+    baseline = {"baseline_mse": document["baseline"]["mse"]["value"]}
     return measured | baseline | {"threshold": float(package["CustomerMetadataProperties"]["mse_threshold"])}
 
 
