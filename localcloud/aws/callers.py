@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextvars
 from dataclasses import dataclass
 
+from localcloud.aws.identity import Caller
+
 
 @dataclass(frozen=True, slots=True)
 class Checked:
@@ -27,3 +29,18 @@ def current(service: str) -> Checked | None:
     """Who called this service directly; None where one of MiniStack's services calls another, or itself."""
     checked = _checked.get()
     return checked if checked is not None and checked.service == service else None
+
+
+def identity_of(checked: Checked) -> Caller:
+    """The principal behind a checked request."""
+    from ministack.core import iam_evaluator
+    from ministack.core.responses import get_account_id
+
+    found = iam_evaluator.resolve_credential(checked.access_key_id, get_account_id())
+    known = not isinstance(found, iam_evaluator.CredentialResolutionError)
+    return Caller(
+        access_key_id=checked.access_key_id,
+        arn=found.principal_arn if known else "anonymous",
+        account=found.account_id if known else get_account_id(),
+        region=checked.region,
+    )

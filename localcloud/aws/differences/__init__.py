@@ -13,18 +13,31 @@ from localcloud.context import Cloud
 
 def apply_before_import(audit: Audit) -> None:
     """Close differences in what MiniStack's services import by name; call before importing any of them."""
-    from localcloud.aws.differences import anonymous, lambda_credentials, root_keys
+    from localcloud.aws.differences import gate, lambda_credentials, root_keys
 
     root_keys.apply()
-    anonymous.apply(audit)
+    gate.apply(audit)
     lambda_credentials.apply()
 
 
 def apply(cloud: Cloud) -> None:
     """Close all others; call once MiniStack has its state, before the first request."""
-    from localcloud.aws.differences import ecr, function_urls, s3_bucket_resource, s3_encryption
+    from localcloud.aws.differences import (
+        dynamodb_encryption,
+        ecr,
+        event_targets,
+        function_urls,
+        lambda_function_resource,
+        pass_role,
+        s3_bucket_resource,
+        s3_encryption,
+    )
 
+    dynamodb_encryption.apply()
     ecr.apply()
+    event_targets.apply()
     function_urls.apply(cloud)
+    lambda_function_resource.apply()
+    pass_role.apply()
     s3_bucket_resource.apply(cloud)
     s3_encryption.apply()

@@ -1,10 +1,13 @@
-"""Requests without credentials get what a resource's own policy gives everybody, and no more.
+"""The one gate of authorization, where MiniStack is laxer than AWS.
 
-MiniStack serves an unsigned S3 request or function URL call as the account's root.
+Unsigned requests get what a resource's own policy gives everybody, and no more: MiniStack serves an
+unsigned S3 request or function URL call as the account's root.
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-policy-language-overview.html
+
+A function URL asks for two actions, as new ones have since October 2025; MiniStack asks for the first.
 https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html
 
-The same wrapper notes every decision in the audit.
+Every decision is noted in the audit.
 """
 
 from __future__ import annotations
@@ -21,6 +24,22 @@ def apply(audit: Audit) -> None:
 
     decide = iam_evaluator.enforce
 
+    def judge(
+        access_key_id: str,
+        iam_action: str,
+        service: str,
+        region: str,
+        resource_arn: str,
+        service_context: dict[str, Any] | None,
+    ) -> Any:
+        unsigned = not access_key_id and iam_evaluator._anonymous.get()
+        if unsigned and (service == "s3" or iam_action.startswith("lambda:InvokeFunction")):
+            result = _as_anybody(iam_action, service, region, resource_arn, service_context or {})
+        else:
+            result = decide(access_key_id, iam_action, service, region, resource_arn, service_context)
+        audit.record(_principal(access_key_id, result), iam_action, resource_arn, _decision(result))
+        return result
+
     def enforce(
         access_key_id: str,
         iam_action: str,
@@ -31,12 +50,10 @@ def apply(audit: Audit) -> None:
     ) -> Any:
         if service != "kms":
             callers.note(access_key_id, service, region)
-        unsigned = not access_key_id and iam_evaluator._anonymous.get()
-        if unsigned and (service == "s3" or iam_action == "lambda:InvokeFunctionUrl"):
-            result = _as_anybody(iam_action, service, region, resource_arn, service_context or {})
-        else:
-            result = decide(access_key_id, iam_action, service, region, resource_arn, service_context)
-        audit.record(_principal(access_key_id, result), iam_action, resource_arn, _decision(result))
+        result = judge(access_key_id, iam_action, service, region, resource_arn, service_context)
+        if result is None and iam_action == "lambda:InvokeFunctionUrl":
+            via = {"lambda:InvokedViaFunctionUrl": "true"}
+            result = judge(access_key_id, "lambda:InvokeFunction", service, region, resource_arn, via)
         return result
 
     iam_evaluator.enforce = enforce

@@ -1,0 +1,80 @@
+"""Handing a role to a service needs `iam:PassRole`, and the service must be trusted by the role.
+
+MiniStack asks for neither. Checked here where callers hand roles over themselves: Lambda functions,
+EventBridge targets, Step Functions state machines, EventBridge schedules and pipes; a stack's resources
+are made with CloudFormation's permissions.
+https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_passrole.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from localcloud.aws import callers, identity
+
+Roles = Callable[[dict[str, Any]], Iterable[str]]
+
+
+def apply() -> None:
+    """Wrap the operations."""
+    from ministack.services import eventbridge, lambda_svc, pipes, scheduler, stepfunctions
+
+    _guard(lambda_svc, "_create_function", "lambda", _member("Role"), trusted=True)
+    _guard(lambda_svc, "_update_config", "lambda", _member("Role"), trusted=True)
+    _guard(stepfunctions, "_create_state_machine", "states", _member("roleArn"))
+    _guard(stepfunctions, "_update_state_machine", "states", _member("roleArn"))
+    _guard(eventbridge, "_put_targets", "events", _targets)
+    _guard(scheduler, "_create_schedule", "scheduler", _schedule)
+    _guard(pipes, "_create_pipe", "pipes", _member("RoleArn"))
+
+
+def _guard(module: Any, name: str, service: str, roles: Roles, *, trusted: bool = False) -> None:
+    operate = getattr(module, name)
+    principal = f"{service}.amazonaws.com"
+
+    def guarded(*arguments: Any) -> Any:
+        caller = callers.current(service)
+        # The request's members are the last argument of each of these operations.
+        asked = list(roles(arguments[-1])) if isinstance(arguments[-1], dict) else []
+        if caller is None:
+            return operate(*arguments)
+        return _refusal(caller, asked, principal, trusted) or operate(*arguments)
+
+    setattr(module, name, guarded)
+
+
+def _refusal(caller: callers.Checked, roles: list[str], principal: str, trusted: bool) -> Any:
+    from ministack.core.responses import error_response_json
+
+    for role in roles:
+        try:
+            identity.require_pass_role(callers.identity_of(caller), role, principal)
+        except identity.AccessDenied as denied:
+            return error_response_json("AccessDeniedException", denied.message, 403 if trusted else 400)
+        except identity.RoleNotFound:
+            # MiniStack says so in each service's words.
+            continue
+        if trusted and not identity.role_trusts(role, principal):
+            return error_response_json(
+                "InvalidParameterValueException",
+                "The role defined for the function cannot be assumed by Lambda.",
+                400,
+            )
+    return None
+
+
+def _member(name: str) -> Roles:
+    def roles(request: dict[str, Any]) -> Iterable[str]:
+        return [request[name]] if request.get(name) else []
+
+    return roles
+
+
+def _targets(request: dict[str, Any]) -> Iterable[str]:
+    return [target["RoleArn"] for target in request.get("Targets", []) if target.get("RoleArn")]
+
+
+def _schedule(request: dict[str, Any]) -> Iterable[str]:
+    role = (request.get("Target") or {}).get("RoleArn")
+    return [role] if role else []

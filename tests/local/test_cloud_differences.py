@@ -1,0 +1,440 @@
+"""What MiniStack alone would allow or say otherwise than AWS: one test per difference that is closed."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import inspect
+import io
+import json
+import time
+import zipfile
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError, WaiterError
+
+from localcloud.context import Cloud, Credentials
+
+Statements = list[dict[str, Any]]
+Actor = Callable[[Statements], Credentials]
+Role = Callable[[str, Statements], str]
+
+CODE = "def handler(event, context):\n    return {'ok': True}\n"
+
+
+def code_of(call: Callable[[], object]) -> tuple[str, str]:
+    with pytest.raises(ClientError) as caught:
+        call()
+    error = caught.value.response["Error"]
+    return error["Code"], error["Message"]
+
+
+def allow(action: str | list[str], resource: str = "*") -> dict[str, Any]:
+    return {"Effect": "Allow", "Action": action, "Resource": resource}
+
+
+def archive(code: str = CODE) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        file.writestr("index.py", code)
+    return buffer.getvalue()
+
+
+def function(name: str, role: str) -> dict[str, Any]:
+    return {
+        "FunctionName": name,
+        "Role": role,
+        "Runtime": "python3.11",
+        "Handler": "index.handler",
+        "Code": {"ZipFile": archive()},
+    }
+
+
+@pytest.fixture(scope="module")
+def key(cloud: Cloud, admin: Credentials) -> str:
+    arn: str = cloud.client("kms", admin).create_key()["KeyMetadata"]["Arn"]
+    return arn
+
+
+@pytest.fixture(scope="module")
+def deploy(cloud: Cloud, admin: Credentials) -> Callable[..., dict[str, str]]:
+    """Create or update a stack; its outputs."""
+    client = cloud.client("cloudformation", admin)
+
+    def run(name: str, resources: dict[str, Any], outputs: dict[str, Any] | None = None) -> dict[str, str]:
+        document = {"Resources": resources, "Outputs": {k: {"Value": v} for k, v in (outputs or {}).items()}}
+        names = {stack["StackName"] for stack in client.describe_stacks()["Stacks"]}
+        verb = "update" if name in names else "create"
+        getattr(client, f"{verb}_stack")(StackName=name, TemplateBody=json.dumps(document))
+        client.get_waiter(f"stack_{verb}_complete").wait(StackName=name, WaiterConfig={"Delay": 1})
+        found = client.describe_stacks(StackName=name)["Stacks"][0].get("Outputs", [])
+        return {output["OutputKey"]: output["OutputValue"] for output in found}
+
+    return run
+
+
+class TestEncryptedObjects:
+    BUCKET = "encrypted-objects"
+
+    @pytest.fixture(scope="class", autouse=True)
+    def bucket(self, cloud: Cloud, admin: Credentials, key: str) -> None:
+        s3 = cloud.client("s3", admin)
+        s3.create_bucket(Bucket=self.BUCKET)
+        default = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key}
+        s3.put_bucket_encryption(
+            Bucket=self.BUCKET,
+            ServerSideEncryptionConfiguration={"Rules": [{"ApplyServerSideEncryptionByDefault": default}]},
+        )
+        s3.put_object(Bucket=self.BUCKET, Key="there", Body=b"secret")
+
+    def test_write_needs_a_data_key(self, cloud: Cloud, actor: Actor, key: str) -> None:
+        without = cloud.client("s3", actor([allow("s3:*")]))
+        code, message = code_of(lambda: without.put_object(Bucket=self.BUCKET, Key="a", Body=b"1"))
+        assert code == "AccessDenied"
+        assert "kms:GenerateDataKey" in message
+        with_key = cloud.client("s3", actor([allow("s3:*"), allow("kms:GenerateDataKey", key)]))
+        with_key.put_object(Bucket=self.BUCKET, Key="a", Body=b"1")
+
+    def test_read_needs_decrypt(self, cloud: Cloud, actor: Actor, key: str) -> None:
+        without = cloud.client("s3", actor([allow("s3:*")]))
+        code, message = code_of(lambda: without.get_object(Bucket=self.BUCKET, Key="there"))
+        assert code == "AccessDenied"
+        assert "kms:Decrypt" in message
+        without.head_object(Bucket=self.BUCKET, Key="there")
+        with_key = cloud.client("s3", actor([allow("s3:*"), allow("kms:Decrypt", key)]))
+        assert with_key.get_object(Bucket=self.BUCKET, Key="there")["Body"].read() == b"secret"
+
+    def test_copy_needs_both(self, cloud: Cloud, actor: Actor, key: str) -> None:
+        source = {"Bucket": self.BUCKET, "Key": "there"}
+        for granted in ("kms:Decrypt", "kms:GenerateDataKey"):
+            half = cloud.client("s3", actor([allow("s3:*"), allow(granted, key)]))
+            code, _message = code_of(lambda: half.copy_object(Bucket=self.BUCKET, Key="c", CopySource=source))  # noqa: B023
+            assert code == "AccessDenied"
+        both = cloud.client("s3", actor([allow("s3:*"), allow(["kms:Decrypt", "kms:GenerateDataKey"], key)]))
+        both.copy_object(Bucket=self.BUCKET, Key="c", CopySource=source)
+
+    def test_multipart_upload_needs_both(self, cloud: Cloud, actor: Actor, key: str) -> None:
+        half = cloud.client("s3", actor([allow("s3:*"), allow("kms:GenerateDataKey", key)]))
+        code, message = code_of(lambda: half.create_multipart_upload(Bucket=self.BUCKET, Key="m"))
+        assert code == "AccessDenied"
+        assert "kms:Decrypt" in message
+
+    def test_via_service_condition(self, cloud: Cloud, actor: Actor, key: str) -> None:
+        def reader(service: str) -> Any:
+            grant = allow("kms:Decrypt", key)
+            grant["Condition"] = {"StringEquals": {"kms:ViaService": f"{service}.us-east-1.amazonaws.com"}}
+            return cloud.client("s3", actor([allow("s3:*"), grant]))
+
+        reader("s3").get_object(Bucket=self.BUCKET, Key="there")
+        assert code_of(lambda: reader("sqs").get_object(Bucket=self.BUCKET, Key="there"))[0] == "AccessDenied"
+
+    def test_presigned_url_is_held_to_it(self, cloud: Cloud, actor: Actor, key: str) -> None:
+        import ssl
+        import urllib.error
+        import urllib.request
+
+        def fetch(credentials: Credentials) -> int:
+            client = cloud.client("s3", credentials)
+            url = client.generate_presigned_url("get_object", {"Bucket": self.BUCKET, "Key": "there"})
+            context = ssl.create_default_context(cafile=str(cloud.ca_bundle))
+            try:
+                with urllib.request.urlopen(url, context=context) as answer:
+                    return int(answer.status)
+            except urllib.error.HTTPError as error:
+                return error.code
+
+        assert fetch(actor([allow("s3:*"), allow("kms:Decrypt", key)])) == 200
+        assert fetch(actor([allow("s3:*")])) == 403
+
+    def test_aws_managed_key_is_open_to_the_account(
+        self, cloud: Cloud, admin: Credentials, actor: Actor
+    ) -> None:
+        cloud.client("s3", admin).create_bucket(Bucket="managed-key-objects")
+        s3 = cloud.client("s3", actor([allow("s3:*")]))
+        s3.put_object(Bucket="managed-key-objects", Key="a", Body=b"1", ServerSideEncryption="aws:kms")
+        assert s3.get_object(Bucket="managed-key-objects", Key="a")["ServerSideEncryption"] == "aws:kms"
+
+    def test_missing_key(self, cloud: Cloud, admin: Credentials) -> None:
+        s3 = cloud.client("s3", admin)
+        gone = "arn:aws:kms:us-east-1:000000000000:key/00000000-0000-0000-0000-000000000000"
+        code, _message = code_of(
+            lambda: s3.put_object(
+                Bucket=self.BUCKET, Key="x", Body=b"", ServerSideEncryption="aws:kms", SSEKMSKeyId=gone
+            )
+        )
+        assert code == "KMS.NotFoundException"
+
+
+def test_encrypted_table_needs_decrypt(cloud: Cloud, admin: Credentials, actor: Actor, key: str) -> None:
+    cloud.client("dynamodb", admin).create_table(
+        TableName="encrypted",
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        BillingMode="PAY_PER_REQUEST",
+        SSESpecification={"Enabled": True, "SSEType": "KMS", "KMSMasterKeyId": key},
+    )
+    item = {"id": {"S": "1"}}
+    without = cloud.client("dynamodb", actor([allow("dynamodb:*")]))
+    code, message = code_of(lambda: without.put_item(TableName="encrypted", Item=item))
+    assert code == "AccessDeniedException"
+    assert "KMS key access denied" in message
+    batch = {"encrypted": [{"PutRequest": {"Item": item}}]}
+    assert code_of(lambda: without.batch_write_item(RequestItems=batch))[0] == "AccessDeniedException"
+    with_key = cloud.client("dynamodb", actor([allow("dynamodb:*"), allow("kms:Decrypt", key)]))
+    with_key.put_item(TableName="encrypted", Item=item)
+    assert with_key.get_item(TableName="encrypted", Key=item)["Item"] == item
+
+
+class TestPassRole:
+    def test_create_function(self, cloud: Cloud, actor: Actor, role: Role) -> None:
+        execution = role("lambda.amazonaws.com", [])
+        client = cloud.client("lambda", actor([allow("lambda:*")]))
+        code, message = code_of(lambda: client.create_function(**function("passrole", execution)))
+        assert code == "AccessDeniedException"
+        assert f"iam:PassRole on resource: {execution}" in message
+        grant = allow("iam:PassRole", execution)
+        grant["Condition"] = {"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}}
+        cloud.client("lambda", actor([allow("lambda:*"), grant])).create_function(
+            **function("passrole", execution)
+        )
+
+    def test_update_function(self, cloud: Cloud, admin: Credentials, actor: Actor, role: Role) -> None:
+        execution, other = role("lambda.amazonaws.com", []), role("lambda.amazonaws.com", [])
+        cloud.client("lambda", admin).create_function(**function("passrole-update", execution))
+        client = cloud.client("lambda", actor([allow("lambda:*")]))
+        code, _message = code_of(
+            lambda: client.update_function_configuration(FunctionName="passrole-update", Role=other)
+        )
+        assert code == "AccessDeniedException"
+        client.update_function_configuration(FunctionName="passrole-update", Timeout=5)
+
+    def test_role_must_trust_lambda(self, cloud: Cloud, admin: Credentials, role: Role) -> None:
+        foreign = role("sagemaker.amazonaws.com", [])
+        code, message = code_of(
+            lambda: cloud.client("lambda", admin).create_function(**function("untrusted", foreign))
+        )
+        assert code == "InvalidParameterValueException"
+        assert "cannot be assumed by Lambda" in message
+
+    def test_state_machine(self, cloud: Cloud, actor: Actor, role: Role) -> None:
+        execution = role("states.amazonaws.com", [])
+        definition = json.dumps({"StartAt": "A", "States": {"A": {"Type": "Succeed"}}})
+        client = cloud.client("stepfunctions", actor([allow("states:*")]))
+        code, _message = code_of(
+            lambda: client.create_state_machine(name="m", definition=definition, roleArn=execution)
+        )
+        assert code == "AccessDeniedException"
+
+    def test_event_target(self, cloud: Cloud, actor: Actor, role: Role) -> None:
+        execution = role("events.amazonaws.com", [])
+        client = cloud.client("events", actor([allow("events:*")]))
+        client.put_rule(Name="passrole", EventPattern='{"source": ["x"]}')
+        machine = "arn:aws:states:us-east-1:000000000000:stateMachine:m"
+        target = {"Id": "1", "Arn": machine, "RoleArn": execution}
+        code, _message = code_of(lambda: client.put_targets(Rule="passrole", Targets=[target]))
+        assert code == "AccessDeniedException"
+
+
+def test_event_rule_needs_the_functions_permission(cloud: Cloud, admin: Credentials, role: Role) -> None:
+    lambdas, events, s3 = (cloud.client(name, admin) for name in ("lambda", "events", "s3"))
+    s3.create_bucket(Bucket="event-proof")
+    execution = role("lambda.amazonaws.com", [allow("s3:PutObject", "arn:aws:s3:::event-proof/*")])
+    code = (
+        "import boto3\ndef handler(event, context):\n"
+        "    boto3.client('s3').put_object(Bucket='event-proof', Key=event['detail']['key'], Body=b'')\n"
+    )
+    spec = {**function("event-proof", execution), "Code": {"ZipFile": archive(code)}}
+    function_arn = lambdas.create_function(**spec)["FunctionArn"]
+    rule = events.put_rule(Name="event-proof", EventPattern='{"source": ["test.proof"]}')["RuleArn"]
+    events.put_targets(Rule="event-proof", Targets=[{"Id": "1", "Arn": function_arn}])
+
+    def send(key: str) -> None:
+        entry = {"Source": "test.proof", "DetailType": "t", "Detail": json.dumps({"key": key})}
+        events.put_events(Entries=[entry])
+
+    def keys() -> list[str]:
+        found = s3.list_objects_v2(Bucket="event-proof").get("Contents", [])
+        return [item["Key"] for item in found]
+
+    send("before")
+    lambdas.add_permission(
+        FunctionName="event-proof",
+        StatementId="rule",
+        Action="lambda:InvokeFunction",
+        Principal="events.amazonaws.com",
+        SourceArn=rule,
+    )
+    send("after")
+    deadline = time.monotonic() + 20
+    while "after" not in keys() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert keys() == ["after"]
+
+
+def test_function_of_a_template(cloud: Cloud, admin: Credentials, role: Role, deploy: Any) -> None:
+    def resources(reserved: int | None) -> dict[str, Any]:
+        properties = {
+            "FunctionName": "of-a-template",
+            "Role": execution,
+            "Runtime": "python3.11",
+            "Handler": "index.handler",
+            "Code": {"ZipFile": CODE},
+        }
+        if reserved is not None:
+            properties["ReservedConcurrentExecutions"] = reserved
+        return {"Function": {"Type": "AWS::Lambda::Function", "Properties": properties}}
+
+    execution = role("lambda.amazonaws.com", [])
+    client = cloud.client("lambda", admin)
+    for reserved in (5, 7, None):
+        deploy("function-of-a-template", resources(reserved))
+        answer = client.get_function_concurrency(FunctionName="of-a-template")
+        assert answer.get("ReservedConcurrentExecutions") == reserved
+
+
+def test_bucket_of_a_template(cloud: Cloud, admin: Credentials, key: str, deploy: Any) -> None:
+    s3, cloudformation = cloud.client("s3", admin), cloud.client("cloudformation", admin)
+    properties: dict[str, Any] = {
+        "BucketEncryption": {
+            "ServerSideEncryptionConfiguration": [
+                {
+                    "BucketKeyEnabled": "true",
+                    "ServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key},
+                }
+            ]
+        },
+        "Tags": [{"Key": "team", "Value": "ml"}],
+        "VersioningConfiguration": {"Status": "Enabled"},
+        "OwnershipControls": {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]},
+        "LifecycleConfiguration": {
+            "Rules": [
+                {
+                    "Id": "tidy",
+                    "Status": "Enabled",
+                    "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 7},
+                    "NoncurrentVersionExpiration": {"NoncurrentDays": "30"},
+                },
+                {"Status": "Enabled", "Prefix": "tmp/", "ExpirationInDays": 1},
+            ]
+        },
+    }
+    resources = {"Bucket": {"Type": "AWS::S3::Bucket", "Properties": properties}}
+    name = deploy("bucket-of-a-template", resources, {"Name": {"Ref": "Bucket"}})["Name"]
+    (rule,) = s3.get_bucket_encryption(Bucket=name)["ServerSideEncryptionConfiguration"]["Rules"]
+    assert rule["ApplyServerSideEncryptionByDefault"]["KMSMasterKeyID"] == key
+    assert rule["BucketKeyEnabled"] is True
+    tags = {tag["Key"]: tag["Value"] for tag in s3.get_bucket_tagging(Bucket=name)["TagSet"]}
+    assert tags["team"] == "ml"
+    assert tags["aws:cloudformation:stack-name"] == "bucket-of-a-template"
+    rules = s3.get_bucket_lifecycle_configuration(Bucket=name)["Rules"]
+    assert [rule.get("Expiration", {}).get("Days") for rule in rules] == [None, 1]
+    assert rules[0]["NoncurrentVersionExpiration"]["NoncurrentDays"] == 30
+    del properties["LifecycleConfiguration"]
+    deploy("bucket-of-a-template", resources, {"Name": {"Ref": "Bucket"}})
+    assert code_of(lambda: s3.get_bucket_lifecycle_configuration(Bucket=name))[0] == (
+        "NoSuchLifecycleConfiguration"
+    )
+    s3.put_object(Bucket=name, Key="left", Body=b"1")
+    cloudformation.delete_stack(StackName="bucket-of-a-template")
+    with pytest.raises(WaiterError):
+        cloudformation.get_waiter("stack_delete_complete").wait(
+            StackName="bucket-of-a-template", WaiterConfig={"Delay": 1}
+        )
+    stack = cloudformation.describe_stacks(StackName="bucket-of-a-template")["Stacks"][0]
+    assert stack["StackStatus"] == "DELETE_FAILED"
+    assert s3.get_object(Bucket=name, Key="left")["Body"].read() == b"1"
+
+
+def test_function_url_leads_here(cloud: Cloud, admin: Credentials, actor: Actor, role: Role) -> None:
+    client = cloud.client("lambda", admin)
+    function_arn = client.create_function(**function("has-url", role("lambda.amazonaws.com", [])))[
+        "FunctionArn"
+    ]
+    url = client.create_function_url_config(FunctionName="has-url", AuthType="AWS_IAM")["FunctionUrl"]
+    assert url.startswith(f"{cloud.endpoint_url}/_aws/lambda-url/")
+    grant = {
+        **allow("lambda:InvokeFunctionUrl", function_arn),
+        "Condition": {"StringEquals": {"lambda:FunctionUrlAuthType": "AWS_IAM"}},
+    }
+    via = {**allow("lambda:InvokeFunction", function_arn)}
+    via["Condition"] = {"Bool": {"lambda:InvokedViaFunctionUrl": "true"}}
+    both = [grant, via]
+    assert call_url(cloud, url, actor([grant]))[0] == 403
+    assert call_url(cloud, url, actor(both)) == (200, '{"ok": true}')
+    assert call_url(cloud, url, actor([]))[0] == 403
+    assert call_url(cloud, url, None)[0] == 403
+
+
+def call_url(cloud: Cloud, url: str, credentials: Credentials | None) -> tuple[int, str]:
+    import ssl
+    import urllib.error
+    import urllib.request
+
+    from botocore.auth import SigV4Auth
+    from botocore.awsrequest import AWSRequest
+    from botocore.credentials import Credentials as Signing
+
+    request = AWSRequest("POST", url, headers={"Content-Type": "application/json"}, data=b"{}")
+    if credentials is not None:
+        signing = Signing(credentials.access_key_id, credentials.secret_access_key, credentials.session_token)
+        SigV4Auth(signing, "lambda", cloud.region).add_auth(request)
+    sent = urllib.request.Request(url, data=b"{}", headers=dict(request.headers), method="POST")
+    context = ssl.create_default_context(cafile=str(cloud.ca_bundle))
+    try:
+        with urllib.request.urlopen(sent, context=context, timeout=60) as answer:
+            return int(answer.status), answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def test_function_credentials_cannot_be_computed(cloud: Cloud, admin: Credentials, role: Role) -> None:
+    execution = role("lambda.amazonaws.com", [allow("s3:ListAllMyBuckets")])
+    arn = cloud.client("lambda", admin).create_function(**function("secretive", execution))["FunctionArn"]
+    cloud.client("lambda", admin).invoke(FunctionName="secretive")
+    # MiniStack's own derivation.
+    digest = hashlib.sha256(f"{arn}:{execution}".encode()).hexdigest()
+    guessed = Credentials(
+        access_key_id=f"ASIA{digest[:16].upper()}",
+        secret_access_key=hashlib.sha256(f"secret:{digest}".encode()).hexdigest(),
+        session_token=hashlib.sha256(f"token:{digest}".encode()).hexdigest(),
+    )
+    assert code_of(cloud.client("s3", guessed).list_buckets)[0] == "InvalidAccessKeyId"
+
+
+# Digests of the sources of what the differences wrap. A change means: read what MiniStack does now, decide
+# whether the difference still exists, and only then write the new digest down.
+_SOURCES = {
+    "core.iam_evaluator.enforce": "Z5SLD3S3BGOI64C6",
+    "core.iam_evaluator.is_root_access_key": "42XDWYZTKWJ4BV7R",
+    "core.iam_evaluator.evaluate_resource_policy": "4SOOOFQ22Y7DKZZK",
+    "core.lambda_runtime.execution_credentials": "Z75K3RHTS33OISRE",
+    "services.dynamodb.handle_request": "CIA7FLEZHTQ2A4ZZ",
+    "services.ecr._describe_images": "Q3D7PMTTVMRRMG25",
+    "services.eventbridge._invoke_target": "KUHDASXQQCKWG7WU",
+    "services.eventbridge._put_targets": "TUJJ7A6BRG2MSXOI",
+    "services.lambda_svc._create_function": "4MD65TPQ3C2RZEVX",
+    "services.lambda_svc._create_function_url_config": "5AQRI7C33AQIBOZN",
+    "services.lambda_svc._update_config": "NGM4WBUV3LHABGPG",
+    "services.s3._copy_object": "ZZD6OMUYX34KRFMX",
+    "services.s3._create_multipart_upload": "H2GKFCHUQAMUNGMB",
+    "services.s3._get_object": "MSWXA4PPB3CFVW4M",
+    "services.s3._put_object": "Z5MGDZGZTGJEGAK2",
+    "services.s3._resolve_sse_write_headers": "FL766WT5G6QFKZ3X",
+    "services.stepfunctions._create_state_machine": "JPASGHO2NES5EHQR",
+    "services.cloudformation.provisioners._lambda_create": "RMWPQDUWDWJO4HYX",
+    "services.cloudformation.provisioners._s3_create": "I55XRI6LCUG73DGM",
+    "services.cloudformation.provisioners._s3_delete": "KK6K6WN5LO6DSM2T",
+    "services.cloudformation.stacks._runs_on_worker_thread": "EOKVKEIUD6CICCF3",
+}
+
+
+@pytest.mark.parametrize("name", _SOURCES)
+def test_ministack_is_as_it_was_when_the_differences_were_found(name: str) -> None:
+    import importlib
+
+    module, _, attribute = name.rpartition(".")
+    source = inspect.getsource(getattr(importlib.import_module(f"ministack.{module}"), attribute))
+    digest = base64.b32encode(hashlib.sha256(source.encode()).digest()).decode()[:16]
+    assert digest == _SOURCES[name], f"{name} changed; its digest is now {digest}"
