@@ -139,14 +139,9 @@ class Server:
 def _install_services(cloud: Cloud) -> list[Closable]:
     from localcloud.autoscaling import sagemaker_variants
     from localcloud.autoscaling import service as autoscaling
+    from localcloud.sagemaker import service
 
-    try:
-        from localcloud.sagemaker import service
-
-        sagemaker = service.install(cloud)
-    except ImportError as error:
-        _log.warning("no local SageMaker: %s", error)
-        return [autoscaling.install(cloud, {})]
+    sagemaker = service.install(cloud)
     exists = sagemaker_variants.exists_in(sagemaker.store)
     return [sagemaker, autoscaling.install(cloud, {"sagemaker": exists})]
 
