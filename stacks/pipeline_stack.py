@@ -59,6 +59,7 @@ class PipelineStack(Stack):
                 f"{name}Registry",
                 group_name=environment.named(spec.group),
                 description=f"Models of pipeline {environment.named(spec.name)}",
+                retention=environment.data.retention,
             )
             self.pipelines[spec.name] = SageMakerPipeline(
                 self,

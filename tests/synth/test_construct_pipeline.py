@@ -127,7 +127,7 @@ def test_code_archives_hold_exactly_the_files(new_app, tmp_path):
 def test_functions_carry_their_runtime_and_nothing_else(synthesize):
     folder = synthesize("local").folder
     handlers = [path.parent.parent for path in folder.glob("asset.*/runtime/handler.py")]
-    assert len(handlers) == 4  # pipelines, deployer, inference, emptier
+    assert len(handlers) == 5  # pipelines, deployer, inference, and two that empty
     for handler in handlers:
         assert [path.name for path in handler.iterdir()] == ["runtime"]
         assert {path.suffix for path in handler.rglob("*") if path.is_file()} == {".py"}

@@ -6,8 +6,11 @@ import json
 
 import pytest
 from aws_cdk.assertions import Template
+from botocore.exceptions import ClientError
 
 from modelyard.registry import ModelRegistry
+from modelyard.registry.runtime.emptying import empty
+from modelyard.storage import Retention
 
 
 @pytest.mark.parametrize("name", ["", "-a", "a_b", "a" * 64])
@@ -21,3 +24,59 @@ def test_who_registers_cannot_approve(stack, role):
     text = json.dumps(Template.from_stack(stack).find_resources("AWS::IAM::Policy"))
     assert "CreateModelPackage" in text
     assert "UpdateModelPackage" not in text
+
+
+def test_versions_outlive_the_stack_unless_both_switches_say_otherwise(stack):
+    ModelRegistry(stack, "Kept", group_name="kept")
+    ModelRegistry(
+        stack, "Gone", group_name="gone", retention=Retention(on_delete="destroy", data_may_be_deleted=True)
+    )
+    template = Template.from_stack(stack)
+    policies = {
+        group["Properties"]["ModelPackageGroupName"]: group["DeletionPolicy"]
+        for group in template.find_resources("AWS::SageMaker::ModelPackageGroup").values()
+    }
+    assert policies == {"kept": "Retain", "gone": "Delete"}
+    template.has_resource_properties("Custom::ModelPackageGroupEmptying", {"GroupName": "gone"})
+
+
+class _Registry:
+    """SageMaker with two versions, of which one is gone already."""
+
+    def __init__(self, group_error=None):
+        self.group_error, self.deleted = group_error, []
+
+    def get_paginator(self, name):
+        assert name == "list_model_packages"
+        return self
+
+    def paginate(self, ModelPackageGroupName):
+        if self.group_error:
+            raise self.group_error
+        yield {"ModelPackageSummaryList": [{"ModelPackageArn": f"{ModelPackageGroupName}/1"}]}
+        yield {"ModelPackageSummaryList": [{"ModelPackageArn": f"{ModelPackageGroupName}/2"}]}
+
+    def delete_model_package(self, ModelPackageName):
+        if ModelPackageName.endswith("/1"):
+            raise _error("ValidationException", f"ModelPackage {ModelPackageName} does not exist.")
+        self.deleted.append(ModelPackageName)
+
+
+def _error(code, message):
+    return ClientError({"Error": {"Code": code, "Message": message}}, "operation")
+
+
+def test_emptying_takes_every_version():
+    registry = _Registry()
+    assert empty(registry, "group") == 1
+    assert registry.deleted == ["group/2"]
+
+
+def test_emptying_what_is_gone_is_no_error():
+    gone = _Registry(_error("ValidationException", "ModelPackageGroup group does not exist."))
+    assert empty(gone, "group") == 0
+
+
+def test_emptying_without_permission_is_an_error():
+    with pytest.raises(ClientError, match="AccessDenied"):
+        empty(_Registry(_error("AccessDeniedException", "not authorized")), "group")

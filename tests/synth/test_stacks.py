@@ -6,6 +6,13 @@ import json
 
 import pytest
 
+STATEFUL = (
+    "AWS::S3::Bucket",
+    "AWS::KMS::Key",
+    "AWS::DynamoDB::Table",
+    "AWS::SageMaker::ModelPackageGroup",
+)
+
 
 def test_stacks_say_what_they_are(assembly):
     assert list(assembly.templates) == ["data", "pipelines", "serving", "inference", "access"]
@@ -40,12 +47,13 @@ def test_data_goes_with_the_stack_only_where_both_switches_are_on(assembly):
     throw_away = assembly.environment in ("local", "dev")
     policies = {
         resource.get("DeletionPolicy")
-        for name in ("data", "serving")
+        for name in ("data", "pipelines", "serving")
         for resource in assembly.templates[name]["Resources"].values()
-        if resource["Type"] in ("AWS::S3::Bucket", "AWS::KMS::Key", "AWS::DynamoDB::Table")
+        if resource["Type"] in STATEFUL
     }
     assert policies == {"Delete" if throw_away else "Retain"}
     assert len(assembly.of_type("Custom::BucketEmptying")) == (2 if throw_away else 0)
+    assert len(assembly.of_type("Custom::ModelPackageGroupEmptying")) == (1 if throw_away else 0)
     assert assembly.one("AWS::DynamoDB::Table")["DeletionProtectionEnabled"] is not throw_away
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 
-from aws_cdk import ArnFormat, Stack
+from aws_cdk import ArnFormat, RemovalPolicy, Stack
 from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
 
 from modelyard.permissions import allow
+from modelyard.registry.registry_emptier import RegistryEmptier
+from modelyard.storage import Retention
 
 _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 _VERSIONS_REASON = "Versions of a model package are numbered at run time; the grant ends at the group."
@@ -25,6 +27,7 @@ class ModelRegistry(Construct):
         group_name: Name of the group, 1 to 63 letters, digits and inner hyphens. Physical, since SageMaker
             needs one and pipelines register by name.
         description: For people who browse the registry.
+        retention: What becomes of the versions when the stack is deleted; the group is kept by default.
 
     Attributes:
         group: The CloudFormation resource.
@@ -44,7 +47,13 @@ class ModelRegistry(Construct):
     group_name: str
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, group_name: str, description: str | None = None
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        group_name: str,
+        description: str | None = None,
+        retention: Retention | None = None,
     ) -> None:
         super().__init__(scope, construct_id)
         if not _NAME.fullmatch(group_name):
@@ -56,6 +65,14 @@ class ModelRegistry(Construct):
             model_package_group_name=group_name,
             model_package_group_description=description,
         )
+        self.group.apply_removal_policy(
+            RemovalPolicy.DESTROY if retention and retention.destroys else RemovalPolicy.RETAIN
+        )
+        if retention and retention.destroys:
+            emptying = RegistryEmptier.of(self).empty_on_delete(
+                self, group_name=group_name, packages_arn=self.packages_arn
+            )
+            emptying.node.add_dependency(self.group)
 
     @property
     def group_arn(self) -> str:
@@ -95,11 +112,6 @@ class ModelRegistry(Construct):
 
     def grant_read(self, grantee: iam.IGrantable) -> None:
         """Allow listing and describing the versions."""
-        allow(
-            grantee,
-            actions=["sagemaker:DescribeModelPackageGroup"],
-            resources=[self.group_arn],
-        )
         # Listing is authorized on the versions, not on their group (Service Authorization Reference).
         allow(
             grantee,

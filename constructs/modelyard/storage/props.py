@@ -13,7 +13,7 @@ class Retention:
     Deletion needs two switches, so that no single edit can lose data.
 
     Args:
-        on_delete: `retain` leaves bucket and key behind; `destroy` deletes them with all objects.
+        on_delete: `retain` leaves bucket, table, key or group behind; `destroy` deletes all that is in it.
         data_may_be_deleted: The second switch, set by the environment and by nothing else.
 
     Raises:
