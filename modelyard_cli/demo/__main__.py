@@ -37,6 +37,7 @@ def demo() -> None:
     console.print("\n[bold]Modelyard[/bold]  raw data → pipeline → gate → registry → endpoint → prediction\n")
     stop_cloud()
     shutil.rmtree(STATE, ignore_errors=True)
+    phases.BUILD.mkdir(exist_ok=True)
     try:
         loop(screen, result)
         result["succeeded"] = True
@@ -45,7 +46,6 @@ def demo() -> None:
             "phases": {name: round(seconds, 3) for name, seconds in screen.seconds.items()},
             "total_seconds": round(time.monotonic() - started, 3),
         }
-        RESULT.parent.mkdir(parents=True, exist_ok=True)
         RESULT.write_text(json.dumps(result, indent=2, default=str) + "\n")
         if not keep:
             stop_cloud()
