@@ -273,6 +273,74 @@ def test_event_rule_needs_the_functions_permission(cloud: Cloud, admin: Credenti
     assert keys() == ["after"]
 
 
+def test_a_failed_event_is_tried_again(cloud: Cloud, admin: Credentials, role: Role) -> None:
+    lambdas, events, s3 = (cloud.client(name, admin) for name in ("lambda", "events", "s3"))
+    s3.create_bucket(Bucket="event-retries")
+    execution = role("lambda.amazonaws.com", [allow("s3:PutObject", "arn:aws:s3:::event-retries/*")])
+    code = (
+        "import boto3, uuid\ndef handler(event, context):\n"
+        "    boto3.client('s3').put_object(Bucket='event-retries', Key=uuid.uuid4().hex, Body=b'')\n"
+        "    raise ValueError('no')\n"
+    )
+    spec = {**function("event-retries", execution), "Code": {"ZipFile": archive(code)}}
+    function_arn = lambdas.create_function(**spec)["FunctionArn"]
+    lambdas.add_permission(
+        FunctionName="event-retries",
+        StatementId="rule",
+        Action="lambda:InvokeFunction",
+        Principal="events.amazonaws.com",
+    )
+    events.put_rule(Name="event-retries", EventPattern='{"source": ["test.retries"]}')
+    events.put_targets(Rule="event-retries", Targets=[{"Id": "1", "Arn": function_arn}])
+    events.put_events(Entries=[{"Source": "test.retries", "DetailType": "t", "Detail": "{}"}])
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and s3.list_objects_v2(Bucket="event-retries")["KeyCount"] < 3:
+        time.sleep(0.2)
+    assert s3.list_objects_v2(Bucket="event-retries")["KeyCount"] == 3
+
+
+def test_logs_need_the_roles_permission(cloud: Cloud, admin: Credentials, role: Role) -> None:
+    lambdas, logs = cloud.client("lambda", admin), cloud.client("logs", admin)
+    write = allow(
+        ["logs:CreateLogStream", "logs:PutLogEvents"], "arn:aws:logs:*:*:log-group:/aws/lambda/t*:*"
+    )
+    create = allow("logs:CreateLogGroup")
+    lambdas.create_function(**function("mute", role("lambda.amazonaws.com", [])))
+    lambdas.create_function(**function("talks", role("lambda.amazonaws.com", [write, create])))
+    lambdas.create_function(**function("tells", role("lambda.amazonaws.com", [write])))
+    logs.create_log_group(logGroupName="/aws/lambda/tells")
+    for name in ("mute", "talks", "tells"):
+        lambdas.invoke(FunctionName=name)
+    groups = logs.describe_log_groups(logGroupNamePrefix="/aws/lambda/")["logGroups"]
+    names = {group["logGroupName"] for group in groups}
+    assert "/aws/lambda/talks" in names
+    assert "/aws/lambda/mute" not in names
+    assert logs.describe_log_streams(logGroupName="/aws/lambda/tells")["logStreams"]
+
+
+def test_event_source_needs_the_roles_permission(
+    cloud: Cloud, admin: Credentials, role: Role, deploy: Any
+) -> None:
+    lambdas, sqs = cloud.client("lambda", admin), cloud.client("sqs", admin)
+    url = sqs.create_queue(QueueName="source")["QueueUrl"]
+    queue = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    lambdas.create_function(**function("blind", role("lambda.amazonaws.com", [])))
+    code, message = code_of(
+        lambda: lambdas.create_event_source_mapping(FunctionName="blind", EventSourceArn=queue)
+    )
+    assert code == "InvalidParameterValueException"
+    assert "ReceiveMessage" in message
+    reads = allow(["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"], queue)
+    lambdas.create_function(**function("reads", role("lambda.amazonaws.com", [reads])))
+    lambdas.create_event_source_mapping(FunctionName="reads", EventSourceArn=queue)
+    mapping = {"Type": "AWS::Lambda::EventSourceMapping"}
+    good = {"Mapping": {**mapping, "Properties": {"FunctionName": "reads", "EventSourceArn": queue}}}
+    deploy("mapping-of-a-reader", good)
+    bad = {"Mapping": {**mapping, "Properties": {"FunctionName": "blind", "EventSourceArn": queue}}}
+    with pytest.raises(WaiterError):
+        deploy("mapping-of-a-blind-one", bad)
+
+
 def test_function_of_a_template(cloud: Cloud, admin: Credentials, role: Role, deploy: Any) -> None:
     def resources(reserved: int | None) -> dict[str, Any]:
         properties = {
@@ -414,6 +482,11 @@ _SOURCES = {
     "services.ecr._describe_images": "Q3D7PMTTVMRRMG25",
     "services.eventbridge._invoke_target": "KUHDASXQQCKWG7WU",
     "services.eventbridge._put_targets": "TUJJ7A6BRG2MSXOI",
+    "services.eventbridge._dispatch_to_lambda": "D6K23OXNHKLGUW2X",
+    "services.lambda_svc._create_esm": "2NIVEG5WZXJQ6ASO",
+    "services.lambda_svc._emit_lambda_logs": "CEPPX4DJNC5SA5BH",
+    "services.lambda_svc.invoke_async_with_retry": "FCP6JU6L2QEJWS5M",
+    "services.cloudformation.provisioners._lambda_esm_create": "6BJ2J2GDBRKUHIKX",
     "services.lambda_svc._create_function": "4MD65TPQ3C2RZEVX",
     "services.lambda_svc._create_function_url_config": "5AQRI7C33AQIBOZN",
     "services.lambda_svc._update_config": "NGM4WBUV3LHABGPG",

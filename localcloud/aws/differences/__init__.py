@@ -26,6 +26,7 @@ def apply(cloud: Cloud) -> None:
         dynamodb_encryption,
         ecr,
         event_targets,
+        execution_role,
         function_urls,
         lambda_function_resource,
         pass_role,
@@ -36,6 +37,7 @@ def apply(cloud: Cloud) -> None:
     dynamodb_encryption.apply()
     ecr.apply()
     event_targets.apply()
+    execution_role.apply()
     function_urls.apply(cloud)
     lambda_function_resource.apply()
     pass_role.apply()

@@ -2,12 +2,15 @@
 
 MiniStack delivers to any. On AWS the function's policy must allow `events.amazonaws.com` to invoke it,
 usually for this rule alone; else the delivery fails and nothing runs. (Its SQS and SNS deliveries are
-held to the same here.)
+held to the same here.) And MiniStack runs a function once, where AWS invokes it asynchronously: twice
+more when it fails, then its dead-letter queue or failure destination.
 https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-resource-based.html
+https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
 """
 
 from __future__ import annotations
 
+import json
 import logging
 from typing import Any
 
@@ -30,6 +33,25 @@ def apply() -> None:
         return None
 
     eventbridge._invoke_target = invoke_target
+    eventbridge._dispatch_to_lambda = _dispatch_to_lambda
+
+
+def _dispatch_to_lambda(arn: str, payload: str) -> None:
+    from ministack.services import lambda_svc
+
+    function, config, name = lambda_svc._get_func_record_for_ref(arn)
+    if not function or not config:
+        _log.warning("EventBridge: there is no function %s; nothing delivered", name)
+        return
+    qualifier = arn.split(":")[7] if arn.count(":") == 7 else "$LATEST"
+    configurations = function.get("event_invoke_configs") or {}
+    unqualified = function.get("event_invoke_config") if qualifier == "$LATEST" else None
+    record = {
+        **lambda_svc._execution_record_for_config(function, config),
+        "event_invoke_config": configurations.get(qualifier) or unqualified,
+        "event_invoke_configs": {},
+    }
+    lambda_svc.invoke_async_with_retry(record, json.loads(payload))
 
 
 def _rule_arn(rule: Any) -> str:

@@ -48,8 +48,7 @@ def apply(audit: Audit) -> None:
         resource_arn: str = "*",
         service_context: dict[str, Any] | None = None,
     ) -> Any:
-        if service != "kms":
-            callers.note(access_key_id, service, region)
+        callers.note(access_key_id, service, region)
         result = judge(access_key_id, iam_action, service, region, resource_arn, service_context)
         if result is None and iam_action == "lambda:InvokeFunctionUrl":
             via = {"lambda:InvokedViaFunctionUrl": "true"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 from typing import Any
 
 from localcloud.aws.callers import Checked
@@ -40,7 +41,10 @@ def refusal(
         "kms:EncryptionContextKeys": sorted(encryption_context),
         **{f"kms:EncryptionContext:{name}": value for name, value in encryption_context.items()},
     }
-    denied = iam_evaluator.enforce(caller.access_key_id, action, "kms", caller.region, record["Arn"], context)
+    # In a context of its own: the request stays the calling service's.
+    denied = contextvars.copy_context().run(
+        iam_evaluator.enforce, caller.access_key_id, action, "kms", caller.region, record["Arn"], context
+    )
     if denied is None:
         return None
     principal = getattr(denied, "principal_arn", "anonymous")
