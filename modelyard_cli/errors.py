@@ -55,7 +55,7 @@ def run(command: Callable[[], object]) -> None:
         fail(
             CliError(f"no AWS credentials or region in the environment ({error}). {LOCAL_HINT}", UNREACHABLE)
         )
-    except aws.HTTPClientError as error:
+    except (aws.HTTPClientError, aws.ConnectionError) as error:
         fail(CliError(f"no cloud answers ({error}). Is it running? {LOCAL_HINT}", UNREACHABLE))
     except aws.ParamValidationError as error:
         fail(CliError(str(error).replace("\n", " ")))

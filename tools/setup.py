@@ -48,13 +48,14 @@ class Profile:
         digest = hashlib.sha256(f"{sys.version_info[:2]}".encode())
         for name in (self.requirements, *self.inputs):
             digest.update(name.encode() + (ROOT / name).read_bytes())
+        digest.update(packaging())
         return digest.hexdigest()
 
     def stamp(self) -> Path:
         return self.venv / f".ready-{self.requirements}"
 
 
-_APP = ("requirements.txt", "constraints.txt", "pyproject.toml", "package-lock.json")
+_APP = ("requirements.txt", "constraints.txt", "package-lock.json")
 _LOCAL = (*_APP, "requirements-local.txt", "training/requirements.txt")
 PROFILES = {
     "app": Profile(ROOT / ".venv", "requirements.txt", _APP, needs_cdk=True),
@@ -64,6 +65,15 @@ PROFILES = {
 }
 # A richer profile contains the poorer ones.
 CONTAINS = {"app": ("local", "test"), "local": ("test",), "test": (), "sdk": ()}
+
+
+def packaging() -> bytes:
+    """What pyproject.toml says about installing; its settings for linters change nothing here."""
+    import tomllib  # here: an older Python must get as far as the message about its version
+
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    tables = tomllib.loads(text)
+    return repr((tables["project"], tables["build-system"], tables["tool"]["setuptools"])).encode()
 
 
 def is_ready(name: str) -> bool:

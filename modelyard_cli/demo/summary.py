@@ -8,6 +8,7 @@ from typing import Any
 from rich.panel import Panel
 from rich.table import Table
 
+from modelyard_cli.demo.commands import ROOT
 from modelyard_cli.output import console
 
 
@@ -22,11 +23,18 @@ def show(result: dict[str, Any], kept: Path | None) -> None:
 
 
 def _metrics(metrics: dict[str, float]) -> Table:
-    table = Table(title="Held-out rows", title_justify="left")
+    table = Table(title="Held-out rows, and what the gate compared", title_justify="left")
     table.add_column("metric")
-    table.add_column("value", justify="right")
-    for name, value in sorted(metrics.items()):
-        table.add_row(name, f"{value:.4f}")
+    for name in ("model", "constant baseline", "threshold"):
+        table.add_column(name, justify="right")
+    table.add_row(
+        "MSE",
+        f"[green]{metrics['mse']:.3f}[/green]",
+        f"{metrics['baseline_mse']:.3f}",
+        f"≤ {metrics['threshold']:.3f}",
+    )
+    table.add_row("RMSE", f"{metrics['rmse']:.3f}", f"{metrics['baseline_mse'] ** 0.5:.3f}", "")
+    table.add_row("R²", f"{metrics['r2']:.3f}", "", "")
     return table
 
 
@@ -42,17 +50,16 @@ def _predictions(prediction: dict[str, Any]) -> Table:
 
 def _next_steps(result: dict[str, Any], kept: Path | None) -> str:
     if kept is None:
-        return "KEEP=1 make demo     the same, and the cloud stays up for the commands below\nmake help"
-    group = result["approval"]["group"]
-    return "\n".join(
-        [
-            f'eval "$(.venv/bin/modelyard env --state {kept})"   point every AWS client at it',
-            "aws sagemaker list-pipelines",
-            f"aws sagemaker list-model-packages --model-package-group-name {group}",
-            f"modelyard run {group} -p MseThreshold=1          the gate refuses",
-            f"modelyard predict {group} build/data/refinance/batch.jsonl",
-            f"modelyard reject {group}                         the deployer takes the model back",
-            "cdk diff -c env=local                            nothing",
-            f"modelyard down --state {kept}",
-        ]
-    )
+        return "KEEP=1 make demo     the same, and the cloud stays up to try commands on\nmake help"
+    group, bin_, state = result["approval"]["group"], ".venv/bin", kept.relative_to(ROOT)
+    steps = {
+        f'eval "$({bin_}/modelyard env --state {state})"': "every AWS client of this shell talks to it",
+        f"{bin_}/aws sagemaker list-pipelines": "",
+        f"{bin_}/aws sagemaker list-model-packages --model-package-group-name {group}": "",
+        f"{bin_}/modelyard run {group} -p MseThreshold=1.5": "the gate refuses",
+        f"{bin_}/modelyard predict {group} build/data/refinance/batch.jsonl": "",
+        f"{bin_}/modelyard reject {group}": "the deployer takes the model back",
+        "make diff ENV=local": "no difference",
+        f"{bin_}/modelyard down --state {state}": "",
+    }
+    return "\n".join(f"{command}   [dim]{note}[/dim]" if note else command for command, note in steps.items())

@@ -1,0 +1,105 @@
+"""The command line with wrong input: one line on stderr, an exit code with a meaning, nothing done."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from localcloud.connect import client_environment
+from localcloud.context import Cloud, Credentials
+
+MODELYARD = Path(sys.executable).parent / "modelyard"
+FAILED, BAD_INPUT, UNREACHABLE, DENIED = 1, 2, 3, 4
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def run(*arguments: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    return subprocess.run(
+        [str(MODELYARD), *arguments], env=kept | environment, text=True, capture_output=True, check=False
+    )
+
+
+@pytest.fixture
+def modelyard(cloud: Cloud, admin: Credentials) -> Command:
+    def command(*arguments: str, key: Credentials = admin) -> subprocess.CompletedProcess[str]:
+        return run(*arguments, environment=client_environment(cloud, key))
+
+    return command
+
+
+def one_line(done: subprocess.CompletedProcess[str], code: int, *says: str) -> None:
+    assert done.returncode == code, done.stderr
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("modelyard: ")
+    for text in says:
+        assert text in line
+    assert done.stdout == ""
+
+
+def test_a_pipeline_that_does_not_exist(modelyard: Command) -> None:
+    one_line(modelyard("run", "no-such-pipeline"), BAD_INPUT, "no-such-pipeline", "does not exist")
+
+
+def test_a_parameter_without_a_value(modelyard: Command) -> None:
+    one_line(modelyard("run", "any", "-p", "MseThreshold"), BAD_INPUT, "NAME=VALUE")
+
+
+def test_a_group_that_does_not_exist(modelyard: Command) -> None:
+    one_line(modelyard("approve", "no-such-group"), BAD_INPUT, "no-such-group", "does not exist")
+
+
+def test_a_group_without_versions(modelyard: Command, cloud: Cloud, admin: Credentials) -> None:
+    cloud.client("sagemaker", admin).create_model_package_group(ModelPackageGroupName="cli-empty")
+
+    one_line(modelyard("approve", "cli-empty", "7"), BAD_INPUT, "no version 7", "none yet")
+
+
+def test_no_permission(modelyard: Command, actor: Callable[..., Credentials]) -> None:
+    one_line(modelyard("run", "any", key=actor([])), DENIED, "sagemaker:StartPipelineExecution")
+
+
+def test_a_wrong_secret(modelyard: Command, admin: Credentials) -> None:
+    wrong = Credentials(access_key_id=admin.access_key_id, secret_access_key="wrong")
+
+    one_line(modelyard("run", "any", key=wrong), UNREACHABLE, "signature")
+
+
+def test_no_credentials(tmp_path: Path) -> None:
+    nothing = str(tmp_path / "none")
+    environment = {
+        "AWS_CONFIG_FILE": nothing,
+        "AWS_SHARED_CREDENTIALS_FILE": nothing,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+
+    one_line(run("run", "any", environment=environment), UNREACHABLE, "credentials", "modelyard up")
+
+
+def test_no_cloud_at_the_address(cloud: Cloud, admin: Credentials) -> None:
+    environment = client_environment(cloud, admin) | {"AWS_ENDPOINT_URL": "https://localhost:1"}
+
+    one_line(run("run", "any", environment=environment), UNREACHABLE, "no cloud answers", "modelyard up")
+
+
+def test_the_local_cloud_is_not_running(tmp_path: Path) -> None:
+    for command in ("status", "env"):
+        done = run(command, "--state", str(tmp_path / "none"), environment={})
+        one_line(done, UNREACHABLE, "local cloud is running on")
+
+
+def test_rows_that_are_not_there(modelyard: Command, tmp_path: Path) -> None:
+    one_line(modelyard("predict", "any", str(tmp_path / "none.json")), BAD_INPUT, "none.json")
+
+
+def test_predictions_before_a_deployment(modelyard: Command, tmp_path: Path) -> None:
+    rows = tmp_path / "rows.json"
+    rows.write_text('[{"term": 36}]')
+
+    one_line(modelyard("predict", "any", str(rows)), UNREACHABLE, "no Modelyard stack", "make deploy")
