@@ -121,6 +121,55 @@ def test_sigterm_and_sigint_are_clean(root: Path) -> None:
         assert not (root / "cloud.json").exists()
 
 
+def test_a_stack_operation_that_hangs_does_not_hold_up_the_stop(root: Path) -> None:
+    lifecycle.up(root)
+    cloud, admin = connect(root)
+    trust = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+        ],
+    }
+    template = {
+        "Resources": {
+            "Role": {"Type": "AWS::IAM::Role", "Properties": {"AssumeRolePolicyDocument": trust}},
+            "Function": {
+                "Type": "AWS::Lambda::Function",
+                "Properties": {
+                    "Role": {"Fn::GetAtt": ["Role", "Arn"]},
+                    "Runtime": "python3.11",
+                    "Handler": "index.handler",
+                    "Timeout": 600,
+                    "Code": {"ZipFile": "import time\ndef handler(event, context):\n    time.sleep(600)\n"},
+                },
+            },
+            "Never": {
+                "Type": "Custom::Never",
+                "Properties": {"ServiceToken": {"Fn::GetAtt": ["Function", "Arn"]}},
+            },
+        }
+    }
+    cloudformation = cloud.client("cloudformation", admin)
+    cloudformation.create_stack(
+        StackName="hangs", TemplateBody=json.dumps(template), Capabilities=["CAPABILITY_IAM"]
+    )
+    run = json.loads((root / "run.json").read_text())["run_id"]
+    deadline = time.monotonic() + 20
+    while not processes.of_run(run) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    workers = processes.of_run(run)
+    assert workers
+    started = time.monotonic()
+    assert lifecycle.down(root)["state_kept"]
+    assert time.monotonic() - started < 15
+    assert not any(worker.is_running() for worker in workers)
+    lifecycle.up(root)
+    cloud, admin = connect(root)
+    stack = cloud.client("cloudformation", admin).describe_stacks(StackName="hangs")["Stacks"][0]
+    assert stack["StackStatus"] == "CREATE_FAILED"
+    assert "stopped" in stack["StackStatusReason"]
+
+
 def test_next_up_ends_what_a_killed_server_left(root: Path) -> None:
     record = lifecycle.up(root)
     cloud, admin = connect(root)

@@ -1,0 +1,100 @@
+"""Differences from AWS that remain, as docs/local-cloud.md lists them.
+
+A failure here is good news: mend that page.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+import zipfile
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from localcloud.context import Cloud, Credentials
+
+Role = Callable[[str, list[dict[str, Any]]], str]
+
+
+def archive(code: str) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        file.writestr("index.py", code)
+    return buffer.getvalue()
+
+
+def make_function(cloud: Cloud, admin: Credentials, name: str, role: str, code: str, **more: Any) -> str:
+    created = cloud.client("lambda", admin).create_function(
+        FunctionName=name,
+        Role=role,
+        Runtime="python3.11",
+        Handler="index.handler",
+        Code={"ZipFile": archive(code)},
+        **more,
+    )
+    arn: str = created["FunctionArn"]
+    return arn
+
+
+def test_stacks_are_made_with_cloudformations_own_permissions(
+    cloud: Cloud, admin: Credentials, role: Role
+) -> None:
+    """On AWS a stack's role, which may do nothing here, decides."""
+    client = cloud.client("cloudformation", admin)
+    template = {"Resources": {"Queue": {"Type": "AWS::SQS::Queue"}}}
+    client.create_stack(
+        StackName="powerless",
+        TemplateBody=json.dumps(template),
+        RoleARN=role("cloudformation.amazonaws.com", []),
+    )
+    client.get_waiter("stack_create_complete").wait(StackName="powerless", WaiterConfig={"Delay": 1})
+
+
+def test_functions_see_the_packages_of_the_local_cloud(cloud: Cloud, admin: Credentials, role: Role) -> None:
+    """On AWS a function has boto3 and what its archive and layers bring."""
+    code = "import psutil\ndef handler(event, context):\n    return psutil.__name__\n"
+    make_function(cloud, admin, "sees-packages", role("lambda.amazonaws.com", []), code)
+    answer = cloud.client("lambda", admin).invoke(FunctionName="sees-packages")
+    assert json.loads(answer["Payload"].read()) == "psutil"
+
+
+def test_dead_letter_queues_get_an_envelope(cloud: Cloud, admin: Credentials, role: Role) -> None:
+    """On AWS the queue gets the event itself; the envelope goes to failure destinations."""
+    sqs = cloud.client("sqs", admin)
+    url = sqs.create_queue(QueueName="dead-letters")["QueueUrl"]
+    queue = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    code = "def handler(event, context):\n    raise ValueError('no')\n"
+    make_function(
+        cloud, admin, "dies", role("lambda.amazonaws.com", []), code, DeadLetterConfig={"TargetArn": queue}
+    )
+    lambdas = cloud.client("lambda", admin)
+    lambdas.put_function_event_invoke_config(FunctionName="dies", MaximumRetryAttempts=0)
+    lambdas.invoke(FunctionName="dies", InvocationType="Event", Payload=b'{"a": 1}')
+    deadline = time.monotonic() + 20
+    messages: list[dict[str, Any]] = []
+    while not messages and time.monotonic() < deadline:
+        messages = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=1).get("Messages", [])
+    body = json.loads(messages[0]["Body"])
+    assert body["requestPayload"] == {"a": 1}
+
+
+def test_policy_variables_match_nothing(cloud: Cloud, admin: Credentials) -> None:
+    """On AWS the variable stands for the user's name; here the grant matches nothing."""
+    iam = cloud.client("iam", admin)
+    iam.create_user(UserName="variables")
+    grant = {
+        "Effect": "Allow",
+        "Action": "s3:PutObject",
+        "Resource": "arn:aws:s3:::variables/${aws:username}/*",
+    }
+    document = json.dumps({"Version": "2012-10-17", "Statement": [grant]})
+    iam.put_user_policy(UserName="variables", PolicyName="p", PolicyDocument=document)
+    key = iam.create_access_key(UserName="variables")["AccessKey"]
+    credentials = Credentials(access_key_id=key["AccessKeyId"], secret_access_key=key["SecretAccessKey"])
+    cloud.client("s3", admin).create_bucket(Bucket="variables")
+    s3 = cloud.client("s3", credentials)
+    with pytest.raises(s3.exceptions.ClientError, match="AccessDenied"):
+        s3.put_object(Bucket="variables", Key="variables/a", Body=b"")
