@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 _BATCH_SECONDS = 0.2
 _ROTATE_BYTES = 64 * 2**20
 
 
 class Audit:
-    """Appends decisions to a file of JSON lines: time, principal, action, resource, decision.
+    """Appends decisions to a file of JSON lines: time, principal, action, resource, decision, conditions.
 
     A decision is written within a quarter of a second by a thread that sleeps while nothing happens.
 
@@ -31,8 +33,19 @@ class Audit:
         self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
         self._thread.start()
 
-    def record(self, principal: str, action: str, resource: str, decision: str) -> None:
-        """Note a decision: `Allow`, `Deny` (explicit), `ImplicitDeny`, or a failed signature's code."""
+    def record(
+        self,
+        principal: str,
+        action: str,
+        resource: str,
+        decision: str,
+        conditions: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Note a decision: `Allow`, `Deny` (explicit), `ImplicitDeny`, or a failed signature's code.
+
+        `conditions`: the request's own condition keys; without them two statements on one resource, which
+        differ in a condition, could not be told apart.
+        """
         line = json.dumps(
             {
                 "time": round(time.time(), 3),
@@ -40,7 +53,9 @@ class Audit:
                 "action": action,
                 "resource": resource,
                 "decision": decision,
-            }
+                **({"conditions": dict(conditions)} if conditions else {}),
+            },
+            default=str,
         )
         with self._lock:
             self._waiting.append(line)

@@ -37,7 +37,9 @@ def apply(audit: Audit) -> None:
             result = _as_anybody(iam_action, service, region, resource_arn, service_context or {})
         else:
             result = decide(access_key_id, iam_action, service, region, resource_arn, service_context)
-        audit.record(_principal(access_key_id, result), iam_action, resource_arn, _decision(result))
+        audit.record(
+            _principal(access_key_id, result), iam_action, resource_arn, _decision(result), service_context
+        )
         return result
 
     def enforce(

@@ -7,105 +7,16 @@ asks for predictions. The tests are the chapters of one story and run in the ord
 from __future__ import annotations
 
 import json
-import subprocess
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 
-from localcloud import lifecycle
-from localcloud.connect import client_environment, connect
 from modelyard_cli.demo import commands, phases
 from modelyard_cli.errors import CliError
-from modelyard_cli.predict import invoke
+from tests.local.loop.story import MODEL, Story, eventually
 
 pytestmark = [pytest.mark.loop, pytest.mark.timeout(900)]
-MODEL = phases.MODEL
-OPERATOR_WAIT_S = 60.0
-
-
-@dataclass
-class Story:
-    """What one chapter leaves for the next."""
-
-    environment: dict[str, str]
-    outputs: dict[str, str]
-    administrator: boto3.Session
-    operator: boto3.Session
-    data: phases.Data
-    state: Path
-
-    def aws(self, *arguments: str) -> Any:
-        """The AWS CLI as the operator."""
-        keys = self.operator.get_credentials().get_frozen_credentials()
-        environment = commands.base_environment() | self.environment | {
-            "AWS_ACCESS_KEY_ID": keys.access_key,
-            "AWS_SECRET_ACCESS_KEY": keys.secret_key,
-            "AWS_SESSION_TOKEN": keys.token,
-        }  # fmt: skip
-        done = subprocess.run(
-            [str(commands.BIN / "aws"), *arguments, "--output", "json"],
-            env=environment, text=True, capture_output=True, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout) if done.stdout.strip() else None
-
-    def predict(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        return invoke(self.outputs["FunctionUrl"], MODEL, rows, self.operator)
-
-    def run(self, **parameters: str) -> dict[str, Any]:
-        """Run the pipeline to its end; returns the execution with its steps."""
-        from modelyard_cli.executions import start, watch
-
-        sagemaker = self.operator.client("sagemaker")
-        values = {**phases.upload(self.operator, self.outputs, self.data), **parameters}
-        arn = start(sagemaker, MODEL, [{"Name": name, "Value": value} for name, value in values.items()])
-        *_, final = watch(sagemaker, arn, 0.3)
-        return final.as_json()
-
-
-def eventually(look: Callable[[], Any], seconds: float = OPERATOR_WAIT_S) -> Any:
-    """What `look` returns once it no longer raises a CliError or an AssertionError."""
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            return look()
-        except (CliError, AssertionError):
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.5)
-
-
-@pytest.fixture(scope="module")
-def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
-    folder = tmp_path_factory.mktemp("loop")
-    state = folder / "state"
-    lifecycle.up(state)
-    try:
-        environment = client_environment(*connect(state))
-        with pytest.MonkeyPatch.context() as patch:
-            for name, value in environment.items():
-                patch.setenv(name, value)
-            patch.setattr(phases, "BUILD", folder)
-            patch.setattr(phases, "ASSEMBLY", folder / "cdk.out")
-            data = phases.prepare_data()
-            phases.synthesize()
-            phases.bootstrap(environment, print)
-            outputs = phases.deploy(environment, print)
-            yield Story(
-                environment=environment,
-                outputs=outputs,
-                administrator=boto3.Session(),
-                operator=phases.operator(environment, outputs),
-                data=data,
-                state=state,
-            )
-    finally:
-        lifecycle.down(state)
 
 
 def steps(execution: dict[str, Any]) -> dict[str, str]:

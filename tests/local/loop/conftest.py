@@ -1,0 +1,54 @@
+"""One deployment for all chapters of the loop; they run in the order of their files' names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import boto3
+import pytest
+
+from localcloud import lifecycle
+from localcloud.connect import client_environment, connect
+from modelyard_cli.demo import phases
+from tests.local.loop.grants import live_grants
+from tests.local.loop.story import Story
+
+
+@pytest.fixture(scope="session")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+    folder = tmp_path_factory.mktemp("loop")
+    state = folder / "state"
+    lifecycle.up(state)
+    try:
+        environment = client_environment(*connect(state))
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            patch.setattr(phases, "BUILD", folder)
+            patch.setattr(phases, "ASSEMBLY", folder / "cdk.out")
+            data = phases.prepare_data()
+            phases.synthesize()
+            phases.bootstrap(environment, print)
+            outputs = phases.deploy(environment, print)
+            administrator = boto3.Session()
+            story = Story(
+                environment=environment,
+                outputs=outputs,
+                administrator=administrator,
+                operator=phases.operator(environment, outputs),
+                data=data,
+                folder=folder,
+                grants=live_grants(administrator),
+            )
+        yield story
+    finally:
+        lifecycle.down(state)
+
+
+@pytest.fixture(autouse=True)
+def _surroundings(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the demo's code takes from its process, only while a chapter runs."""
+    for name, value in story.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(phases, "BUILD", story.folder)
+    monkeypatch.setattr(phases, "ASSEMBLY", story.folder / "cdk.out")

@@ -1,0 +1,80 @@
+"""What the chapters of the loop share: the deployed app, and the clients that people use."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from modelyard_cli.demo import commands, phases
+from modelyard_cli.errors import CliError
+from modelyard_cli.executions import start, watch
+from modelyard_cli.predict import invoke
+from tests.local.loop.grants import Decision, Grant, read_audit
+
+MODEL = phases.MODEL
+OPERATOR_WAIT_S = 60.0
+
+
+@dataclass
+class Story:
+    """The deployed app, and what one chapter leaves for the next.
+
+    `grants` is what the roles of the stacks could do once deployed.
+    """
+
+    environment: dict[str, str]
+    outputs: dict[str, str]
+    administrator: boto3.Session
+    operator: boto3.Session
+    data: phases.Data
+    folder: Path
+    grants: list[Grant]
+
+    def aws(self, *arguments: str) -> Any:
+        """The AWS CLI as the operator."""
+        keys = self.operator.get_credentials().get_frozen_credentials()
+        environment = commands.base_environment() | self.environment | {
+            "AWS_ACCESS_KEY_ID": keys.access_key,
+            "AWS_SECRET_ACCESS_KEY": keys.secret_key,
+            "AWS_SESSION_TOKEN": keys.token,
+        }  # fmt: skip
+        done = subprocess.run(
+            [str(commands.BIN / "aws"), *arguments, "--output", "json"],
+            env=environment, text=True, capture_output=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout) if done.stdout.strip() else None
+
+    def predict(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        return invoke(self.outputs["FunctionUrl"], MODEL, rows, self.operator)
+
+    def run(self, **parameters: str) -> dict[str, Any]:
+        """Run the pipeline to its end; returns the execution with its steps."""
+        sagemaker = self.operator.client("sagemaker")
+        values = {**phases.upload(self.operator, self.outputs, self.data), **parameters}
+        arn = start(sagemaker, MODEL, [{"Name": name, "Value": value} for name, value in values.items()])
+        *_, final = watch(sagemaker, arn, 0.3)
+        return final.as_json()
+
+    def decisions(self, since: float = 0.0) -> list[Decision]:
+        """What IAM decided since a moment, oldest first."""
+        return read_audit(self.folder / "state" / "audit.jsonl", since)
+
+
+def eventually(look: Callable[[], Any], seconds: float = OPERATOR_WAIT_S) -> Any:
+    """What `look` returns once it no longer raises a CliError or an AssertionError."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return look()
+        except (CliError, AssertionError):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
