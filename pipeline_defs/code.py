@@ -7,6 +7,7 @@ changes that step's cache key and no other's.
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,14 +60,14 @@ def _file_of(name: str, root: Path) -> Path | None:
 
 def _imports(name: str, path: Path, root: Path) -> list[str]:
     try:
-        tree = ast.parse(path.read_bytes(), filename=str(path))
+        statements = _import_statements(path.read_bytes())
     except SyntaxError as error:
         raise CodeError(f"{path}:{error.lineno}: {error.msg}") from error
     found: list[str] = []
-    for node in ast.walk(tree):
+    for node in statements:
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
+        else:
             source = _absolute(node, name, path)
             found.append(source)
             # `from package import x`: x is a module of its own or a name in the package.
@@ -76,6 +77,13 @@ def _imports(name: str, path: Path, root: Path) -> list[str]:
                 if _file_of(member := f"{source}.{alias.name}", root) is not None
             ]
     return [item for item in found if item.split(".")[0] == PACKAGE]
+
+
+# By content, since the steps share most of their files.
+@functools.cache
+def _import_statements(source: bytes) -> tuple[ast.Import | ast.ImportFrom, ...]:
+    nodes = ast.walk(ast.parse(source))
+    return tuple(node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom))
 
 
 def _absolute(node: ast.ImportFrom, name: str, path: Path) -> str:

@@ -57,9 +57,10 @@ def allow(
         resource_arns=list(resources),
         conditions={key: dict(value) for key, value in conditions.items()} if conditions else None,
     )
-    holder = grantee.grant_principal
-    if reason and wildcards and Construct.is_construct(holder):
-        acknowledge_wildcards(holder, wildcards, reason)  # type: ignore[arg-type]
+    if reason and wildcards:
+        holder = grantee.grant_principal
+        if isinstance(holder, Construct):
+            acknowledge_wildcards(holder, wildcards, reason)
     return grant
 
 
