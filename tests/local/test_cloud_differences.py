@@ -341,6 +341,96 @@ def test_event_source_needs_the_roles_permission(
         deploy("mapping-of-a-blind-one", bad)
 
 
+@pytest.mark.parametrize("kind", ["dead-letters", "destination"])
+def test_where_failed_events_go(cloud: Cloud, admin: Credentials, role: Role, kind: str) -> None:
+    lambdas, sqs = cloud.client("lambda", admin), cloud.client("sqs", admin)
+    name = f"fails-{kind}"
+    url = sqs.create_queue(QueueName=name)["QueueUrl"]
+    queue = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    code = "def handler(event, context):\n    raise ValueError('no such thing')\n"
+    spec = function(name, role("lambda.amazonaws.com", [allow("sqs:SendMessage", queue)]))
+    spec["Code"] = {"ZipFile": archive(code)}
+    options: dict[str, Any] = {"FunctionName": name, "MaximumRetryAttempts": 0}
+    if kind == "dead-letters":
+        spec["DeadLetterConfig"] = {"TargetArn": queue}
+    else:
+        options["DestinationConfig"] = {"OnFailure": {"Destination": queue}}
+    lambdas.create_function(**spec)
+    lambdas.put_function_event_invoke_config(**options)
+    lambdas.invoke(FunctionName=name, InvocationType="Event", Payload=b'{"a": 1}')
+    deadline = time.monotonic() + 20
+    messages: list[dict[str, Any]] = []
+    while not messages and time.monotonic() < deadline:
+        answer = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=1, MessageAttributeNames=["All"])
+        messages = answer.get("Messages", [])
+    body = json.loads(messages[0]["Body"])
+    if kind == "dead-letters":
+        assert body == {"a": 1}
+        assert messages[0]["MessageAttributes"]["ErrorMessage"]["StringValue"] == "no such thing"
+    else:
+        assert body["requestPayload"] == {"a": 1}
+        assert body["requestContext"]["condition"] == "RetriesExhausted"
+
+
+def test_dead_letter_queue_of_a_template(cloud: Cloud, admin: Credentials, role: Role, deploy: Any) -> None:
+    def resources(execution: str) -> dict[str, Any]:
+        properties = {
+            "Role": execution,
+            "Runtime": "python3.11",
+            "Handler": "index.handler",
+            "Code": {"ZipFile": CODE},
+            "DeadLetterConfig": {"TargetArn": {"Fn::GetAtt": ["Queue", "Arn"]}},
+        }
+        return {
+            "Queue": {"Type": "AWS::SQS::Queue"},
+            "Function": {"Type": "AWS::Lambda::Function", "Properties": properties},
+        }
+
+    sends = role("lambda.amazonaws.com", [allow("sqs:SendMessage")])
+    name = deploy("dead-letters", resources(sends), {"Name": {"Ref": "Function"}})["Name"]
+    config = cloud.client("lambda", admin).get_function_configuration(FunctionName=name)
+    assert config["DeadLetterConfig"]["TargetArn"].startswith("arn:aws:sqs:")
+    with pytest.raises(WaiterError):
+        deploy("no-dead-letters", resources(role("lambda.amazonaws.com", [])))
+
+
+@pytest.mark.parametrize("kind", ["Table", "GlobalTable"])
+def test_table_of_a_template(cloud: Cloud, admin: Credentials, key: str, deploy: Any, kind: str) -> None:
+    dynamodb, cloudformation = cloud.client("dynamodb", admin), cloud.client("cloudformation", admin)
+
+    def resources(*, protected: bool) -> dict[str, Any]:
+        regional: dict[str, Any] = {
+            "DeletionProtectionEnabled": protected,
+            "PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": True},
+        }
+        properties: dict[str, Any] = {
+            "AttributeDefinitions": [{"AttributeName": "id", "AttributeType": "S"}],
+            "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
+            "BillingMode": "PAY_PER_REQUEST",
+            "TimeToLiveSpecification": {"AttributeName": "until", "Enabled": "true"},
+        }
+        if kind == "Table":
+            encryption = {"SSEEnabled": True, "SSEType": "KMS", "KMSMasterKeyId": key}
+            properties |= {**regional, "SSESpecification": encryption}
+        else:
+            replica = {"Region": cloud.region, "SSESpecification": {"KMSMasterKeyId": key}, **regional}
+            properties |= {"Replicas": [replica], "SSESpecification": {"SSEEnabled": True, "SSEType": "KMS"}}
+        return {"Table": {"Type": f"AWS::DynamoDB::{kind}", "Properties": properties}}
+
+    stack = f"of-a-template-{kind}"
+    name = deploy(stack, resources(protected=True), {"Name": {"Ref": "Table"}})["Name"]
+    table = dynamodb.describe_table(TableName=name)["Table"]
+    assert table["SSEDescription"]["KMSMasterKeyArn"] == key
+    backups = dynamodb.describe_continuous_backups(TableName=name)["ContinuousBackupsDescription"]
+    assert backups["PointInTimeRecoveryDescription"]["PointInTimeRecoveryStatus"] == "ENABLED"
+    lifetime = dynamodb.describe_time_to_live(TableName=name)["TimeToLiveDescription"]
+    assert lifetime == {"TimeToLiveStatus": "ENABLED", "AttributeName": "until"}
+    cloudformation.delete_stack(StackName=stack)
+    with pytest.raises(WaiterError):
+        cloudformation.get_waiter("stack_delete_complete").wait(StackName=stack, WaiterConfig={"Delay": 1})
+    assert name in dynamodb.list_tables()["TableNames"]
+
+
 def test_function_of_a_template(cloud: Cloud, admin: Credentials, role: Role, deploy: Any) -> None:
     def resources(reserved: int | None) -> dict[str, Any]:
         properties = {
@@ -496,6 +586,9 @@ _SOURCES = {
     "services.s3._put_object": "Z5MGDZGZTGJEGAK2",
     "services.s3._resolve_sse_write_headers": "FL766WT5G6QFKZ3X",
     "services.stepfunctions._create_state_machine": "JPASGHO2NES5EHQR",
+    "services.lambda_svc._route_async_failure": "YARTGHRTH54W37L5",
+    "services.cloudformation.provisioners._ddb_create": "E52YNYAWY2J32JGE",
+    "services.cloudformation.provisioners._ddb_global_table_create": "ZVY3IABE7UVRVFN3",
     "services.cloudformation.provisioners._lambda_create": "RMWPQDUWDWJO4HYX",
     "services.cloudformation.provisioners._s3_create": "I55XRI6LCUG73DGM",
     "services.cloudformation.provisioners._s3_delete": "KK6K6WN5LO6DSM2T",

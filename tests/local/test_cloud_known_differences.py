@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import json
-import time
 import zipfile
 from collections.abc import Callable
 from typing import Any
@@ -59,26 +58,6 @@ def test_functions_see_the_packages_of_the_local_cloud(cloud: Cloud, admin: Cred
     make_function(cloud, admin, "sees-packages", role("lambda.amazonaws.com", []), code)
     answer = cloud.client("lambda", admin).invoke(FunctionName="sees-packages")
     assert json.loads(answer["Payload"].read()) == "psutil"
-
-
-def test_dead_letter_queues_get_an_envelope(cloud: Cloud, admin: Credentials, role: Role) -> None:
-    """On AWS the queue gets the event itself; the envelope goes to failure destinations."""
-    sqs = cloud.client("sqs", admin)
-    url = sqs.create_queue(QueueName="dead-letters")["QueueUrl"]
-    queue = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    code = "def handler(event, context):\n    raise ValueError('no')\n"
-    make_function(
-        cloud, admin, "dies", role("lambda.amazonaws.com", []), code, DeadLetterConfig={"TargetArn": queue}
-    )
-    lambdas = cloud.client("lambda", admin)
-    lambdas.put_function_event_invoke_config(FunctionName="dies", MaximumRetryAttempts=0)
-    lambdas.invoke(FunctionName="dies", InvocationType="Event", Payload=b'{"a": 1}')
-    deadline = time.monotonic() + 20
-    messages: list[dict[str, Any]] = []
-    while not messages and time.monotonic() < deadline:
-        messages = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=1).get("Messages", [])
-    body = json.loads(messages[0]["Body"])
-    assert body["requestPayload"] == {"a": 1}
 
 
 def test_policy_variables_match_nothing(cloud: Cloud, admin: Credentials) -> None:

@@ -23,7 +23,9 @@ def apply_before_import(audit: Audit) -> None:
 def apply(cloud: Cloud) -> None:
     """Close all others; call once MiniStack has its state, before the first request."""
     from localcloud.aws.differences import (
+        async_failures,
         dynamodb_encryption,
+        dynamodb_table_resource,
         ecr,
         event_targets,
         execution_role,
@@ -34,7 +36,9 @@ def apply(cloud: Cloud) -> None:
         s3_encryption,
     )
 
+    async_failures.apply(cloud)
     dynamodb_encryption.apply()
+    dynamodb_table_resource.apply()
     ecr.apply()
     event_targets.apply()
     execution_role.apply()
