@@ -70,6 +70,8 @@ def server_environment(
             "LAMBDA_EXECUTOR": "local",
             "CLOUDTRAIL_RECORDING": "0",
             "LOG_LEVEL": "WARNING",
+            # MiniStack unpacks functions there and leaves them.
+            "TMPDIR": str(cloud.folder.temporary),
             "NODE_PATH": _node_modules(),
             "PATH": os.pathsep.join([*_program_folders(), inherited.get("PATH", os.defpath)]),
             "NO_PROXY": no_proxy(inherited),

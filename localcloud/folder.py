@@ -76,6 +76,11 @@ class StateFolder:
         return self.root / "containers"
 
     @property
+    def temporary(self) -> Path:
+        """Unpacked functions and the like; empty before and after a run."""
+        return self.root / "tmp"
+
+    @property
     def logs(self) -> Path:
         """What the server itself prints."""
         return self.root / "logs"

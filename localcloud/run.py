@@ -47,6 +47,8 @@ class Run:
     def __enter__(self) -> Self:
         self._lock = _take(self._folder)
         self._recover()
+        shutil.rmtree(self._folder.temporary, ignore_errors=True)
+        self._folder.temporary.mkdir(mode=0o700)
         me = psutil.Process()
         record = {
             "run_id": self.run_id,
@@ -85,6 +87,7 @@ class Run:
 
     def finish(self) -> None:
         """Note a clean stop."""
+        shutil.rmtree(self._folder.temporary, ignore_errors=True)
         self._folder.cloud_json.unlink(missing_ok=True)
         self._folder.env_file.unlink(missing_ok=True)
         self._folder.run_json.unlink(missing_ok=True)

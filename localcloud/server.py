@@ -80,6 +80,7 @@ class Server:
         # A client that keeps an idle connection open must not hold up the stop for asyncio's 30 s.
         asyncio.constants.SSL_SHUTDOWN_TIMEOUT = 0.5
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(_without_slow_goodbyes)
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.stop)
         announcing = asyncio.create_task(self._announce_when_reachable())
@@ -134,6 +135,12 @@ class Server:
             await send(message)
 
         return forward
+
+
+def _without_slow_goodbyes(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Keep out of the log that a client left without TLS's goodbye, as Node's and functions' clients do."""
+    if not isinstance(context.get("exception"), TimeoutError):
+        loop.default_exception_handler(context)
 
 
 def _install_services(cloud: Cloud) -> list[Closable]:
