@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from localcloud.aws.errors import AccessDenied, RoleNotAssumable, RoleNotFound
-from localcloud.context import Credentials
+from localcloud.context import Cloud, Credentials
 
 __all__ = [
     "AccessDenied",
@@ -23,6 +23,7 @@ __all__ = [
     "assume_role",
     "caller_of",
     "require",
+    "require_of",
     "require_pass_role",
     "role_trusts",
 ]
@@ -92,6 +93,25 @@ def require(
     if isinstance(denied, iam_evaluator.AuthError):
         raise AccessDenied(denied.message)
     raise AccessDenied(_denial(caller.arn, action, resource, denied))
+
+
+def require_of(
+    cloud: Cloud,
+    credentials: Credentials,
+    action: str,
+    resource: str = "*",
+    conditions: Mapping[str, str | list[str]] | None = None,
+) -> None:
+    """`require` for what a service does with credentials that it holds, such as an execution role's.
+
+    Raises:
+        AccessDenied: with AWS's words.
+    """
+    key = credentials.access_key_id
+    require(
+        Caller(access_key_id=key, arn=key, account=cloud.account, region=cloud.region),
+        action, resource, conditions,
+    )  # fmt: skip
 
 
 def _denial(principal: str, action: str, resource: str, denied: Any) -> str:

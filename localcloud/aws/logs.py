@@ -1,15 +1,22 @@
-"""CloudWatch Logs as AWS's services write them: the group appears with the first line."""
+"""CloudWatch Logs as AWS's services write them: the group appears with the first line.
+
+Lambda and SageMaker write with the role of the function, job or endpoint. Without the permission that runs
+on, and has no logs.
+https://docs.aws.amazon.com/sagemaker/latest/dg/sagemaker-roles.html
+"""
 
 from __future__ import annotations
 
 import json
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
 
-from localcloud.context import Cloud
+from localcloud.aws import identity
+from localcloud.context import Cloud, Credentials
 
 # Limits of PutLogEvents: 10,000 events, 256 KB an event.
 # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutLogEvents.html
@@ -23,25 +30,55 @@ class LogStream:
     Args:
         group: for example `/aws/sagemaker/TrainingJobs`; created when missing.
         stream: created when missing.
+        writer: whose permission it takes to write, usually an execution role's; None for the service's own.
 
     Example:
         >>> LogStream(cloud, "/aws/sagemaker/TrainingJobs", "job/algo-1").write(["epoch 1"])
     """
 
-    def __init__(self, cloud: Cloud, group: str, stream: str) -> None:
+    def __init__(self, cloud: Cloud, group: str, stream: str, writer: Credentials | None = None) -> None:
         self._cloud = cloud
+        self.writer = writer
         self._group = group
         self._stream = stream
         self._lock = threading.Lock()
         self._created = False
 
     def write(self, lines: Iterable[str]) -> None:
-        """Append lines, in order, with the time of writing; takes an endless iterable in batches."""
+        """Append lines, in order, with the time of writing; takes an endless iterable in batches.
+
+        Lines that the writer may not write are dropped.
+        """
         with self._lock:
             iterator = iter(lines)
+            if not self._may_write():
+                deque(iterator, maxlen=0)
+                return
             self._create()
             while batch := list(islice(iterator, _BATCH)):
                 self._put(batch)
+
+    def _may_write(self) -> bool:
+        from ministack.core.responses import request_scope
+        from ministack.services import cloudwatch_logs
+
+        if self.writer is None:
+            return True
+        with request_scope(self._cloud.account, self._cloud.region):
+            missing = self._group not in cloudwatch_logs._log_groups
+        actions = ["PutLogEvents"]
+        if not self._created:
+            actions = ["DescribeLogStreams", "CreateLogStream", *actions]
+            actions = ["CreateLogGroup", *actions] if missing else actions
+        resource = f"arn:aws:logs:{self._cloud.region}:{self._cloud.account}:log-group:{self._group}"
+        try:
+            for action in actions:
+                identity.require_of(
+                    self._cloud, self.writer, f"logs:{action}", f"{resource}:log-stream:{self._stream}"
+                )
+        except identity.AccessDenied:
+            return False
+        return True
 
     def _create(self) -> None:
         if self._created:

@@ -5,7 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from localcloud.context import Cloud
+from localcloud.aws import identity
+from localcloud.context import Cloud, Credentials
+
+
+def may_put_metrics(cloud: Cloud, writer: Credentials, namespace: str) -> bool:
+    """Whether a role, with which a service publishes what it measured of a job, may do so.
+
+    https://docs.aws.amazon.com/sagemaker/latest/dg/sagemaker-roles.html
+    """
+    conditions = {"cloudwatch:namespace": namespace}
+    try:
+        identity.require_of(cloud, writer, "cloudwatch:PutMetricData", "*", conditions)
+    except identity.AccessDenied:
+        return False
+    return True
 
 
 def put_metric(

@@ -90,6 +90,7 @@ class Instance:
         spec = self.spec
         try:
             credentials = identity.assume_role(spec.role_arn, service=_PRINCIPAL, session="SageMaker")
+            self._log_stream.writer = credentials
             storage = Storage(self._cloud.client("s3", credentials), spec.role_arn, self._cloud.region)
             ecr = self._cloud.client("ecr", credentials)
             image = pull(

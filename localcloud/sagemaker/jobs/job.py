@@ -120,7 +120,7 @@ class Job:
         self, group: str, stream: str, host: int, listen: Callable[[Sequence[str]], None] | None = None
     ) -> Callable[[list[str]], None]:
         """Where a host's output goes: CloudWatch Logs, and `listen`."""
-        log = LogStream(self.cloud, group, stream)
+        log = LogStream(self.cloud, group, stream, self.credentials)
 
         def write(lines: list[str]) -> None:
             if listen is not None:

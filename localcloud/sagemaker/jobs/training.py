@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from localcloud.aws.metrics import put_metric
+from localcloud.aws.metrics import may_put_metrics, put_metric
 from localcloud.containers.archives import ArchiveError, pack
 from localcloud.containers.engine import Container, ContainerSpec
 from localcloud.containers.image import Image
@@ -193,6 +193,8 @@ def _keep_metrics(job: Job, metrics: MetricReader) -> None:
     if not final:
         return
     job.update(lambda record: record.update(FinalMetricDataList=final))
+    if not may_put_metrics(job.cloud, job.credentials, LOG_GROUP):
+        return
     for metric in final:
         put_metric(
             job.cloud, LOG_GROUP, metric["MetricName"], metric["Value"], "None", {"TrainingJobName": job.name}

@@ -94,7 +94,7 @@ class _Worker:
         record = job.record
         definition = record["_Container"]
         stream = f"{job.name}/i-{secrets.token_hex(8)}-{int(time.time())}"
-        self._data_log = LogStream(job.cloud, LOG_GROUP, f"{stream}/data-log")
+        self._data_log = LogStream(job.cloud, LOG_GROUP, f"{stream}/data-log", job.credentials)
         self._given = _given(record)
         sink = job.sink(LOG_GROUP, stream, 0)
         if record["_Isolated"]:

@@ -10,7 +10,7 @@ import pytest
 from localcloud import lifecycle
 from localcloud.connect import client_environment, connect
 from modelyard_cli.demo import phases
-from tests.local.loop.grants import live_grants
+from tests.local.loop.grants import Names, live_grants
 from tests.local.loop.story import Story
 
 
@@ -31,6 +31,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
             phases.bootstrap(environment, print)
             outputs = phases.deploy(environment, print)
             administrator = boto3.Session()
+            names = Names(administrator)
             story = Story(
                 environment=environment,
                 outputs=outputs,
@@ -38,7 +39,8 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
                 operator=phases.operator(environment, outputs),
                 data=data,
                 folder=folder,
-                grants=live_grants(administrator),
+                names=names,
+                grants=live_grants(administrator, names),
             )
         yield story
     finally:

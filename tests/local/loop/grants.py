@@ -1,7 +1,8 @@
 """What the roles of the stacks may do, what IAM decided, and how to take a grant away for a moment.
 
-    grants = live_grants(session)                       # every action x resource of every statement
-    with without(session, "serving/DeployerFunctionRole", "dynamodb:PutItem"):
+    names = Names(session)
+    grants = live_grants(session, names)                # every action x resource of every statement
+    with without(session, names.role("serving/DeployerFunctionRole"), "dynamodb:PutItem"):
         ...                                             # IAM now refuses it
 
 Roles are called by stack and construct path, for example `serving/DeployerFunctionRole`: their names end in
@@ -78,11 +79,12 @@ class Grant:
 
 
 class Names:
-    """Stable names for what CloudFormation named."""
+    """Stable names for what CloudFormation named: `<stack>/<logical id without its digits>`."""
 
     def __init__(self, session: boto3.Session) -> None:
         cloudformation = session.client("cloudformation")
         self.roles: dict[str, str] = {}
+        self._physical: dict[str, str] = {}
         self._logical: list[tuple[str, str]] = []
         for stack in cloudformation.describe_stacks()["Stacks"]:
             short = stack["StackName"].removeprefix(_PREFIX)
@@ -93,12 +95,26 @@ class Names:
             ]:
                 logical = re.sub(r"[0-9A-F]{8}$", "", resource["LogicalResourceId"])
                 physical = resource["PhysicalResourceId"]
+                self._physical[f"{short}/{logical}"] = physical
                 if resource["ResourceType"] == "AWS::IAM::Role":
                     self.roles[physical] = f"{short}/{logical}"
-                # The longest first: one name may begin another.
-                self._logical.append((physical.rsplit("/", 1)[-1], f"<{logical}>"))
+                # SageMaker's resources carry names of our own, which say more than a logical id.
+                if "SageMaker" not in resource["ResourceType"]:
+                    self._logical.append((physical.rsplit("/", 1)[-1], f"<{logical}>"))
+        # The longest first: one name may begin another.
         self._logical.sort(key=lambda entry: -len(entry[0]))
-        self._logical = [(physical, logical) for physical, logical in self._logical if len(physical) > 20]
+
+    def physical(self, name: str) -> str:
+        """What CloudFormation called it, for example `physical("serving/DeployerFunction")`."""
+        return self._physical[name]
+
+    def role(self, name: str) -> str:
+        """Name of a role in IAM."""
+        return next(physical for physical, known in self.roles.items() if known == name)
+
+    def written(self, place: str) -> str:
+        """The reverse of `place` for one stable name, `<DataKey>`; other text stays as it is."""
+        return next((physical for physical, logical in self._logical if logical == place), place)
 
     def place(self, resource: str) -> str:
         for physical, logical in self._logical:
@@ -106,9 +122,9 @@ class Names:
         return re.sub(r"[0-9a-f]{64}", "<asset>", resource).split(":", 5)[-1]
 
 
-def live_grants(session: boto3.Session) -> list[Grant]:
+def live_grants(session: boto3.Session, names: Names) -> list[Grant]:
     """Every grant of every role of the stacks, as IAM holds it now."""
-    iam, names = session.client("iam"), Names(session)
+    iam = session.client("iam")
     grants = []
     for role, name in sorted(names.roles.items(), key=lambda entry: entry[1]):
         attached = iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]
@@ -125,19 +141,18 @@ def live_grants(session: boto3.Session) -> list[Grant]:
 
 
 @contextmanager
-def without(session: boto3.Session, name: str, action: str, resource: str = "") -> Iterator[None]:
+def without(session: boto3.Session, role: str, action: str, resource: str = "") -> Iterator[None]:
     """Take an action away from a role until the block ends; with `resource` only where its ARN has that part.
 
     Asserts that the role had it.
     """
     iam = session.client("iam")
-    role = next(role for role, known in Names(session).roles.items() if known == name)
     changed = {}
     for policy in iam.list_role_policies(RoleName=role)["PolicyNames"]:
         document = _document(iam, role, policy)
         if (less := _less(document, action, resource)) != document:
             changed[policy] = (document, less)
-    assert changed, f"{name} was never allowed {action} on {resource or 'anything'}"
+    assert changed, f"{role} was never allowed {action} on {resource or 'anything'}"
     try:
         for policy, (_, less) in changed.items():
             if less["Statement"]:

@@ -16,7 +16,7 @@ from modelyard_cli.demo import commands, phases
 from modelyard_cli.errors import CliError
 from modelyard_cli.executions import start, watch
 from modelyard_cli.predict import invoke
-from tests.local.loop.grants import Decision, Grant, read_audit
+from tests.local.loop.grants import Decision, Grant, Names, read_audit
 
 MODEL = phases.MODEL
 OPERATOR_WAIT_S = 60.0
@@ -35,7 +35,20 @@ class Story:
     operator: boto3.Session
     data: phases.Data
     folder: Path
+    names: Names
     grants: list[Grant]
+
+    @property
+    def account(self) -> str:
+        return self.outputs["OperatorRoleArn"].split(":")[4]
+
+    @property
+    def region(self) -> str:
+        return self.environment["AWS_DEFAULT_REGION"]
+
+    @property
+    def bootstrap_bucket(self) -> str:
+        return f"cdk-hnb659fds-assets-{self.account}-{self.region}"
 
     def aws(self, *arguments: str) -> Any:
         """The AWS CLI as the operator."""

@@ -48,6 +48,13 @@ PULL = [
     "ecr:BatchCheckLayerAvailability",
     "ecr:GetDownloadUrlForLayer",
 ]
+REPORT = [
+    "logs:CreateLogGroup",
+    "logs:CreateLogStream",
+    "logs:DescribeLogStreams",
+    "logs:PutLogEvents",
+    "cloudwatch:PutMetricData",
+]
 
 
 def unique(name: str) -> str:
@@ -124,7 +131,7 @@ def make_role(cloud: Cloud, admin: Credentials, statements: list[dict[str, Any]]
 
 
 def set_up(cloud: Cloud, admin: Credentials, context: Path) -> Workplace:
-    """A bucket, a role that may use it and pull images, and the image, built and pushed."""
+    """A bucket, a role that may use it, pull images and write logs, and the image, built and pushed."""
     bucket = unique("work")
     cloud.client("s3", admin).create_bucket(Bucket=bucket)
     arn = f"arn:aws:s3:::{bucket}"
@@ -134,7 +141,8 @@ def set_up(cloud: Cloud, admin: Credentials, context: Path) -> Workplace:
         "Resource": [arn, f"{arn}/*"],
     }
     pull = {"Effect": "Allow", "Action": PULL, "Resource": "*"}
-    execution_role = make_role(cloud, admin, [objects, pull])
+    report = {"Effect": "Allow", "Action": REPORT, "Resource": "*"}
+    execution_role = make_role(cloud, admin, [objects, pull, report])
     (context / "Dockerfile").write_text(DOCKERFILE)
     (context / "program").mkdir()
     (context / "program" / "run.py").write_text(RUN)

@@ -187,6 +187,35 @@ def test_missing_data_says_where(workplace: Any, settle: Any) -> None:
     assert "No S3 objects found under S3 URL" in answer["FailureReason"]
 
 
+def test_a_role_that_may_not_write_logs_has_a_job_without_logs(
+    workplace: Any, settle: Any, role: Any
+) -> None:
+    silent = role(
+        "sagemaker.amazonaws.com",
+        [{"Effect": "Allow", "Action": ["ecr:*", "s3:*", "logs:CreateLogStream"], "Resource": "*"}],
+    )
+    name = start(
+        workplace,
+        "",
+        RoleArn=silent,
+        AppSpecification={
+            "ImageUri": workplace.image,
+            "ContainerEntrypoint": ["python3", "-c", "print('heard by nobody')"],
+        },
+    )
+
+    assert ended(workplace, settle, name)["ProcessingJobStatus"] == "Completed"
+    logs = workplace.cloud.client("logs", workplace.admin)
+    found = [
+        group["logGroupName"]
+        for group in logs.describe_log_groups(logGroupNamePrefix="/aws/sagemaker/ProcessingJobs")["logGroups"]
+        if logs.describe_log_streams(logGroupName=group["logGroupName"], logStreamNamePrefix=name)[
+            "logStreams"
+        ]
+    ]
+    assert found == []
+
+
 def test_a_role_without_permission_fails_the_job(workplace: Any, settle: Any, role: Any) -> None:
     workplace.put("p5/in.csv", "1")
     pull_only = role(
