@@ -13,19 +13,17 @@ from pathlib import Path
 from localcloud.context import Cloud
 from localcloud.tls import TlsFiles
 
-# What a user's shell may hold for a real account or another emulator has no business in here.
-_FOREIGN_PREFIXES = (
-    "AWS_",
-    "AMAZON_",
-    "MINISTACK_",
-    "LOCALSTACK_",
-    "SFTP_",
-    "IOT_",
-    "S3_",
-    "LAMBDA_",
-    "DOCKER_",
-)
-_FOREIGN = ("SERVICES", "EDGE_PORT", "GATEWAY_PORT", "PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "LOG_LEVEL")
+# All that a user's environment gives a cloud: it may hold keys of a real account, tokens, and settings of
+# another emulator, which no server and no function of its has any business with.
+_KEPT = {
+    "CUDA_VISIBLE_DEVICES", "HOME", "LANG", "LANGUAGE", "LD_LIBRARY_PATH", "LOGNAME", "OMP_NUM_THREADS",
+    "PATH", "SHELL", "TERM", "TMPDIR", "TZ", "USER", "VIRTUAL_ENV",
+}  # fmt: skip
+
+
+def kept_of(inherited: Mapping[str, str]) -> dict[str, str]:
+    """What of the environment of whoever starts a server is passed on; no proxy is, for all is local."""
+    return {name: value for name, value in inherited.items() if name in _KEPT or name.startswith("LC_")}
 
 
 def server_environment(
@@ -38,14 +36,9 @@ def server_environment(
         port: that the gateway listens on.
         inherited: the environment of whoever started the server.
     """
-    kept = {
-        name: value
-        for name, value in inherited.items()
-        if not name.startswith(_FOREIGN_PREFIXES) and name not in _FOREIGN
-    }
     state = cloud.folder.ministack
     return (
-        kept
+        kept_of(inherited)
         | cloud.environment(None)
         | {
             # IAM: signatures and policies of every request.
@@ -74,8 +67,9 @@ def server_environment(
             "TMPDIR": str(cloud.folder.temporary),
             "NODE_PATH": _node_modules(),
             "PATH": os.pathsep.join([*_program_folders(), inherited.get("PATH", os.defpath)]),
-            "NO_PROXY": no_proxy(inherited),
-            "no_proxy": no_proxy(inherited),
+            # Also those that the machine's own settings name.
+            "NO_PROXY": "*",
+            "no_proxy": "*",
         }
     )
 
@@ -87,12 +81,6 @@ def _node_modules() -> str:
     https://docs.aws.amazon.com/lambda/latest/dg/lambda-nodejs.html
     """
     return str(Path(__file__).parent.parent / "node_modules")
-
-
-def no_proxy(inherited: Mapping[str, str]) -> str:
-    """Hosts that no proxy may be asked for: this machine's, and what the user listed."""
-    listed = inherited.get("NO_PROXY") or inherited.get("no_proxy") or ""
-    return ",".join(["localhost", "127.0.0.1", ".localhost", *([listed] if listed else [])])
 
 
 def _program_folders() -> list[str]:

@@ -46,6 +46,16 @@ class StateFolder:
         return self.root / "port"
 
     @property
+    def region(self) -> Path:
+        """Name of the region that the account's resources lie in; gone with them."""
+        return self.root / "region"
+
+    @property
+    def starting(self) -> Path:
+        """Held by `modelyard up` through `flock` until its server answers, so that two do not meet."""
+        return self.root / "starting"
+
+    @property
     def tls(self) -> Path:
         """Certificate authority, server certificate, and the bundle that clients trust."""
         return self.root / "tls"

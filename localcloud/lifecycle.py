@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import selectors
 import signal
 import subprocess
@@ -14,32 +15,53 @@ from typing import IO, Any
 import psutil
 
 from localcloud import processes
+from localcloud.environment import kept_of
 from localcloud.folder import StateFolder
-from localcloud.run import Refused, already_running, discard_state, locked, read_json
+from localcloud.run import (
+    Refused,
+    already_running,
+    discard_state,
+    locked,
+    read_json,
+    region_of,
+    take_start,
+)
 
 _START_SECONDS = 60.0
+_END_SECONDS = 10.0
 # Jobs get their stop signal first and two minutes to save a model, as on AWS.
 _STOP_SECONDS = 150.0
 
 
-def up(root: Path, *, port: int = 0, region: str = "us-east-1") -> dict[str, Any]:
+def up(root: Path, *, port: int = 0, region: str | None = None) -> dict[str, Any]:
     """Start a cloud in the background and return when it answers.
 
     Args:
         root: its state folder; one cloud at most serves it.
         port: 0 for the one of the last run, or else any free one.
+        region: None for the one of the folder's resources, or else `us-east-1`.
 
     Returns:
         the content of `cloud.json`; `state_discarded` is true if the last run did not end cleanly,
         so that its resources are gone.
 
     Raises:
-        Refused: it is running already, the port is in use, or it failed to start (with the reason).
+        Refused: it is running already, the port is in use, the folder's resources lie in another
+            region, or it failed to start (with the reason).
     """
     folder = StateFolder(root.resolve())
     if locked(folder):
         raise Refused(already_running(folder))
+    region = region_of(folder, region)
     folder.create()
+    with take_start(folder):
+        # Again: another start may have ended between the first look and now.
+        if locked(folder):
+            raise Refused(already_running(folder))
+        return _start(folder, port, region)
+
+
+def _start(folder: StateFolder, port: int, region: str) -> dict[str, Any]:
     command = [sys.executable, "-P", "-m", "localcloud.server", "--state", str(folder.root)]
     command += ["--port", str(port), "--region", region]
     if folder.server_log.exists():
@@ -48,6 +70,7 @@ def up(root: Path, *, port: int = 0, region: str = "us-east-1") -> dict[str, Any
         server = subprocess.Popen(
             command,
             cwd=folder.root,
+            env=kept_of(os.environ),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -59,8 +82,7 @@ def up(root: Path, *, port: int = 0, region: str = "us-east-1") -> dict[str, Any
     try:
         line = _first_line(server.stdout, _START_SECONDS)
     except BaseException:
-        server.kill()
-        server.wait()
+        _end(server)
         raise
     finally:
         server.stdout.close()
@@ -78,12 +100,21 @@ def _first_line(stream: IO[str], timeout: float) -> str:
         return stream.readline() if selector.select(timeout) else ""
 
 
+def _end(server: subprocess.Popen[str]) -> None:
+    """Stop a server that is starting; politely, since it may serve by now."""
+    server.terminate()
+    try:
+        server.wait(timeout=_END_SECONDS)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()
+
+
 def _why_not(server: subprocess.Popen[str], folder: StateFolder) -> str:
     try:
         code = server.wait(timeout=1)
     except subprocess.TimeoutExpired:
-        server.kill()
-        server.wait()
+        _end(server)
         return f"The local cloud was not ready after {_START_SECONDS:.0f} s; its log is {folder.server_log}."
     lines = folder.server_log.read_text().splitlines()
     if code == 1 and len(lines) == 1:
@@ -107,12 +138,14 @@ def down(root: Path) -> dict[str, Any]:
     if server is not None:
         _signal(server, signal.SIGTERM)
         _wait_for(folder, server, _STOP_SECONDS)
-    clean = not folder.run_json.exists()
+    left = read_json(folder.run_json)
     ended = processes.end_run(str(record["run_id"]))
-    if not clean:
+    # A server that was killed before it served has changed nothing.
+    kept = left is None or not left.get("served", True)
+    if not kept:
         discard_state(folder)
-        folder.run_json.unlink(missing_ok=True)
-    return {"was_running": server is not None, "ended": ended, "state_kept": clean}
+    folder.run_json.unlink(missing_ok=True)
+    return {"was_running": server is not None, "ended": ended, "state_kept": kept}
 
 
 def _server(record: dict[str, Any]) -> psutil.Process | None:

@@ -20,6 +20,8 @@ from localcloud.connect import shell_exports
 from localcloud.context import Cloud, Credentials
 from localcloud.folder import StateFolder, write_private
 
+_REGION = "us-east-1"
+
 
 class Refused(Exception):
     """The cloud cannot start; one line that says why and what to do."""
@@ -28,36 +30,53 @@ class Refused(Exception):
 class Run:
     """Holds a state folder for as long as the `with` block lasts.
 
-    On entry it takes the lock, and if the last run did not end cleanly, ends the processes that it
-    left and discards its state: what MiniStack saves only at a clean stop, and what SageMaker
-    writes at once, would not fit together.
+    `begin` ends the processes that an unclean run left. If that run had served, it also discards its
+    state: what MiniStack saves only at a clean stop, and what SageMaker writes at once, would not fit
+    together. A start that was refused, failed or was interrupted has served nothing and costs nothing.
+
+    Args:
+        region: None for the folder's, `us-east-1` for a new one.
 
     Raises:
-        Refused: another cloud serves the folder.
+        Refused: another cloud serves the folder, or its resources lie in another region.
     """
 
-    def __init__(self, folder: StateFolder, *, region: str, run_id: str) -> None:
+    def __init__(self, folder: StateFolder, *, region: str | None, run_id: str) -> None:
         self.run_id = run_id
+        self.region = region_of(folder, region)
         self.last_port = _number(folder.port)
         self.discarded = False
         self._folder = folder
-        self._region = region
+        self._served = False
         self._lock: IO[str] | None = None
 
     def __enter__(self) -> Self:
         self._lock = _take(self._folder)
+        return self
+
+    def begin(self) -> None:
+        """Clean up after the last run and note this one; call it once nothing can refuse the start."""
         self._recover()
         shutil.rmtree(self._folder.temporary, ignore_errors=True)
         self._folder.temporary.mkdir(mode=0o700)
+        write_private(self._folder.region, self.region)
+        self._note()
+
+    def serving(self) -> None:
+        """Note that from now on only a clean stop keeps the state; call it before the first request."""
+        self._served = True
+        self._note()
+
+    def _note(self) -> None:
         me = psutil.Process()
         record = {
             "run_id": self.run_id,
             "pid": me.pid,
             "started": me.create_time(),
-            "region": self._region,
+            "region": self.region,
+            "served": self._served,
         }
         write_private(self._folder.run_json, json.dumps(record))
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -97,8 +116,9 @@ class Run:
         if last is None:
             return
         processes.end_run(str(last["run_id"]))
-        discard_state(self._folder)
-        self.discarded = True
+        if last.get("served", True):
+            discard_state(self._folder)
+            self.discarded = True
 
 
 def discard_state(folder: StateFolder) -> None:
@@ -108,9 +128,24 @@ def discard_state(folder: StateFolder) -> None:
     for database in (folder.sagemaker_db, folder.autoscaling_db):
         for suffix in ("", "-wal", "-shm", "-journal"):
             database.with_name(database.name + suffix).unlink(missing_ok=True)
-    for stale in (folder.cloud_json, folder.env_file):
+    for stale in (folder.cloud_json, folder.env_file, folder.region):
         stale.unlink(missing_ok=True)
     folder.create()
+
+
+def region_of(folder: StateFolder, asked: str | None) -> str:
+    """The region to serve a folder in.
+
+    Raises:
+        Refused: its resources lie in another one than is asked for; their ARNs name it.
+    """
+    kept = folder.region.read_text().strip() if folder.region.exists() else ""
+    if asked and kept and asked != kept:
+        raise Refused(
+            f"The resources of {folder.root} lie in {kept}, not in {asked}; leave --region out, or choose "
+            "another folder with --state."
+        )
+    return asked or kept or _REGION
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
@@ -136,8 +171,17 @@ def locked(folder: StateFolder) -> bool:
     return False
 
 
-def _take(folder: StateFolder) -> IO[str]:
-    file = folder.lock.open("a+")
+def take_start(folder: StateFolder) -> IO[str]:
+    """The right to start a server, until the file is closed: of two starts at once one touches nothing.
+
+    Raises:
+        Refused: somebody else is starting one.
+    """
+    return _take(folder, folder.starting)
+
+
+def _take(folder: StateFolder, lock: Path | None = None) -> IO[str]:
+    file = (lock or folder.lock).open("a+")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

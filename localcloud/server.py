@@ -52,8 +52,11 @@ class Closable(Protocol):
 class Server:
     """Serves one state folder until `stop` is called or a signal arrives."""
 
-    def __init__(self, cloud: Cloud, key: Credentials, announce: Callable[[], None]) -> None:
+    def __init__(
+        self, cloud: Cloud, key: Credentials, serving: Callable[[], None], announce: Callable[[], None]
+    ) -> None:
         self._cloud = cloud
+        self._serving = serving
         self._key = key
         self._announce = announce
         self._services: list[Closable] = []
@@ -127,6 +130,7 @@ class Server:
             if message["type"] == "lifespan.startup.complete":
                 try:
                     await asyncio.to_thread(self._install)
+                    self._serving()
                 except Exception as error:
                     # Told the server's way: it would serve on after an exception, with half of the cloud.
                     _log.exception("the local cloud cannot start")
@@ -160,26 +164,27 @@ async def _refuse(send: Send) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def serve(root: Path, port: int, region: str, announce: Callable[[dict[str, Any]], None]) -> None:
+def serve(root: Path, port: int, region: str | None, announce: Callable[[dict[str, Any]], None]) -> None:
     """Run a cloud in this process until a signal stops it.
 
     Args:
         root: the state folder.
         port: 0 for the one of the last run, or else any free one.
-        region: for example `us-east-1`.
+        region: for example `us-east-1`; None for the folder's.
         announce: called once, from the event loop, with the content of `cloud.json`.
 
     Raises:
-        Refused: the folder has a running cloud, or the port is taken.
+        Refused: the folder has a running cloud or another region, or the port is taken.
     """
     folder = StateFolder(root.resolve())
     folder.create()
     with Run(folder, region=region, run_id=secrets.token_hex(16)) as run:
         listener, port = bind(port, run.last_port)
-        files = tls.ensure(folder.tls, region)
+        files = tls.ensure(folder.tls, run.region)
+        run.begin()
         cloud = Cloud(
             account=ACCOUNT,
-            region=region,
+            region=run.region,
             endpoint_url=f"https://localhost:{port}",
             ca_bundle=files.bundle,
             folder=folder,
@@ -198,7 +203,9 @@ def serve(root: Path, port: int, region: str, announce: Callable[[dict[str, Any]
         try:
             # Not asyncio.run: it would wait for functions and stack operations that still run, while
             # MiniStack has saved its state already.
-            asyncio.new_event_loop().run_until_complete(Server(cloud, key, ready).run(listener, files))
+            asyncio.new_event_loop().run_until_complete(
+                Server(cloud, key, run.serving, ready).run(listener, files)
+            )
         finally:
             processes.end_run(run.run_id)
             audit.close()
@@ -210,7 +217,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m localcloud.server", description=__doc__)
     parser.add_argument("--state", type=Path, required=True, help="folder for everything the cloud writes")
     parser.add_argument("--port", type=int, default=0, help="0: the last run's, or any free one")
-    parser.add_argument("--region", default="us-east-1")
+    parser.add_argument("--region", help="the folder's, or us-east-1")
     options = parser.parse_args()
 
     def announce(record: dict[str, Any]) -> None:

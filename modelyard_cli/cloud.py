@@ -14,13 +14,13 @@ State = Annotated[Path, typer.Option(help="Folder for everything the local cloud
 Port = Annotated[
     int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0: the last run's, or any free one.")
 ]
-Region = Annotated[str, typer.Option(help="Region that the local cloud plays.")]
+Region = Annotated[
+    str | None, typer.Option(help="Region that the local cloud plays; default: the folder's, or us-east-1.")
+]
 _STATE = Path(".modelyard")
 
 
-def up(
-    state: State = _STATE, port: Port = 0, region: Region = "us-east-1", as_json: JsonOption = False
-) -> None:
+def up(state: State = _STATE, port: Port = 0, region: Region = None, as_json: JsonOption = False) -> None:
     """Start the local cloud in the background; returns when it answers."""
     from localcloud import lifecycle
 

@@ -90,6 +90,94 @@ def test_port_in_use_is_one_line(root: Path) -> None:
     assert not lifecycle.status(root)["running"]
 
 
+def with_bucket(root: Path) -> str:
+    """A stopped cloud that has a bucket; its endpoint's URL."""
+    url: str = lifecycle.up(root)["endpoint_url"]
+    cloud, admin = connect(root)
+    cloud.client("s3", admin).create_bucket(Bucket="worth-keeping")
+    lifecycle.down(root)
+    return url
+
+
+def buckets(root: Path) -> list[str]:
+    cloud, admin = connect(root)
+    return [bucket["Name"] for bucket in cloud.client("s3", admin).list_buckets()["Buckets"]]
+
+
+def server(root: Path, *more: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "localcloud.server", "--state", str(root), *more]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def test_a_refused_start_costs_nothing(root: Path) -> None:
+    with_bucket(root)
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(lifecycle.Refused):
+        lifecycle.up(root, port=taken.getsockname()[1])
+    assert lifecycle.down(root)["state_kept"]
+    assert not lifecycle.up(root)["state_discarded"]
+    assert buckets(root) == ["worth-keeping"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_start_costs_nothing(root: Path, number: signal.Signals) -> None:
+    with_bucket(root)
+    for _attempt in range(2):
+        starting = server(root)
+        deadline = time.monotonic() + 20
+        while not (root / "run.json").exists() and time.monotonic() < deadline:
+            time.sleep(0.005)
+        starting.send_signal(number)
+        starting.wait(timeout=20)
+    assert lifecycle.down(root)["state_kept"]
+    assert not lifecycle.up(root)["state_discarded"]
+    assert buckets(root) == ["worth-keeping"]
+
+
+def test_a_failed_start_costs_nothing(root: Path) -> None:
+    with_bucket(root)
+    database = root / "sagemaker.db"
+    kept = {path: path.read_bytes() for path in root.glob("sagemaker.db*")}
+    database.write_bytes(b"not a database" * 1000)
+    with pytest.raises(lifecycle.Refused, match="failed to start"):
+        lifecycle.up(root)
+    for path, content in kept.items():
+        path.write_bytes(content)
+    assert not lifecycle.up(root)["state_discarded"]
+    assert buckets(root) == ["worth-keeping"]
+
+
+def test_a_folder_keeps_its_region(root: Path) -> None:
+    lifecycle.up(root, region="eu-central-1")
+    lifecycle.down(root)
+    with pytest.raises(lifecycle.Refused, match="lie in eu-central-1, not in us-west-2") as refusal:
+        lifecycle.up(root, region="us-west-2")
+    assert "\n" not in str(refusal.value)
+    assert server(root, "--region", "us-west-2").wait(timeout=30) == 1
+    assert lifecycle.up(root)["region"] == "eu-central-1"
+
+
+def test_of_two_starts_at_once_one_wins_and_keeps_its_log(root: Path) -> None:
+    code = "import sys; from pathlib import Path; from localcloud import lifecycle\n"
+    code += "try: lifecycle.up(Path(sys.argv[1]))\nexcept lifecycle.Refused as e: sys.exit(str(e))"
+    command = [sys.executable, "-c", code, str(root)]
+    starts = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    errors = [start.communicate(timeout=60)[1] for start in starts]
+    assert sorted(start.returncode for start in starts) == [0, 1]
+    assert sum("already running" in error for error in errors) == 1
+    assert lifecycle.status(root)["running"]
+    pid = lifecycle.status(root)["pid"]
+    assert Path(f"/proc/{pid}/fd/2").readlink() == root.resolve() / "logs" / "server.log"
+
+
+def test_the_users_environment_stays_outside(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "of-a-real-account")
+    monkeypatch.setenv("HF_TOKEN", "of-a-real-hub")
+    record = lifecycle.up(root)
+    given = Path(f"/proc/{record['pid']}/environ").read_bytes()
+    assert b"PATH=" in given
+    assert b"of-a-real" not in given
+
+
 def test_listens_on_loopback_only(root: Path) -> None:
     record = lifecycle.up(root)
     listening = [
