@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 from aws_cdk import custom_resources as cr
 from constructs import Construct
@@ -27,12 +28,14 @@ class CustomResourceProvider(Construct):
 
     Attributes:
         handler: The handler.
+        handler_role: Its role.
         service_token: What custom resources name.
         service_timeout: How long CloudFormation waits for an answer; its own default is an hour, for which a
             handler that cannot even start would hang a stack.
     """
 
     handler: RuntimeFunction
+    handler_role: iam.IRole
     service_token: str
     service_timeout: Duration
 
@@ -56,25 +59,39 @@ class CustomResourceProvider(Construct):
             environment=environment,
             size=FunctionSize(memory_mib=512, timeout_seconds=timeout_seconds),
         )
+        assert self.handler.role is not None
+        self.handler_role = self.handler.role
         log_group = logs.LogGroup(
             self,
             "FrameworkLogs",
             retention=logs.RetentionDays.THREE_MONTHS,
             removal_policy=RemovalPolicy.DESTROY,
         )
-        role = service_role(
+        framework_role = service_role(
             self, "FrameworkRole", description="Runs: CDK's custom resource framework", log_group=log_group
         )
         framework = cr.Provider(
             self,
             "Framework",
             on_event_handler=self.handler,
-            framework_on_event_role=role,
+            framework_on_event_role=framework_role,
             log_group=log_group,
         )
         acknowledge_wildcards(
-            role,
+            framework_role,
             [f"{self.handler.function_arn}:*"],
             "CDK's framework invokes any version of its handler.",
         )
         self.service_token = framework.service_token
+
+    def permissions(self, scope: Construct, construct_id: str) -> iam.Policy:
+        """An empty policy of the handler's role, for what one custom resource needs.
+
+        One each, on which the custom resource depends: when that leaves its template, CloudFormation takes
+        its policy away only after it; statements in a policy shared with others would be gone before.
+
+        Args:
+            scope: Where the custom resource lives.
+            construct_id: Unique within `scope`.
+        """
+        return iam.Policy(scope, construct_id, roles=[self.handler_role])

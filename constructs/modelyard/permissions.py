@@ -58,9 +58,11 @@ def allow(
         conditions={key: dict(value) for key, value in conditions.items()} if conditions else None,
     )
     if reason and wildcards:
-        holder = grantee.grant_principal
-        if isinstance(holder, Construct):
-            acknowledge_wildcards(holder, wildcards, reason)
+        # A function's role holds its statements; a policy holds its own, and its principal is no construct.
+        for holder in (grantee.grant_principal, grantee):
+            if isinstance(holder, Construct):
+                acknowledge_wildcards(holder, wildcards, reason)
+                break
     return grant
 
 

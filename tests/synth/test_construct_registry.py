@@ -9,7 +9,7 @@ from aws_cdk.assertions import Template
 from botocore.exceptions import ClientError
 
 from modelyard.registry import ModelRegistry
-from modelyard.registry.runtime.emptying import empty
+from modelyard.registry.runtime.emptying import empty, may_be_emptied
 from modelyard.storage import Retention
 
 
@@ -38,6 +38,12 @@ def test_versions_outlive_the_stack_unless_both_switches_say_otherwise(stack):
     }
     assert policies == {"kept": "Retain", "gone": "Delete"}
     template.has_resource_properties("Custom::ModelPackageGroupEmptying", {"GroupName": "gone"})
+    tagged = [
+        group["Properties"]["ModelPackageGroupName"]
+        for group in template.find_resources("AWS::SageMaker::ModelPackageGroup").values()
+        if {"Key": "modelyard:may-be-emptied", "Value": "true"} in group["Properties"].get("Tags", [])
+    ]
+    assert tagged == ["gone"]
 
 
 class _Registry:
@@ -80,3 +86,26 @@ def test_emptying_what_is_gone_is_no_error():
 def test_emptying_without_permission_is_an_error():
     with pytest.raises(ClientError, match="AccessDenied"):
         empty(_Registry(_error("AccessDeniedException", "not authorized")), "group")
+
+
+class _Tags:
+    def __init__(self, *tags, error=None):
+        self.pages, self.error = [{"Tags": []}, {"Tags": list(tags)}], error
+
+    def get_paginator(self, name):
+        assert name == "list_tags"
+        return self
+
+    def paginate(self, ResourceArn):
+        if self.error:
+            raise self.error
+        return iter(self.pages)
+
+
+def test_only_a_tagged_group_may_be_emptied():
+    tag = {"Key": "modelyard:may-be-emptied", "Value": "true"}
+    assert may_be_emptied(_Tags({"Key": "a", "Value": "b"}, tag), "arn")
+    assert not may_be_emptied(_Tags({**tag, "Value": "false"}), "arn")
+    assert not may_be_emptied(_Tags(error=_error("ValidationException", "arn does not exist.")), "arn")
+    with pytest.raises(ClientError, match="AccessDenied"):
+        may_be_emptied(_Tags(error=_error("AccessDeniedException", "not authorized")), "arn")

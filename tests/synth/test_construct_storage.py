@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import re
+from types import SimpleNamespace
+
+import aws_cdk as cdk
 import pytest
 from aws_cdk.assertions import Match, Template
+from botocore.exceptions import ClientError
 
 from modelyard.storage import DataBucket, Retention
+from modelyard.storage.runtime.emptying import EmptyingError, close, empty, may_be_emptied
 
 
 def test_bucket_is_safe_by_default(stack, data):
@@ -67,9 +74,119 @@ def test_reading_is_not_writing(stack, data, role):
     assert actions == {"s3:ListBucket", "s3:GetObject", "kms:Decrypt"}
 
 
-def test_emptier_deletes_every_version():
-    from modelyard.storage.runtime.emptying import EmptyingError, empty
+def test_the_tag_that_lets_a_bucket_be_emptied_goes_with_the_deletion_policy(new_app):
+    def tags(retention):
+        stack = cdk.Stack(new_app(), "Test")
+        DataBucket(stack, "Data", retention=retention)
+        buckets = Template.from_stack(stack).find_resources("AWS::S3::Bucket").values()
+        return [bucket["Properties"].get("Tags", []) for bucket in buckets]
 
+    destroy = Retention(on_delete="destroy", data_may_be_deleted=True)
+    assert tags(destroy) == [[{"Key": "modelyard:may-be-emptied", "Value": "true"}]] * 2
+    assert tags(Retention()) == [[], []]
+
+
+def _resources(stack):
+    return Template.from_stack(stack).to_json()["Resources"]
+
+
+def _needs(resources, logical_id):
+    found = set(resources[logical_id].get("DependsOn", []))
+    found |= set(re.findall(r'"(?:Ref|Fn::GetAtt)": \[?"(\w+)"', json.dumps(resources[logical_id])))
+    return {name for name in found if name in resources}
+
+
+def _needs_in_the_end(resources, logical_id):
+    found, ahead = set(), {logical_id}
+    while ahead:
+        name = ahead.pop()
+        found.add(name)
+        ahead |= _needs(resources, name) - found
+    return found - {logical_id}
+
+
+def test_logs_are_emptied_when_nothing_writes_them_any_more(stack):
+    """CloudFormation deletes what needs something before what it needs."""
+    DataBucket(stack, "Data", retention=Retention(on_delete="destroy", data_may_be_deleted=True))
+    resources = _resources(stack)
+    emptying = {k for k, v in resources.items() if v["Type"] == "Custom::BucketEmptying"}
+    (logs,) = (name for name in emptying if name.startswith("DataAccessLogs"))
+    (data,) = emptying - {logs}
+    data_bucket = resources[data]["Properties"]["BucketName"]["Ref"]
+    assert logs in _needs_in_the_end(resources, data_bucket)
+    for name in emptying:
+        policies = {k for k in _needs(resources, name) if resources[k]["Type"] == "AWS::IAM::Policy"}
+        assert len(policies) == 1 + 1  # the handler's, and its own
+        # The bucket's policy of the template goes first, so that nothing takes away the handler's.
+        bucket = resources[name]["Properties"]["BucketName"]["Ref"]
+        (policy,) = (
+            k
+            for k, v in resources.items()
+            if v["Type"] == "AWS::S3::BucketPolicy" and v["Properties"]["Bucket"] == {"Ref": bucket}
+        )
+        assert name in _needs(resources, policy)
+
+
+def _error(code):
+    return ClientError({"Error": {"Code": code, "Message": "refused"}}, "operation")
+
+
+class _Tagged:
+    def __init__(self, answer):
+        self.answer = answer
+
+    def get_bucket_tagging(self, Bucket):
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return {"TagSet": self.answer}
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ([{"Key": "a", "Value": "b"}, {"Key": "modelyard:may-be-emptied", "Value": "true"}], True),
+        ([{"Key": "modelyard:may-be-emptied", "Value": "false"}], False),
+        (_error("NoSuchTagSet"), False),
+        (_error("NoSuchBucket"), False),
+    ],
+)
+def test_only_a_tagged_bucket_may_be_emptied(answer, expected):
+    assert may_be_emptied(_Tagged(answer), "bucket") is expected
+
+
+def test_a_bucket_whose_tags_are_secret_is_an_error():
+    with pytest.raises(ClientError, match="AccessDenied"):
+        may_be_emptied(_Tagged(_error("AccessDenied")), "bucket")
+
+
+class _Policies:
+    meta = SimpleNamespace(partition="aws-cn")
+
+    def __init__(self, policy=None):
+        self.policy, self.puts = policy, 0
+
+    def get_bucket_policy(self, Bucket):
+        if self.policy is None:
+            raise _error("NoSuchBucketPolicy")
+        return {"Policy": json.dumps(self.policy)}
+
+    def put_bucket_policy(self, Bucket, Policy):
+        self.policy, self.puts = json.loads(Policy), self.puts + 1
+
+
+@pytest.mark.parametrize("before", [[], [{"Sid": "Tls", "Effect": "Deny"}]])
+def test_closing_keeps_what_the_policy_says_and_is_done_once(before):
+    s3 = _Policies({"Version": "2012-10-17", "Statement": before} if before else None)
+    close(s3, "bucket")
+    close(s3, "bucket")
+    assert s3.puts == 1
+    *kept, denied = s3.policy["Statement"]
+    assert kept == before
+    assert (denied["Effect"], denied["Principal"], denied["Action"]) == ("Deny", "*", "s3:PutObject")
+    assert denied["Resource"] == "arn:aws-cn:s3:::bucket/*"
+
+
+def test_emptier_deletes_every_version():
     class Paginator:
         def paginate(self, Bucket):
             yield {

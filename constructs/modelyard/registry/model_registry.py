@@ -69,10 +69,9 @@ class ModelRegistry(Construct):
             RemovalPolicy.DESTROY if retention and retention.destroys else RemovalPolicy.RETAIN
         )
         if retention and retention.destroys:
-            emptying = RegistryEmptier.of(self).empty_on_delete(
-                self, group_name=group_name, packages_arn=self.packages_arn
+            RegistryEmptier.of(self).empty_on_delete(
+                self.group, group_arn=self.group_arn, packages_arn=self.packages_arn
             )
-            emptying.node.add_dependency(self.group)
 
     @property
     def group_arn(self) -> str:

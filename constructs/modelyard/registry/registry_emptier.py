@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from aws_cdk import CustomResource, Stack
+from aws_cdk import CustomResource, Stack, Tags
+from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
 
 from modelyard.custom_resources import CustomResourceProvider
 from modelyard.permissions import allow
+from modelyard.registry.runtime.emptying import ON, TAG
 
 _ID = "RegistryEmptier"
 
@@ -33,10 +35,18 @@ class RegistryEmptier(CustomResourceProvider):
             timeout_seconds=840,
         )
 
-    def empty_on_delete(self, scope: Construct, *, group_name: str, packages_arn: str) -> CustomResource:
+    def empty_on_delete(
+        self, group: sagemaker.CfnModelPackageGroup, *, group_arn: str, packages_arn: str
+    ) -> CustomResource:
         """Delete all versions of the group just before CloudFormation deletes it."""
+        # The handler looks for it: with `retain` switched on, this resource goes but the group stays.
+        Tags.of(group).add(TAG, ON)
+        scope = group.node.scope
+        assert isinstance(scope, Construct)
+        permissions = self.permissions(scope, "EmptyingPermissions")
+        allow(permissions, actions=["sagemaker:ListTags"], resources=[group_arn])
         allow(
-            self.handler,
+            permissions,
             actions=["sagemaker:DeleteModelPackage", "sagemaker:ListModelPackages"],
             resources=[packages_arn],
             reason="Emptying a group means all of its versions.",
@@ -47,8 +57,8 @@ class RegistryEmptier(CustomResourceProvider):
             resource_type="Custom::ModelPackageGroupEmptying",
             service_token=self.service_token,
             service_timeout=self.service_timeout,
-            properties={"GroupName": group_name},
+            properties={"GroupName": group.model_package_group_name, "GroupArn": group_arn},
         )
         # Deleted in reverse order: emptied while the permissions still stand.
-        resource.node.add_dependency(self.handler.role)
+        resource.node.add_dependency(self.handler_role, permissions, group)
         return resource

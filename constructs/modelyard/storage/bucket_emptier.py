@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from aws_cdk import CustomResource, Stack
+from aws_cdk import CustomResource, Stack, Tags
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from modelyard.custom_resources import CustomResourceProvider
 from modelyard.permissions import allow
+from modelyard.storage.runtime.emptying import ON, TAG
 
 _ID = "BucketEmptier"
 
@@ -39,10 +40,25 @@ class BucketEmptier(CustomResourceProvider):
         )
 
     def empty_on_delete(self, bucket: s3.Bucket) -> CustomResource:
-        """Delete all objects of `bucket` just before CloudFormation deletes it."""
-        allow(self.handler, actions=["s3:ListBucketVersions"], resources=[bucket.bucket_arn])
+        """Delete all objects of `bucket` just before CloudFormation deletes it.
+
+        What may write to it until then must depend on the returned resource.
+        """
+        # The handler looks for it: with `retain` switched on, this resource goes but the bucket stays.
+        Tags.of(bucket).add(TAG, ON)
+        permissions = self.permissions(bucket, "EmptyingPermissions")
         allow(
-            self.handler,
+            permissions,
+            actions=[
+                "s3:GetBucketPolicy",
+                "s3:GetBucketTagging",
+                "s3:ListBucketVersions",
+                "s3:PutBucketPolicy",
+            ],
+            resources=[bucket.bucket_arn],
+        )
+        allow(
+            permissions,
             actions=["s3:DeleteObject", "s3:DeleteObjectVersion"],
             resources=[bucket.arn_for_objects("*")],
             reason="Emptying a bucket means all of its objects.",
@@ -55,8 +71,9 @@ class BucketEmptier(CustomResourceProvider):
             service_timeout=self.service_timeout,
             properties={"BucketName": bucket.bucket_name},
         )
-        # Deleted in reverse order: emptied while policy and permissions still stand.
-        resource.node.add_dependency(self.handler.role)
+        # Deleted in reverse order: emptied while the permissions still stand, and after the bucket's policy
+        # is gone, since deleting that later would take away the handler's, which keeps writers out.
+        resource.node.add_dependency(self.handler_role, permissions)
         if bucket.policy:
-            resource.node.add_dependency(bucket.policy)
+            bucket.policy.node.add_dependency(resource)
         return resource

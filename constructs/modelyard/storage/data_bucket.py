@@ -99,8 +99,9 @@ class DataBucket(Construct):
         )
         if retention.destroys:
             emptier = BucketEmptier.of(self)
-            for bucket in (self.bucket, self.access_logs):
-                emptier.empty_on_delete(bucket)
+            emptier.empty_on_delete(self.bucket)
+            # Deleted in reverse order: the log bucket is emptied when nothing is left that writes logs.
+            self.bucket.node.add_dependency(emptier.empty_on_delete(self.access_logs))
         # The property itself, since `event_bridge_enabled=True` would add a Lambda function only to set it.
         resource = self.bucket.node.default_child
         assert isinstance(resource, s3.CfnBucket)

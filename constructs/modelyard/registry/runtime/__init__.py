@@ -3,6 +3,8 @@
 The asset's root holds this folder under the name `runtime` and nothing else; the handler is
 ``runtime.handler.handle``. It imports the standard library and boto3 only.
 
-Resource property: ``GroupName``. Actions it calls, on the group's versions: sagemaker:ListModelPackages and
-DeleteModelPackage.
+Resource properties: ``GroupName`` and ``GroupArn``. Only a group tagged `modelyard:may-be-emptied=true` is
+emptied: the tag goes with an update that keeps the group from now on, and updates run before what is no
+longer in the template is deleted. Actions it calls: sagemaker:ListTags on the group, ListModelPackages and
+DeleteModelPackage on its versions.
 """

@@ -6,6 +6,18 @@ from botocore.exceptions import ClientError
 
 # SageMaker answers ValidationException for both; only the words differ.
 _GONE = "does not exist"
+TAG, ON = "modelyard:may-be-emptied", "true"
+
+
+def may_be_emptied(sagemaker: Any, group_arn: str) -> bool:
+    """Whether the group is there and bears the tag, as it does while its template says `destroy`."""
+    try:
+        pages = sagemaker.get_paginator("list_tags").paginate(ResourceArn=group_arn)
+        return any({"Key": TAG, "Value": ON} in page["Tags"] for page in pages)
+    except ClientError as error:
+        if not _is_gone(error):
+            raise
+        return False
 
 
 def empty(sagemaker: Any, group: str) -> int:

@@ -3,6 +3,8 @@
 The asset's root holds this folder under the name `runtime` and nothing else; the handler is
 ``runtime.handler.handle``. It imports the standard library and boto3 only.
 
-Resource property: ``BucketName``. Actions it calls: s3:ListBucketVersions on the bucket, s3:DeleteObject and
-s3:DeleteObjectVersion on its objects.
+Resource property: ``BucketName``. Only a bucket tagged `modelyard:may-be-emptied=true` is emptied: the tag
+goes with an update that keeps the bucket from now on, and updates run before what is no longer in the
+template is deleted. Actions it calls: s3:GetBucketTagging, GetBucketPolicy, PutBucketPolicy and
+ListBucketVersions on the bucket, s3:DeleteObject and DeleteObjectVersion on its objects.
 """

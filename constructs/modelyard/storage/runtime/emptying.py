@@ -1,12 +1,50 @@
-"""Deletes every version of every object."""
+"""Closes a bucket for writers and deletes every version of every object."""
 
+import json
 from typing import Any
 
 from botocore.exceptions import ClientError
 
+TAG, ON = "modelyard:may-be-emptied", "true"
+_CLOSED = "ClosedForDeletion"
+
 
 class EmptyingError(Exception):
     """Objects could not be deleted; the message says how many, and the first reason."""
+
+
+def may_be_emptied(s3: Any, bucket: str) -> bool:
+    """Whether the bucket is there and bears the tag, as it does while its template says `destroy`."""
+    try:
+        tags = s3.get_bucket_tagging(Bucket=bucket)["TagSet"]
+    except ClientError as error:
+        if _code(error) not in ("NoSuchBucket", "NoSuchTagSet"):
+            raise
+        return False
+    return {"Key": TAG, "Value": ON} in tags
+
+
+def close(s3: Any, bucket: str) -> None:
+    """Deny everybody to write: what comes in late, as access logs do, would keep the bucket from going."""
+    try:
+        policy = json.loads(s3.get_bucket_policy(Bucket=bucket)["Policy"])
+    except ClientError as error:
+        if _code(error) != "NoSuchBucketPolicy":
+            raise
+        policy = {"Version": "2012-10-17", "Statement": []}
+    if any(statement.get("Sid") == _CLOSED for statement in policy["Statement"]):
+        return
+    partition = s3.meta.partition
+    policy["Statement"].append(
+        {
+            "Sid": _CLOSED,
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": "s3:PutObject",
+            "Resource": f"arn:{partition}:s3:::{bucket}/*",
+        }
+    )
+    s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
 
 
 def empty(s3: Any, bucket: str) -> int:
@@ -25,7 +63,7 @@ def empty(s3: Any, bucket: str) -> int:
                 _delete(s3, bucket, versions)
                 deleted += len(versions)
     except ClientError as error:
-        if error.response["Error"]["Code"] != "NoSuchBucket":
+        if _code(error) != "NoSuchBucket":
             raise
     return deleted
 
@@ -37,3 +75,7 @@ def _delete(s3: Any, bucket: str, versions: list[dict[str, str]]) -> None:
         raise EmptyingError(
             f"{len(errors)} objects of {bucket} could not be deleted; {first['Key']}: {first.get('Message')}"
         )
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response["Error"]["Code"])
