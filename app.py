@@ -10,6 +10,7 @@ from typing import Any
 import aws_cdk as cdk
 from cdk_nag import AwsSolutionsChecks
 
+from pipeline_defs.catalog import StaleDefinitionError
 from stacks.access_stack import AccessStack
 from stacks.data_stack import DataStack
 from stacks.environments import Environment, EnvironmentSelectionError, choose
@@ -48,7 +49,8 @@ def main() -> None:
     app = cdk.App(builtin_cloud_formation_validation=os.environ.get("CDK_VALIDATION") == "true")
     try:
         compose(app, choose(app.node.get_all_context()))
-    except EnvironmentSelectionError as error:
+    # ValueError is how the constructs refuse what they are given, each with a message that says what to do.
+    except (EnvironmentSelectionError, StaleDefinitionError, ValueError) as error:
         sys.exit(f"modelyard: {error}")
     app.synth()
 

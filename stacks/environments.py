@@ -14,6 +14,15 @@ from modelyard.serving.props import Rollout, Scaling, Variant
 from modelyard.storage.props import Lifecycle, Retention
 
 CONTEXT_KEYS = ("env",)
+# What CDK and its CLI put into the context: feature flags and settings, cached look-ups (cdk.context.json),
+# and what `cdk acknowledge`, `cdk cli-telemetry` and `cdk migrate` remember in cdk.json.
+# https://docs.aws.amazon.com/cdk/v2/guide/context.html
+_CDK_SCOPES = ("@aws-cdk/", "@aws-cdk-containers/", "aws:cdk:", "aws-cdk:")
+_CDK_LOOKUPS = (
+    "ami", "availability-zones", "cc-api-provider", "endpoint-service-availability-zones", "hosted-zone",
+    "key-provider", "load-balancer", "load-balancer-listener", "security-group", "ssm", "vpc-provider",
+)  # fmt: skip
+_CDK_KEYS = ("acknowledged-issue-numbers", "cdk-migrate", "cli-telemetry")
 
 
 class EnvironmentSelectionError(Exception):
@@ -146,12 +155,12 @@ def choose(context: Mapping[str, object]) -> Environment:
     """The environment that the CDK context asks for.
 
     Args:
-        context: All context of the app. Keys with a colon belong to CDK (feature flags, cached look-ups).
+        context: All context of the app; what CDK and its CLI keep there passes.
 
     Raises:
         EnvironmentSelectionError: No or an unknown environment, or an unknown key; names the known ones.
     """
-    unknown = sorted(key for key in context if ":" not in key and key not in CONTEXT_KEYS)
+    unknown = sorted(key for key in context if key not in CONTEXT_KEYS and not _is_cdks(key))
     if unknown:
         raise EnvironmentSelectionError(
             f"unknown context key {', '.join(unknown)}; known: {', '.join(CONTEXT_KEYS)} (-c env=NAME)"
@@ -164,3 +173,8 @@ def choose(context: Mapping[str, object]) -> Environment:
     if name not in stages:
         raise EnvironmentSelectionError(f"unknown environment {name!r}; known: {known}")
     return stages[str(name)]
+
+
+def _is_cdks(key: str) -> bool:
+    lookup, colon, _ = key.partition(":")
+    return key in _CDK_KEYS or key.startswith(_CDK_SCOPES) or bool(colon and lookup in _CDK_LOOKUPS)

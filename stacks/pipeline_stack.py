@@ -45,7 +45,12 @@ class PipelineStack(Stack):
         )
         self.image = ContainerImage.from_asset(
             ecr_assets.DockerImageAsset(
-                self, "Image", directory=str(REPO / "training"), ignore_mode=IgnoreMode.DOCKER
+                self,
+                "Image",
+                directory=str(REPO / "training"),
+                ignore_mode=IgnoreMode.DOCKER,
+                # SageMaker's ml.m5 are x86, whatever the deploying machine is.
+                platform=ecr_assets.Platform.LINUX_AMD64,
             )
         )
         self.registries = {}

@@ -16,7 +16,8 @@ class ContainerImage:
     """An image in ECR, by URI, with the repository that holds it.
 
     Example:
-        >>> image = ContainerImage.from_asset(DockerImageAsset(stack, "Image", directory="training"))
+        >>> asset = DockerImageAsset(stack, "Image", directory="training", platform=Platform.LINUX_AMD64)
+        >>> image = ContainerImage.from_asset(asset)
     """
 
     uri: str

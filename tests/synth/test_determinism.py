@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,13 +15,13 @@ import pytest
 REPO = Path(__file__).parents[2]
 
 
-def _run(context, folder, **variables):
+def _run(context, folder, repo=REPO, **variables):
     """app.py with the context that the CDK CLI would pass on, without AWS settings and without a network."""
     settings = json.loads((REPO / "cdk.json").read_text())["context"]
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "CDK_"))}
     return subprocess.run(
         [sys.executable, "app.py"],
-        cwd=REPO,
+        cwd=repo,
         env={
             **clean,
             "AWS_CONFIG_FILE": os.devnull,
@@ -85,3 +87,43 @@ def test_bad_context_is_one_line(tmp_path, context, message):
     assert result.returncode == 1
     assert result.stderr.strip() == f"modelyard: {message}"
     assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+@pytest.fixture
+def clone(tmp_path):
+    """What a synthesis reads, to be spoilt."""
+    folder = tmp_path / "clone"
+    ignore = shutil.ignore_patterns("__pycache__")
+    for name in ("stacks", "pipeline_defs", "training"):
+        shutil.copytree(REPO / name, folder / name, ignore=ignore)
+    shutil.copy(REPO / "app.py", folder)
+    return folder
+
+
+def _refused(clone, folder):
+    """The only line of a synthesis that is refused."""
+    result = _run({"env": "dev"}, folder, repo=clone)
+    assert result.returncode == 1
+    assert not (folder / "manifest.json").exists()
+    (line,) = result.stderr.splitlines()
+    return line
+
+
+def test_a_stale_definition_is_one_line(clone, tmp_path):
+    with (clone / "pipeline_defs" / "steps.py").open("a") as source:
+        source.write("# changed\n")
+    assert _refused(clone, tmp_path / "out") == (
+        "modelyard: pipeline definition refinance-interest-rate: pipeline_defs/steps.py changed since it was "
+        "built; run `make definitions`"
+    )
+
+
+def test_a_placeholder_without_a_value_is_one_line(clone, tmp_path):
+    definition = clone / "pipeline_defs" / "definitions" / "refinance-interest-rate.json"
+    definition.write_text(definition.read_text().replace("${ImageUri}", "${ImageUrl}"))
+    lock = definition.with_suffix(".lock")
+    digest = hashlib.sha256(definition.read_bytes()).hexdigest()
+    lock.write_text(json.dumps(json.loads(lock.read_text()) | {"definition": digest}))
+    line = _refused(clone, tmp_path / "out")
+    assert line.startswith("modelyard: refinance-interest-rate.json: ")
+    assert "${ImageUrl}" in line

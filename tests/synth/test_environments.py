@@ -20,8 +20,20 @@ def test_environments_are_frozen():
 
 
 def test_cdks_own_context_is_not_ours_to_judge():
-    context = {"env": "dev", "@aws-cdk/core:checkSecretUsage": True, "aws:cdk:enable-path-metadata": True}
-    assert choose(context).name == "dev"
+    context = {
+        "@aws-cdk/core:checkSecretUsage": True,
+        "@aws-cdk-containers/ecs-service-extensions:enableDefaultLogDriver": True,
+        "aws:cdk:enable-path-metadata": True,
+        "aws-cdk:enableDiffNoFail": True,
+        # Written by `cdk acknowledge`, `cdk cli-telemetry`, `cdk migrate`.
+        "acknowledged-issue-numbers": [1],
+        "cli-telemetry": False,
+        "cdk-migrate": True,
+        # Look-ups cached in cdk.context.json.
+        "availability-zones:account=111122223333:region=eu-west-1": ["eu-west-1a"],
+        "vpc-provider:account=111122223333:filter.isDefault=true:region=eu-west-1": {},
+    }
+    assert choose(context | {"env": "dev"}).name == "dev"
 
 
 @pytest.mark.parametrize("context", [{}, {"env": ""}, {"env": None}])
@@ -39,3 +51,9 @@ def test_unknown_names_list_the_known_ones(name):
 def test_unknown_keys_list_the_known_ones():
     with pytest.raises(EnvironmentSelectionError, match="unknown context key acount, regoin; known: env"):
         choose({"env": "dev", "regoin": "eu-west-1", "acount": "1"})
+
+
+@pytest.mark.parametrize("key", ["modelyard:x", "env:name", "cli-telemetry2", "vpc", "@modelyard/x"])
+def test_a_colon_makes_no_key_cdks(key):
+    with pytest.raises(EnvironmentSelectionError, match=f"unknown context key {key}; known: env"):
+        choose({"env": "dev", key: "1"})

@@ -38,8 +38,8 @@ def _text(arn: Any) -> str:
             return "".join(_text(part) for part in parts)
         case {"Fn::GetAtt": [resource, attribute]}:
             return f"<{resource}.{attribute}>"
-        case {"Fn::GetStackOutput": {"OutputName": name}}:
-            return f"<{name}>"
+        case {"Fn::ImportValue": export}:
+            return f"<{export.partition(':')[2]}>"
         case {"Ref": name} | {"Fn::Sub": name}:
             return f"<{name}>"
     raise AssertionError(f"cannot read {arn}")

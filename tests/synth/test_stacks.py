@@ -141,3 +141,25 @@ def test_templates_name_no_account_and_no_region(assembly):
         text = json.dumps(template)
         assert "us-east-1" not in text
         assert "000000000000" not in text
+
+
+def test_images_are_built_for_the_instances_not_for_the_machine_that_deploys(assembly):
+    images = json.loads((assembly.folder / f"{_artifact(assembly, 'pipelines')}.assets.json").read_text())
+    assert [image["source"]["platform"] for image in images["dockerImages"].values()] == ["linux/amd64"]
+
+
+def test_a_changed_value_reaches_the_stacks_that_use_it(assembly):
+    """Fn::GetStackOutput is read once, at the consumer's own update; an export in use cannot change."""
+    for template in assembly.templates.values():
+        assert "Fn::GetStackOutput" not in json.dumps(template)
+    assert "Fn::ImportValue" in json.dumps(assembly.templates["serving"])
+
+
+def _artifact(assembly, stack):
+    """Id of a stack's artifact in the assembly."""
+    manifest = json.loads((assembly.folder / "manifest.json").read_text())["artifacts"]
+    return next(
+        name
+        for name, artifact in manifest.items()
+        if artifact.get("properties", {}).get("stackName") == f"modelyard-{assembly.environment}-{stack}"
+    )
