@@ -23,6 +23,7 @@ from localcloud.containers.image import Image
 from localcloud.containers.output import LinePump
 from localcloud.containers.paths import ML_FOLDER, Paths, inherited
 from localcloud.containers.processes import CONTAINER_VARIABLE, end_strays, signal_group
+from localcloud.context import RUN_ID_VARIABLE, Cloud
 
 LineSink = Callable[[list[str]], None]
 
@@ -140,6 +141,8 @@ class Engine:
 
     Args:
         folder: `StateFolder.containers`.
+        cloud: whose state containers must not see, as far as the machine allows, and whose run they carry
+            the mark of.
 
     Example:
         >>> container = engine.create("job-algo-1")
@@ -148,8 +151,9 @@ class Engine:
         0
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder.absolute()
+    def __init__(self, folder: Path, cloud: Cloud | None = None) -> None:
+        self._folder = folder.resolve()
+        self._cloud = cloud
         self._containers: set[Container] = set()
         self._lock = threading.Lock()
         self._closed = False
@@ -159,15 +163,12 @@ class Engine:
     @cached_property
     def isolates(self) -> bool:
         """Whether this machine gives containers namespaces, and with them a real `/opt/ml`."""
-        with tempfile.TemporaryDirectory(prefix="modelyard-probe-") as scratch:
-            for part in ("ml", "scratch"):
-                (Path(scratch) / part).mkdir()
-            probe = Path(scratch)
-            settings = _settings(probe, ["true"], {"/modelyard-probe": str(probe / "ml")}, "/", "probe")
-            command = [sys.executable, "-I", "-S", launcher.__file__, json.dumps(settings)]
-            if sys.platform != "linux":
-                return False
-            return subprocess.run(command, capture_output=True, check=False).returncode == 0
+        return self.separates_processes or _probe(processes=False)
+
+    @cached_property
+    def separates_processes(self) -> bool:
+        """Whether it gives them a process namespace too: no process sees, or outlives, its container."""
+        return _probe(processes=True)
 
     def create(self, name: str) -> Container:
         """An empty container folder, to be filled before the start. `name` is for people who look there."""
@@ -206,15 +207,39 @@ class Engine:
             "PATH": paths.search_path(),
             "SAGEMAKER_BASE_DIR": paths.ml,
             **spec.environment,
-            CONTAINER_VARIABLE: str(folder),
+            **self._marks(folder),
         }
         folders = {top: str(image.root) + top for top in paths.folders()}
+        kept = [[str(folder / "home"), "rw"], [str(folder / "tmp"), "rw"], [str(image.root), "ro"]]
+        if bundle := self._own_bundle(folder, environment):
+            kept.append([bundle, "ro"])
         settings = _settings(folder, command, folders, paths.workdir(), spec.hostname) | {
             "hosts_file": str(hosts) if hosts else "",
             "namespaces": self.isolates,
+            "processes": self.isolates and self.separates_processes,
             "isolate_network": spec.isolate_network,
+            "hidden": str(self._cloud.folder.root.resolve()) if self._cloud else "",
+            "kept": kept if self._cloud else [],
         }
         return self._forker.submit(self._fork, container, settings, environment).result()
+
+    def _marks(self, folder: Path) -> dict[str, str]:
+        """By these a killed cloud's processes are found, so nothing of a request may replace them."""
+        marks = {CONTAINER_VARIABLE: str(folder)}
+        if self._cloud is not None and self._cloud.run_id:
+            marks[RUN_ID_VARIABLE] = self._cloud.run_id
+        return marks
+
+    def _own_bundle(self, folder: Path, environment: dict[str, str]) -> str | None:
+        """Give the container a copy of the authorities' certificates: the cloud's own lie beside its keys."""
+        if self._cloud is None or str(self._cloud.ca_bundle) not in environment.values():
+            return None
+        copy = folder / "ca.pem"
+        shutil.copyfile(self._cloud.ca_bundle, copy)
+        for name, value in environment.items():
+            if value == str(self._cloud.ca_bundle):
+                environment[name] = str(copy)
+        return str(copy)
 
     def _fork(
         self, container: Container, settings: Mapping[str, object], environment: dict[str, str]
@@ -277,9 +302,29 @@ def _settings(
         "folders": [*folders, [str(folder / "ml"), ML_FOLDER, ""]],
         "scratch": str(folder / "scratch"),
         "namespaces": True,
+        "processes": True,
         "isolate_network": True,
+        "hidden": "",
+        "kept": [],
         "parent": os.getpid(),
     }
+
+
+def _probe(*, processes: bool) -> bool:
+    """Whether a container with everything it may ask for can be made here."""
+    if sys.platform != "linux":
+        return False
+    with tempfile.TemporaryDirectory(prefix="modelyard-probe-") as scratch:
+        probe = Path(scratch).resolve()
+        for part in ("ml", "scratch", "hidden/kept"):
+            (probe / part).mkdir(parents=True)
+        settings = _settings(probe, ["true"], {"/modelyard-probe": str(probe / "ml")}, "/", "probe") | {
+            "processes": processes,
+            "hidden": str(probe / "hidden"),
+            "kept": [[str(probe / "hidden/kept"), "ro"]],
+        }
+        command = [sys.executable, "-I", "-S", launcher.__file__, json.dumps(settings)]
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 def _refuse_hard_coded(command: Sequence[str], base: Path) -> None:

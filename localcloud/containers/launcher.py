@@ -5,6 +5,7 @@ a process with threads. Only the standard library, and little of it: this is on 
 """
 
 import ctypes
+import errno
 import json
 import os
 import resource
@@ -13,9 +14,19 @@ import socket
 import struct
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # `typing` and `collections.abc` cost milliseconds
+    from collections.abc import Callable
+
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWUSER, CLONE_NEWNET = 0x00020000, 0x04000000, 0x10000000, 0x40000000
+CLONE_NEWPID = 0x20000000
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 0x1, 0x2, 0x4, 0x8, 0x20
 MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x40000
-PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG, PR_CAPBSET_DROP = 1, 24
+# CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP NET_BIND_SERVICE NET_RAW AUDIT_WRITE SETFCAP:
+# what Docker leaves to a container, without what makes devices or changes the root.
+KEPT_CAPABILITIES = frozenset({0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 29, 31})
+LAST_CAPABILITY = 63
 SIOCSIFFLAGS, IFF_UP = 0x8914, 0x1
 EXIT_REFUSED = 125  # as `docker run` exits when the container could not be made
 
@@ -36,9 +47,9 @@ def _bind(source: str, target: str) -> None:
     _mount(source, target, "", MS_BIND | MS_REC)
 
 
-def separate(*, network: bool) -> None:
-    """Own mounts and host name, own network if asked; for a user that is not root, in a user namespace."""
-    flags = CLONE_NEWNS | CLONE_NEWUTS | (CLONE_NEWNET if network else 0)
+def separate(*, network: bool, processes: bool) -> None:
+    """Own mounts and host name, own network and processes if asked; not being root, in a user namespace."""
+    flags = CLONE_NEWNS | CLONE_NEWUTS | (CLONE_NEWNET if network else 0) | (CLONE_NEWPID if processes else 0)
     user, group = os.geteuid(), os.getegid()
     if user != 0:
         flags |= CLONE_NEWUSER
@@ -110,25 +121,121 @@ def _overlay(source: str, target: str, changes: str) -> bool:
     return True
 
 
+def hide(folder: str, kept: list[list[str]]) -> None:
+    """Lay an empty folder over `folder`, in which only some of what it holds can be seen.
+
+    Args:
+        folder: of the cloud, with its keys and everybody's data.
+        kept: path below `folder`, and `rw` or `ro`.
+    """
+    opened = [os.open(path, os.O_PATH) for path, _ in kept]
+    _mount("tmpfs", folder, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=64k")
+    for (path, mode), source in zip(kept, opened, strict=True):
+        handle = f"/proc/self/fd/{source}"
+        if os.path.isdir(handle):  # noqa: PTH112
+            os.makedirs(path, exist_ok=True)  # noqa: PTH103
+        else:
+            os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120
+            os.close(os.open(path, os.O_CREAT))
+        _bind(handle, path)
+        if mode == "ro":
+            inherited = os.statvfs(path).f_flag & (MS_NOSUID | MS_NODEV | MS_NOEXEC)
+            _mount("none", path, "", MS_BIND | MS_REMOUNT | MS_RDONLY | inherited)
+        os.close(source)
+
+
+def drop_capabilities() -> None:
+    """Leave the program nothing with which it could undo its mounts or look into other processes."""
+    for capability in range(LAST_CAPABILITY + 1):
+        if capability not in KEPT_CAPABILITIES and (
+            _libc.prctl(PR_CAPBSET_DROP, ctypes.c_ulong(capability), 0, 0, 0) != 0
+            and ctypes.get_errno() != errno.EINVAL  # the kernel knows no such capability
+        ):
+            raise OSError(ctypes.get_errno(), "capabilities cannot be dropped")
+
+
+def die_with_parent() -> None:
+    """Be killed when the process that started this one ends."""
+    if sys.platform == "linux":
+        _call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
 def prepare(settings: dict[str, object]) -> None:
-    """Namespaces, mounts, limits, and the promise to die with the process that started this one."""
-    if settings["namespaces"]:
-        separate(network=bool(settings["isolate_network"]))
-        hostname = str(settings["hostname"]).encode()
-        _call("sethostname", hostname, len(hostname))
-        if settings["hosts_file"]:
-            _bind(str(settings["hosts_file"]), "/etc/hosts")
-        folders = settings["folders"]
-        assert isinstance(folders, list)
-        place(folders, str(settings["scratch"]))
+    """Limits, the promise to die with the process that started this one, namespaces, mounts."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":
         # Out of memory, a container dies before the cloud that reports it.
         with open("/proc/self/oom_score_adj", "w") as file:  # noqa: PTH123
             file.write("500")
-        _call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if settings["namespaces"]:
+        separate(network=bool(settings["isolate_network"]), processes=bool(settings["processes"]))
+        hostname = str(settings["hostname"]).encode()
+        _call("sethostname", hostname, len(hostname))
+        if settings["hosts_file"]:
+            _bind(str(settings["hosts_file"]), "/etc/hosts")
+        folders, kept = settings["folders"], settings["kept"]
+        assert isinstance(folders, list)
+        assert isinstance(kept, list)
+        place(folders, str(settings["scratch"]))
+        if settings["hidden"]:
+            hide(str(settings["hidden"]), kept)
+    die_with_parent()
     if os.getppid() != settings["parent"]:  # it died before the promise was made
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def watch_over() -> None:
+    """Return in the program's process; this one and the first of the new namespace wait for its end.
+
+    The first process of a namespace takes everything in it along when it ends, whatever the program did to
+    detach its children. It ignores the signals for which it has no handler, so the program is not it.
+    """
+    watched = {signal.SIGTERM, signal.SIGCHLD}
+    signal.pthread_sigmask(signal.SIG_BLOCK, watched)
+    reading, writing = os.pipe()
+    first = os.fork()
+    if first:
+        os.close(reading)
+        os._exit(_wait(first, lambda: os.kill(first, signal.SIGTERM)))
+    os.close(writing)
+    die_with_parent()
+    os.set_blocking(reading, False)
+    try:
+        os.read(reading, 1)
+        os._exit(EXIT_REFUSED)  # the other end is closed: the parent died before the promise was made
+    except BlockingIOError:
+        os.setsid()
+    _mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    program = os.fork()
+    if program:
+        os._exit(_wait(program, lambda: _signal_session(program)))
+    os.setsid()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, watched)
+
+
+def _signal_session(program: int) -> None:
+    try:
+        os.killpg(program, signal.SIGTERM)
+    except ProcessLookupError:  # not yet a session of its own
+        os.kill(program, signal.SIGTERM)
+
+
+def _wait(child: int, terminate: "Callable[[], None]") -> int:
+    """Exit code of `child`, as a shell gives it; reaps what else ends, and hands SIGTERM on."""
+    while True:
+        if signal.sigwait({signal.SIGTERM, signal.SIGCHLD}) == signal.SIGTERM:
+            terminate()
+            continue
+        while True:
+            try:
+                process, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                process = 0
+            if process == child:
+                code = os.waitstatus_to_exitcode(status)
+                return 128 - code if code < 0 else code
+            if process == 0:
+                break
 
 
 def main() -> None:
@@ -137,10 +244,15 @@ def main() -> None:
     command = settings["command"]
     try:
         prepare(settings)
+        if settings["processes"]:
+            watch_over()
+        if settings["namespaces"]:
+            drop_capabilities()
         os.chdir(settings["workdir"])
     except OSError as error:
         sys.stderr.write(f"the container could not be made: {error}\n")
-        sys.exit(EXIT_REFUSED)
+        sys.stderr.flush()
+        os._exit(EXIT_REFUSED)
     # Python ignores SIGPIPE; programs expect the default.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:

@@ -169,7 +169,20 @@ def test_stop_is_sigterm_then_sigkill(engine: Engine, image: Image) -> None:
     assert time.monotonic() - began < 5
 
 
-def test_no_process_outlives_its_container(engine: Engine, image: Image) -> None:
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """As on a machine that gives mounts and no process namespace."""
+    made = Engine(tmp_path_factory.mktemp("shared"))
+    made.__dict__.update(isolates=True, separates_processes=False)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("machine", ["plain", "shared"])
+def test_no_process_outlives_its_container(
+    machine: str, image: Image, request: pytest.FixtureRequest
+) -> None:
+    engine: Engine = request.getfixturevalue(machine)
     code = (
         "import subprocess; a = subprocess.Popen(['sleep', '99']);"
         "b = subprocess.Popen(['sleep', '99'], start_new_session=True); print(a.pid, b.pid)"

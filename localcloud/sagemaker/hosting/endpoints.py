@@ -39,7 +39,7 @@ class Hosting:
         self._cloud, self._store = cloud, store
         folder = cloud.folder.containers / "endpoints"
         shutil.rmtree(folder, ignore_errors=True)
-        self._engine = Engine(folder)
+        self._engine = Engine(folder, cloud)
         self._images = ImageStore(cloud.folder.images)
         self._metrics = InvocationMetrics(cloud)
         self._invoker = Invoker(cloud, self._metrics)

@@ -58,7 +58,7 @@ class JobRunner:
         self._cloud, self._store = cloud, store
         folder = cloud.folder.containers / "jobs"
         shutil.rmtree(folder, ignore_errors=True)
-        self._engine = Engine(folder)
+        self._engine = Engine(folder, cloud)
         self._images = ImageStore(cloud.folder.images)
         self._lock = threading.Lock()
         self._running: dict[tuple[str, str], tuple[Job, threading.Thread]] = {}
