@@ -36,11 +36,15 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def render(spec: PipelineSpec) -> str:
-    """The definition as committed: sentinels replaced by `${Name}`, two spaces, one trailing newline."""
+    """The definition as committed: sentinels replaced by `${Name}`, two spaces, one trailing newline.
+
+    The SDK writes `null` for what a pipeline does without (experiment, MLflow); the schema has no such value.
+    """
     from pipeline_defs.session import with_placeholders  # imports the SDK: seconds
 
     pipeline = importlib.import_module(spec.family.builder).build(spec)
-    return json.dumps(with_placeholders(json.loads(pipeline.definition())), indent=2) + "\n"
+    members = {name: value for name, value in json.loads(pipeline.definition()).items() if value is not None}
+    return json.dumps(with_placeholders(members), indent=2) + "\n"
 
 
 def _write(spec: PipelineSpec) -> bool:

@@ -32,9 +32,9 @@ METRICS = {"train:rmse": r"train-rmse:([0-9.eE+-]+)", "validation:rmse": r"valid
 def build(spec: PipelineSpec) -> Pipeline:
     """The pipeline `spec`, in which every parameter is used by a step."""
     family, code = spec.family, spec.code
-    raw = f"s3://{BUCKET}/raw/{family.scenario}/loans.csv"
     batch = f"s3://{BUCKET}/batch/{family.scenario}/batch.jsonl"
-    input_data = ParameterString("InputData", default_value=raw)
+    # No default: the cache compares addresses, so a fixed one would answer new data with old results.
+    input_data = ParameterString("InputData")
     batch_data = ParameterString("BatchData", default_value=batch)
     processing_count = ParameterInteger("ProcessingInstanceCount", default_value=1)
     processing_type = ParameterString("ProcessingInstanceType", default_value="ml.m5.large")
@@ -142,5 +142,7 @@ def build(spec: PipelineSpec) -> Pipeline:
             mse_threshold,
         ],
         steps=[validate, preprocess, train, evaluate, gate],
+        # Experiments take permissions of their own, and the registry already records each execution.
+        pipeline_experiment_config=None,
         sagemaker_session=steps.session,
     )

@@ -231,8 +231,23 @@ def test_the_parameters_are_those_of_the_field(definition):
         "ModelApprovalStatus": ("String", ["Approved", "Rejected", "PendingManualApproval"]),
         "MseThreshold": ("Float", None),
     }
-    defaults = {item["Name"]: item["DefaultValue"] for item in definition["Parameters"]}
+    defaults = {item["Name"]: item.get("DefaultValue") for item in definition["Parameters"]}
     assert defaults["ModelApprovalStatus"] == "PendingManualApproval"
+
+
+def test_cached_steps_read_nothing_that_could_change_behind_its_address(definition):
+    """The cache compares URIs, not contents: a default would be an address that people overwrite."""
+    defaults = {item["Name"]: item.get("DefaultValue") for item in definition["Parameters"]}
+    for step in definition["Steps"]:
+        if "CacheConfig" in step:
+            used = {name.removeprefix("Parameters.") for name in references(step) if "Parameters." in name}
+            assert [name for name in used if str(defaults[name]).startswith("s3://")] == []
+    assert defaults["InputData"] is None
+
+
+def test_nothing_is_asked_of_services_that_the_role_may_not_use(definition):
+    """An experiment takes sagemaker:CreateExperiment and CreateTrial, MLflow a tracking server."""
+    assert definition.keys() == {"Version", "Metadata", "Parameters", "Steps"}
 
 
 def test_the_steps_run_in_the_order_of_the_design(definition):
