@@ -39,8 +39,12 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-# MiniStack's own levers, which answer anybody who can connect, without a signature.
-_CLOSED_PATHS = ("/_ministack/reset", "/_ministack/config", "/_aws/sqs", "/_aws/ses", "/_aws/sns")
+# MiniStack's own levers answer anybody who can connect, without a signature. Only what the way of AWS's
+# services leads through is open: functions' and APIs' URLs, which ask IAM, and answers to CloudFormation,
+# whose paths end in a secret.
+_LEVERS = ("/_ministack", "/_localstack", "/_aws")
+_OPEN = ("/_ministack/cfn-response/", "/_ministack/cfn-signal/", "/_aws/lambda-url/", "/_aws/execute-api/")
+_HEALTH = ("/_ministack/health", "/_ministack/ready", "/_localstack/health")
 
 
 class Closable(Protocol):
@@ -120,7 +124,7 @@ class Server:
 
         if scope["type"] == "lifespan":
             await app(scope, receive, self._installing(send))
-        elif scope["type"] == "http" and str(scope["path"]).startswith(_CLOSED_PATHS):
+        elif scope["type"] == "http" and is_closed(str(scope["path"])):
             await _refuse(send)
         else:
             await app(scope, receive, send)
@@ -139,6 +143,11 @@ class Server:
             await send(message)
 
         return forward
+
+
+def is_closed(path: str) -> bool:
+    """Whether a path is one of MiniStack's own that no service of AWS needs."""
+    return path.lower().startswith(_LEVERS) and not path.startswith(_OPEN) and path not in _HEALTH
 
 
 def _without_slow_goodbyes(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import ssl
 import urllib.error
 import urllib.request
@@ -121,6 +122,119 @@ def test_every_decision_is_audited(
     assert {("s3:ListAllMyBuckets", "Allow"), ("sqs:ListQueues", "ImplicitDeny")} <= seen
 
 
-@pytest.mark.parametrize("path", ["/_ministack/reset", "/_ministack/config", "/_aws/sqs/messages"])
+LEVERS = [
+    "/_ministack/reset", "/_ministack/config", "/_ministack/", "/_ministack/sqs/messages",
+    "/_ministack/ses/messages", "/_ministack/sns/sms-messages", "/_ministack/transfer/sftp-ports",
+    "/_ministack/rds/iam-auth", "/_ministack/rds/ca.pem", "/_ministack/eks-auth/0/a/b/c",
+    "/_ministack/lambda-code/000000000000/us-east-1/any", "/_ministack/lambda-layers/any/1/content",
+    "/_localstack/init", "/_aws/sqs/messages", "/_aws/ses", "/_aws/sns",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", LEVERS)
 def test_ministacks_own_levers_are_closed(cloud: Cloud, path: str) -> None:
     assert fetch(cloud, path)[0] == 403
+
+
+def test_health_is_open(cloud: Cloud) -> None:
+    assert fetch(cloud, "/_ministack/health")[0] == 200
+
+
+def test_a_stack_operation_needs_a_role_that_it_may_pass(
+    cloud: Cloud, admin: Credentials, actor: Actor, role: Callable[[str, list[dict[str, Any]]], str]
+) -> None:
+    queue = {"Resources": {"Queue": {"Type": "AWS::SQS::Queue"}}}
+    execution = role("cloudformation.amazonaws.com", [])
+    stacks = {"Effect": "Allow", "Action": "cloudformation:*", "Resource": "*"}
+    without = cloud.client("cloudformation", actor([stacks]))
+    body = json.dumps(queue)
+    changes = {"ChangeSetName": "c", "ChangeSetType": "CREATE", "TemplateBody": body, "RoleARN": execution}
+    cloud.client("cloudformation", admin).create_stack(StackName="roles-kept", TemplateBody=body)
+    for call in (
+        lambda: without.create_stack(StackName="roles", TemplateBody=body, RoleARN=execution),
+        lambda: without.create_change_set(StackName="roles", **changes),
+        lambda: without.update_stack(StackName="roles-kept", TemplateBody=body, RoleARN=execution),
+        lambda: without.delete_stack(StackName="roles-kept", RoleARN=execution),
+    ):
+        assert code_of(call) == "AccessDenied"
+    passing = {
+        "Effect": "Allow",
+        "Action": "iam:PassRole",
+        "Resource": execution,
+        "Condition": {"StringEquals": {"iam:PassedToService": "cloudformation.amazonaws.com"}},
+    }
+    with_role = cloud.client("cloudformation", actor([stacks, passing]))
+    with_role.create_stack(StackName="roles", TemplateBody=body, RoleARN=execution)
+    client = cloud.client("cloudformation", admin)
+    gone = execution + "-gone"
+    for refused in (gone, role("sagemaker.amazonaws.com", [])):
+        with pytest.raises(ClientError, match="is invalid or cannot be assumed") as caught:
+            client.create_stack(StackName="roles-2", TemplateBody=body, RoleARN=refused)
+        assert caught.value.response["Error"]["Code"] == "ValidationError"
+
+
+class TestPolicyVariables:
+    """`${...}` in resources and conditions, for grants and for denials."""
+
+    @pytest.fixture(scope="class", autouse=True)
+    def bucket(self, cloud: Cloud, admin: Credentials) -> None:
+        cloud.client("s3", admin).create_bucket(Bucket="variables")
+
+    @staticmethod
+    def may(cloud: Cloud, user: Credentials, key: str) -> bool:
+        s3 = cloud.client("s3", user)
+        try:
+            s3.put_object(Bucket="variables", Key=key, Body=b"")
+        except s3.exceptions.ClientError as error:
+            return error.response["Error"]["Code"] != "AccessDenied"
+        return True
+
+    @staticmethod
+    def statement(effect: str, resource: str, **more: Any) -> dict[str, Any]:
+        arn = f"arn:aws:s3:::variables/{resource}"
+        return {"Effect": effect, "Action": "s3:PutObject", "Resource": arn, **more}
+
+    def name(self, cloud: Cloud, user: Credentials) -> str:
+        arn: str = cloud.client("sts", user).get_caller_identity()["Arn"]
+        return arn.rpartition("/")[2]
+
+    def test_a_grant_on_the_users_own_folder(self, cloud: Cloud, actor: Actor) -> None:
+        user = actor([self.statement("Allow", "home/${aws:username}/*")])
+        assert self.may(cloud, user, f"home/{self.name(cloud, user)}/a")
+        assert not self.may(cloud, user, "home/somebody/a")
+        assert not self.may(cloud, user, "home/${aws:username}/a")
+
+    def test_a_denial_of_the_users_own_folder(self, cloud: Cloud, actor: Actor) -> None:
+        user = actor([self.statement("Allow", "*"), self.statement("Deny", "home/${aws:username}/*")])
+        assert not self.may(cloud, user, f"home/{self.name(cloud, user)}/a")
+        assert self.may(cloud, user, "home/somebody/a")
+
+    def test_what_nobody_can_resolve_denies_and_never_grants(self, cloud: Cloud, actor: Actor) -> None:
+        assert not self.may(cloud, actor([self.statement("Allow", "${aws:PrincipalTag/team}/*")]), "a/b")
+        user = actor([self.statement("Allow", "*"), self.statement("Deny", "${aws:PrincipalTag/team}/*")])
+        assert not self.may(cloud, user, "a/b")
+        assert self.may(cloud, user, "a")
+        condition = {"StringEquals": {"aws:PrincipalAccount": "${aws:PrincipalTag/account}"}}
+        user = actor([self.statement("Allow", "*"), self.statement("Deny", "*", Condition=condition)])
+        assert not self.may(cloud, user, "a")
+        assert not self.may(cloud, actor([self.statement("Allow", "*", Condition=condition)]), "a")
+
+    def test_a_default_stands_in(self, cloud: Cloud, actor: Actor) -> None:
+        user = actor([self.statement("Allow", "${aws:PrincipalTag/team, 'nobody'}/*")])
+        assert self.may(cloud, user, "nobody/a")
+        assert not self.may(cloud, user, "somebody/a")
+
+    def test_wildcards_of_a_value_are_no_wildcards(
+        self, cloud: Cloud, admin: Credentials, actor: Actor
+    ) -> None:
+        user = actor([self.statement("Allow", "${*}/${aws:PrincipalTag/team, '*'}/*")])
+        assert self.may(cloud, user, "*/*/a")
+        assert not self.may(cloud, user, "x/*/a")
+        assert not self.may(cloud, user, "*/x/a")
+
+    def test_in_a_condition(self, cloud: Cloud, actor: Actor) -> None:
+        same = {"StringEquals": {"aws:userid": "${aws:userid}"}}
+        other = {"StringNotEquals": {"aws:PrincipalAccount": "${aws:PrincipalAccount}"}}
+        assert self.may(cloud, actor([self.statement("Allow", "*", Condition=same)]), "a")
+        user = actor([self.statement("Allow", "*"), self.statement("Deny", "*", Condition=other)])
+        assert self.may(cloud, user, "a")

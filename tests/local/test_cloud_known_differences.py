@@ -11,8 +11,6 @@ import zipfile
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
 from localcloud.context import Cloud, Credentials
 
 Role = Callable[[str, list[dict[str, Any]]], str]
@@ -58,22 +56,3 @@ def test_functions_see_the_packages_of_the_local_cloud(cloud: Cloud, admin: Cred
     make_function(cloud, admin, "sees-packages", role("lambda.amazonaws.com", []), code)
     answer = cloud.client("lambda", admin).invoke(FunctionName="sees-packages")
     assert json.loads(answer["Payload"].read()) == "psutil"
-
-
-def test_policy_variables_match_nothing(cloud: Cloud, admin: Credentials) -> None:
-    """On AWS the variable stands for the user's name; here the grant matches nothing."""
-    iam = cloud.client("iam", admin)
-    iam.create_user(UserName="variables")
-    grant = {
-        "Effect": "Allow",
-        "Action": "s3:PutObject",
-        "Resource": "arn:aws:s3:::variables/${aws:username}/*",
-    }
-    document = json.dumps({"Version": "2012-10-17", "Statement": [grant]})
-    iam.put_user_policy(UserName="variables", PolicyName="p", PolicyDocument=document)
-    key = iam.create_access_key(UserName="variables")["AccessKey"]
-    credentials = Credentials(access_key_id=key["AccessKeyId"], secret_access_key=key["SecretAccessKey"])
-    cloud.client("s3", admin).create_bucket(Bucket="variables")
-    s3 = cloud.client("s3", credentials)
-    with pytest.raises(s3.exceptions.ClientError, match="AccessDenied"):
-        s3.put_object(Bucket="variables", Key="variables/a", Body=b"")

@@ -13,9 +13,10 @@ from localcloud.context import Cloud
 
 def apply_before_import(audit: Audit) -> None:
     """Close differences in what MiniStack's services import by name; call before importing any of them."""
-    from localcloud.aws.differences import gate, lambda_credentials, root_keys
+    from localcloud.aws.differences import gate, lambda_credentials, policy_variables, root_keys
 
     root_keys.apply()
+    policy_variables.apply()
     gate.apply(audit)
     lambda_credentials.apply()
 
@@ -34,6 +35,7 @@ def apply(cloud: Cloud) -> None:
         pass_role,
         s3_bucket_resource,
         s3_encryption,
+        stack_roles,
     )
 
     async_failures.apply(cloud)
@@ -47,3 +49,4 @@ def apply(cloud: Cloud) -> None:
     pass_role.apply()
     s3_bucket_resource.apply(cloud)
     s3_encryption.apply()
+    stack_roles.apply()
