@@ -11,6 +11,7 @@ import compileall
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -28,6 +29,8 @@ _SYSTEM = """
 /var /var/lib /var/log /var/tmp
 """
 SYSTEM_FOLDERS = frozenset(_SYSTEM.split())
+
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 class ImageError(ValueError):
@@ -103,6 +106,8 @@ class ImageStore:
 
     def load(self, digest: str) -> Image:
         """The image with that digest (`sha256:...`); ImageError if it is not here."""
+        if not _DIGEST.fullmatch(digest):
+            raise ImageError(f"{digest!r} is not the id of an image (sha256:...); build and push it again")
         folder = self._path(digest)
         try:
             document: dict[str, Any] = json.loads((folder / "image.json").read_text())
@@ -134,7 +139,7 @@ class ImageStore:
 
     def find(self, name: str) -> str | None:
         """The digest that a name or a digest stands for, None if unknown."""
-        if name.startswith("sha256:"):
+        if _DIGEST.fullmatch(name):
             return name if self._path(name).exists() else None
         target = self.folder / "names" / f"{hashlib.sha256(name.encode()).hexdigest()}.json"
         return str(json.loads(target.read_text())["digest"]) if target.exists() else None

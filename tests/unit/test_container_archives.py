@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import tarfile
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from localcloud.containers.archives import ArchiveError, files_below, pack, unpack
+from localcloud.containers.archives import ArchiveError, files_below, open_below, pack, unpack
 
 NAME = st.text(alphabet="ab.-_é", min_size=1, max_size=6).filter(lambda name: name not in {".", ".."})
 TREES = st.dictionaries(
@@ -65,10 +66,14 @@ def test_what_is_packed_comes_out_and_bytes_repeat(
         (member("/etc/evil"), "leaves its folder"),
         (member("../evil"), "leaves its folder"),
         (member("a/../../evil"), "leaves its folder"),
-        (member("link", tarfile.SYMTYPE, "/etc/passwd"), "link or a device"),
-        (member("link", tarfile.LNKTYPE, "other"), "link or a device"),
-        (member("fifo", tarfile.FIFOTYPE), "link or a device"),
-        (member("device", tarfile.CHRTYPE), "link or a device"),
+        (member("link", tarfile.SYMTYPE, "/etc/passwd"), "link that leaves"),
+        (member("a/link", tarfile.SYMTYPE, "../../evil"), "link that leaves"),
+        (member("link", tarfile.LNKTYPE, "../evil"), "link that leaves"),
+        (member("link", tarfile.LNKTYPE, "other"), "link to nothing"),
+        (member("link", tarfile.SYMTYPE, "link"), "link to itself"),
+        (member("a/link", tarfile.SYMTYPE, "."), "link to itself"),
+        (member("fifo", tarfile.FIFOTYPE), "is a device"),
+        (member("device", tarfile.CHRTYPE), "is a device"),
     ],
 )
 def test_members_that_are_refused(tmp_path: Path, bad: tarfile.TarInfo, words: str) -> None:
@@ -108,5 +113,46 @@ def test_links_in_what_is_packed(tmp_path: Path) -> None:
         pack(folder, tmp_path / "out.tar.gz")
     (folder / "leak").unlink()
     (folder / "loop").symlink_to(".")
+    (tmp_path / "out.tar.gz").unlink()
     with pytest.raises(ArchiveError, match="loop is a link"):
         pack(folder, tmp_path / "out.tar.gz")
+
+
+def test_links_that_stay_in_the_archive_become_what_they_name(tmp_path: Path) -> None:
+    folder = extract(
+        tmp_path,
+        tar(
+            (member("latest", tarfile.SYMTYPE, "versions/two"), b""),
+            (member("versions/two", tarfile.SYMTYPE, "2"), b""),
+            (member("versions/2/model.bin"), b"weights"),
+            (member("versions/2/again.bin", tarfile.LNKTYPE, "versions/2/model.bin"), b""),
+        ),
+    )
+    assert (folder / "latest" / "again.bin").read_bytes() == b"weights"
+    assert not any(path.is_symlink() for path in folder.rglob("*"))
+
+
+def test_links_cannot_multiply_what_is_unpacked(tmp_path: Path) -> None:
+    links = [(member(f"l{index}", tarfile.LNKTYPE, "big"), b"") for index in range(10)]
+    with pytest.raises(ArchiveError, match="links counted"):
+        extract(tmp_path, tar((member("big"), b"0" * 900), *links), max_bytes=1000)
+
+
+def test_a_folder_that_became_a_link_is_not_packed(tmp_path: Path) -> None:
+    outside, base = tmp_path / "outside", tmp_path / "ml"
+    outside.mkdir()
+    base.mkdir()
+    (outside / "secret").write_text("1")
+    (base / "model").symlink_to(outside)
+    (base / "output").symlink_to(tmp_path)
+    for folder in (base / "model", base / "output" / "outside"):
+        with pytest.raises(ArchiveError, match="is a link"):
+            list(files_below(folder, base))
+        with pytest.raises(ArchiveError):
+            open_below(base, folder / "secret")
+
+
+def test_a_pipe_where_a_file_was_does_not_hold_the_reader(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ArchiveError, match="regular"):
+        open_below(tmp_path, tmp_path / "pipe")

@@ -236,3 +236,15 @@ def test_names_point_at_digests(context: Path) -> None:
     assert store.names() == [("registry/name:1", digest)]
     with pytest.raises(ImageError, match="build and push it again"):
         store.load("sha256:" + "0" * 64)
+
+
+@pytest.mark.parametrize(
+    "forged", ["../../outside", "/outside", "sha256:../../outside", "sha256:" + "A" * 64]
+)
+def test_an_id_never_leads_out_of_the_store(tmp_path: Path, forged: str) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "image.json").write_text("{}")
+    store = ImageStore(tmp_path / "state" / "images")
+    with pytest.raises(ImageError, match="not the id of an image"):
+        store.load(forged)
+    assert store.find(forged) is None

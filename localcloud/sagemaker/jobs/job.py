@@ -182,7 +182,7 @@ class Job:
 
     def message(self, containers: Sequence[Container], outcome: Outcome, path: str) -> str:
         """What the failed host left in its failure file, or else the last line of its log."""
-        left = layout.message_of(containers[outcome.host].outside(path))
+        left = layout.message_of(containers[outcome.host], path)
         return left or self.last_lines.get(outcome.host, "").strip()
 
     def check_closing(self) -> None:

@@ -11,6 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from localcloud.containers.archives import ArchiveError, open_below
+from localcloud.containers.engine import Container
+
 MODEL = "/opt/ml/model"
 OUTPUT_DATA = "/opt/ml/output/data"
 FAILURE = "/opt/ml/output/failure"
@@ -99,12 +102,13 @@ def lay_out_processing(base: Path, record: Mapping[str, Any], index: int) -> Non
         (base / folder).mkdir(parents=True, exist_ok=True)
 
 
-def message_of(path: Path) -> str:
+def message_of(container: Container, path: str) -> str:
     """What a container left in a failure or message file, at most 1 KB; empty if it left none."""
-    if path.is_symlink() or not path.is_file():
+    try:
+        with open_below(container.base, container.outside(path)) as file:
+            return file.read(MAX_MESSAGE).decode("utf-8", "replace").strip()
+    except (ArchiveError, FileNotFoundError):
         return ""
-    with path.open("rb") as file:
-        return file.read(MAX_MESSAGE).decode("utf-8", "replace").strip()
 
 
 def _write(path: Path, content: object) -> None:

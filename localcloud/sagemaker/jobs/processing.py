@@ -102,8 +102,8 @@ def _finish(job: Job, containers: Sequence[Container], outcome: Outcome, limit: 
             for container in containers:
                 folder = _outside(container, target["LocalPath"])
                 key = job.record["ProcessingOutputConfig"].get("KmsKeyId")
-                job.storage.upload_folder(folder, target["S3Uri"], key)
-    said = layout.message_of(containers[outcome.host].outside(layout.MESSAGE))
+                job.storage.upload_folder(folder, target["S3Uri"], key, root=container.base)
+    said = layout.message_of(containers[outcome.host], layout.MESSAGE)
     reason = None
     if outcome.ending == "timed out":
         reason = f"The job was stopped after MaxRuntimeInSeconds ({limit:g} s)."
@@ -128,7 +128,7 @@ class _Mirror:
     def __init__(self, job: Job, containers: Sequence[Container]) -> None:
         self._job = job
         self._sources = [
-            (container.outside(output["S3Output"]["LocalPath"]), output["S3Output"]["S3Uri"])
+            (container, container.outside(output["S3Output"]["LocalPath"]), output["S3Output"]["S3Uri"])
             for output in _outputs(job)
             if output["S3Output"]["S3UploadMode"] == "Continuous"
             for container in containers
@@ -164,10 +164,10 @@ class _Mirror:
 
     def _upload(self) -> None:
         key = self._job.record["ProcessingOutputConfig"].get("KmsKeyId")
-        for folder, uri in self._sources:
-            for relative, path in files_below(folder):
-                stat = path.stat()
+        for container, folder, uri in self._sources:
+            for relative, path in files_below(folder, container.base):
+                stat = path.stat(follow_symlinks=False)
                 version = (stat.st_mtime_ns, stat.st_size)
                 if self._seen.get(path) != version:
-                    self._job.storage.upload(path, join_uri(uri, relative), key)
+                    self._job.storage.upload(path, join_uri(uri, relative), key, container.base)
                     self._seen[path] = version

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from boto3.exceptions import S3UploadFailedError
 from botocore.exceptions import BotoCoreError, ClientError
 
-from localcloud.containers.archives import ArchiveError, files_below
+from localcloud.containers.archives import ArchiveError, files_below, open_below
 from localcloud.sagemaker.jobs.failure import JobFailure, nothing_found, s3_failed
 
 _PARALLEL = 8
@@ -189,27 +191,39 @@ class Storage:
             ) from error
         return target
 
-    def upload(self, path: Path, uri: str, kms_key: str | None = None) -> None:
-        """Store one file."""
+    def upload(self, path: Path, uri: str, kms_key: str | None = None, root: Path | None = None) -> None:
+        """Store one file.
+
+        Args:
+            path: of the file.
+            uri: of the object.
+            kms_key: that encrypts it.
+            root: the container's folder, below which no link is followed; else the file's own folder.
+        """
         bucket, key = split_uri(uri)
         extra = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key} if kms_key else {}
         try:
-            if path.stat().st_size > _MAX_PUT:
-                self._client.upload_file(str(path), bucket, key, ExtraArgs=extra)
-                return
-            with path.open("rb") as content:
-                self._client.put_object(Bucket=bucket, Key=key, Body=content, **extra)
-        except (ClientError, BotoCoreError) as error:
+            with open_below(root or path.parent, path) as content:
+                if os.fstat(content.fileno()).st_size > _MAX_PUT:
+                    self._client.upload_fileobj(content, bucket, key, ExtraArgs=extra)
+                else:
+                    self._client.put_object(Bucket=bucket, Key=key, Body=content, **extra)
+        except (ArchiveError, FileNotFoundError) as error:
+            raise JobFailure(f"ClientError: Data upload failed:{error}") from error
+        except (ClientError, BotoCoreError, S3UploadFailedError) as error:
             raise s3_failed("upload", uri, error) from error
 
-    def upload_folder(self, folder: Path, uri: str, kms_key: str | None = None) -> int:
-        """Store every file below `folder` under `uri`; how many there were."""
-        if not folder.is_dir():
-            return 0
+    def upload_folder(self, folder: Path, uri: str, kms_key: str | None = None, *, root: Path) -> int:
+        """Store every file below `folder` under `uri`; how many there were.
+
+        Args:
+            folder, uri, kms_key: see `upload`.
+            root: the container's folder, which it cannot replace itself.
+        """
         try:
-            files = list(files_below(folder))
+            files = list(files_below(folder, root))
         except ArchiveError as error:
             raise JobFailure(f"ClientError: Data upload failed:{error}") from error
         with ThreadPoolExecutor(max_workers=min(_PARALLEL, len(files) or 1)) as pool:
-            list(pool.map(lambda file: self.upload(file[1], join_uri(uri, file[0]), kms_key), files))
+            list(pool.map(lambda file: self.upload(file[1], join_uri(uri, file[0]), kms_key, root), files))
         return len(files)

@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateTrainingJob.
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -167,23 +168,26 @@ def _upload(job: Job, containers: Sequence[Container], outcome: Outcome) -> None
     first = containers[0]
     if outcome.code == 0:
         if output.get("CompressionType") == "NONE":
-            job.storage.upload_folder(first.outside(layout.MODEL), join_uri(target, "model"), key)
+            job.storage.upload_folder(
+                first.outside(layout.MODEL), join_uri(target, "model"), key, root=first.base
+            )
         else:
             _archive(job, first, layout.MODEL, join_uri(target, "model.tar.gz"), key)
     _archive(job, first, layout.OUTPUT_DATA, join_uri(target, "output.tar.gz"), key)
     if checkpoints := job.record.get("CheckpointConfig"):
         path = checkpoints.get("LocalPath", layout.CHECKPOINTS)
         for container in containers:
-            job.storage.upload_folder(container.outside(path), checkpoints["S3Uri"])
+            job.storage.upload_folder(container.outside(path), checkpoints["S3Uri"], root=container.base)
 
 
 def _archive(job: Job, container: Container, path: str, uri: str, key: str | None) -> None:
     """Upload a folder as an archive; an empty one gives no object, as on AWS."""
-    folder = container.outside(path)
-    archive = Path(f"{folder}.tar.gz")
     try:
-        if folder.is_dir() and pack(folder, archive):
-            job.storage.upload(archive, uri, key)
+        # Beside `/opt/ml`, where the container has no part in what is written.
+        with tempfile.TemporaryDirectory(dir=container.base.parent, prefix="archive-") as scratch:
+            archive = Path(scratch) / "archive.tar.gz"
+            if pack(container.outside(path), archive, container.base):
+                job.storage.upload(archive, uri, key)
     except ArchiveError as error:
         raise JobFailure(f"ClientError: {path} cannot be archived: {error}") from error
 

@@ -286,3 +286,40 @@ def test_pass_role_is_needed(workplace: Any, actor: Any) -> None:
 def test_what_cannot_run_is_refused_at_create(workplace: Any, changes: Any, message: str) -> None:
     with pytest.raises(ClientError, match=message):
         start(workplace, SAVE, **changes)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "os.rmdir('/opt/ml/model'); os.symlink('/etc', '/opt/ml/model')",
+        "t = os.environ['TMPDIR']; os.rename('/opt/ml/output', '/opt/ml/x'); os.symlink(t, '/opt/ml/output');"
+        "os.mkdir(f'{t}/data')",
+        "os.symlink('/etc/hostname', '/opt/ml/model/leak')",
+    ],
+)
+def test_links_in_the_place_of_results_are_refused(workplace: Any, settle: Any, code: str) -> None:
+    name = start(workplace, f"import os; {code}")
+    answer = ended(workplace, settle, name)
+    assert answer["TrainingJobStatus"] == "Failed"
+    assert "link" in answer["FailureReason"]
+    assert workplace.keys(f"{name}/") == []
+
+
+def test_a_link_in_the_place_of_the_archive_is_not_written_through(workplace: Any, settle: Any) -> None:
+    name = start(workplace, f"import os; {SAVE}; os.symlink('/nowhere', '/opt/ml/model.tar.gz')")
+    assert ended(workplace, settle, name)["TrainingJobStatus"] == "Completed"
+    assert members(workplace, f"{name}/{name}/output/model.tar.gz") == {"m.txt": b"weights"}
+
+
+def test_a_job_sees_no_key_but_its_own(workplace: Any, settle: Any) -> None:
+    code = """
+import os, pathlib
+state = pathlib.Path(os.environ["STATE"])
+seen = [str(p) for p in state.rglob("*") if p.is_file() and p.name != "ca.pem"]
+assert not [p for p in seen if "/images/" not in p], seen
+import boto3
+boto3.client("s3").list_objects_v2(Bucket=os.environ["BUCKET"])
+"""
+    root = str(workplace.cloud.folder.root.resolve())
+    name = start(workplace, code, Environment={"STATE": root, "BUCKET": workplace.bucket})
+    assert ended(workplace, settle, name)["TrainingJobStatus"] == "Completed"
