@@ -38,7 +38,8 @@ def allow(
         reason: Why the `*` in a resource is needed. Required when a resource has one, useless otherwise.
 
     Raises:
-        ValueError: An action holds `*`, or a resource does and `reason` is missing.
+        ValueError: An action holds `*`, or a resource does and `reason` is missing, or `grantee` takes no
+            statements, as a role imported with `mutable=False` does.
 
     Example:
         >>> allow(role, actions=["s3:GetObject"], resources=[bucket.arn_for_objects("raw/*")],
@@ -57,13 +58,35 @@ def allow(
         resource_arns=list(resources),
         conditions={key: dict(value) for key, value in conditions.items()} if conditions else None,
     )
+    holder = _holder(grantee)
+    if not grant.success or holder is None:
+        raise ValueError(
+            f"{', '.join(actions)}: {_name(grantee)} takes no statements, so the grant would be lost. "
+            "Grant to a role of this app or to one imported as mutable, or write it where the role is defined"
+        )
     if reason and wildcards:
-        # A function's role holds its statements; a policy holds its own, and its principal is no construct.
-        for holder in (grantee.grant_principal, grantee):
-            if isinstance(holder, Construct):
-                acknowledge_wildcards(holder, wildcards, reason)
-                break
+        acknowledge_wildcards(holder, wildcards, reason)
     return grant
+
+
+def _holder(grantee: iam.IGrantable) -> Construct | None:
+    """What holds the statements given to `grantee`: a role or its like, or the policy of an imported one.
+
+    Asked after the grant, since CDK reports success also for a role that it was told to leave alone.
+    """
+    principal = grantee.grant_principal
+    if isinstance(principal, Construct):
+        return principal
+    if isinstance(grantee, iam.Policy):
+        return grantee
+    # An imported role comes as a mere interface; only one that may be changed gets a policy below it.
+    node = getattr(principal, "node", None)
+    return next((child for child in node.children if isinstance(child, iam.Policy)), None) if node else None
+
+
+def _name(grantee: iam.IGrantable) -> str:
+    node = getattr(grantee, "node", None)
+    return str(node.path) if node else str(grantee.grant_principal)
 
 
 def acknowledge_wildcards(scope: Construct, resources: Sequence[str], reason: str) -> None:

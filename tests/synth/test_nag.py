@@ -8,6 +8,7 @@ import re
 import aws_cdk as cdk
 import pytest
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
 from cdk_nag import AwsSolutionsChecks
 
@@ -54,6 +55,38 @@ def test_a_wildcard_without_reason_is_refused(stack):
 def test_an_action_with_wildcard_is_refused(stack):
     with pytest.raises(ValueError, match=r"written out, got s3:Get\*"):
         allow(_role(stack), actions=["s3:Get*"], resources=["arn:aws:s3:::b"], reason=REASON)
+
+
+_ARN = "arn:aws:iam::111122223333:role/existing"
+
+
+@pytest.mark.parametrize(
+    "grantee",
+    [
+        lambda stack: iam.Role.from_role_arn(stack, "Imported", _ARN, mutable=False),
+        lambda stack: iam.Role.from_role_arn(
+            stack, "Imported", _ARN, mutable=False, add_grants_to_resources=True
+        ),
+        lambda stack: _role(stack).without_policy_updates(),
+        lambda _: iam.AccountPrincipal("111122223333"),
+        lambda stack: lambda_.Function.from_function_arn(
+            stack, "Function", "arn:aws:lambda:eu-west-1:111122223333:function:existing"
+        ),
+    ],
+)
+def test_a_grant_that_would_be_lost_is_refused(stack, grantee):
+    with pytest.raises(ValueError, match=r"s3:GetObject: .* takes no statements, so the grant would be lost"):
+        allow(grantee(stack), actions=["s3:GetObject"], resources=["arn:aws:s3:::b"])
+
+
+def test_who_takes_statements_gets_them_with_their_reason(checked):
+    stack = cdk.Stack(checked, "Test")
+    policy = iam.Policy(stack, "Policy", roles=[_role(stack)])
+    for grantee in (policy, iam.Role.from_role_arn(stack, "Imported", _ARN)):
+        allow(grantee, actions=["s3:GetObject"], resources=["arn:aws:s3:::b/raw/*"], reason=REASON)
+    template = checked.synth().get_stack_by_name("Test").template
+    policies = [r for r in template["Resources"].values() if r["Type"] == "AWS::IAM::Policy"]
+    assert len(policies) == 2
 
 
 def test_a_reason_covers_its_own_resource_only(checked):
