@@ -130,6 +130,16 @@ def test_approval_can_be_limited(as_: Callable[..., Any], sagemaker: Any, group:
     assert sagemaker.describe_model_package(ModelPackageName=arn)["ModelApprovalStatus"] == "Rejected"
 
 
+def test_registering_as_approved_can_be_forbidden(as_: Callable[..., Any], group: str) -> None:
+    """A negated operator holds for a request that does not fill the key, so no status is fine."""
+    condition = {"sagemaker:ModelApprovalStatus": "Approved"}
+    create = as_(allow("sagemaker:CreateModelPackage", StringNotEquals=condition)).create_model_package
+    denied(create, ModelPackageGroupName=group, ModelApprovalStatus="Approved")
+    assert create(ModelPackageGroupName=group)["ModelPackageArn"].endswith("/1")
+    for status in ("PendingManualApproval", "Rejected"):
+        assert create(ModelPackageGroupName=group, ModelApprovalStatus=status)["ModelPackageArn"]
+
+
 def test_registration_names_group_and_package(as_: Callable[..., Any], group: str) -> None:
     action = "sagemaker:CreateModelPackage"
     package, in_group = f"{ARN}model-package/{group}/*", f"{ARN}model-package-group/{group}"

@@ -10,6 +10,7 @@ import pytest
 from aws_cdk.assertions import Match, Template
 
 from modelyard.pipeline import PipelineData, PipelineDefinition, SageMakerPipeline, StepCode
+from modelyard.registry import ModelRegistry
 from modelyard.storage import DataBucket
 
 
@@ -131,6 +132,42 @@ def test_functions_carry_their_runtime_and_nothing_else(synthesize):
     for handler in handlers:
         assert [path.name for path in handler.iterdir()] == ["runtime"]
         assert {path.suffix for path in handler.rglob("*") if path.is_file()} == {".py"}
+
+
+def test_arns_hold_the_name_in_lower_case(stack, data, tmp_path, role):
+    pipeline = SageMakerPipeline(
+        stack, "P", name="Nightly-Run", definition=_definition(tmp_path), data=PipelineData(bucket=data)
+    )
+    pipeline.grant_start(role)
+    assert pipeline.pipeline_arn.endswith(":pipeline/nightly-run")
+    template = Template.from_stack(stack)
+    template.has_resource_properties("Custom::SageMakerPipeline", {"PipelineName": "Nightly-Run"})
+    policies = json.dumps(template.find_resources("AWS::IAM::Policy"))
+    assert ":pipeline/nightly-run" in policies
+    assert ":pipeline/Nightly-Run" not in policies
+
+
+def test_earlier_code_stays_readable(stack, data, tmp_path):
+    """Executions that started before a deployment, and retries of them, name archives of their own."""
+    (tmp_path / "step.py").write_text("")
+    code = {"StepCode": StepCode(root=tmp_path, files=("step.py",))}
+    _pipeline(stack, data, _definition(tmp_path, "${StepCode}"), code=code)
+    policies = Template.from_stack(stack).find_resources("AWS::IAM::Policy")
+    (policy,) = (value for key, value in policies.items() if "ExecutionRole" in key)
+    text = json.dumps(policy["Properties"]["PolicyDocument"])
+    assert re.search(r"cdk-hnb659fds-assets-[^/]*/\*\.zip", re.sub(r'", \{[^}]*\}, "|\$\{[^}]*\}', "", text))
+    assert not re.search(r"[0-9a-f]{64}\.zip", text)
+
+
+@pytest.mark.parametrize("may_approve", [False, True])
+def test_a_pipeline_approves_its_own_models_only_when_told_so(stack, data, tmp_path, may_approve):
+    registry = ModelRegistry(stack, "Registry", group_name="models")
+    _pipeline(stack, data, _definition(tmp_path), registry=registry, may_approve=may_approve)
+    policies = Template.from_stack(stack).find_resources("AWS::IAM::Policy")
+    (policy,) = (value for key, value in policies.items() if "ExecutionRole" in key)
+    text = json.dumps(policy)
+    assert "sagemaker:CreateModelPackage" in text
+    assert ("sagemaker:ModelApprovalStatus" not in text) is may_approve
 
 
 def test_starting_is_not_changing(stack, data, tmp_path, role):

@@ -26,6 +26,19 @@ def test_who_registers_cannot_approve(stack, role):
     assert "UpdateModelPackage" not in text
 
 
+@pytest.mark.parametrize("may_approve", [False, True])
+def test_registering_as_approved_is_a_grant_of_its_own(stack, role, may_approve):
+    ModelRegistry(stack, "Registry", group_name="models").grant_register(role, may_approve=may_approve)
+    (policy,) = Template.from_stack(stack).find_resources("AWS::IAM::Policy").values()
+    (statement,) = (
+        statement
+        for statement in policy["Properties"]["PolicyDocument"]["Statement"]
+        if statement["Action"] == "sagemaker:CreateModelPackage"
+    )
+    condition = {"StringNotEquals": {"sagemaker:ModelApprovalStatus": "Approved"}}
+    assert statement.get("Condition") == (None if may_approve else condition)
+
+
 def test_versions_outlive_the_stack_unless_both_switches_say_otherwise(stack):
     ModelRegistry(stack, "Kept", group_name="kept")
     ModelRegistry(
@@ -36,7 +49,7 @@ def test_versions_outlive_the_stack_unless_both_switches_say_otherwise(stack):
         group["Properties"]["ModelPackageGroupName"]: group["DeletionPolicy"]
         for group in template.find_resources("AWS::SageMaker::ModelPackageGroup").values()
     }
-    assert policies == {"kept": "Retain", "gone": "Delete"}
+    assert policies == {"kept": "RetainExceptOnCreate", "gone": "Delete"}
     template.has_resource_properties("Custom::ModelPackageGroupEmptying", {"GroupName": "gone"})
     tagged = [
         group["Properties"]["ModelPackageGroupName"]

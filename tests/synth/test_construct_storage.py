@@ -11,6 +11,7 @@ import pytest
 from aws_cdk.assertions import Match, Template
 from botocore.exceptions import ClientError
 
+from modelyard.serving.record_table import RecordTable
 from modelyard.storage import DataBucket, Retention
 from modelyard.storage.runtime.emptying import EmptyingError, close, empty, may_be_emptied
 
@@ -20,7 +21,7 @@ def test_bucket_is_safe_by_default(stack, data):
     template.has_resource(
         "AWS::S3::Bucket",
         {
-            "DeletionPolicy": "Retain",
+            "DeletionPolicy": "RetainExceptOnCreate",
             "Properties": {
                 "VersioningConfiguration": {"Status": "Enabled"},
                 "NotificationConfiguration": {"EventBridgeConfiguration": {"EventBridgeEnabled": True}},
@@ -39,6 +40,16 @@ def test_bucket_is_safe_by_default(stack, data):
         ]
         assert {"Bool": {"aws:SecureTransport": "false"}} in denied
         assert {"NumericLessThan": {"s3:TlsVersion": 1.2}} in denied
+
+
+def test_what_is_kept_is_kept_whole_but_not_what_a_failed_creation_leaves(stack, data):
+    """With its policy, and its keys; left behind by a failed first deployment it would block the next one."""
+    RecordTable(stack, "Records")
+    kept = {"AWS::S3::Bucket", "AWS::S3::BucketPolicy", "AWS::KMS::Key", "AWS::DynamoDB::Table"}
+    found = [r for r in _resources(stack).values() if r["Type"] in kept]
+    assert len(found) == 7
+    policies = {(r["DeletionPolicy"], r["UpdateReplacePolicy"]) for r in found}
+    assert policies == {("RetainExceptOnCreate", "Retain")}
 
 
 def test_buckets_that_may_go_are_emptied_by_one_function(stack):

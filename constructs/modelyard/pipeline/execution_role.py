@@ -18,6 +18,9 @@ _JOBS = {"ProcessingJob": "processing-job", "TrainingJob": "training-job", "Tran
 _NAMES_REASON = (
     "SageMaker names what a pipeline creates pipelines-<execution>-<step>; the grant ends at that prefix."
 )
+_CODE_REASON = (
+    "Executions started before a deployment, and their retries, read the code that they began with."
+)
 _LOG_GROUPS = ("ProcessingJobs", "TrainingJobs", "TransformJobs")
 
 
@@ -31,6 +34,7 @@ class ExecutionRole(iam.Role):
         data: What its jobs read and write.
         image: Image of its jobs; None when they use images that need no grant.
         registry: Group that it registers models in, if it does.
+        may_approve: Whether it may register a version as approved.
         code: Archives that its jobs download.
 
     See https://docs.aws.amazon.com/sagemaker/latest/dg/build-and-manage-access.html
@@ -46,6 +50,7 @@ class ExecutionRole(iam.Role):
         image: ContainerImage | None,
         registry: ModelRegistry | None,
         code: Mapping[str, s3_assets.Asset],
+        may_approve: bool = False,
     ) -> None:
         super().__init__(
             scope,
@@ -61,7 +66,7 @@ class ExecutionRole(iam.Role):
         if image:
             image.grant_pull(self)
         if registry:
-            registry.grant_register(self)
+            registry.grant_register(self, may_approve=may_approve)
         if code:
             self._allow_code(list(code.values()))
 
@@ -138,19 +143,19 @@ class ExecutionRole(iam.Role):
         )
 
     def _allow_code(self, archives: Sequence[s3_assets.Asset]) -> None:
-        """Exactly these objects; an asset's own grant would open the whole bucket of deployment assets."""
         bucket = archives[0].bucket
         allow(
             self,
             actions=["s3:GetObject"],
-            resources=[bucket.arn_for_objects(archive.s3_object_key) for archive in archives],
+            resources=[bucket.arn_for_objects("*.zip")],
+            reason=_CODE_REASON,
         )
         # SageMaker lists an input's prefix, also where it is a single key.
         allow(
             self,
             actions=["s3:ListBucket"],
             resources=[bucket.bucket_arn],
-            conditions={"StringEquals": {"s3:prefix": [archive.s3_object_key for archive in archives]}},
+            conditions={"StringLike": {"s3:prefix": "*.zip"}},
         )
 
     def _arn(self, service: str, resource: str, name: str) -> str:

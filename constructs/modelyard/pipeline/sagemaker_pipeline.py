@@ -36,6 +36,8 @@ class SageMakerPipeline(Construct):
         data: Which bucket and prefixes the steps may read and write.
         image: Fills `${ImageUri}`, and may be pulled by the jobs.
         registry: Fills `${ModelPackageGroupName}`, and takes the models.
+        may_approve: Whether the pipeline may register a version as approved, so that it is served without a
+            reviewer. Otherwise an execution with `ModelApprovalStatus=Approved` fails at its registration.
         code: Placeholder -> source files of a step; each becomes an archive of its own.
         tags: Tags of the pipeline. CDK's `Tags` do not reach what a custom resource creates.
 
@@ -73,6 +75,7 @@ class SageMakerPipeline(Construct):
         data: PipelineData,
         image: ContainerImage | None = None,
         registry: ModelRegistry | None = None,
+        may_approve: bool = False,
         code: Mapping[str, StepCode] | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> None:
@@ -80,9 +83,10 @@ class SageMakerPipeline(Construct):
         if not _NAME.fullmatch(name):
             raise ValueError(f"pipeline name {name!r}: use 1 to 256 letters, digits and inner hyphens")
         self.pipeline_name = name
-        # Written from the name: the handler's own policy needs it before the resource exists.
+        # Written from the name: the handler's own policy needs it before the resource exists. SageMaker
+        # writes names in lower case into ARNs, and policies are compared with those.
         self.pipeline_arn = Stack.of(self).format_arn(
-            service="sagemaker", resource="pipeline", resource_name=name
+            service="sagemaker", resource="pipeline", resource_name=name.lower()
         )
         self.code_assets = {
             placeholder: self._code_asset(placeholder, step) for placeholder, step in (code or {}).items()
@@ -94,6 +98,7 @@ class SageMakerPipeline(Construct):
             data=data,
             image=image,
             registry=registry,
+            may_approve=may_approve,
             code=self.code_assets,
         )
         values = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from aws_cdk import ArnFormat, RemovalPolicy, Stack
+from aws_cdk import ArnFormat, Stack
 from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sagemaker as sagemaker
@@ -65,10 +65,9 @@ class ModelRegistry(Construct):
             model_package_group_name=group_name,
             model_package_group_description=description,
         )
-        self.group.apply_removal_policy(
-            RemovalPolicy.DESTROY if retention and retention.destroys else RemovalPolicy.RETAIN
-        )
-        if retention and retention.destroys:
+        retention = retention or Retention()
+        self.group.apply_removal_policy(retention.removal_policy)
+        if retention.destroys:
             RegistryEmptier.of(self).empty_on_delete(
                 self.group, group_arn=self.group_arn, packages_arn=self.packages_arn
             )
@@ -119,12 +118,28 @@ class ModelRegistry(Construct):
             reason=_VERSIONS_REASON,
         )
 
-    def grant_register(self, grantee: iam.IGrantable) -> None:
-        """Allow adding versions."""
+    def grant_register(self, grantee: iam.IGrantable, *, may_approve: bool = False) -> None:
+        """Allow adding versions.
+
+        Args:
+            grantee: Who registers.
+            may_approve: Whether a version may be registered as approved already, without a reviewer.
+        """
+        # A request without a status, which makes the version wait for approval, does not fill the key: a
+        # negated operator holds then.
+        undecided = {"StringNotEquals": {"sagemaker:ModelApprovalStatus": "Approved"}}
         allow(
             grantee,
-            actions=["sagemaker:AddTags", "sagemaker:CreateModelPackage", "sagemaker:DescribeModelPackage"],
+            actions=["sagemaker:CreateModelPackage"],
             resources=[self.group_arn, self.packages_arn],
+            conditions=None if may_approve else undecided,
+            reason=_VERSIONS_REASON,
+        )
+        # No AddTags: SageMaker refuses tags of a version, which has those of its group.
+        allow(
+            grantee,
+            actions=["sagemaker:DescribeModelPackage"],
+            resources=[self.packages_arn],
             reason=_VERSIONS_REASON,
         )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from aws_cdk import RemovalPolicy
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
@@ -37,7 +36,7 @@ class RecordTable(Construct):
     def __init__(self, scope: Construct, construct_id: str, *, retention: Retention | None = None) -> None:
         super().__init__(scope, construct_id)
         retention = retention or Retention()
-        removal = RemovalPolicy.DESTROY if retention.destroys else RemovalPolicy.RETAIN
+        removal = retention.removal_policy
         self.key = kms.Key(
             self,
             "Key",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import Duration
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
@@ -53,7 +53,7 @@ class DataBucket(Construct):
         super().__init__(scope, construct_id)
         retention = retention or Retention()
         lifecycle = lifecycle or Lifecycle()
-        removal = RemovalPolicy.DESTROY if retention.destroys else RemovalPolicy.RETAIN
+        removal = retention.removal_policy
 
         self.key = kms.Key(
             self,
@@ -97,6 +97,10 @@ class DataBucket(Construct):
             ],
             removal_policy=removal,
         )
+        for bucket in (self.bucket, self.access_logs):
+            assert bucket.policy is not None
+            # A bucket without it would take what is not sent over TLS, and the logs none.
+            bucket.policy.apply_removal_policy(removal)
         if retention.destroys:
             emptier = BucketEmptier.of(self)
             emptier.empty_on_delete(self.bucket)
@@ -129,15 +133,22 @@ class DataBucket(Construct):
         self._grant_objects(grantee, prefixes, ["s3:GetObject"])
         self._grant_key(grantee, ["kms:Decrypt"])
 
-    def grant_write(self, grantee: iam.IGrantable, *prefixes: str) -> None:
+    def grant_write(self, grantee: iam.IGrantable, *prefixes: str, multipart: bool = True) -> None:
         """Allow creating and overwriting (not deleting) objects below each prefix.
+
+        Args:
+            grantee: Who may write.
+            prefixes: For example `raw/`.
+            multipart: Whether large objects come in parts, as from boto3's `upload_file` and from SageMaker:
+                who starts such an upload must be able to give it up.
 
         Raises:
             ValueError: No prefix, or one that is not a folder such as `raw/`.
         """
-        self._grant_objects(grantee, _checked(prefixes), ["s3:PutObject", "s3:AbortMultipartUpload"])
+        give_up = ["s3:AbortMultipartUpload"] if multipart else []
+        self._grant_objects(grantee, _checked(prefixes), ["s3:PutObject", *give_up])
         # S3 decrypts the parts of a multipart upload when it assembles them.
-        self._grant_key(grantee, ["kms:GenerateDataKey", "kms:Decrypt"])
+        self._grant_key(grantee, ["kms:GenerateDataKey", *(["kms:Decrypt"] if multipart else [])])
 
     def grant_read_write(self, grantee: iam.IGrantable, *prefixes: str) -> None:
         """Both :meth:`grant_read` and :meth:`grant_write`."""

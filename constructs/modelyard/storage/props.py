@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from aws_cdk import RemovalPolicy
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Retention:
@@ -36,6 +38,12 @@ class Retention:
     def destroys(self) -> bool:
         """Whether both switches are on."""
         return self.on_delete == "destroy" and self.data_may_be_deleted
+
+    @property
+    def removal_policy(self) -> RemovalPolicy:
+        """For what holds data. What a failed first deployment has created is not kept: names being fixed, it
+        would block the next one."""
+        return RemovalPolicy.DESTROY if self.destroys else RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
