@@ -6,11 +6,12 @@ Outputs go to `pipelines/<pipeline>/<execution>/<step>/<output>` in the data buc
 not contain outputs, so the execution id in them costs no cache hit. They contain the inputs' addresses, not
 the contents: data goes under a key that its content decides (`raw/<scenario>/<sha256>/...`) and is never
 overwritten. Then equal data is a hit, and new data never is.
-
-Volumes are encrypted with the KMS key. SageMaker refuses that for instance types with local NVMe storage (m5d,
-c5d, r5d, g4dn, g5, p4d, ...), which encrypt in hardware: the parameters for instance types take types without.
-https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ResourceConfig.html
 https://docs.aws.amazon.com/sagemaker/latest/dg/pipelines-caching.html
+
+Volumes are encrypted with the KMS key. SageMaker refuses that for instance types with local NVMe storage
+(m5d, c5d, r5d, g4dn, g5, p4d, ...), which encrypt in hardware: the parameters for instance types take types
+without it.
+https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ResourceConfig.html
 """
 
 from __future__ import annotations

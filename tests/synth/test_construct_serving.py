@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from aws_cdk import Duration
+from aws_cdk import aws_sns as sns
 from aws_cdk.assertions import Match, Template
 
 from modelyard.registry import ModelRegistry
@@ -15,6 +17,7 @@ from modelyard.serving import (
     Scaling,
     Variant,
 )
+from modelyard.serving.runtime.settings import Settings
 
 
 def test_endpoint_loads_from_its_prefix(stack, endpoint):
@@ -29,6 +32,45 @@ def test_endpoint_loads_from_its_prefix(stack, endpoint):
         },
     )
     template.has_resource_properties("AWS::SageMaker::EndpointConfig", {"KmsKeyId": Match.any_value()})
+
+
+# A key or a volume size for these is refused when the endpoint configuration is created.
+@pytest.mark.parametrize(
+    ("instance_type", "local"),
+    [
+        ("ml.m5.large", False),
+        ("ml.c6i.large", False),
+        ("ml.inf2.xlarge", False),
+        ("ml.m5d.large", True),
+        ("ml.c6gd.large", True),
+        ("ml.g4dn.xlarge", True),
+        ("ml.g5.xlarge", True),
+        ("ml.p4d.24xlarge", True),
+        ("ml.p5en.48xlarge", True),
+        ("ml.trn1.2xlarge", True),
+    ],
+)
+def test_local_storage_takes_neither_key_nor_size(stack, data, image, instance_type, local):
+    variant = Variant(instance_type=instance_type)
+    MultiModelEndpoint(stack, "E", endpoint_name="m", image=image, data=data, variant=variant)
+    (config,) = Template.from_stack(stack).find_resources("AWS::SageMaker::EndpointConfig").values()
+    (production,) = config["Properties"]["ProductionVariants"]
+    assert ("KmsKeyId" in config["Properties"]) is not local
+    assert production.get("VolumeSizeInGB") == (None if local else 30)
+
+
+def test_models_run_without_a_network(stack, endpoint):
+    Template.from_stack(stack).has_resource_properties(
+        "AWS::SageMaker::Model", {"EnableNetworkIsolation": True}
+    )
+
+
+def test_a_share_of_errors_rolls_an_update_back(stack, endpoint):
+    """Five errors are nothing among thousands of requests, and all of them among five."""
+    Template.from_stack(stack).has_resource_properties(
+        "AWS::CloudWatch::Alarm",
+        {"MetricName": "Invocation5XXErrors", "Statistic": "Average", "Threshold": 0.05, "Period": 60},
+    )
 
 
 def test_a_canary_takes_a_share(stack, data, image):
@@ -112,8 +154,13 @@ def test_deployer_hears_of_every_change_and_looks_by_itself(stack, endpoint, dat
                 ],
             },
         )
-    template.has_resource_properties("AWS::Events::Rule", {"ScheduleExpression": "rate(15 minutes)"})
-    template.has_resource_properties("AWS::CloudWatch::Alarm", {"Namespace": "AWS/SQS", "Threshold": 1})
+        template.has_resource_properties(
+            "AWS::Events::Rule",
+            {
+                "ScheduleExpression": "rate(15 minutes)",
+                "Targets": [Match.object_like({"Input": f'{{"group":"{name}"}}'})],
+            },
+        )
     template.has_resource_properties(
         "AWS::Lambda::Function",
         {"Environment": {"Variables": {"GROUPS": "one,two"}}, "DeadLetterConfig": Match.any_value()},
@@ -127,3 +174,64 @@ def test_deployer_hears_of_every_change_and_looks_by_itself(stack, endpoint, dat
             "DeletionProtectionEnabled": True,
         },
     )
+
+
+def _source(stack):
+    registry = ModelRegistry(stack, "Registry", group_name="one")
+    return ModelSource(registry=registry, artifacts="pipelines/one/")
+
+
+@pytest.mark.parametrize(("minutes", "period"), [(None, 1800), (5, 600), (720, 86400)])
+def test_the_deployers_alarm_ends_when_nothing_fails_any_more(stack, endpoint, data, minutes, period):
+    """Messages stay in the queue for days: their number would keep the alarm red after the fix."""
+    interval = Duration.minutes(minutes) if minutes else None
+    ModelDeployer(
+        stack, "Deployer", endpoint=endpoint, data=data, sources=[_source(stack)], interval=interval
+    )
+    Template.from_stack(stack).has_resource_properties(
+        "AWS::CloudWatch::Alarm",
+        {
+            "Namespace": "AWS/SQS",
+            "MetricName": "NumberOfMessagesSent",
+            "Statistic": "Sum",
+            "Threshold": 1,
+            "Period": period,
+            "TreatMissingData": "notBreaching",
+            "AlarmActions": Match.absent(),
+        },
+    )
+
+
+def test_the_deployers_alarm_tells_a_topic(stack, endpoint, data):
+    topic = sns.Topic(stack, "Topic")
+    ModelDeployer(
+        stack, "Deployer", endpoint=endpoint, data=data, sources=[_source(stack)], alarm_topic=topic
+    )
+    reference = [stack.resolve(topic.topic_arn)]
+    Template.from_stack(stack).has_resource_properties(
+        "AWS::CloudWatch::Alarm",
+        {"Namespace": "AWS/SQS", "AlarmActions": reference, "OKActions": reference},
+    )
+
+
+def test_the_deployers_interval_fits_its_alarm(stack, endpoint, data):
+    with pytest.raises(ValueError, match="1 minute to 12 hours"):
+        ModelDeployer(
+            stack,
+            "Deployer",
+            endpoint=endpoint,
+            data=data,
+            sources=[_source(stack)],
+            interval=Duration.hours(13),
+        )
+
+
+def test_the_deployer_has_time_for_one_group(stack, endpoint, data):
+    ModelDeployer(stack, "Deployer", endpoint=endpoint, data=data, sources=[_source(stack)])
+    (timeout,) = [
+        function["Properties"]["Timeout"]
+        for function in Template.from_stack(stack).find_resources("AWS::Lambda::Function").values()
+        if "Keeps endpoint" in str(function["Properties"].get("Description"))
+    ]
+    settings = Settings(endpoint_name="models", table_name="t", groups=("one",), artifact_bucket="b")
+    assert timeout == settings.timeout_seconds

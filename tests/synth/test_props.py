@@ -24,7 +24,12 @@ from modelyard.storage import Lifecycle, Retention
         (lambda: Variant(initial_instances=0), "at least 1"),
         (lambda: Rollout(canary_percent=60), "canary_percent is 60; SageMaker takes 1 to 50"),
         (lambda: Rollout(bake_seconds=7200), "bake_seconds is 7200"),
-        (lambda: Rollout(error_threshold=0), "error_threshold is 0"),
+        (lambda: Rollout(error_percent=0), "error_percent is 0; give more than 0"),
+        (
+            lambda: Variant(instance_type="ml.g5.xlarge", volume_gib=30),
+            "volume_gib is 30, but ml.g5.xlarge has local storage of a fixed size",
+        ),
+        (lambda: Variant(volume_gib=0), "at least 1"),
         (lambda: Scaling(min_instances=0), "keeps at least 1"),
         (lambda: Scaling(min_instances=3, max_instances=2), "max_instances is 2, below min_instances 3"),
         (lambda: Scaling(invocations_per_minute=0), "invocations_per_minute is 0"),

@@ -9,6 +9,7 @@ from aws_cdk import Duration
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
@@ -22,6 +23,8 @@ from modelyard.storage import DataBucket, Retention
 
 _RETRIES = 2
 _EVENT_AGE = Duration.hours(6)
+# An alarm's period is a day at most.
+_LONGEST_INTERVAL = Duration.hours(12)
 
 
 class ModelDeployer(Construct):
@@ -38,17 +41,18 @@ class ModelDeployer(Construct):
         endpoint: Where models are served.
         data: Bucket of training's model archives and of the endpoint's model prefix.
         sources: The groups to look after, with the prefixes of their archives.
-        interval: How often every group is reconciled without an event.
+        interval: How often every group is reconciled without an event; 15 minutes by default.
         retention: What becomes of the records when the stack is deleted.
+        alarm_topic: Hears when models fail to be deployed, and when they no longer do.
 
     Attributes:
         records: Table of what is served; readers ask it for grants.
         function: The function.
         dead_letters: Events that failed for good.
-        failures: Alarm on dead letters.
+        failures: Alarm on events that failed for good; it ends by itself two intervals after the last one.
 
     Raises:
-        ValueError: No sources.
+        ValueError: No sources, or an interval outside 1 minute to 12 hours.
 
     Example:
         >>> ModelDeployer(stack, "Deployer", endpoint=endpoint, data=data,
@@ -70,8 +74,14 @@ class ModelDeployer(Construct):
         sources: Sequence[ModelSource],
         interval: Duration | None = None,
         retention: Retention | None = None,
+        alarm_topic: sns.ITopic | None = None,
     ) -> None:
         super().__init__(scope, construct_id)
+        interval = interval or Duration.minutes(15)
+        if not 1 <= interval.to_minutes(integral=False) <= _LONGEST_INTERVAL.to_minutes():
+            raise ValueError(
+                "ModelDeployer.interval must be 1 minute to 12 hours; its alarm watches two of them"
+            )
         if not sources:
             raise ValueError("ModelDeployer needs at least one ModelSource to look after")
         groups = tuple(source.registry.group_name for source in sources)
@@ -91,33 +101,41 @@ class ModelDeployer(Construct):
             folder=Path(__file__).parent,
             description=f"Keeps endpoint {endpoint.endpoint_name} at what the registry approves",
             environment=settings.to_environment(),
-            size=FunctionSize(
-                memory_mib=1024, timeout_seconds=settings.replay_seconds + 300, storage_mib=1024
-            ),
+            size=FunctionSize(memory_mib=1024, timeout_seconds=settings.timeout_seconds, storage_mib=1024),
             dead_letter_queue=self.dead_letters,
         )
         self.function.configure_async_invoke(retry_attempts=_RETRIES, max_event_age=_EVENT_AGE)
         self._grant(endpoint, data, sources)
-        self._listen(sources, interval or Duration.minutes(15))
-        self.failures = self.metric_dead_letters().create_alarm(
+        self._listen(sources, interval)
+        self.failures = self._alarm(interval, alarm_topic)
+
+    def metric_failures(self) -> cloudwatch.Metric:
+        """Events that failed for good and went to the dead-letter queue, sum per minute."""
+        # Lambda and EventBridge send them as any sender would, so SQS counts them.
+        return self.dead_letters.metric_number_of_messages_sent(period=Duration.minutes(1), statistic="Sum")
+
+    def metric_errors(self) -> cloudwatch.Metric:
+        """Reconciliations that failed, retries included, sum per minute."""
+        return self.function.metric_errors(period=Duration.minutes(1))
+
+    def _alarm(self, interval: Duration, topic: sns.ITopic | None) -> cloudwatch.Alarm:
+        # A version that keeps failing does so once per interval: two intervals without are a success.
+        alarm = cloudwatch.Alarm(
             self,
             "Failures",
             alarm_description="A model was not deployed. See `error` in the record, and the function's log.",
+            metric=self.metric_failures().with_(period=Duration.minutes(2 * interval.to_minutes())),
             threshold=1,
             evaluation_periods=1,
             comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
             treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
         )
+        if topic:
+            from aws_cdk.aws_cloudwatch_actions import SnsAction
 
-    def metric_dead_letters(self) -> cloudwatch.Metric:
-        """Events that failed for good and wait in the dead-letter queue, most per minute."""
-        return self.dead_letters.metric_approximate_number_of_messages_visible(
-            period=Duration.minutes(1), statistic="Maximum"
-        )
-
-    def metric_errors(self) -> cloudwatch.Metric:
-        """Reconciliations that failed, retries included, sum per minute."""
-        return self.function.metric_errors(period=Duration.minutes(1))
+            alarm.add_alarm_action(SnsAction(topic))
+            alarm.add_ok_action(SnsAction(topic))
+        return alarm
 
     def _queue(self) -> sqs.Queue:
         queue = sqs.Queue(
@@ -133,7 +151,8 @@ class ModelDeployer(Construct):
     def _grant(self, endpoint: MultiModelEndpoint, data: DataBucket, sources: Sequence[ModelSource]) -> None:
         self.records.grant_write(self.function)
         data.grant_read(self.function, *(source.artifacts for source in sources))
-        data.grant_read_write(self.function, endpoint.model_prefix)
+        data.grant_read(self.function, endpoint.model_prefix)
+        data.grant_write(self.function, endpoint.model_prefix, multipart=False)
         for source in sources:
             source.registry.grant_read(self.function)
         endpoint.grant_invoke(
@@ -141,18 +160,23 @@ class ModelDeployer(Construct):
         )
 
     def _listen(self, sources: Sequence[ModelSource], interval: Duration) -> None:
-        target = targets.LambdaFunction(
+        for number, source in enumerate(sources, start=1):
+            group = source.registry.group_name
+            source.registry.on_approval_change(self, f"Approval{number}", target=self._target())
+            # An event each, so that a group neither waits for another nor shares its time limit.
+            events.Rule(
+                self,
+                f"Periodic{number}",
+                description=f"Reconciles {group}, for events that were lost",
+                schedule=events.Schedule.rate(interval),
+                targets=[self._target(events.RuleTargetInput.from_object({"group": group}))],
+            )
+
+    def _target(self, event: events.RuleTargetInput | None = None) -> targets.LambdaFunction:
+        return targets.LambdaFunction(
             self.function,
+            event=event,
             dead_letter_queue=self.dead_letters,
             retry_attempts=_RETRIES,
             max_event_age=_EVENT_AGE,
-        )
-        for number, source in enumerate(sources, start=1):
-            source.registry.on_approval_change(self, f"Approval{number}", target=target)
-        events.Rule(
-            self,
-            "Periodic",
-            description="Reconciles all groups, for events that were lost",
-            schedule=events.Schedule.rate(interval),
-            targets=[target],
         )

@@ -27,7 +27,8 @@ class MultiModelEndpoint(Construct):
         construct_id: Unique within the parent.
         endpoint_name: Physical name, by which clients invoke.
         image: Serving image with the multi-model contract.
-        data: Bucket of the model archives; its key also encrypts the instances' volumes.
+        data: Bucket of the model archives; its key also encrypts the instances' volumes (local storage is
+            encrypted in hardware).
         model_prefix: Prefix of the archives in the bucket.
         variant: Instances.
         rollout: How updates replace the fleet.
@@ -71,6 +72,8 @@ class MultiModelEndpoint(Construct):
             self,
             "Model",
             execution_role_arn=self.role.role_arn,
+            # SageMaker fetches the archives and hands the container paths: it needs no network.
+            enable_network_isolation=True,
             primary_container=sagemaker.CfnModel.ContainerDefinitionProperty(
                 image=image.uri,
                 mode="MultiModel",
@@ -137,6 +140,11 @@ class MultiModelEndpoint(Construct):
         """Requests answered with a server error, sum per minute."""
         return self._metric("Invocation5XXErrors", "Sum")
 
+    def metric_server_error_rate(self) -> cloudwatch.Metric:
+        """Share of requests answered with a server error per minute, 0 to 1."""
+        # SageMaker reports a 0 for every other request, so that the average is the share.
+        return self._metric("Invocation5XXErrors", "Average")
+
     def metric_model_latency(self) -> cloudwatch.Metric:
         """Time in the container, p99 per minute, in microseconds."""
         return self._metric("ModelLatency", "p99")
@@ -184,7 +192,7 @@ class MultiModelEndpoint(Construct):
         return sagemaker.CfnEndpointConfig(
             self,
             "EndpointConfig",
-            kms_key_id=data.key.key_arn,
+            kms_key_id=None if self.variant.local_storage else data.key.key_arn,
             production_variants=[
                 sagemaker.CfnEndpointConfig.ProductionVariantProperty(
                     variant_name=self.variant.name,
@@ -192,17 +200,17 @@ class MultiModelEndpoint(Construct):
                     instance_type=self.variant.instance_type,
                     initial_instance_count=self.variant.initial_instances,
                     initial_variant_weight=1.0,
-                    volume_size_in_gb=self.variant.volume_gib,
+                    volume_size_in_gb=self.variant.ebs_gib,
                 )
             ],
         )
 
     def _alarm(self, rollout: Rollout) -> cloudwatch.Alarm:
-        return self.metric_server_errors().create_alarm(
+        return self.metric_server_error_rate().create_alarm(
             self,
             "ServerErrors",
             alarm_description=f"Endpoint {self.endpoint_name} answers with errors. Rolls updates back.",
-            threshold=rollout.error_threshold,
+            threshold=rollout.error_percent / 100,
             evaluation_periods=1,
             comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
             treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,

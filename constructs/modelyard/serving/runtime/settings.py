@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+# Reading the registry, copying an archive of the largest size and checking it.
+PREPARATION_SECONDS = 230
 # SageMaker gives a model 60 s to answer, its download included when it is cold; waiting less than that would
 # cut off answers that still come.
 ANSWER_SECONDS = 70
@@ -45,8 +47,8 @@ class Settings:
 
     @property
     def timeout_seconds(self) -> int:
-        """The function's timeout: a scheduled event reconciles every group, one after the other."""
-        return min(900, len(self.groups) * (self.replay_seconds + ANSWER_SECONDS + 60))
+        """The function's timeout: the schedule's and the registry's events name one group each."""
+        return min(900, PREPARATION_SECONDS + self.replay_seconds + ANSWER_SECONDS)
 
     def to_environment(self) -> dict[str, str]:
         return {
