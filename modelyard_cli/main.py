@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-import typer
+import sys
 
-from modelyard_cli import cloud, errors, pipelines, predict, registry
+try:
+    import typer
+
+    from modelyard_cli import cloud, errors, pipelines, predict, registry
+except ModuleNotFoundError as error:
+    # requirements.txt installs this script with the app; what only the script needs is in another file.
+    if (error.name or "").partition(".")[0] in ("", "localcloud", "modelyard_cli"):
+        raise
+    sys.stderr.write(
+        f"modelyard: the package {error.name} is missing: pip install -r requirements-local.txt\n"
+    )
+    raise SystemExit(3) from None
 
 app = typer.Typer(
     name="modelyard",

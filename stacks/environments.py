@@ -34,8 +34,9 @@ class Placement:
     """Where the stage lives.
 
     Args:
-        account, region: Of AWS; None for those of the caller's credentials, which keeps templates free of
-            both.
+        account, region: Of AWS, together; None for those of the caller's credentials, which keeps templates
+            free of both. Set them below for staging and prod once their accounts exist: the CDK CLI then
+            refuses credentials of any other, and a stage can no longer land in the wrong account.
         name_prefix: In front of the few physical names (pipelines, groups, endpoint), so that stages can
             share an account and region.
         termination_protection: Whether CloudFormation refuses to delete the stacks.
@@ -45,6 +46,10 @@ class Placement:
     region: str | None = None
     name_prefix: str = ""
     termination_protection: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.account is None) != (self.region is None):
+            raise ValueError("Placement.account and Placement.region go together: set both, or neither")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

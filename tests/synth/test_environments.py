@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from stacks.environments import EnvironmentSelectionError, choose, environments
+from stacks.environments import EnvironmentSelectionError, Placement, choose, environments
 
 
 def test_the_stages_in_order_of_promotion():
@@ -57,3 +57,20 @@ def test_unknown_keys_list_the_known_ones():
 def test_a_colon_makes_no_key_cdks(key):
     with pytest.raises(EnvironmentSelectionError, match=f"unknown context key {key}; known: env"):
         choose({"env": "dev", key: "1"})
+
+
+def test_a_pinned_account_is_what_the_cdk_cli_insists_on(new_app):
+    from app import compose
+
+    prod = environments()["prod"]
+    placement = dataclasses.replace(prod.placement, account="111122223333", region="eu-west-1")
+    app = new_app()
+    compose(app, dataclasses.replace(prod, placement=placement))
+    stacks = app.synth().stacks
+    assert {stack.environment.name for stack in stacks} == {"aws://111122223333/eu-west-1"}
+
+
+@pytest.mark.parametrize("half", [{"account": "111122223333"}, {"region": "eu-west-1"}])
+def test_account_and_region_are_pinned_together(half):
+    with pytest.raises(ValueError, match="set both, or neither"):
+        Placement(**half)

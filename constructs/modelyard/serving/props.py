@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from modelyard.registry import ModelRegistry
 
 # Families with local NVMe storage: it is encrypted in hardware and of a fixed size, and SageMaker refuses a
-# key or a volume size. A `d` in the family says so (m5d, g4dn, p4d, dl1); of these families all types have it.
+# key or a volume size. A `d` in the family says so (m5d, g4dn, p4d, dl1); of these, every type has it.
 # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-store-volumes.html
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateEndpointConfig.html (KmsKeyId)
 _NVME_FAMILIES = ("g5", "g6", "g7", "gr6", "p5", "p6", "trn")
