@@ -115,6 +115,18 @@ class TestEncryptedObjects:
         both = cloud.client("s3", actor([allow("s3:*"), allow(["kms:Decrypt", "kms:GenerateDataKey"], key)]))
         both.copy_object(Bucket=self.BUCKET, Key="c", CopySource=source)
 
+    def test_copied_part_needs_decrypt(self, cloud: Cloud, actor: Actor, key: str) -> None:
+        cloud_s3 = cloud.client("s3", actor([allow("s3:*")]))
+        cloud_s3.create_bucket(Bucket="copied-parts")
+        upload = cloud_s3.create_multipart_upload(Bucket="copied-parts", Key="a")["UploadId"]
+        part = {"Bucket": "copied-parts", "Key": "a", "UploadId": upload, "PartNumber": 1}
+        source = {"Bucket": self.BUCKET, "Key": "there"}
+        code, message = code_of(lambda: cloud_s3.upload_part_copy(CopySource=source, **part))
+        assert code == "AccessDenied"
+        assert "kms:Decrypt" in message
+        with_key = cloud.client("s3", actor([allow("s3:*"), allow("kms:Decrypt", key)]))
+        with_key.upload_part_copy(CopySource=source, **part)
+
     def test_multipart_upload_needs_both(self, cloud: Cloud, actor: Actor, key: str) -> None:
         half = cloud.client("s3", actor([allow("s3:*"), allow("kms:GenerateDataKey", key)]))
         code, message = code_of(lambda: half.create_multipart_upload(Bucket=self.BUCKET, Key="m"))
@@ -165,6 +177,77 @@ class TestEncryptedObjects:
             )
         )
         assert code == "KMS.NotFoundException"
+
+
+class TestObjectPermissions:
+    BUCKET = "object-permissions"
+    OBJECTS = f"arn:aws:s3:::{BUCKET}/*"
+
+    @pytest.fixture(scope="class", autouse=True)
+    def bucket(self, cloud: Cloud, admin: Credentials) -> None:
+        cloud.client("s3", admin).create_bucket(Bucket=self.BUCKET)
+
+    def test_tags_need_their_permission(self, cloud: Cloud, actor: Actor) -> None:
+        tagged = {"Bucket": self.BUCKET, "Key": "tagged", "Tagging": "a=b"}
+        writer = cloud.client("s3", actor([allow("s3:PutObject", self.OBJECTS)]))
+        writer.put_object(Bucket=self.BUCKET, Key="plain", Body=b"")
+        for call in (writer.put_object, writer.create_multipart_upload):
+            code, message = code_of(lambda: call(**tagged))  # noqa: B023
+            assert code == "AccessDenied"
+            assert "s3:PutObjectTagging" in message
+        both = allow(["s3:PutObject", "s3:PutObjectTagging"], self.OBJECTS)
+        cloud.client("s3", actor([both])).put_object(**tagged)
+
+    def test_an_access_control_list_needs_its_permission(self, cloud: Cloud, actor: Actor) -> None:
+        writer = cloud.client("s3", actor([allow("s3:PutObject", self.OBJECTS)]))
+        code, message = code_of(
+            lambda: writer.put_object(Bucket=self.BUCKET, Key="acl", ACL="bucket-owner-full-control")
+        )
+        assert code == "AccessDenied"
+        assert "s3:PutObjectAcl" in message
+
+    def test_who_may_not_list_is_not_told_what_is_missing(self, cloud: Cloud, actor: Actor) -> None:
+        missing = {"Bucket": self.BUCKET, "Key": "missing"}
+        read, bucket = allow("s3:GetObject", self.OBJECTS), f"arn:aws:s3:::{self.BUCKET}"
+        listing = allow("s3:ListBucket", bucket)
+        prefixed = listing | {"Condition": {"StringLike": {"s3:prefix": "*"}}}
+        for blind in ([read], [read, prefixed], [read, allow("s3:ListBucket", self.OBJECTS)]):
+            s3 = cloud.client("s3", actor(blind))
+            assert code_of(lambda: s3.get_object(**missing))[0] == "AccessDenied"  # noqa: B023
+            assert code_of(lambda: s3.head_object(**missing))[0] == "403"  # noqa: B023
+        s3 = cloud.client("s3", actor([read, listing]))
+        assert code_of(lambda: s3.get_object(**missing))[0] == "NoSuchKey"
+        assert code_of(lambda: s3.head_object(**missing))[0] == "404"
+
+    def test_deleting_a_version_needs_its_permission(
+        self, cloud: Cloud, admin: Credentials, actor: Actor
+    ) -> None:
+        s3 = cloud.client("s3", admin)
+        s3.create_bucket(Bucket="object-versions")
+        s3.put_bucket_versioning(Bucket="object-versions", VersioningConfiguration={"Status": "Enabled"})
+        version = s3.put_object(Bucket="object-versions", Key="a", Body=b"1")["VersionId"]
+        batch = {"Objects": [{"Key": "a", "VersionId": version}]}
+        objects = "arn:aws:s3:::object-versions/*"
+        half = cloud.client("s3", actor([allow("s3:DeleteObject", objects)]))
+        code, message = code_of(lambda: half.delete_objects(Bucket="object-versions", Delete=batch))
+        assert code == "AccessDenied"
+        assert "s3:DeleteObjectVersion" in message
+        whole = cloud.client("s3", actor([allow(["s3:DeleteObject", "s3:DeleteObjectVersion"], objects)]))
+        assert whole.delete_objects(Bucket="object-versions", Delete=batch)["Deleted"]
+
+    def test_what_cannot_be_stored_is_an_error(self, cloud: Cloud, admin: Credentials) -> None:
+        """A file stands where the bucket's folder belongs, as an error of the disk would."""
+        s3 = cloud.client("s3", admin)
+        s3.create_bucket(Bucket="cannot-be-stored")
+        s3.put_object(Bucket="cannot-be-stored", Key="a", Body=b"old")
+        folder = cloud.folder.ministack / "s3" / cloud.account / "cannot-be-stored"
+        (folder / "a.tmp").mkdir()
+        try:
+            code, _message = code_of(lambda: s3.put_object(Bucket="cannot-be-stored", Key="a", Body=b"new"))
+        finally:
+            (folder / "a.tmp").rmdir()
+        assert code == "InternalError"
+        assert s3.get_object(Bucket="cannot-be-stored", Key="a")["Body"].read() == b"old"
 
 
 def test_encrypted_table_needs_decrypt(cloud: Cloud, admin: Credentials, actor: Actor, key: str) -> None:
@@ -433,7 +516,7 @@ def test_table_of_a_template(cloud: Cloud, admin: Credentials, key: str, deploy:
 
 def test_function_of_a_template(cloud: Cloud, admin: Credentials, role: Role, deploy: Any) -> None:
     def resources(reserved: int | None) -> dict[str, Any]:
-        properties = {
+        properties: dict[str, Any] = {
             "FunctionName": "of-a-template",
             "Role": execution,
             "Runtime": "python3.11",

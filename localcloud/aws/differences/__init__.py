@@ -35,6 +35,8 @@ def apply(cloud: Cloud) -> None:
         pass_role,
         s3_bucket_resource,
         s3_encryption,
+        s3_permissions,
+        s3_storage,
         stack_roles,
     )
 
@@ -48,5 +50,7 @@ def apply(cloud: Cloud) -> None:
     lambda_function_resource.apply()
     pass_role.apply()
     s3_bucket_resource.apply(cloud)
+    s3_storage.apply()
     s3_encryption.apply()
+    s3_permissions.apply()
     stack_roles.apply()

@@ -25,6 +25,7 @@ def apply() -> None:
 
     put, get, copy = s3._put_object, s3._get_object, s3._copy_object
     start_upload, resolve = s3._create_multipart_upload, s3._resolve_sse_write_headers
+    copy_part, head = s3._upload_part_copy, s3._head_object
 
     def resolve_sse_write_headers(headers: dict[str, str], bucket: str) -> Any:
         if headers.get(_ALGORITHM) == "aws:kms" and not headers.get(_KEY):
@@ -49,15 +50,23 @@ def apply() -> None:
         error = _write_error(bucket, key, headers) or _write_error(bucket, key, headers, "kms:Decrypt")
         return error or start_upload(bucket, key, headers)
 
+    def source_error(headers: dict[str, str]) -> Answer | None:
+        # Split before decoding, since a key may hold an encoded question mark.
+        source, _, version = headers.get("x-amz-copy-source", "").lstrip("/").partition("?")
+        source_bucket, _, source_key = unquote(source).partition("/")
+        found: Answer = head(source_bucket, source_key, {}, parse_qs(version))
+        return _read_error(source_bucket, source_key, found[1]) if found[0] == 200 else None
+
     def copy_object(bucket: str, key: str, headers: dict[str, str]) -> Any:
-        source, _, version = unquote(headers.get("x-amz-copy-source", "")).lstrip("/").partition("?")
-        source_bucket, _, source_key = source.partition("/")
-        found: Answer = s3._head_object(source_bucket, source_key, {}, parse_qs(version))
-        error = _read_error(source_bucket, source_key, found[1]) if found[0] == 200 else None
-        return error or _write_error(bucket, key, headers) or copy(bucket, key, headers)
+        error = source_error(headers) or _write_error(bucket, key, headers)
+        return error or copy(bucket, key, headers)
+
+    def upload_part_copy(bucket: str, key: str, query_params: dict[str, Any], headers: dict[str, str]) -> Any:
+        return source_error(headers) or copy_part(bucket, key, query_params, headers)
 
     s3._resolve_sse_write_headers = resolve_sse_write_headers
     s3._put_object, s3._get_object, s3._copy_object = put_object, get_object, copy_object
+    s3._upload_part_copy = upload_part_copy
     s3._create_multipart_upload = create_multipart_upload
 
 
