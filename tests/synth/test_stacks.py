@@ -51,7 +51,7 @@ def test_data_goes_with_the_stack_only_where_both_switches_are_on(assembly):
         for resource in assembly.templates[name]["Resources"].values()
         if resource["Type"] in STATEFUL
     }
-    assert policies == {"Delete" if throw_away else "Retain"}
+    assert policies == {"Delete" if throw_away else "RetainExceptOnCreate"}
     assert len(assembly.of_type("Custom::BucketEmptying")) == (2 if throw_away else 0)
     assert len(assembly.of_type("Custom::ModelPackageGroupEmptying")) == (1 if throw_away else 0)
     assert assembly.one("AWS::DynamoDB::Table")["DeletionProtectionEnabled"] is not throw_away
