@@ -84,7 +84,7 @@ class CustomResourceProvider(Construct):
         )
         self.service_token = framework.service_token
 
-    def permissions(self, scope: Construct, construct_id: str) -> iam.Policy:
+    def permissions(self, scope: Construct, name: str) -> iam.Policy:
         """An empty policy of the handler's role, for what one custom resource needs.
 
         One each, on which the custom resource depends: when that leaves its template, CloudFormation takes
@@ -92,6 +92,7 @@ class CustomResourceProvider(Construct):
 
         Args:
             scope: Where the custom resource lives.
-            construct_id: Unique within `scope`.
+            name: What it is about. Under another name it is another policy, so that the permission to delete
+                what was renamed goes only after it.
         """
-        return iam.Policy(scope, construct_id, roles=[self.handler_role])
+        return iam.Policy(scope, f"HandlerPermissions-{name}", roles=[self.handler_role])

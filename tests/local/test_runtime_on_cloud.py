@@ -106,7 +106,7 @@ def test_pipeline_through_its_life(cloud, admin, stack):
     assert second["Data"]["DefinitionSha256"] != first["Data"]["DefinitionSha256"]
     described = sagemaker.describe_pipeline(PipelineName=name)
     parameters = {
-        p["Name"]: p["DefaultValue"] for p in json.loads(described["PipelineDefinition"])["Parameters"]
+        p["Name"]: p.get("DefaultValue") for p in json.loads(described["PipelineDefinition"])["Parameters"]
     }
     assert parameters["MseThreshold"] == 7.5
     assert described["PipelineDescription"] == "Loans"

@@ -134,6 +134,32 @@ def test_functions_carry_their_runtime_and_nothing_else(synthesize):
         assert {path.suffix for path in handler.rglob("*") if path.is_file()} == {".py"}
 
 
+def test_each_pipeline_has_its_permissions_as_long_as_it_lives(stack, data, tmp_path):
+    """Statements in a shared policy would be gone before the pipeline that leaves the template."""
+    for name in ("one", "two"):
+        SageMakerPipeline(
+            stack, name, name=name, definition=_definition(tmp_path), data=PipelineData(bucket=data)
+        )
+    template = Template.from_stack(stack)
+    for resource in template.find_resources("Custom::SageMakerPipeline").values():
+        name = resource["Properties"]["PipelineName"]
+        policies = template.find_resources("AWS::IAM::Policy")
+        (own,) = (key for key, policy in policies.items() if f":pipeline/{name}/" in json.dumps(policy))
+        assert own in resource["DependsOn"]
+
+
+def test_a_renamed_pipeline_leaves_the_permissions_of_the_old_one_to_the_clean_up(new_app, tmp_path):
+    def own(name):
+        stack = cdk.Stack(new_app(), "Test")
+        data = PipelineData(bucket=DataBucket(stack, "Data"))
+        SageMakerPipeline(stack, "P", name=name, definition=_definition(tmp_path), data=data)
+        policies = Template.from_stack(stack).find_resources("AWS::IAM::Policy").items()
+        return {key for key, policy in policies if f":pipeline/{name}/" in json.dumps(policy)}
+
+    assert own("old")
+    assert not own("old") & own("new")
+
+
 def test_arns_hold_the_name_in_lower_case(stack, data, tmp_path, role):
     pipeline = SageMakerPipeline(
         stack, "P", name="Nightly-Run", definition=_definition(tmp_path), data=PipelineData(bucket=data)

@@ -79,6 +79,8 @@ def test_modules_that_two_functions_carry_are_one(name, domains):
     [
         ("pipeline", {"stop_seconds": 0}),
         ("pipeline", {"stop_seconds": 900}),
+        ("pipeline", {"denied_seconds": -1}),
+        ("pipeline", {"denied_seconds": 900}),
         ("serving", {"groups": ()}),
         ("serving", {"groups": ("a", "")}),
         ("serving", {"endpoint_name": ""}),

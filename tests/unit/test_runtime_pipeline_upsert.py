@@ -10,10 +10,11 @@ import botocore.session
 import pytest
 from botocore.exceptions import ClientError
 from botocore.validate import ParamValidator
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from pipeline_runtime.errors import PipelineError
+from pipeline_runtime.patience import patiently
 from pipeline_runtime.pipelines import Pipelines
 from pipeline_runtime.request import LOGICAL_ID_TAG, STACK_TAG, client_request_token, parse
 from pipeline_runtime.upsert import apply, remove
@@ -484,3 +485,51 @@ class Lifecycle(RuleBasedStateMachine):
 
 TestLifecycle = Lifecycle.TestCase
 TestLifecycle.settings = settings(max_examples=60, stateful_step_count=12, deadline=None)
+
+
+class DelayedPermissions:
+    """Time, and IAM that lets each client in only later."""
+
+    def __init__(self, world, s3_after, sagemaker_after):
+        self.now, self.world = 0.0, world
+        stored, create = world.s3.get_object, world.sagemaker._create_pipeline
+        world.s3.get_object = self.after(s3_after, "AccessDenied", stored)
+        world.sagemaker._create_pipeline = self.after(sagemaker_after, "AccessDeniedException", create)
+
+    def after(self, seconds, code, call):
+        def guarded(**request):
+            if self.now < seconds:
+                raise client_error(code, "is not authorized to perform: iam:PassRole")
+            return call(**request)
+
+        return guarded
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+    def create(self):
+        event = self.world.event("Create", self.world.properties())
+        return patiently(lambda: self.world.send(event), seconds=60, sleep=self.sleep, clock=lambda: self.now)
+
+
+@given(st.floats(0, 52), st.floats(0, 52))
+def test_a_permission_that_comes_late_is_waited_for(s3_after, sagemaker_after):
+    iam = DelayedPermissions(World(), s3_after, sagemaker_after)
+    assert iam.create()["PhysicalResourceId"] == "loans"
+    assert max(s3_after, sagemaker_after) <= iam.now <= max(s3_after, sagemaker_after) + 8
+
+
+@given(st.floats(60, 1000, exclude_min=True), st.booleans())
+def test_a_permission_that_does_not_come_is_named_in_bounded_time(seconds, reading):
+    iam = DelayedPermissions(World(), seconds if reading else 0, seconds)
+    expected = "cannot read s3://assets/.*iam:PassRole" if reading else "AccessDeniedException"
+    with pytest.raises(PipelineError if reading else ClientError, match=expected):
+        iam.create()
+    assert 52 <= iam.now <= 60
+
+
+def test_what_is_no_denial_is_not_repeated(world):
+    pauses = []
+    with pytest.raises(PipelineError, match="cannot read"):
+        patiently(lambda: world.create(DefinitionKey="gone.json"), seconds=60, sleep=pauses.append)
+    assert pauses == []

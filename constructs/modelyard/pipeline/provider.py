@@ -39,10 +39,22 @@ class PipelineProvider(CustomResourceProvider):
             timeout_seconds=settings.timeout_seconds,
         )
 
-    def manage(self, *, pipeline_arn: str, execution_role: iam.IRole, definition: s3_assets.Asset) -> None:
-        """Allow the handler this pipeline, its role and its definition, and nothing of any other."""
+    def manage(
+        self,
+        pipeline: Construct,
+        *,
+        name: str,
+        pipeline_arn: str,
+        execution_role: iam.IRole,
+        definition: s3_assets.Asset,
+    ) -> iam.Policy:
+        """Allow the handler this pipeline, its role and its definition, and nothing of any other.
+
+        Returns the policy, on which the custom resource depends: it must be there before and after it.
+        """
+        permissions = self.permissions(pipeline, name)
         allow(
-            self.handler,
+            permissions,
             actions=[
                 "sagemaker:AddTags",
                 "sagemaker:CreatePipeline",
@@ -56,19 +68,20 @@ class PipelineProvider(CustomResourceProvider):
             resources=[pipeline_arn],
         )
         allow(
-            self.handler,
+            permissions,
             actions=["sagemaker:StopPipelineExecution"],
             resources=[f"{pipeline_arn}/execution/*"],
             reason="Executions get their ids at run time; the grant ends at the pipeline.",
         )
         allow(
-            self.handler,
+            permissions,
             actions=["iam:PassRole"],
             resources=[execution_role.role_arn],
             conditions={"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}},
         )
         allow(
-            self.handler,
+            permissions,
             actions=["s3:GetObject"],
             resources=[definition.bucket.arn_for_objects(definition.s3_object_key)],
         )
+        return permissions

@@ -161,7 +161,13 @@ class SageMakerPipeline(Construct):
     ) -> CustomResource:
         asset = s3_assets.Asset(self, "Definition", path=str(definition.path.resolve()))
         provider = PipelineProvider.of(self)
-        provider.manage(pipeline_arn=self.pipeline_arn, execution_role=self.execution_role, definition=asset)
+        permissions = provider.manage(
+            self,
+            name=self.pipeline_name,
+            pipeline_arn=self.pipeline_arn,
+            execution_role=self.execution_role,
+            definition=asset,
+        )
         resource = CustomResource(
             self,
             "Pipeline",
@@ -182,5 +188,5 @@ class SageMakerPipeline(Construct):
             },
         )
         # The permissions of both roles must be there before the handler needs them, and after it has deleted.
-        resource.node.add_dependency(self.execution_role, provider.handler.role)
+        resource.node.add_dependency(self.execution_role, provider.handler_role, permissions)
         return resource

@@ -43,7 +43,7 @@ class RegistryEmptier(CustomResourceProvider):
         Tags.of(group).add(TAG, ON)
         scope = group.node.scope
         assert isinstance(scope, Construct)
-        permissions = self.permissions(scope, "EmptyingPermissions")
+        permissions = self.permissions(scope, group.model_package_group_name)
         allow(permissions, actions=["sagemaker:ListTags"], resources=[group_arn])
         allow(
             permissions,

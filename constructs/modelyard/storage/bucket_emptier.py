@@ -46,7 +46,7 @@ class BucketEmptier(CustomResourceProvider):
         """
         # The handler looks for it: with `retain` switched on, this resource goes but the bucket stays.
         Tags.of(bucket).add(TAG, ON)
-        permissions = self.permissions(bucket, "EmptyingPermissions")
+        permissions = self.permissions(bucket, "Emptying")
         allow(
             permissions,
             actions=[

@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 
 from .errors import PipelineError
 from .log import log
+from .patience import patiently
 from .pipelines import Pipelines
 from .request import parse
 from .settings import Settings
@@ -28,7 +29,7 @@ def handle(event: dict[str, Any], context: object) -> dict[str, Any]:
         request = parse(event)
         if request.type == "Delete":
             return remove(request, PIPELINES, stop_seconds=SETTINGS.stop_seconds)
-        return apply(request, PIPELINES)
+        return patiently(lambda: apply(request, PIPELINES), seconds=SETTINGS.denied_seconds)
     except (PipelineError, ClientError) as error:
         log("request failed", type=event["RequestType"], error=str(error))
         raise
