@@ -74,8 +74,8 @@ class Grant:
         )
 
     def __str__(self) -> str:
-        prefixes = self.conditions.get("StringLike", {}).get("s3:prefix")
-        return f"{self.name} {self.action} {self.place}" + (f" {prefixes[-1]}" if prefixes else "")
+        prefixes = _list(self.conditions.get("StringLike", {}).get("s3:prefix", []))
+        return " ".join([self.name, self.action, self.place, *prefixes[-1:]])
 
 
 class Names:
@@ -99,7 +99,7 @@ class Names:
                 if resource["ResourceType"] == "AWS::IAM::Role":
                     self.roles[physical] = f"{short}/{logical}"
                 # SageMaker's resources carry names of our own, which say more than a logical id.
-                if "SageMaker" not in resource["ResourceType"]:
+                if "SageMaker" not in resource["ResourceType"] and "Custom::" not in resource["ResourceType"]:
                     self._logical.append((physical.rsplit("/", 1)[-1], f"<{logical}>"))
         # The longest first: one name may begin another.
         self._logical.sort(key=lambda entry: -len(entry[0]))
@@ -204,6 +204,8 @@ def _met(operator: str, keys: Mapping[str, Any], asked: Mapping[str, Any]) -> bo
             met = any(fnmatchcase(value, pattern) for value in actual for pattern in patterns)
         elif operator in ("StringEquals", "Bool"):
             met = any(value.lower() == text.lower() for value in actual for text in patterns)
+        elif operator == "StringNotEquals":
+            met = not any(value == text for value in actual for text in patterns)
         else:
             raise AssertionError(f"condition operator {operator} is new here; teach this test about it")
         if not met:

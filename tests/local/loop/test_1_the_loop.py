@@ -138,3 +138,7 @@ def test_cdk_diff_shows_nothing(story: Story, tmp_path: Path) -> None:
     )  # fmt: skip
 
     assert "no differences" in log.read_text()
+
+
+def test_nobody_was_refused_anything(story: Story) -> None:
+    assert [decision for decision in story.decisions() if not decision.allowed] == []

@@ -116,21 +116,52 @@ def test_operator(story: Story, action: str, operation: Callable[[Story], Any]) 
     operation(story)
 
 
+def test_operator_looks_around(story: Story) -> None:
+    bucket, run = story.outputs["DataBucketName"], start_a_run(story)
+    assert story.aws("sagemaker", "describe-pipeline", "--pipeline-name", MODEL)["PipelineStatus"] == "Active"
+    executions = story.aws("sagemaker", "list-pipeline-executions", "--pipeline-name", MODEL)
+    assert run in [summary["PipelineExecutionArn"] for summary in executions["PipelineExecutionSummaries"]]
+    parameters = story.aws(
+        "sagemaker", "list-pipeline-parameters-for-execution", "--pipeline-execution-arn", run
+    )
+    assert "InputData" in [parameter["Name"] for parameter in parameters["PipelineParameters"]]
+    outputs = story.aws("s3api", "list-objects-v2", "--bucket", bucket, "--prefix", f"pipelines/{MODEL}/")
+    assert outputs["Contents"]
+
+
+@pytest.mark.parametrize("key", ["raw/refinance/large.csv", "batch/refinance/large.jsonl"])
+def test_operator_gives_up_a_large_upload(story: Story, key: str) -> None:
+    bucket, s3 = story.outputs["DataBucketName"], story.operator.client("s3")
+    upload_id = s3.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
+    with (
+        refused(story, OPERATOR, "s3:AbortMultipartUpload"),
+        pytest.raises(ClientError, match="AccessDenied"),
+    ):
+        s3.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload_id)
+
+    s3.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload_id)
+    assert not story.administrator.client("s3").list_multipart_uploads(Bucket=bucket).get("Uploads")
+
+
 # The inference function: a person's request is answered, the reason stands in the function's log.
 
 
 def invoke(story: Story, name: str, event: dict[str, Any], *, cold: bool = False) -> dict[str, Any]:
     """Invoke a function; cold in a new environment, which remembers nothing."""
     lambda_, function = story.administrator.client("lambda"), story.names.physical(name)
-    described = lambda_.get_function_configuration(FunctionName=function)["Description"]
+    variables = lambda_.get_function_configuration(FunctionName=function)["Environment"]["Variables"]
+
+    def set_variables(changed: dict[str, str]) -> None:
+        lambda_.update_function_configuration(FunctionName=function, Environment={"Variables": changed})
+
     if cold:
-        # Any change of its configuration gives a function new environments.
-        lambda_.update_function_configuration(FunctionName=function, Description=str(uuid.uuid4()))
+        # A changed variable gives a function new environments.
+        set_variables(variables | {"COLD_START": str(uuid.uuid4())})
     try:
         answer = lambda_.invoke(FunctionName=function, Payload=json.dumps(event))
     finally:
         if cold:
-            lambda_.update_function_configuration(FunctionName=function, Description=described)
+            set_variables(variables)
     return {"error": "FunctionError" in answer, "payload": answer["Payload"].read().decode()}
 
 
@@ -223,6 +254,17 @@ def test_deployer(
     assert json.loads(answer["payload"]) == {"serving": {MODEL: 1}}
 
 
+@pytest.fixture
+def _no_retries(story: Story) -> Iterator[None]:
+    """An event that fails has failed for good, at once."""
+    lambda_, function = story.administrator.client("lambda"), story.names.physical("serving/DeployerFunction")
+    retries = lambda_.get_function_event_invoke_config(FunctionName=function)["MaximumRetryAttempts"]
+    lambda_.update_function_event_invoke_config(FunctionName=function, MaximumRetryAttempts=0)
+    yield
+    lambda_.update_function_event_invoke_config(FunctionName=function, MaximumRetryAttempts=retries)
+
+
+@pytest.mark.usefixtures("_no_retries")
 def test_deployer_hands_on_what_failed_for_good(story: Story) -> None:
     sqs, queue = story.administrator.client("sqs"), story.names.physical("serving/DeployerDeadLetters")
     bad = {"group": f"no-such-group-{uuid.uuid4()}"}
@@ -327,7 +369,7 @@ def test_endpoint_pulls_its_image(story: Story, action: str) -> None:
 # The pipeline: the step that needs the permission fails, with the reason that SageMaker gives.
 
 # Steps of which no run before had the input: the cache does not answer them, and never what has failed.
-FRESH = ("ValidateData", "TrainModel")
+FRESH = ("ValidateData", "PreprocessData", "TrainModel")
 
 
 def start_afresh(story: Story) -> str:
@@ -396,7 +438,7 @@ def test_pipeline_runs_again_with_all_it_needs(story: Story) -> None:
 @pytest.mark.parametrize(
     ("step", "action"),
     [
-        ("ValidateData", "sagemaker:StopProcessingJob"),
+        ("PreprocessData", "sagemaker:StopProcessingJob"),
         ("TrainModel", "sagemaker:StopTrainingJob"),
         ("BatchTransform", "sagemaker:StopTransformJob"),
     ],
@@ -404,22 +446,23 @@ def test_pipeline_runs_again_with_all_it_needs(story: Story) -> None:
 def test_pipeline_stops_its_jobs(story: Story, step: str, action: str) -> None:
     sagemaker = story.operator.client("sagemaker")
     arn = start_afresh(story) if step in FRESH else start_a_run(story)
+    with refused(story, OPERATOR, "sagemaker:StopPipelineExecution"), pytest.raises(ClientError):
+        sagemaker.stop_pipeline_execution(PipelineExecutionArn=arn)
 
-    def runs() -> None:
+    def runs() -> bool:
         steps = sagemaker.list_pipeline_execution_steps(PipelineExecutionArn=arn)["PipelineExecutionSteps"]
-        assert (step, "Executing") in [(entry["StepName"], entry["StepStatus"]) for entry in steps]
+        return (step, "Executing") in [(entry["StepName"], entry["StepStatus"]) for entry in steps]
 
     def stopped() -> None:
         described = sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn)
         assert described["PipelineExecutionStatus"] == "Stopped"
 
-    eventually(runs)
+    # Jobs last a second or so: look often.
+    deadline = time.monotonic() + 60
+    while not runs():
+        assert time.monotonic() < deadline, f"{step} never ran"
+        time.sleep(0.02)
     since = time.time()
-    with (
-        without(story.administrator, story.names.role(OPERATOR), "sagemaker:StopPipelineExecution"),
-        pytest.raises(ClientError, match="AccessDenied"),
-    ):
-        sagemaker.stop_pipeline_execution(PipelineExecutionArn=arn)
     sagemaker.stop_pipeline_execution(PipelineExecutionArn=arn)
     eventually(stopped)
 

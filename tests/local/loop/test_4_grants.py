@@ -11,8 +11,29 @@ from tests.local.loop.story import Story
 
 pytestmark = [pytest.mark.loop, pytest.mark.timeout(60)]
 
+_FRAMEWORK = "pipelines/PipelineProviderFrameworkRole"
+_INACTIVE = "CDK's framework waits for a handler that Lambda has set inactive, and calls it again"
+_VERSIONS = "CDK's framework may call a version of its handler; CDK writes this statement"
+_VOLUME = "SageMaker encrypts the volumes of jobs; here they have none"
+_LISTING = "S3 says of a missing object that it is missing only to who may list; others it refuses"
 UNUSED = {
-    "x": "y",
+    "data/BucketEmptierFrameworkRole lambda:GetFunction function:<BucketEmptierHandler>": _INACTIVE,
+    "data/BucketEmptierFrameworkRole lambda:InvokeFunction function:<BucketEmptierHandler>:*": _VERSIONS,
+    f"{_FRAMEWORK} lambda:GetFunction function:<PipelineProviderHandler>": _INACTIVE,
+    f"{_FRAMEWORK} lambda:InvokeFunction function:<PipelineProviderHandler>:*": _VERSIONS,
+    "pipelines/RegistryEmptierFrameworkRole lambda:GetFunction function:<RegistryEmptierHandler>": _INACTIVE,
+    "pipelines/RegistryEmptierFrameworkRole lambda:InvokeFunction function:<RegistryEmptierHandler>:*": (
+        _VERSIONS
+    ),
+    "pipelines/RefinanceInterestRatePipelineExecutionRole kms:CreateGrant key/<DataKey>": _VOLUME,
+    "pipelines/RefinanceInterestRatePipelineExecutionRole kms:DescribeKey key/<DataKey>": _VOLUME,
+    "pipelines/RefinanceInterestRatePipelineExecutionRole s3:AbortMultipartUpload "
+    "<DataBucket>/pipelines/refinance-interest-rate/*": "SageMaker gives up the upload of a large output",
+    "serving/DeployerFunctionRole s3:ListBucket <DataBucket> pipelines/refinance-interest-rate/*": _LISTING,
+    "serving/EndpointRole s3:ListBucket <DataBucket> models/multi/*": _LISTING,
+    "serving/EndpointRole cloudwatch:PutMetricData *": (
+        "SageMaker publishes CPU, memory and disk of instances; here they share the machine's"
+    ),
 }
 
 
@@ -20,4 +41,5 @@ def test_every_grant_is_used_or_has_its_operation(story: Story) -> None:
     used = [decision for decision in story.decisions() if decision.allowed]
     unused = {str(grant) for grant in story.grants if not any(grant.covers(decision) for decision in used)}
 
-    assert unused == set(UNUSED)
+    assert sorted(unused - UNUSED.keys()) == [], "granted, and needed by nothing that is known"
+    assert sorted(UNUSED.keys() - unused) == [], "used, or no longer granted: take it from the list"
