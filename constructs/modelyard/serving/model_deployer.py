@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aws_cdk import Duration
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
-from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
@@ -20,6 +20,9 @@ from modelyard.serving.props import ModelSource
 from modelyard.serving.record_table import RecordTable
 from modelyard.serving.runtime.settings import Settings
 from modelyard.storage import DataBucket, Retention
+
+if TYPE_CHECKING:
+    from aws_cdk import aws_sns as sns
 
 _RETRIES = 2
 _EVENT_AGE = Duration.hours(6)
@@ -131,6 +134,7 @@ class ModelDeployer(Construct):
             treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
         )
         if topic:
+            # Here, like the type above, since importing it costs every synth that has no topic.
             from aws_cdk.aws_cloudwatch_actions import SnsAction
 
             alarm.add_alarm_action(SnsAction(topic))
