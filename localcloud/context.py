@@ -15,7 +15,8 @@ from localcloud.folder import StateFolder
 # Marks every process that a cloud starts, so that the next start finds what a killed one left.
 RUN_ID_VARIABLE = "MODELYARD_CLOUD_RUN"
 
-_CLIENTS_KEPT = 128
+# A client takes about a megabyte, and every job and function has credentials of its own.
+_CLIENTS_KEPT = 48
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +121,9 @@ class _Clients:
             client = self._kept.pop(key, None) or self._create(cloud, service, credentials)
             self._kept[key] = client
             while len(self._kept) > _CLIENTS_KEPT:
-                self._kept.popitem(last=False)
+                # Whoever still holds it may go on: it connects anew.
+                _key, old = self._kept.popitem(last=False)
+                old.close()
             return client
 
     def _create(self, cloud: Cloud, service: str, credentials: Credentials) -> Any:

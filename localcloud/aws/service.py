@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import json
+import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -55,6 +57,8 @@ def register(signing_name: str, handle: Callable[[Request], Response]) -> None:
         method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, list[str]]
     ) -> tuple[int, dict[str, str], bytes]:
         caller = caller_of(headers, query)
+        if caller.region != os.environ.get("AWS_REGION", caller.region):
+            return _other_region(caller.region)
         request = Request(method=method, path=path, headers=headers, body=body, query=query, caller=caller)
         context = contextvars.copy_context()
         response = await asyncio.get_running_loop().run_in_executor(_WORKERS, context.run, handle, request)
@@ -73,3 +77,16 @@ def register(signing_name: str, handle: Callable[[Request], Response]) -> None:
     app.SERVICE_HANDLERS[signing_name] = app._lazy_handler(name)
     # For a scope without patterns the router loads botocore's models of all services, on the event loop.
     router.SERVICE_PATTERNS.setdefault(signing_name, {})
+
+
+def _other_region(region: str) -> tuple[int, dict[str, str], bytes]:
+    """Our services have one region; a resource made for another one would lie in the wrong place.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-troubleshooting.html
+    """
+    error = {
+        "__type": "InvalidSignatureException",
+        "message": f"Credential should be scoped to a valid region, not '{region}'. ",
+    }
+    headers = {"Content-Type": "application/x-amz-json-1.1", "x-amzn-errortype": error["__type"]}
+    return 403, headers, json.dumps(error).encode()

@@ -10,6 +10,7 @@ import json
 import time
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -320,6 +321,98 @@ class TestPassRole:
         assert code == "AccessDeniedException"
 
 
+def test_a_target_with_a_role_needs_one(cloud: Cloud, admin: Credentials, role: Role) -> None:
+    """A state machine behind a rule runs only with a role that EventBridge may assume and that starts it."""
+    events, states = cloud.client("events", admin), cloud.client("stepfunctions", admin)
+    machine = states.create_state_machine(
+        name="behind-a-rule",
+        definition=json.dumps({"StartAt": "A", "States": {"A": {"Type": "Succeed"}}}),
+        roleArn=role("states.amazonaws.com", []),
+    )["stateMachineArn"]
+    start = allow("states:StartExecution", machine)
+    events.put_rule(Name="behind", EventPattern='{"source": ["test.behind"]}')
+    code, message = code_of(lambda: events.put_targets(Rule="behind", Targets=[{"Id": "1", "Arn": machine}]))
+    assert code == "ValidationException"
+    assert "RoleArn is required" in message
+
+    def runs(target_role: str) -> int:
+        events.put_targets(Rule="behind", Targets=[{"Id": "1", "Arn": machine, "RoleArn": target_role}])
+        events.put_events(Entries=[{"Source": "test.behind", "DetailType": "t", "Detail": "{}"}])
+        time.sleep(1)
+        return len(states.list_executions(stateMachineArn=machine)["executions"])
+
+    assert runs(role("events.amazonaws.com", [])) == 0
+    assert runs(role("lambda.amazonaws.com", [start])) == 0
+    assert runs(role("events.amazonaws.com", [start])) == 1
+
+
+@pytest.mark.parametrize("kind", ["lambda", "dynamodb", "sqs", "events"])
+def test_a_state_machine_acts_with_its_role(cloud: Cloud, admin: Credentials, role: Role, kind: str) -> None:
+    function_arn = "arn:aws:lambda:us-east-1:000000000000:function:of-a-task"
+    tasks: dict[str, tuple[str, dict[str, Any], str, str]] = {
+        "lambda": ("lambda:invoke", {"FunctionName": function_arn}, "lambda:InvokeFunction", function_arn),
+        "dynamodb": (
+            "dynamodb:putItem", {"TableName": "of-a-task", "Item": {"id": {"S": "1"}}}, "dynamodb:PutItem",
+            "arn:aws:dynamodb:us-east-1:000000000000:table/of-a-task",
+        ),
+        "sqs": (
+            "sqs:sendMessage", {"MessageBody": "m"}, "sqs:SendMessage",
+            "arn:aws:sqs:us-east-1:000000000000:of-a-task",
+        ),
+        "events": (
+            "events:putEvents", {"Entries": [{"Source": "s", "DetailType": "t", "Detail": "{}"}]},
+            "events:PutEvents", "arn:aws:events:us-east-1:000000000000:event-bus/default",
+        ),
+    }  # fmt: skip
+    resource, arguments, action, needed = tasks[kind]
+    if kind == "lambda":
+        cloud.client("lambda", admin).create_function(
+            **function("of-a-task", role("lambda.amazonaws.com", []))
+        )
+    if kind == "dynamodb":
+        cloud.client("dynamodb", admin).create_table(
+            TableName="of-a-task",
+            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+    if kind == "sqs":
+        url = cloud.client("sqs", admin).create_queue(QueueName="of-a-task")["QueueUrl"]
+        arguments = {**arguments, "QueueUrl": url}
+    task = {"Type": "Task", "Resource": f"arn:aws:states:::{resource}", "Parameters": arguments, "End": True}
+    states = cloud.client("stepfunctions", admin)
+
+    def outcome(execution_role: str) -> dict[str, Any]:
+        machine = states.create_state_machine(
+            name=f"task-{execution_role.rpartition('/')[2]}",
+            definition=json.dumps({"StartAt": "A", "States": {"A": task}}),
+            roleArn=execution_role,
+        )["stateMachineArn"]
+        started = states.start_execution(stateMachineArn=machine)["executionArn"]
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            found: dict[str, Any] = states.describe_execution(executionArn=started)
+            if found["status"] != "RUNNING":
+                return found
+            time.sleep(0.1)
+        raise AssertionError("the execution does not end")
+
+    refused = outcome(role("states.amazonaws.com", []))
+    assert refused["status"] == "FAILED"
+    assert f"{action} on resource: {needed}" in refused["cause"]
+    assert outcome(role("states.amazonaws.com", [allow(action, needed)]))["status"] == "SUCCEEDED"
+
+
+@pytest.mark.parametrize("service", ["sagemaker", "application-autoscaling"])
+def test_our_services_have_one_region(cloud: Cloud, admin: Credentials, service: str) -> None:
+    elsewhere = replace(cloud, region="eu-west-1").client(service, admin)
+    call = {"sagemaker": "list_models", "application-autoscaling": "describe_scalable_targets"}[service]
+    arguments = {"ServiceNamespace": "sagemaker"} if service == "application-autoscaling" else {}
+    code, message = code_of(lambda: getattr(elsewhere, call)(**arguments))
+    assert code == "InvalidSignatureException"
+    assert "valid region, not 'eu-west-1'" in message
+
+
 def test_event_rule_needs_the_functions_permission(cloud: Cloud, admin: Credentials, role: Role) -> None:
     lambdas, events, s3 = (cloud.client(name, admin) for name in ("lambda", "events", "s3"))
     s3.create_bucket(Bucket="event-proof")
@@ -399,6 +492,26 @@ def test_logs_need_the_roles_permission(cloud: Cloud, admin: Credentials, role: 
     assert "/aws/lambda/talks" in names
     assert "/aws/lambda/mute" not in names
     assert logs.describe_log_streams(logGroupName="/aws/lambda/tells")["logStreams"]
+
+
+def test_a_log_stream_keeps_its_newest_events(cloud: Cloud, admin: Credentials) -> None:
+    logs = cloud.client("logs", admin)
+    logs.create_log_group(logGroupName="/bounded")
+    logs.create_log_stream(logGroupName="/bounded", logStreamName="s")
+    now = int(time.time() * 1000)
+    for number in range(20):
+        messages = [f"{number}.{part} ".ljust(250_000, "x") for part in range(4)]
+        logs.put_log_events(
+            logGroupName="/bounded",
+            logStreamName="s",
+            logEvents=[{"timestamp": now, "message": message} for message in messages],
+        )
+    stream = logs.describe_log_streams(logGroupName="/bounded")["logStreams"][0]
+    assert stream["storedBytes"] < 17e6
+    first = logs.get_log_events(logGroupName="/bounded", logStreamName="s", startFromHead=True, limit=2)
+    assert "left out" in first["events"][0]["message"]
+    last = logs.get_log_events(logGroupName="/bounded", logStreamName="s", startFromHead=False, limit=1)
+    assert last["events"][0]["message"].startswith("19.3 ")
 
 
 def test_event_source_needs_the_roles_permission(
@@ -604,11 +717,17 @@ def test_function_url_leads_here(cloud: Cloud, admin: Credentials, actor: Actor,
     both = [grant, via]
     assert call_url(cloud, url, actor([grant]))[0] == 403
     assert call_url(cloud, url, actor(both)) == (200, '{"ok": true}')
+    for service in ("sts", "execute-api", "s3"):
+        status, body = call_url(cloud, url, actor(both), service)
+        assert status == 403
+        assert "scoped to correct service: 'lambda'" in body
     assert call_url(cloud, url, actor([]))[0] == 403
     assert call_url(cloud, url, None)[0] == 403
 
 
-def call_url(cloud: Cloud, url: str, credentials: Credentials | None) -> tuple[int, str]:
+def call_url(
+    cloud: Cloud, url: str, credentials: Credentials | None, service: str = "lambda"
+) -> tuple[int, str]:
     import ssl
     import urllib.error
     import urllib.request
@@ -620,7 +739,7 @@ def call_url(cloud: Cloud, url: str, credentials: Credentials | None) -> tuple[i
     request = AWSRequest("POST", url, headers={"Content-Type": "application/json"}, data=b"{}")
     if credentials is not None:
         signing = Signing(credentials.access_key_id, credentials.secret_access_key, credentials.session_token)
-        SigV4Auth(signing, "lambda", cloud.region).add_auth(request)
+        SigV4Auth(signing, service, cloud.region).add_auth(request)
     sent = urllib.request.Request(url, data=b"{}", headers=dict(request.headers), method="POST")
     context = ssl.create_default_context(cafile=str(cloud.ca_bundle))
     try:
@@ -647,6 +766,18 @@ def test_function_credentials_cannot_be_computed(cloud: Cloud, admin: Credential
 # Digests of the sources of what the differences wrap. A change means: read what MiniStack does now, decide
 # whether the difference still exists, and only then write the new digest down.
 _SOURCES = {
+    "core.iam_evaluator._conditions_met": "CW2MESQD4P7ROPFZ",
+    "core.iam_evaluator._first_match": "3SLO6SCGY5BBE27R",
+    "core.iam_evaluator.fnmatch_iam_cs": "ON3D5EX4VLJJ4VJX",
+    "core.iam_actions.s3_additional_checks": "E3S6KYBNOQYUBEOP",
+    "services.cloudwatch_logs._append_log_events": "4R6K46QVUTGEM2FV",
+    "services.eventbridge._validate_target_arn": "CA4DJ7K4HP6HVPXQ",
+    "services.s3._complete_multipart_upload": "TYWWIUW74EUKBQWE",
+    "services.s3._head_object": "G2ODVBEC5LNTM5IZ",
+    "services.s3._persist_object": "ZMZLNLUHA27PQAY7",
+    "services.s3._upload_part_copy": "REEVBW3J6ICTSYA3",
+    "services.stepfunctions._execute_task": "KPEBRUSH3OTCYSNY",
+    "services.stepfunctions._invoke_resource": "VBOSX2NILBGOB6DG",
     "core.iam_evaluator.enforce": "Z5SLD3S3BGOI64C6",
     "core.iam_evaluator.is_root_access_key": "42XDWYZTKWJ4BV7R",
     "core.iam_evaluator.evaluate_resource_policy": "4SOOOFQ22Y7DKZZK",

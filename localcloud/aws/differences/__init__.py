@@ -32,12 +32,14 @@ def apply(cloud: Cloud) -> None:
         execution_role,
         function_urls,
         lambda_function_resource,
+        log_streams,
         pass_role,
         s3_bucket_resource,
         s3_encryption,
         s3_permissions,
         s3_storage,
         stack_roles,
+        state_machine_role,
     )
 
     async_failures.apply(cloud)
@@ -48,9 +50,11 @@ def apply(cloud: Cloud) -> None:
     execution_role.apply()
     function_urls.apply(cloud)
     lambda_function_resource.apply()
+    log_streams.apply()
     pass_role.apply()
     s3_bucket_resource.apply(cloud)
     s3_storage.apply()
     s3_encryption.apply()
     s3_permissions.apply()
     stack_roles.apply()
+    state_machine_role.apply()

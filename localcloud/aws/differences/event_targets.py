@@ -2,7 +2,8 @@
 
 MiniStack delivers to any. On AWS the function's policy must allow `events.amazonaws.com` to invoke it,
 usually for this rule alone; else the delivery fails and nothing runs. (Its SQS and SNS deliveries are
-held to the same here.) And MiniStack runs a function once, where AWS invokes it asynchronously: twice
+held to the same here.) A state machine it starts with the role of the target, which
+must trust it and allow that. And MiniStack runs a function once, where AWS invokes it asynchronously: twice
 more when it fails, then its dead-letter queue or failure destination.
 https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-resource-based.html
 https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
@@ -14,8 +15,11 @@ import json
 import logging
 from typing import Any
 
+from localcloud.aws.differences import service_roles
+
 _log = logging.getLogger(__name__)
 
+_ROLE_ACTIONS = {"states": "states:StartExecution", "ecs": "ecs:RunTask"}
 _ACTIONS = {"lambda": "lambda:InvokeFunction", "sqs": "sqs:SendMessage", "sns": "sns:Publish"}
 
 
@@ -27,13 +31,23 @@ def apply() -> None:
 
     def invoke_target(target: dict[str, Any], event: dict[str, Any], rule: Any, view: Any = None) -> Any:
         arn, source = str(target.get("Arn", "")), _rule_arn(rule)
-        if _allowed(arn, source):
+        if _allowed(arn, source) and _role_allows(arn, target.get("RoleArn")):
             return deliver(target, event, rule, view)
-        _log.warning("EventBridge: %s has no policy that lets the rule %s in; nothing delivered", arn, source)
+        _log.warning(
+            "EventBridge: no policy or role lets the rule %s reach %s; nothing delivered", source, arn
+        )
         return None
 
     eventbridge._invoke_target = invoke_target
     eventbridge._dispatch_to_lambda = _dispatch_to_lambda
+
+
+def _role_allows(arn: str, role: str | None) -> bool:
+    service = arn.split(":")[2] if arn.count(":") >= 5 else ""
+    action = _ROLE_ACTIONS.get(service)
+    if action is None:
+        return True
+    return role is not None and service_roles.may(role, "events.amazonaws.com", action, arn)
 
 
 def _dispatch_to_lambda(arn: str, payload: str) -> None:

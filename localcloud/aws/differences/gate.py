@@ -7,6 +7,9 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-policy-language-ove
 A function URL asks for two actions, as new ones have since October 2025; MiniStack asks for the first.
 https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html
 
+A function URL takes a signature for `lambda` alone; MiniStack takes one for any service.
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-troubleshooting.html
+
 Every decision is noted in the audit.
 """
 
@@ -51,6 +54,9 @@ def apply(audit: Audit) -> None:
         service_context: dict[str, Any] | None = None,
     ) -> Any:
         callers.note(access_key_id, service, region)
+        if iam_action == "lambda:InvokeFunctionUrl" and (misled := _other_scope("lambda")):
+            audit.record(access_key_id, iam_action, resource_arn, misled.code, service_context)
+            return misled
         result = judge(access_key_id, iam_action, service, region, resource_arn, service_context)
         if result is None and iam_action == "lambda:InvokeFunctionUrl":
             via = {"lambda:InvokedViaFunctionUrl": "true"}
@@ -58,6 +64,25 @@ def apply(audit: Audit) -> None:
         return result
 
     iam_evaluator.enforce = enforce
+
+
+def _other_scope(service: str) -> Any:
+    """The error of a request that is signed for another service than the one that it reaches."""
+    from ministack.core import iam_evaluator, sigv4
+
+    request = iam_evaluator._signed_request.get()
+    if request is None or request.unverifiable or request.sigv2:
+        return None
+    signature = (
+        sigv4.parse_query_signature(request.query_params)
+        if request.presigned
+        else sigv4.parse_header_signature(request.headers)
+    )
+    # What is no signature at all MiniStack refuses itself.
+    if isinstance(signature, tuple) or signature.service == service:
+        return None
+    text = f"Credential should be scoped to correct service: '{service}'. "
+    return iam_evaluator.AuthError("InvalidSignatureException", text)
 
 
 def _as_anybody(

@@ -25,8 +25,30 @@ def apply() -> None:
     _guard(stepfunctions, "_create_state_machine", "states", _member("roleArn"))
     _guard(stepfunctions, "_update_state_machine", "states", _member("roleArn"))
     _guard(eventbridge, "_put_targets", "events", _targets)
+    _require_roles(eventbridge)
     _guard(scheduler, "_create_schedule", "scheduler", _schedule)
     _guard(pipes, "_create_pipe", "pipes", _member("RoleArn"))
+
+
+# What EventBridge calls with a role; functions, queues and topics let it in by their own policies.
+# https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-identity-based.html
+_WITH_ROLE = {"batch", "codebuild", "codepipeline", "ecs", "firehose", "kinesis", "sagemaker", "states"}
+
+
+def _require_roles(eventbridge: Any) -> None:
+    validate = eventbridge._validate_target_arn
+
+    def validate_target_arn(target: dict[str, Any]) -> Any:
+        from ministack.core.responses import error_response_json
+
+        error = validate(target)
+        arn = str(target.get("Arn", ""))
+        if error is None and not target.get("RoleArn") and arn.split(":")[2] in _WITH_ROLE:
+            message = f"RoleArn is required for target {arn}."
+            return error_response_json("ValidationException", message, 400)
+        return error
+
+    eventbridge._validate_target_arn = validate_target_arn
 
 
 def _guard(module: Any, name: str, service: str, roles: Roles, *, trusted: bool = False) -> None:
