@@ -70,6 +70,7 @@ def loop(screen: Screen, result: dict[str, Any]) -> None:
     with screen.phase("upload", "Upload as the operator role, which may do this and no more"):
         session = phases.operator(environment, outputs)
         parameters = phases.upload(session, outputs, data)
+    result["parameters"] = parameters
     with screen.phase(
         "pipeline", "Pipeline: validate, preprocess, train, evaluate, gate, register, transform"
     ):
