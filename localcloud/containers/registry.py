@@ -55,6 +55,11 @@ def provide(pattern: str, provider: Provider) -> None:
     _providers.append((re.compile(pattern), provider))
 
 
+def provided(uri: str) -> bool:
+    """Whether a provider serves the image."""
+    return any(pattern.fullmatch(uri) for pattern, _ in _providers)
+
+
 def pull(uri: str, store: ImageStore, ecr: Any, *, account: str, role_arn: str) -> Image:
     """The image of a URI.
 

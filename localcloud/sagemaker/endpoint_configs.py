@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateEndpointConf
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from localcloud.sagemaker.errors import ServiceError, validation
@@ -14,6 +15,7 @@ from localcloud.sagemaker.service import Call, operation
 from localcloud.sagemaker.store import NotFound, now
 
 KIND = "endpoint-config"
+MAX_INSTANCES = 20  # https://docs.aws.amazon.com/general/latest/gr/sagemaker.html
 # Accepting these and doing nothing would be worse than saying so.
 _UNSUPPORTED = {
     "AsyncInferenceConfig": "asynchronous inference",
@@ -39,6 +41,7 @@ def create(call: Call) -> dict[str, Any]:
     names = [variant["VariantName"] for variant in variants]
     if len(set(names)) != len(names):
         raise validation(f"Each VariantName may be given once: {', '.join(names)}.")
+    require_traffic(variant["InitialVariantWeight"] for variant in variants)
     name = request["EndpointConfigName"]
     arn = call.arn(KIND, name)
     record = {
@@ -88,6 +91,22 @@ def get_endpoint_config(call: Call, name: str) -> dict[str, Any]:
     return record
 
 
+def require_traffic(weights: Iterable[float]) -> None:
+    """Refuse variants of which none would get a request."""
+    if not sum(weights) > 0:
+        raise validation("The sum of the weights of all production variants must be greater than 0.")
+
+
+def check_count(where: str, count: int) -> None:
+    """Refuse more instances than the account's quota, of which each is a process here."""
+    if count > MAX_INSTANCES:
+        raise ServiceError(
+            "ResourceLimitExceeded",
+            f"{where}: the account-level service limit is {MAX_INSTANCES} instances per variant, with a "
+            f"request of {count}.",
+        )
+
+
 def _variant(call: Call, variant: dict[str, Any]) -> dict[str, Any]:
     where = f"ProductionVariants {variant['VariantName']}"
     for member, what in _UNSUPPORTED_IN_VARIANT.items():
@@ -96,6 +115,7 @@ def _variant(call: Call, variant: dict[str, Any]) -> dict[str, Any]:
     for member in ("ModelName", "InstanceType", "InitialInstanceCount"):
         if member not in variant:
             raise validation(f"{where}: {member} is missing.")
+    check_count(where, variant["InitialInstanceCount"])
     get_model(call, variant["ModelName"])
     return {"InitialVariantWeight": 1.0, **variant}
 

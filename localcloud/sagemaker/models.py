@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from localcloud.sagemaker.errors import ServiceError, validation
+from localcloud.sagemaker.image_uri import require_image
 from localcloud.sagemaker.model_data import require_model_data
 from localcloud.sagemaker.pagination import arrange, page
 from localcloud.sagemaker.registry import find_package
@@ -113,14 +114,22 @@ def _resolve(call: Call, container: dict[str, Any]) -> dict[str, Any]:
             "Specify one of either Image and Model Data URL or ModelPackageName in container definition."
         )
     if not reference:
-        return {**mode, **container}
+        require_image(call.cloud, "Image", container["Image"])
+        return _with_data({**mode, **container})
     package = find_package(call, reference)
     if package["ModelPackageStatus"] != "Completed":
         raise validation(f"ModelPackage {package['ModelPackageArn']} is {package['ModelPackageStatus']}.")
     wanted = container.get("InferenceSpecificationName")
     packed = _specification(package, wanted)["Containers"][0]
     environment = {**packed.get("Environment", {}), **container.get("Environment", {})}
-    return {**mode, **packed, **container, "Environment": environment}
+    return _with_data({**mode, **packed, **container, "Environment": environment})
+
+
+def _with_data(container: dict[str, Any]) -> dict[str, Any]:
+    """A multi-model container as it is, refused without the prefix that its models lie under."""
+    if container["Mode"] == "MultiModel" and "ModelDataUrl" not in container:
+        raise validation("ModelDataUrl is required for a container of Mode MultiModel.")
+    return container
 
 
 def _specification(package: dict[str, Any], name: str | None) -> dict[str, Any]:

@@ -76,6 +76,14 @@ def check(request: dict[str, Any], shape: Any) -> dict[str, Any]:
     return clean
 
 
+def check_value(value: Any, shape: Any) -> None:
+    """Check one value against the shape of a scalar, as `check` does within a request."""
+    _typed(value, shape)
+    rules = (_length_rule(value, shape), _text_rule(value, shape), _range_rule(value, shape))
+    if broken := [rule for rule in rules if rule]:
+        raise validation(f"'{_shown(value)}' is refused: {'; '.join(broken)}")
+
+
 def serialise(value: Any, shape: Any) -> Any:
     """Keep what the shape has: private members and request members that Describe omits fall away."""
     if shape is None:
@@ -173,6 +181,8 @@ def _length_rule(value: Any, shape: Any) -> str | None:
 def _text_rule(value: Any, shape: Any) -> str | None:
     if shape.type_name != "string":
         return None
+    if "\0" in value:
+        return "Member must not contain null characters"
     if shape.enum and value not in shape.enum:
         return f"Member must satisfy enum value set: [{', '.join(shape.enum)}]"
     pattern = shape.metadata.get("pattern")

@@ -120,3 +120,20 @@ def test_a_policy_of_the_definition_stands_before_the_default() -> None:
     own = RetryPolicy(exception_types=frozenset({THROTTLING}), interval_seconds=7, max_attempts=1)
     assert retry_delay([own], THROTTLING, attempt=1, elapsed=0) == 7
     assert retry_delay([own], THROTTLING, attempt=2, elapsed=0) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("Integer", "1_000"),
+        ("Integer", " 1"),
+        ("Integer", "\u0661"),
+        ("Float", "NaN"),
+        ("Float", "1_0.5"),
+        ("Float", "inf"),
+        ("Float", "1 "),
+    ],
+)
+def test_what_only_python_reads_as_a_number_is_refused(kind: str, text: str) -> None:
+    with pytest.raises(ParameterError, match="not of its type"):
+        Parameter(name="p", type=kind).parse(text)

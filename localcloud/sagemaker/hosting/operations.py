@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from localcloud.sagemaker.endpoint_configs import get_endpoint_config
+from localcloud.sagemaker.endpoint_configs import check_count, get_endpoint_config, require_traffic
 from localcloud.sagemaker.errors import ServiceError, validation
 from localcloud.sagemaker.hosting import plan
 from localcloud.sagemaker.hosting.endpoints import KIND, MOVING
 from localcloud.sagemaker.models import get_model, model_containers
 from localcloud.sagemaker.pagination import arrange, page
 from localcloud.sagemaker.service import Call, operation
-from localcloud.sagemaker.store import AlreadyExists, now
+from localcloud.sagemaker.store import now
 
 
 @operation("CreateEndpoint")
@@ -35,10 +35,11 @@ def create_endpoint(call: Call) -> dict[str, Any]:
     }
     if "DeploymentConfig" in request:
         record["LastDeploymentConfig"] = request["DeploymentConfig"]
-    try:
+    with call.store.transaction():
+        # Names that differ in case only share their ARN, which is what has to be unique.
+        if call.store.query(KIND, where=lambda found: found["EndpointArn"] == arn):
+            raise validation(f'Cannot create already existing endpoint "{arn}".')
         call.store.create(KIND, name, record)
-    except AlreadyExists:
-        raise validation(f'Cannot create already existing endpoint "{arn}".') from None
     call.sagemaker.hosting.deploy(name)
     return {"EndpointArn": arn}
 
@@ -87,9 +88,14 @@ def update_weights_and_capacities(call: Call) -> dict[str, Any]:
         known = {summary["VariantName"]: summary for summary in record["ProductionVariants"]}
         if missing := sorted(desired.keys() - known.keys()):
             raise validation(f'Could not find variant "{missing[0]}" of endpoint "{record["EndpointArn"]}".')
+        require_traffic(
+            {**summary, **desired.get(variant, {})}.get("DesiredWeight", 0)
+            for variant, summary in known.items()
+        )
         for variant, item in desired.items():
             if "ServerlessUpdateConfig" in item:
                 raise validation(f"{variant}: the local SageMaker does not run serverless variants.")
+            check_count(variant, item.get("DesiredInstanceCount", 1))
             for member in ("DesiredWeight", "DesiredInstanceCount"):
                 if member in item:
                     known[variant][member] = item[member]
@@ -173,6 +179,7 @@ def _plan(call: Call, config_name: str, moment: float) -> dict[str, Any]:
             {
                 "Container": containers[0],
                 "RoleArn": role,
+                "ModelArn": model["ModelArn"],
                 "Isolated": model.get("EnableNetworkIsolation", False),
                 "StartSeconds": variant.get("ContainerStartupHealthCheckTimeoutInSeconds"),
             }

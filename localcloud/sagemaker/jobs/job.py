@@ -9,16 +9,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-from localcloud.aws import identity
+from botocore.exceptions import ClientError
+
+from localcloud.aws import administrator, identity
 from localcloud.aws.errors import RoleNotAssumable
 from localcloud.aws.logs import LogStream
 from localcloud.containers.engine import Container, ContainerRefusedError, ContainerSpec, Engine
 from localcloud.containers.image import Image, ImageError, ImageStore
 from localcloud.containers.registry import pull
 from localcloud.context import Cloud, Credentials
+from localcloud.sagemaker.arns import arn
 from localcloud.sagemaker.jobs import layout
 from localcloud.sagemaker.jobs.failure import JobFailure, role_refused
-from localcloud.sagemaker.jobs.storage import Storage
+from localcloud.sagemaker.jobs.storage import Storage, split_uri
 from localcloud.sagemaker.store import Store, now
 
 PRINCIPAL = "sagemaker.amazonaws.com"
@@ -87,7 +90,12 @@ class Job:
     def credentials(self) -> Credentials:
         """Of the execution role, for this job alone."""
         try:
-            return identity.assume_role(self.role_arn, service=PRINCIPAL, session="SageMaker")
+            return identity.assume_role(
+                self.role_arn,
+                service=PRINCIPAL,
+                session="SageMaker",
+                source_arn=arn(self.cloud, self.kind, self.name),
+            )
         except RoleNotAssumable as error:
             raise role_refused(self.role_arn) from error
 
@@ -95,6 +103,19 @@ class Job:
     def storage(self) -> Storage:
         """S3 as the execution role may use it."""
         return Storage(self.cloud.client("s3", self.credentials), self.role_arn, self.cloud.region)
+
+    def require_bucket(self, uri: str) -> None:
+        """Fail now, and not after hours, when the bucket for the results does not exist."""
+        bucket, _ = split_uri(uri)
+        try:
+            # As the cloud itself: the role need not be allowed to look.
+            self.cloud.client("s3", administrator.credentials(self.cloud.folder)).head_bucket(Bucket=bucket)
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+                raise JobFailure(
+                    f"ClientError: Data upload failed:NoSuchBucket (404): The specified bucket "
+                    f"does not exist ({uri})"
+                ) from error
 
     def image(self, uri: str) -> Image:
         """Pull an image with the execution role."""

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from localcloud.sagemaker.errors import resource_in_use, validation
+from localcloud.sagemaker.image_uri import require_image
 from localcloud.sagemaker.jobs import processing, requests, training
 from localcloud.sagemaker.jobs.runner import ACTIVE
 from localcloud.sagemaker.models import get_model, model_containers
 from localcloud.sagemaker.pagination import arrange, page
 from localcloud.sagemaker.service import Call, operation
-from localcloud.sagemaker.store import AlreadyExists, now
+from localcloud.sagemaker.store import now
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ TRANSFORM = _Kind("transform-job", "TransformJob", "transform job")
 def create_processing_job(call: Call) -> dict[str, Any]:
     """Store and start a processing job."""
     requests.check_processing(call.request)
+    require_image(call.cloud, "ImageUri", call.request["AppSpecification"]["ImageUri"])
     call.pass_role(call.request["RoleArn"])
     record = _copy(call)
     record.setdefault("StoppingCondition", {"MaxRuntimeInSeconds": processing.DEFAULT_MAX_RUNTIME})
@@ -62,6 +64,7 @@ def create_processing_job(call: Call) -> dict[str, Any]:
 def create_training_job(call: Call) -> dict[str, Any]:
     """Store and start a training job."""
     requests.check_training(call.request)
+    require_image(call.cloud, "TrainingImage", call.request["AlgorithmSpecification"]["TrainingImage"])
     call.pass_role(call.request["RoleArn"])
     record = _copy(call)
     record.setdefault("StoppingCondition", {}).setdefault("MaxRuntimeInSeconds", training.DEFAULT_MAX_RUNTIME)
@@ -111,13 +114,14 @@ def _start(call: Call, kind: _Kind, record: dict[str, Any]) -> dict[str, Any]:
             "_Name": name,
         }
     )
-    try:
+    with call.store.transaction():
+        # Names that differ in case only share their ARN, which is what has to be unique.
+        if call.store.query(kind.kind, where=lambda found: found[kind.arn] == arn):
+            raise resource_in_use(
+                f"{kind.words.capitalize()} names must be unique within an AWS account and region, and a "
+                f"{kind.words} with this name already exists ({arn})"
+            )
         call.store.create(kind.kind, name, record)
-    except AlreadyExists:
-        raise resource_in_use(
-            f"{kind.words.capitalize()} names must be unique within an AWS account and region, and a "
-            f"{kind.words} with this name already exists ({arn})"
-        ) from None
     call.sagemaker.jobs.start(kind.kind, name)
     return {kind.arn: arn}
 

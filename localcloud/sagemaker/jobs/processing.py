@@ -30,6 +30,8 @@ def run(job: Job) -> None:
     application = record["AppSpecification"]
     cluster = record["ProcessingResources"]["ClusterConfig"]
     isolated = record.get("NetworkConfig", {}).get("EnableNetworkIsolation", False)
+    for output in _outputs(job):
+        job.require_bucket(output["S3Output"]["S3Uri"])
     image = job.image(application["ImageUri"])
     count = cluster["InstanceCount"]
     containers = [job.engine.create(f"{job.name}-{layout.host_name(i)}") for i in range(count)]

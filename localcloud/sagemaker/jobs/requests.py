@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import posixpath
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from localcloud.sagemaker.errors import ServiceError, validation
 from localcloud.sagemaker.jobs.metrics import pattern_problem
 
+_PROCESSING = "/opt/ml/processing"
+# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateTransformJob.html
+_MAX_IN_FLIGHT = 100
 _DEFAULT_FILTERS = {"InputFilter": "$", "OutputFilter": "$", "JoinSource": "None"}
 
 
@@ -38,7 +43,19 @@ def check_processing(request: Mapping[str, Any]) -> None:
             raise validation(f"{where}: S3Output is missing.")
         if "LocalPath" not in output["S3Output"] and not output.get("AppManaged"):
             raise validation(f"{where}: LocalPath is required unless the output is AppManaged.")
+    inputs = [entry.get("S3Input", {}) for entry in request.get("ProcessingInputs", [])]
+    outputs = request.get("ProcessingOutputConfig", {}).get("Outputs", [])
     _unique((entry["InputName"] for entry in request.get("ProcessingInputs", [])), "InputName")
+    _unique((output["OutputName"] for output in outputs), "OutputName")
+    places = [
+        entry["LocalPath"]
+        for entry in [*inputs, *(o.get("S3Output", {}) for o in outputs)]
+        if "LocalPath" in entry
+    ]
+    for place in places:
+        if not f"{posixpath.normpath(place)}/".startswith(_PROCESSING + "/"):
+            raise validation(f"LocalPath {place} must lie under {_PROCESSING}.")
+    _unique((posixpath.normpath(place) for place in places), "LocalPath")
 
 
 def check_training(request: Mapping[str, Any]) -> None:
@@ -52,10 +69,10 @@ def check_training(request: Mapping[str, Any]) -> None:
     for member in ("InstanceType", "InstanceCount"):
         if member not in resources:
             raise validation(f"ResourceConfig: {member} is missing.")
-    if request.get("EnableManagedSpotTraining") and "MaxWaitTimeInSeconds" not in request.get(
-        "StoppingCondition", {}
-    ):
-        raise validation("MaxWaitTimeInSeconds must be provided for managed spot training jobs.")
+    _spot(bool(request.get("EnableManagedSpotTraining")), request.get("StoppingCondition", {}))
+    target = request["OutputDataConfig"]["S3OutputPath"]
+    if not re.fullmatch(r"s3://[^/]+(?:/.*)?", target):
+        raise validation(f"S3OutputPath {target} is not an S3 URI such as s3://bucket/prefix.")
     _input_mode("AlgorithmSpecification", algorithm["TrainingInputMode"])
     if problem := pattern_problem(algorithm.get("MetricDefinitions", [])):
         raise validation(f"MetricDefinitions: {problem}")
@@ -71,6 +88,16 @@ def check_training(request: Mapping[str, Any]) -> None:
             if channel.get(member, "None") != "None":
                 raise _unsupported(where, f"{member} {what}, which needs InputMode Pipe")
     _unique((channel["ChannelName"] for channel in request.get("InputDataConfig", [])), "ChannelName")
+
+
+def _spot(spot: bool, condition: Mapping[str, Any]) -> None:
+    wait = condition.get("MaxWaitTimeInSeconds")
+    if spot and wait is None:
+        raise validation("MaxWaitTimeInSeconds must be provided for managed spot training jobs.")
+    if not spot and wait is not None:
+        raise validation("MaxWaitTimeInSeconds is for managed spot training jobs: EnableManagedSpotTraining.")
+    if wait is not None and wait < condition.get("MaxRuntimeInSeconds", 86_400):
+        raise validation("MaxWaitTimeInSeconds must be greater than or equal to MaxRuntimeInSeconds.")
 
 
 def _input_mode(where: str, mode: str) -> None:
@@ -100,6 +127,10 @@ def check_transform(request: Mapping[str, Any], containers: list[dict[str, Any]]
     for member, default in _DEFAULT_FILTERS.items():
         if request.get("DataProcessing", {}).get(member, default) != default:
             raise _unsupported("DataProcessing", f"{member}; join inputs and outputs after the job")
+    if request.get("MaxConcurrentTransforms", 1) * request.get("MaxPayloadInMB", 6) > _MAX_IN_FLIGHT:
+        raise validation(
+            f"MaxConcurrentTransforms multiplied by MaxPayloadInMB must not exceed {_MAX_IN_FLIGHT} MB."
+        )
     if request.get("DataCaptureConfig"):
         raise _unsupported("DataCaptureConfig", "data capture")
 

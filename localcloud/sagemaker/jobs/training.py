@@ -44,6 +44,7 @@ _ENDS = {"exited": "Completed", "stopped": "Stopped", "timed out": "MaxRuntimeEx
 def run(job: Job) -> None:
     """Run a training job to its end; JobFailure if it fails."""
     record = job.record
+    job.require_bucket(record["OutputDataConfig"]["S3OutputPath"])
     image = job.image(record["AlgorithmSpecification"]["TrainingImage"])
     count = record["ResourceConfig"]["InstanceCount"]
     metrics = MetricReader(record["AlgorithmSpecification"].get("MetricDefinitions", []))

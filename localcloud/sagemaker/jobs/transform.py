@@ -55,6 +55,7 @@ def run(job: Job) -> None:
     record = job.record
     source = record["TransformInput"]["DataSource"]["S3DataSource"]
     items = job.storage.select(source["S3Uri"], source["S3DataType"])
+    job.require_bucket(record["TransformOutput"]["S3OutputPath"])
     image = job.image(record["_Container"]["Image"])
     count = record["TransformResources"]["InstanceCount"]
     workers = [_Worker(job, image) for _ in range(count)]

@@ -7,6 +7,7 @@ rejects what the SDK emits, so the rules here are those of the documentation and
 import json
 from typing import Any
 
+from localcloud.sagemaker.pipelines.arguments import check_arguments
 from localcloud.sagemaker.pipelines.graph import CycleError, build_graph
 from localcloud.sagemaker.pipelines.model import Definition, Step
 from localcloud.sagemaker.pipelines.parameters import PARAMETER_TYPES, Parameter
@@ -21,11 +22,12 @@ _MEMBERS = ("Version", "Metadata", "Parameters", "PipelineExperimentConfig", "Ml
 _PARAMETER_MEMBERS = ("Name", "Type", "Description", "DefaultValue", "EnumValues")
 
 
-def parse_definition(text: str) -> Definition:
+def parse_definition(text: str, *, arguments: bool = False) -> Definition:
     """Read and check a definition.
 
     Args:
         text: the JSON, at most 1,048,576 characters.
+        arguments: whether the steps' arguments are checked too, as when a pipeline is created.
 
     Raises:
         DefinitionError: with every problem found, one line each.
@@ -52,6 +54,9 @@ def parse_definition(text: str) -> Definition:
     problems.raise_if_any()
     definition = Definition(parameters=parameters, steps=steps, experiment=experiment)
     check_references(definition, problems)
+    if arguments:
+        for step in definition.steps.values():
+            check_arguments(step, problems)
     problems.raise_if_any()
     try:
         build_graph(definition)

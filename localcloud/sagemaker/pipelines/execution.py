@@ -41,12 +41,14 @@ class RoleSession:
         cloud: where the calls go.
         role_arn: the role; SageMaker must be trusted to assume it.
         name: of the session, as it shows in the caller's ARN.
+        pipeline_arn: as the role's trust policy may ask.
     """
 
-    def __init__(self, cloud: Cloud, role_arn: str, name: str) -> None:
+    def __init__(self, cloud: Cloud, role_arn: str, name: str, pipeline_arn: str) -> None:
         self._cloud = cloud
         self._role_arn = role_arn
         self._name = name[:64]
+        self._pipeline_arn = pipeline_arn
         self._lock = threading.Lock()
         self._credentials: Credentials | None = None
 
@@ -54,7 +56,12 @@ class RoleSession:
         """A boto3 client. Raises RoleNotAssumable when the role is gone or does not trust SageMaker."""
         with self._lock:
             if self._credentials is None or _ends_soon(self._credentials):
-                self._credentials = assume_role(self._role_arn, service=SERVICE_PRINCIPAL, session=self._name)
+                self._credentials = assume_role(
+                    self._role_arn,
+                    service=SERVICE_PRINCIPAL,
+                    session=self._name,
+                    source_arn=self._pipeline_arn,
+                )
             return self._cloud.client(service, self._credentials)
 
 

@@ -220,7 +220,7 @@ def _experiment(
         definition=definition,
         parameters=values,
         properties_of=lambda _: None,
-        session=RoleSession(call.cloud, role_arn, execution.id),
+        session=RoleSession(call.cloud, role_arn, execution.id, execution.pipeline_arn),
     )
     try:
         config: dict[str, Any] = resolve(dict(definition.experiment), scope)

@@ -41,7 +41,9 @@ class PipelineExecutor:
             execution=execution,
             definition=parse_definition(load_definition(self._store, record["_Definition"])),
             parameters=record["_Parameters"],
-            session=RoleSession(self._cloud, record["_RoleArn"], f"sagemaker-pipeline-{execution.id}"),
+            session=RoleSession(
+                self._cloud, record["_RoleArn"], f"sagemaker-pipeline-{execution.id}", execution.pipeline_arn
+            ),
             limit=record.get("ParallelismConfiguration", {}).get("MaxParallelExecutionSteps"),
             on_end=partial(self._forget, execution_arn),
         )

@@ -4,6 +4,7 @@ Follows https://docs.aws.amazon.com/sagemaker/latest/dg/build-and-manage-paramet
 """
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -58,8 +59,11 @@ class Parameter:
         if self.type == "Boolean":
             return {"true": True, "false": False}.get(text.lower())
         try:
+            # Python alone reads 1_000, blanks, foreign digits, NaN and Infinity.
             if self.type == "Integer":
-                return int(text)
+                return int(text) if re.fullmatch(r"[+-]?[0-9]+", text) else None
+            if not re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", text):
+                return None
             number = float(text)
         except ValueError:
             return None

@@ -8,8 +8,10 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from localcloud.aws import administrator
+from localcloud.aws.callers import Checked
+from localcloud.aws.differences import kms_use
 from localcloud.sagemaker import arns
-from localcloud.sagemaker.errors import ServiceError, conflict, resource_not_found, validation
+from localcloud.sagemaker.errors import ServiceError, access_denied, conflict, resource_not_found, validation
 from localcloud.sagemaker.pagination import arrange, page
 from localcloud.sagemaker.pipelines import caching
 from localcloud.sagemaker.pipelines.definition import MAX_CHARACTERS, parse_definition
@@ -155,7 +157,7 @@ def delete_pipeline(call: Call) -> dict[str, Any]:
 
 def find_pipeline(call: Call) -> Document:
     """The pipeline that the request's PipelineName, a name or an ARN, means. Raises ResourceNotFound."""
-    name = arns.name_of(call.request["PipelineName"])
+    name = arns.name_of(call.cloud, PIPELINE, call.request["PipelineName"])
     record = call.store.find(PIPELINE, name.lower())
     if record is None:
         raise resource_not_found(f"Pipeline '{call.arn('pipeline', name)}' does not exist.")
@@ -214,6 +216,8 @@ def _read(call: Call, location: Mapping[str, str]) -> str:
     try:
         s3 = call.cloud.client("s3", administrator.credentials(call.cloud.folder))
         answer = s3.get_object(Bucket=bucket, Key=key, **version)
+        if encrypted_with := answer.get("SSEKMSKeyId"):
+            _require_decrypt(call, encrypted_with, f"arn:aws:s3:::{bucket}/{key}")
         if answer["ContentLength"] > 4 * MAX_CHARACTERS:
             raise validation(
                 f"The pipeline definition at {where} is larger than {MAX_CHARACTERS} characters."
@@ -225,12 +229,27 @@ def _read(call: Call, location: Mapping[str, str]) -> str:
         raise _unreadable(where, error) from error
 
 
+def _require_decrypt(call: Call, key: str, resource: str) -> None:
+    """As S3 asks of whoever reads an encrypted object."""
+    if call.caller is None:
+        return
+    refused = kms_use.refusal(
+        Checked(access_key_id=call.caller.access_key_id, service="s3", region=call.caller.region),
+        "kms:Decrypt",
+        key,
+        "s3",
+        {"aws:s3:arn": resource},
+    )
+    if refused is not None:
+        raise access_denied(refused[1])
+
+
 def _unreadable(where: str, error: Exception) -> ServiceError:
     return validation(f"Unable to read the pipeline definition at {where}: {error}")
 
 
 def _check(text: str) -> None:
     try:
-        parse_definition(text)
+        parse_definition(text, arguments=True)
     except DefinitionError as error:
         raise validation(str(error)) from None

@@ -46,13 +46,16 @@ def start_everything(place: Any) -> None:
     sagemaker.create_processing_job(
         ProcessingJobName="long",
         RoleArn=place.role,
-        AppSpecification={"ImageUri": place.image, "ContainerEntrypoint": ["python", "/opt/ml/code/main.py"]},
+        AppSpecification={
+            "ImageUri": place.image,
+            "ContainerEntrypoint": ["python", "/opt/ml/processing/code/main.py"],
+        },
         ProcessingInputs=[
             {
                 "InputName": "code",
                 "S3Input": {
                     "S3Uri": code,
-                    "LocalPath": "/opt/ml/code",
+                    "LocalPath": "/opt/ml/processing/code",
                     "S3DataType": "S3Prefix",
                     "S3InputMode": "File",
                 },

@@ -238,9 +238,50 @@ def test_a_role_that_may_not_pull_fails_the_job(workplace: Any, settle: Any, rol
     assert "proper pull permissions for SageMaker: ecr:BatchCheckLayerAvailability" in reason
 
 
-@pytest.mark.parametrize("tag", ["missing", ""])
-def test_an_unknown_image_says_what_to_do(workplace: Any, settle: Any, tag: str) -> None:
-    uri = f"{workplace.image.rpartition(':')[0]}:{tag}" if tag else "example.com/foreign:1"
+def test_an_image_of_another_registry_is_refused_at_create(workplace: Any) -> None:
+    with pytest.raises(ClientError, match=r"ImageUri: example\.com/foreign:1 .* push it there"):
+        start(workplace, "pass", AppSpecification={"ImageUri": "example.com/foreign:1"})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"ProcessingInputs": [s3_input("a", "s3://b/k", LocalPath="/opt/ml/code")]}, "must lie under"),
+        (
+            {"ProcessingInputs": [s3_input("a", "s3://b/k", LocalPath="/opt/ml/processing/../x")]},
+            "must lie under",
+        ),
+        (
+            {"ProcessingInputs": [s3_input("a", "s3://b/k", LocalPath=CODE)] * 2},
+            "InputName may be given once",
+        ),
+        (
+            {
+                "ProcessingInputs": [
+                    s3_input("a", "s3://b/k", LocalPath=CODE),
+                    s3_input("b", "s3://b/k", LocalPath=CODE + "/"),
+                ]
+            },
+            "LocalPath may be given once",
+        ),
+        ({"Environment": {"A": "a\0b"}}, "null characters"),
+    ],
+)
+def test_what_a_processing_job_may_not_ask_for(workplace: Any, changes: Any, message: str) -> None:
+    request = {
+        "ProcessingJobName": "refused",
+        "RoleArn": workplace.role,
+        "AppSpecification": {"ImageUri": workplace.image},
+        "ProcessingResources": {
+            "ClusterConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1}
+        },
+    }
+    with pytest.raises(ClientError, match=message):
+        workplace.sagemaker.create_processing_job(**{**request, **changes})
+
+
+def test_an_unknown_image_says_what_to_do(workplace: Any, settle: Any) -> None:
+    uri = f"{workplace.image.rpartition(':')[0]}:missing"
     name = start(workplace, "pass", AppSpecification={"ImageUri": uri})
     reason = ended(workplace, settle, name)["FailureReason"]
     assert reason.startswith(f"ClientError: the image {uri}")

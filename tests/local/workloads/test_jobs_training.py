@@ -281,6 +281,8 @@ def test_pass_role_is_needed(workplace: Any, actor: Any) -> None:
             "Pipe",
         ),
         ({"EnableManagedSpotTraining": True}, "MaxWaitTimeInSeconds"),
+        ({"StoppingCondition": {"MaxRuntimeInSeconds": 60, "MaxWaitTimeInSeconds": 90}}, "spot"),
+        ({"OutputDataConfig": {"S3OutputPath": "https://x/y"}}, "S3OutputPath"),
     ],
 )
 def test_what_cannot_run_is_refused_at_create(workplace: Any, changes: Any, message: str) -> None:
@@ -323,3 +325,39 @@ boto3.client("s3").list_objects_v2(Bucket=os.environ["BUCKET"])
     root = str(workplace.cloud.folder.root.resolve())
     name = start(workplace, code, Environment={"STATE": root, "BUCKET": workplace.bucket})
     assert ended(workplace, settle, name)["TrainingJobStatus"] == "Completed"
+
+
+def test_names_that_differ_in_case_only_are_one_job(workplace: Any, settle: Any) -> None:
+    name = f"Case-{uuid.uuid4().hex[:8]}"
+    start(workplace, SAVE, TrainingJobName=name)
+    with pytest.raises(ClientError, match="must be unique"):
+        start(workplace, SAVE, TrainingJobName=name.lower())
+    ended(workplace, settle, name)
+
+
+def test_a_job_without_a_bucket_for_its_results_fails(workplace: Any, settle: Any) -> None:
+    name = start(workplace, "pass", OutputDataConfig={"S3OutputPath": "s3://there-is-no-such-bucket/x"})
+    assert "NoSuchBucket" in ended(workplace, settle, name)["FailureReason"]
+
+
+def test_a_trust_policy_may_name_the_source(workplace: Any, settle: Any, role: Any) -> None:
+    arn, iam = role("sagemaker.amazonaws.com", []), workplace.cloud.client("iam", workplace.admin)
+
+    def trust(source: str) -> None:
+        statement = {
+            "Effect": "Allow",
+            "Principal": {"Service": "sagemaker.amazonaws.com"},
+            "Action": "sts:AssumeRole",
+            "Condition": {"ArnLike": {"aws:SourceArn": source}},
+        }
+        document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        iam.update_assume_role_policy(RoleName=arn.rpartition("/")[2], PolicyDocument=document)
+
+    trust("arn:aws:sagemaker:*:*:pipeline/*")
+    with pytest.raises(ClientError, match="Could not assume role"):
+        start(workplace, SAVE, RoleArn=arn)
+    trust("arn:aws:sagemaker:*:*:training-job/*")
+    # The role is assumed; what it then lacks is the right to pull.
+    assert (
+        "pull permissions" in ended(workplace, settle, start(workplace, SAVE, RoleArn=arn))["FailureReason"]
+    )
