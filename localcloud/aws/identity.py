@@ -139,13 +139,19 @@ def require_pass_role(caller: Caller, role_arn: str, service: str) -> None:
 
 
 def assume_role(
-    role_arn: str, *, service: str, session: str, lifetime: timedelta = _SESSION_LIFETIME
+    role_arn: str,
+    *,
+    service: str,
+    session: str,
+    lifetime: timedelta = _SESSION_LIFETIME,
+    source_arn: str | None = None,
 ) -> Credentials:
     """Credentials of a role, assumed by an AWS service as that role's trust policy must allow.
 
     Args:
         service: the service principal, for example `sagemaker.amazonaws.com`.
         session: name of the session, 2 to 64 characters, part of the caller's ARN.
+        source_arn: of the resource for which the service acts, for `aws:SourceArn` in the trust policy.
 
     Raises:
         RoleNotAssumable: no such role, or it does not trust the service.
@@ -153,7 +159,7 @@ def assume_role(
     from ministack.services import sts
 
     role = _role(role_arn)
-    if role is None or not role_trusts(role_arn, service):
+    if role is None or not role_trusts(role_arn, service, source_arn):
         raise RoleNotAssumable(role_arn, service)
     account, name = role_arn.split(":")[4], role["RoleName"]
     expiration = datetime.now(UTC) + lifetime
@@ -178,8 +184,8 @@ def assume_role(
     return credentials
 
 
-def role_trusts(role_arn: str, service: str) -> bool:
-    """Whether the role's trust policy lets an AWS service assume it."""
+def role_trusts(role_arn: str, service: str, source_arn: str | None = None) -> bool:
+    """Whether the role's trust policy lets an AWS service assume it for the resource `source_arn`."""
     from ministack.core import iam_evaluator
 
     role = _role(role_arn)
@@ -194,7 +200,8 @@ def role_trusts(role_arn: str, service: str) -> bool:
         resource_arn=role_arn,
         region="",
         # What AWS's services send along, against the confused deputy.
-        service_context={"aws:sourceaccount": account},
+        service_context={"aws:sourceaccount": account}
+        | ({"aws:sourcearn": source_arn} if source_arn else {}),
     )
     allowed = False
     for statement in _statements(role.get("AssumeRolePolicyDocument")):

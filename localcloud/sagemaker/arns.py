@@ -47,20 +47,27 @@ def arn(cloud: Cloud, kind: str, name: str) -> str:
     return f"arn:aws:sagemaker:{cloud.region}:{cloud.account}:{kind}/{written}"
 
 
-def parse(cloud: Cloud, text: str) -> Resource:
-    """Read an ARN of this account and region. Raises ValidationException for any other."""
+def parse(cloud: Cloud, text: str, kind: str | None = None) -> Resource:
+    """Read an ARN of this account and region, and of `kind` if given. ValidationException for any other.
+
+    A policy speaks of a resource under its own kind, so an ARN of another kind must not lead to it.
+    """
     match = _ARN.fullmatch(text)
     if not match:
         raise validation(f"Invalid ARN: {text}")
-    region, account, kind, name = match.groups()
+    region, account, found, name = match.groups()
     if region != cloud.region:
         raise validation(f"ARN should be scoped to correct region: {cloud.region}")
     if account != cloud.account:
         raise validation(f"ARN should be scoped to correct account: {cloud.account}")
-    return Resource(kind=kind, name=name)
+    if kind is not None and found != kind:
+        raise validation(f"Invalid ARN: {text} is the ARN of a {found}, where that of a {kind} is expected")
+    return Resource(kind=found, name=name)
 
 
-def name_of(reference: str) -> str:
-    """The name in a reference that may be a name or an ARN: `.../pipeline/x` and `x` both give `x`."""
-    match = _ARN.fullmatch(reference)
-    return match.group(4) if match else reference
+def name_of(cloud: Cloud, kind: str, reference: str) -> str:
+    """The name in a reference that may be a name or an ARN: `.../pipeline/x` and `x` both give `x`.
+
+    Raises ValidationException for an ARN of another kind, account or region.
+    """
+    return parse(cloud, reference, kind).name if reference.startswith("arn:") else reference

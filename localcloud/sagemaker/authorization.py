@@ -35,7 +35,7 @@ def resources(call: Call) -> list[str]:
     if reference is None:
         return ["*"]
     if reference.startswith("arn:"):
-        parsed = arns.parse(call.cloud, reference)
+        parsed = arns.parse(call.cloud, reference, kind or None)
         return [call.arn(parsed.kind, parsed.name)]
     return [call.arn(kind, reference)]
 
@@ -86,7 +86,7 @@ def pass_role(call: Call, role_arn: str) -> None:
         raise access_denied(denied.message) from None
     except RoleNotFound:
         raise _invalid_role(call, role_arn) from None
-    if not identity.role_trusts(role_arn, _PRINCIPAL):
+    if not identity.role_trusts(role_arn, _PRINCIPAL, resources(call)[0]):
         raise _invalid_role(call, role_arn)
 
 
@@ -171,7 +171,7 @@ def _new_package(call: Call) -> list[str]:
     group = call.request.get("ModelPackageGroupName")
     if group is None:
         return [call.arn("model-package", call.request.get("ModelPackageName", "*"))]
-    name = arns.name_of(group)
+    name = arns.name_of(call.cloud, "model-package-group", group)
     record = call.store.find("model-package-group", name) or {}
     version = record.get("_LatestVersion", 0) + 1
     return [call.arn("model-package-group", name), call.arn("model-package", f"{name}/{version}")]
@@ -179,7 +179,9 @@ def _new_package(call: Call) -> list[str]:
 
 def _group_packages(call: Call) -> list[str]:
     group = call.request.get("ModelPackageGroupName")
-    return [call.arn("model-package", f"{arns.name_of(group)}/*") if group else "*"]
+    if not group:
+        return ["*"]
+    return [call.arn("model-package", f"{arns.name_of(call.cloud, 'model-package-group', group)}/*")]
 
 
 _SPECIAL: dict[str, Callable[[Call], list[str]]] = {

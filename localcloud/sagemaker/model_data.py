@@ -28,7 +28,12 @@ def require_model_data(call: Call, role: str | None, container: dict[str, Any]) 
     if parts.scheme != "s3":
         raise validation(f"ModelDataUrl {url} is not of the form s3://bucket/key.")
     try:
-        credentials = identity.assume_role(role, service=_PRINCIPAL, session=_SESSION)
+        credentials = identity.assume_role(
+            role,
+            service=_PRINCIPAL,
+            session=_SESSION,
+            source_arn=call.arn("model", call.request["ModelName"]),
+        )
         s3 = call.cloud.client("s3", credentials)
         s3.head_object(Bucket=parts.netloc, Key=parts.path.lstrip("/"))
     except RoleNotAssumable:

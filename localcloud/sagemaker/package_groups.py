@@ -68,7 +68,7 @@ def delete(call: Call) -> dict[str, Any]:
 
 def find_group(call: Call, reference: str) -> dict[str, Any]:
     """Return a group's record by name or ARN, or ValidationException in AWS's words."""
-    name = arns.parse(call.cloud, reference).name if reference.startswith("arn:") else reference
+    name = arns.name_of(call.cloud, KIND, reference)
     record = call.store.find(KIND, name)
     if record is None:
         raise validation(f"ModelPackageGroup {call.arn(KIND, name)} does not exist.")

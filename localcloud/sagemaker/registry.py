@@ -128,7 +128,7 @@ def delete(call: Call) -> dict[str, Any]:
 
 def find_package(call: Call, reference: str) -> dict[str, Any]:
     """Return a package's record by ARN or name, or ValidationException in AWS's words."""
-    name = arns.parse(call.cloud, reference).name if reference.startswith("arn:") else reference
+    name = arns.name_of(call.cloud, KIND, reference)
     record = call.store.find(KIND, name)
     if record is None:
         raise _missing(call.arn(KIND, name))

@@ -44,7 +44,7 @@ class Iam:
         if role_arn not in self.roles:
             raise RoleNotFound(role_arn)
 
-    def role_trusts(self, role_arn: str, service: str) -> bool:
+    def role_trusts(self, role_arn: str, service: str, source_arn: str | None = None) -> bool:
         assert service == "sagemaker.amazonaws.com"
         return role_arn in self.roles
 

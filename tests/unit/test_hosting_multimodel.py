@@ -74,7 +74,9 @@ def cache_of(base: Path, capacity: int) -> tuple[ModelCache, FakeServer]:
     (base / "models").mkdir(parents=True, exist_ok=True)
     server = FakeServer(base, capacity)
     storage = cast(Storage, FakeStorage())
-    return ModelCache(cast(ModelServer, server), storage, "s3://bucket/prefix/", lambda *_: None), server
+    return ModelCache(
+        cast(ModelServer, server), lambda: storage, "s3://bucket/prefix/", lambda *_: None
+    ), server
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
@@ -148,7 +150,7 @@ def test_a_slow_load_goes_on_without_the_request(tmp_path: Path) -> None:
     fetch = storage.fetch
     storage.fetch = lambda *arguments: (release.wait(10), fetch(*arguments))[1]  # type: ignore[method-assign]
     cache = ModelCache(
-        cast(ModelServer, server), cast(Storage, storage), "s3://b/", lambda *_: None, ready_seconds=0.05
+        cast(ModelServer, server), lambda: cast(Storage, storage), "s3://b/", lambda *_: None, 0.05
     )
     for _ in range(2):
         with pytest.raises(ServiceError) as early, cache.use("slow"):

@@ -106,7 +106,7 @@ class Bench:
             definition=Definition(parameters={}, steps={"Train": step}),
             parameters={},
             properties_of=lambda _: None,
-            session=RoleSession(self.cloud, "arn:aws:iam::000000000000:role/r", "s"),
+            session=RoleSession(self.cloud, "arn:aws:iam::000000000000:role/r", "s", "arn:p"),
         )
         end = step_run.run_step(step, execution=execution, scope=scope, stop=self.stop, store=self.store)
         return end.status, self.store.get("pipeline-step", "abcdefghijkl/Train")

@@ -151,6 +151,7 @@ class Hosting:
             name=entry["Summary"]["VariantName"],
             container=entry["Container"],
             role_arn=entry["RoleArn"],
+            model_arn=entry["ModelArn"],
             isolated=entry["Isolated"],
             start_seconds=entry.get("StartSeconds") or _START_SECONDS,
         )

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from localcloud.aws import identity
@@ -16,7 +17,8 @@ from localcloud.aws.logs import LogStream
 from localcloud.containers.engine import ContainerRefusedError, Engine
 from localcloud.containers.image import ImageError, ImageStore
 from localcloud.containers.registry import pull
-from localcloud.context import Cloud
+from localcloud.context import Cloud, Credentials
+from localcloud.sagemaker.errors import ServiceError
 from localcloud.sagemaker.hosting.artifacts import ArtifactError, fetch
 from localcloud.sagemaker.hosting.metrics import InvocationMetrics
 from localcloud.sagemaker.hosting.multimodel import ModelCache
@@ -26,6 +28,7 @@ from localcloud.sagemaker.jobs.storage import Storage
 
 _log = logging.getLogger(__name__)
 _PRINCIPAL = "sagemaker.amazonaws.com"
+_RENEWED_BEFORE_END = timedelta(minutes=15)
 _STOP_GRACE = 30.0
 _FIRST_BACK_OFF, _LONGEST_BACK_OFF, _STEADY_SECONDS = 0.5, 30.0, 60.0
 
@@ -41,6 +44,7 @@ class VariantSpec:
     Args:
         container: the model's container definition, resolved.
         role_arn: the model's execution role.
+        model_arn: of the model, as the role's trust policy may ask.
         isolated: the model asks for network isolation: it gets no credentials.
         start_seconds: until the first answer to a ping.
     """
@@ -49,6 +53,7 @@ class VariantSpec:
     name: str
     container: Mapping[str, Any]
     role_arn: str
+    model_arn: str
     isolated: bool
     start_seconds: float
 
@@ -74,6 +79,8 @@ class Instance:
         self.id = f"i-{secrets.token_hex(9)[:17]}"
         self.stream = f"{spec.name}/{self.id}"
         self._log_stream = LogStream(cloud, f"/aws/sagemaker/Endpoints/{spec.endpoint}", self.stream)
+        self._session = threading.Lock()
+        self._credentials: Credentials | None = None
         self._state = threading.Condition()
         self._server: ModelServer | None = None
         self._cache: ModelCache | None = None
@@ -89,9 +96,7 @@ class Instance:
     def _bring_up(self, cancelled: Callable[[], bool]) -> None:
         spec = self.spec
         try:
-            credentials = identity.assume_role(spec.role_arn, service=_PRINCIPAL, session="SageMaker")
-            self._log_stream.writer = credentials
-            storage = Storage(self._cloud.client("s3", credentials), spec.role_arn, self._cloud.region)
+            credentials = self._assume()
             ecr = self._cloud.client("ecr", credentials)
             image = pull(
                 spec.container["Image"],
@@ -116,14 +121,14 @@ class Instance:
                 "ENDPOINT_NAME": spec.endpoint,
                 **spec.container.get("Environment", {}),
             },
-            sink=self._log_stream.write,
+            sink=self._write,
             multi_model=spec.multi_model,
         )
         try:
             if spec.isolated:
                 self._log_stream.write([ISOLATION_NOTE])
             if not spec.multi_model:
-                fetch(storage, spec.container, server.base / "model")
+                fetch(self._storage(), spec.container, server.base / "model")
             server.start()
             server.wait_healthy(spec.start_seconds, cancelled)
         except (ArtifactError, ContainerRefusedError, JobFailure) as error:
@@ -142,7 +147,7 @@ class Instance:
             late = self._stopping.is_set()
             self._server = None if late else server
             self._cache = (
-                ModelCache(server, storage, spec.container["ModelDataUrl"], self._loaded)
+                ModelCache(server, self._storage, spec.container["ModelDataUrl"], self._loaded)
                 if spec.multi_model
                 else None
             )
@@ -150,6 +155,38 @@ class Instance:
         if late:
             server.stop(0)
             raise StartError("the instance was stopped while it started")
+
+    def _assume(self) -> Credentials:
+        """A session of the execution role, kept for what the cloud itself does with the role."""
+        credentials = identity.assume_role(
+            self.spec.role_arn,
+            service=_PRINCIPAL,
+            session="SageMaker",
+            source_arn=self.spec.model_arn,
+        )
+        self._credentials = self._log_stream.writer = credentials
+        return credentials
+
+    def _renew(self) -> Credentials:
+        """The role's session, a new one shortly before the old one ends."""
+        with self._session:
+            kept = self._credentials
+            if kept is not None and (
+                kept.expiration is None or kept.expiration - datetime.now(UTC) > _RENEWED_BEFORE_END
+            ):
+                return kept
+            return self._assume()
+
+    def _storage(self) -> Storage:
+        try:
+            client = self._cloud.client("s3", self._renew())
+        except RoleNotAssumable as error:
+            raise ServiceError("ValidationError", str(role_refused(self.spec.role_arn))) from error
+        return Storage(client, self.spec.role_arn, self._cloud.region)
+
+    def _write(self, lines: list[str]) -> None:
+        self._renew()
+        self._log_stream.write(lines)
 
     def _loaded(self, download: float, load: float, models: int) -> None:
         self._metrics.loaded(

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
+import tempfile
 import threading
 import time
 from collections import OrderedDict
@@ -49,7 +51,7 @@ class ModelCache:
 
     Args:
         server: of the instance.
-        storage: with the permissions of the model's execution role.
+        storage: gives S3 with the permissions of the model's execution role, whose sessions are renewed.
         prefix: `ModelDataUrl` of the multi-model container.
         on_load: told the seconds of the download, those of the load, and the number of models held.
         ready_seconds: how long a request waits for a load.
@@ -58,7 +60,7 @@ class ModelCache:
     def __init__(
         self,
         server: ModelServer,
-        storage: Storage,
+        storage: Callable[[], Storage],
         prefix: str,
         on_load: Callable[[float, float, int], None],
         ready_seconds: float = READY_SECONDS,
@@ -152,20 +154,22 @@ class ModelCache:
                 model.loaded = False
 
     def _load(self, url: str, name: str) -> None:
-        folder = self._folder(name)
         began = time.monotonic()
-        shutil.rmtree(folder.parent, ignore_errors=True)
-        try:
-            fetch_archive(self._storage, url, folder)
-        except ArtifactError as error:
-            shutil.rmtree(folder.parent, ignore_errors=True)
-            bucket, key = split_uri(url)
-            raise ServiceError(
-                "ValidationError",
-                f"Failed to download model data(bucket: {bucket}, key: {key}). Please ensure that there "
-                "is an object located at the URL and that the role passed to CreateModel has permissions to "
-                f"download the model. ({error})",
-            ) from error
+        self._discard(name)
+        # Not where the container could change the folders under the hands of what unpacks into them.
+        with tempfile.TemporaryDirectory(dir=self._server.base.parent, prefix="model-") as scratch:
+            try:
+                fetch_archive(self._storage(), url, Path(scratch) / name / "model")
+            except ArtifactError as error:
+                bucket, key = split_uri(url)
+                raise ServiceError(
+                    "ValidationError",
+                    f"Failed to download model data(bucket: {bucket}, key: {key}). Please ensure that there "
+                    "is an object located at the URL and that the role passed to CreateModel has permissions "
+                    f"to download the model. ({error})",
+                ) from error
+            with self._models_folder() as folder:
+                os.rename(Path(scratch) / name, name, dst_dir_fd=folder)
         downloaded = time.monotonic()
         inside = self._server.container.inside(f"/opt/ml/models/{name}/model")
         body = json.dumps({"model_name": name, "url": inside}).encode()
@@ -181,7 +185,7 @@ class ModelCache:
             if answer.status in (200, 409):
                 break
             if answer.status != 507 or not self._make_room():
-                shutil.rmtree(folder.parent, ignore_errors=True)
+                self._discard(name)
                 raise LoadError(answer.status, answer.body)
         with self._lock:
             held = sum(model.loaded for model in self._models.values()) + 1
@@ -205,7 +209,7 @@ class ModelCache:
             # 404: the server took it out by itself.
             self._server.request("DELETE", f"/models/{name}", timeout=LOAD_SECONDS)
             model.loaded = False
-            shutil.rmtree(self._folder(name).parent, ignore_errors=True)
+            self._discard(name)
         finally:
             model.lock.release()
         with self._lock:
@@ -213,5 +217,21 @@ class ModelCache:
                 del self._models[name]
         return True
 
-    def _folder(self, name: str) -> Path:
-        return self._server.base / "models" / name / "model"
+    def _discard(self, name: str) -> None:
+        with self._models_folder() as folder:
+            shutil.rmtree(name, ignore_errors=True, dir_fd=folder)
+
+    @contextmanager
+    def _models_folder(self) -> Iterator[int]:
+        """Handle of `/opt/ml/models`, which the container may have replaced by a link."""
+        path = self._server.base / "models"
+        try:
+            handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except OSError as error:
+            raise ServiceError(
+                "ModelError", f"The container replaced /opt/ml/models: {error.strerror}", 424
+            ) from error
+        try:
+            yield handle
+        finally:
+            os.close(handle)
