@@ -257,11 +257,12 @@ def test_deployer(
 @pytest.fixture
 def _no_retries(story: Story) -> Iterator[None]:
     """An event that fails has failed for good, at once."""
-    lambda_, function = story.administrator.client("lambda"), story.names.physical("serving/DeployerFunction")
-    retries = lambda_.get_function_event_invoke_config(FunctionName=function)["MaximumRetryAttempts"]
-    lambda_.update_function_event_invoke_config(FunctionName=function, MaximumRetryAttempts=0)
+    lambda_ = story.administrator.client("lambda")
+    function = {"FunctionName": story.names.physical("serving/DeployerFunction"), "Qualifier": "$LATEST"}
+    retries = lambda_.get_function_event_invoke_config(**function)["MaximumRetryAttempts"]
+    lambda_.update_function_event_invoke_config(**function, MaximumRetryAttempts=0)
     yield
-    lambda_.update_function_event_invoke_config(FunctionName=function, MaximumRetryAttempts=retries)
+    lambda_.update_function_event_invoke_config(**function, MaximumRetryAttempts=retries)
 
 
 @pytest.mark.usefixtures("_no_retries")

@@ -11,17 +11,14 @@ from tests.local.loop.story import Story
 
 pytestmark = [pytest.mark.loop, pytest.mark.timeout(60)]
 
-_FRAMEWORK = "pipelines/PipelineProviderFrameworkRole"
-_INACTIVE = "CDK's framework waits for a handler that Lambda has set inactive, and calls it again"
 _VERSIONS = "CDK's framework may call a version of its handler; CDK writes this statement"
 _VOLUME = "SageMaker encrypts the volumes of jobs; here they have none"
 _LISTING = "S3 says of a missing object that it is missing only to who may list; others it refuses"
 UNUSED = {
-    "data/BucketEmptierFrameworkRole lambda:GetFunction function:<BucketEmptierHandler>": _INACTIVE,
     "data/BucketEmptierFrameworkRole lambda:InvokeFunction function:<BucketEmptierHandler>:*": _VERSIONS,
-    f"{_FRAMEWORK} lambda:GetFunction function:<PipelineProviderHandler>": _INACTIVE,
-    f"{_FRAMEWORK} lambda:InvokeFunction function:<PipelineProviderHandler>:*": _VERSIONS,
-    "pipelines/RegistryEmptierFrameworkRole lambda:GetFunction function:<RegistryEmptierHandler>": _INACTIVE,
+    "pipelines/PipelineProviderFrameworkRole lambda:InvokeFunction function:<PipelineProviderHandler>:*": (
+        _VERSIONS
+    ),
     "pipelines/RegistryEmptierFrameworkRole lambda:InvokeFunction function:<RegistryEmptierHandler>:*": (
         _VERSIONS
     ),
