@@ -52,13 +52,12 @@ def _next_steps(result: dict[str, Any], kept: Path | None) -> str:
     if kept is None:
         return "KEEP=1 make demo     the same, and the cloud stays up to try commands on\nmake help"
     group, bin_, state = result["approval"]["group"], ".venv/bin", kept.relative_to(ROOT)
+    data = result["parameters"]["InputData"]
     steps = {
         f'eval "$({bin_}/modelyard env --state {state})"': "every AWS client of this shell talks to it",
         f"{bin_}/aws sagemaker list-pipelines": "",
         f"{bin_}/aws sagemaker list-model-packages --model-package-group-name {group}": "",
-        f"{bin_}/modelyard run {group} -p InputData={result['parameters']['InputData']} -p MseThreshold=1.5": (
-            "the gate refuses"
-        ),
+        f"{bin_}/modelyard run {group} -p InputData={data} -p MseThreshold=1.5": "the gate refuses",
         f"{bin_}/modelyard predict {group} build/data/refinance/batch.jsonl": "",
         f"{bin_}/modelyard reject {group}": "the deployer takes the model back",
         "make diff ENV=local": "no difference",
