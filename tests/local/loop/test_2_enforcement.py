@@ -259,10 +259,11 @@ def _no_retries(story: Story) -> Iterator[None]:
     """An event that fails has failed for good, at once."""
     lambda_ = story.administrator.client("lambda")
     function = {"FunctionName": story.names.physical("serving/DeployerFunction"), "Qualifier": "$LATEST"}
-    retries = lambda_.get_function_event_invoke_config(**function)["MaximumRetryAttempts"]
-    lambda_.update_function_event_invoke_config(**function, MaximumRetryAttempts=0)
+    known = lambda_.get_function_event_invoke_config(**function)
+    deployed = {name: known[name] for name in ("MaximumRetryAttempts", "MaximumEventAgeInSeconds")}
+    lambda_.put_function_event_invoke_config(**function, **{**deployed, "MaximumRetryAttempts": 0})
     yield
-    lambda_.update_function_event_invoke_config(**function, MaximumRetryAttempts=retries)
+    lambda_.put_function_event_invoke_config(**function, **deployed)
 
 
 @pytest.mark.usefixtures("_no_retries")
