@@ -228,6 +228,9 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0, help="0: the last run's, or any free one")
     parser.add_argument("--region", help="the folder's, or us-east-1")
     options = parser.parse_args()
+    # A shell's `&` starts us with SIGINT ignored; until the loop runs, both signals just end the start.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
 
     def announce(record: dict[str, Any]) -> None:
         sys.stdout.write(json.dumps(record) + "\n")
@@ -240,6 +243,8 @@ def main() -> None:
     except Refused as refusal:
         sys.stderr.write(f"{refusal}\n")
         raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
     sys.stdout.flush()
     sys.stderr.flush()
     # Threads of functions that still run must not keep a stopped cloud alive.

@@ -106,7 +106,13 @@ def buckets(root: Path) -> list[str]:
 
 def server(root: Path, *more: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "localcloud.server", "--state", str(root), *more]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        # As a terminal starts it, also where these tests run in the background of a shell.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 def test_a_refused_start_costs_nothing(root: Path) -> None:
