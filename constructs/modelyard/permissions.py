@@ -58,8 +58,9 @@ def allow(
         resource_arns=list(resources),
         conditions={key: dict(value) for key, value in conditions.items()} if conditions else None,
     )
-    holder = _holder(grantee)
-    if not grant.success or holder is None:
+    # A role of this app takes every statement; asking it would be two more round trips to Node, per grant.
+    holder = grantee if isinstance(grantee, iam.Role) else _holder(grantee)
+    if holder is None or (holder is not grantee and not grant.success):
         raise ValueError(
             f"{', '.join(actions)}: {_name(grantee)} takes no statements, so the grant would be lost. "
             "Grant to a role of this app or to one imported as mutable, or write it where the role is defined"

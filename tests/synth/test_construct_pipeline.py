@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import zipfile
 
 import aws_cdk as cdk
 import pytest
@@ -121,8 +123,19 @@ def test_code_archives_hold_exactly_the_files(new_app, tmp_path):
         code={"StepCode": StepCode(root=tmp_path / "code", files=wanted)},
     )
     app.synth()
-    staged = tmp_path / "out" / f"asset.{pipeline.code_assets['StepCode'].asset_hash}"
-    assert tuple(sorted(str(p.relative_to(staged)) for p in staged.rglob("*") if p.is_file())) == wanted
+    staged = tmp_path / "out" / f"asset.{pipeline.code_assets['StepCode'].asset_hash}.zip"
+    with zipfile.ZipFile(staged) as bundle:
+        assert {name: bundle.read(name).decode() for name in bundle.namelist()} == {n: n for n in wanted}
+
+
+def test_a_code_archive_is_named_by_its_content_alone(tmp_path):
+    for copy in ("one", "two"):
+        (tmp_path / copy).mkdir()
+        (tmp_path / copy / "step.py").write_text("x = 1")
+    os.utime(tmp_path / "two" / "step.py", (0, 0))
+    (tmp_path / "two" / "step.py").chmod(0o700)
+    one, two = (StepCode(root=tmp_path / copy, files=("step.py",)).archive() for copy in ("one", "two"))
+    assert one == two
 
 
 def test_functions_carry_their_runtime_and_nothing_else(synthesize):

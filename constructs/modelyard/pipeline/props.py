@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import re
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +18,8 @@ from modelyard.pipeline.runtime.request import Desired
 if TYPE_CHECKING:
     from modelyard.storage import DataBucket
 
+# Of the machine that made the archive: the same on all of them.
+_UNIX = 3
 _PLACEHOLDER = re.compile(r"\$\{([A-Za-z][A-Za-z0-9]*)\}")
 
 
@@ -121,17 +125,15 @@ class StepCode:
             if not (self.root / name).is_file():
                 raise ValueError(f"StepCode: {self.root / name} does not exist")
 
-    @property
-    def ignore_patterns(self) -> list[str]:
-        """Git-style patterns leaving exactly these files: each folder on the way is opened, then emptied."""
-        patterns = ["/*"]
-        opened: set[str] = set()
-        for name in sorted(self.files):
-            parts = name.split("/")
-            for depth in range(1, len(parts)):
-                folder = "/".join(parts[:depth])
-                if folder not in opened:
-                    opened.add(folder)
-                    patterns += [f"!/{folder}/", f"/{folder}/*"]
-            patterns.append(f"!/{name}")
-        return patterns
+    def archive(self) -> bytes:
+        """The files as a zip whose bytes depend on them alone.
+
+        Stored, not deflated: another zlib may pack the same files otherwise, and so under another hash.
+        """
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as bundle:
+            for name in sorted(self.files):
+                entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+                entry.create_system, entry.external_attr = _UNIX, 0o644 << 16
+                bundle.writestr(entry, (self.root / name).read_bytes())
+        return buffer.getvalue()

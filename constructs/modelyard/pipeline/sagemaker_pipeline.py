@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 
-from aws_cdk import CustomResource, IgnoreMode, Stack
+from aws_cdk import CustomResource, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3_assets as s3_assets
 from constructs import Construct
@@ -148,13 +150,11 @@ class SageMakerPipeline(Construct):
         )
 
     def _code_asset(self, placeholder: str, step: StepCode) -> s3_assets.Asset:
-        return s3_assets.Asset(
-            self,
-            placeholder,
-            path=str(step.root.resolve()),
-            exclude=step.ignore_patterns,
-            ignore_mode=IgnoreMode.GIT,
-        )
+        # A file, and not the folder less what is to be ignored: CDK would walk the whole folder, twice.
+        with tempfile.TemporaryDirectory() as folder:
+            archive = Path(folder) / "code.zip"
+            archive.write_bytes(step.archive())
+            return s3_assets.Asset(self, placeholder, path=str(archive))
 
     def _custom_resource(
         self, definition: PipelineDefinition, values: Mapping[str, str], tags: Mapping[str, str]
