@@ -34,11 +34,12 @@ class Placement:
     """Where the stage lives.
 
     Args:
-        account, region: Of AWS, together; None for those of the caller's credentials, which keeps templates
-            free of both. Set them below for staging and prod once their accounts exist: the CDK CLI then
-            refuses credentials of any other, and a stage can no longer land in the wrong account.
-        name_prefix: In front of the few physical names (pipelines, groups, endpoint), so that stages can
-            share an account and region.
+        account: Of AWS; the CDK CLI refuses credentials of any other before it creates anything. None for
+            the caller's, which keeps templates free of it. Set it, and the region, for staging and prod once
+            their accounts exist: a stage can then no longer land in the wrong one.
+        region: Within that account; None for the caller's.
+        name_prefix: In front of the few physical names (pipelines, groups, endpoint), different in every
+            stage, so that stages can share an account and region.
         termination_protection: Whether CloudFormation refuses to delete the stacks.
     """
 
@@ -48,8 +49,8 @@ class Placement:
     termination_protection: bool = False
 
     def __post_init__(self) -> None:
-        if (self.account is None) != (self.region is None):
-            raise ValueError("Placement.account and Placement.region go together: set both, or neither")
+        if self.region and not self.account:
+            raise ValueError(f"Placement.region is {self.region} in whatever account; set account with it")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,6 +112,7 @@ class Environment:
         return f"{self.placement.name_prefix}{name}"
 
 
+_LOCAL_ACCOUNT = "000000000000"
 _THROW_AWAY = DataSettings(
     retention=Retention(on_delete="destroy", data_may_be_deleted=True),
     lifecycle=Lifecycle(noncurrent_days=7, access_log_days=30),
@@ -120,8 +122,14 @@ _THROW_AWAY = DataSettings(
 def environments() -> Mapping[str, Environment]:
     """All stages by name, in the order of promotion."""
     stages = (
-        # The embedded cloud on one machine: data goes with the stacks, people have no second factor.
-        Environment(name="local", data=_THROW_AWAY, access=AccessSettings(require_mfa=False)),
+        # The embedded cloud on one machine: data goes with the stacks, people have no second factor. Its
+        # account is none of AWS's, so that this stage cannot be deployed to one.
+        Environment(
+            name="local",
+            placement=Placement(account=_LOCAL_ACCOUNT),
+            data=_THROW_AWAY,
+            access=AccessSettings(require_mfa=False),
+        ),
         # No reserved concurrency: a new account has none to give, and the deployment would fail.
         Environment(
             name="dev",
@@ -143,7 +151,7 @@ def environments() -> Mapping[str, Environment]:
         # AWS's own cooldowns, two instances at least (two zones), a canary on every change of the fleet.
         Environment(
             name="prod",
-            placement=Placement(termination_protection=True),
+            placement=Placement(name_prefix="prod-", termination_protection=True),
             data=DataSettings(lifecycle=Lifecycle(noncurrent_days=365)),
             serving=ServingSettings(
                 variant=Variant(initial_instances=2),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import pytest
 
@@ -70,7 +71,22 @@ def test_a_pinned_account_is_what_the_cdk_cli_insists_on(new_app):
     assert {stack.environment.name for stack in stacks} == {"aws://111122223333/eu-west-1"}
 
 
-@pytest.mark.parametrize("half", [{"account": "111122223333"}, {"region": "eu-west-1"}])
-def test_account_and_region_are_pinned_together(half):
-    with pytest.raises(ValueError, match="set both, or neither"):
-        Placement(**half)
+def test_a_region_alone_is_refused():
+    with pytest.raises(ValueError, match="set account with it"):
+        Placement(region="eu-west-1")
+
+
+def test_the_local_stage_fits_no_account_of_aws(assembly):
+    manifest = json.loads((assembly.folder / "manifest.json").read_text())
+    places = {
+        artifact["environment"]
+        for artifact in manifest["artifacts"].values()
+        if artifact["type"] == "aws:cloudformation:stack"
+    }
+    account = "000000000000" if assembly.environment == "local" else "unknown-account"
+    assert places == {f"aws://{account}/unknown-region"}
+
+
+def test_no_two_stages_share_a_name():
+    prefixes = [stage.placement.name_prefix for stage in environments().values()]
+    assert len(set(prefixes)) == len(prefixes)
