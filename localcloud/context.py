@@ -6,7 +6,7 @@ import os
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -120,10 +120,11 @@ class _Clients:
         with self._lock:
             client = self._kept.pop(key, None) or self._create(cloud, service, credentials)
             self._kept[key] = client
+            # Whoever still holds one that goes may go on: it connects anew.
+            for old in [kept for kept in self._kept if kept != key and _ended(kept[-1])]:
+                self._kept.pop(old).close()
             while len(self._kept) > _CLIENTS_KEPT:
-                # Whoever still holds it may go on: it connects anew.
-                _key, old = self._kept.popitem(last=False)
-                old.close()
+                self._kept.popitem(last=False)[1].close()
             return client
 
     def _create(self, cloud: Cloud, service: str, credentials: Credentials) -> Any:
@@ -147,6 +148,10 @@ class _Clients:
                 read_timeout=120,
             ),
         )
+
+
+def _ended(credentials: Credentials) -> bool:
+    return credentials.expiration is not None and credentials.expiration <= datetime.now(UTC)
 
 
 _clients = _Clients()

@@ -25,6 +25,7 @@ def apply(cloud: Cloud) -> None:
     """Close all others; call once MiniStack has its state, before the first request."""
     from localcloud.aws.differences import (
         async_failures,
+        bounded_memory,
         dynamodb_encryption,
         dynamodb_table_resource,
         ecr,
@@ -43,6 +44,7 @@ def apply(cloud: Cloud) -> None:
     )
 
     async_failures.apply(cloud)
+    bounded_memory.apply()
     dynamodb_encryption.apply()
     dynamodb_table_resource.apply()
     ecr.apply()

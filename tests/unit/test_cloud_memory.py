@@ -1,0 +1,144 @@
+"""What the local cloud keeps in memory has bounds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ministack.services import cloudwatch, cloudwatch_logs, eventbridge
+
+from localcloud import context
+from localcloud.aws.differences import bounded_memory, log_streams
+from localcloud.context import Cloud, Credentials
+from localcloud.folder import StateFolder
+
+
+@pytest.fixture
+def logs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """MiniStack's service with our bounds, a thousandth of the real ones."""
+    for name in ("_append_log_events", "_start_query"):
+        monkeypatch.setattr(cloudwatch_logs, name, getattr(cloudwatch_logs, name))
+    for name in ("_STREAM_MOST", "_STREAM_LEFT", "_MOST", "_LEFT", "_COUNTED_EVERY", "_RECORDS"):
+        monkeypatch.setattr(log_streams, name, getattr(log_streams, name) // 1000)
+    log_streams.apply()
+    yield cloudwatch_logs
+    cloudwatch_logs.reset()
+
+
+def write(logs: Any, stream: str, *messages: str, time: int = 0) -> None:
+    logs._create_log_group({"logGroupName": "/g"})
+    logs._create_log_stream({"logGroupName": "/g", "logStreamName": stream})
+    events = [{"timestamp": time, "message": message} for message in messages]
+    logs._put_log_events({"logGroupName": "/g", "logStreamName": stream, "logEvents": events})
+
+
+def read(logs: Any, stream: str) -> list[str]:
+    request = {"logGroupName": "/g", "logStreamName": stream, "startFromHead": True}
+    return [event["message"] for event in json.loads(logs._get_log_events(request)[2])["events"]]
+
+
+def taken(logs: Any) -> int:
+    return sum(
+        len(event["message"]) + log_streams._EVENT
+        for stream in log_streams._streams(logs)
+        for event in stream["events"]
+    )
+
+
+def test_a_stream_of_short_lines_is_bounded_too(logs: Any) -> None:
+    for number in range(200):
+        write(logs, "s", str(number))
+    assert taken(logs) <= log_streams._STREAM_MOST
+    messages = read(logs, "s")
+    assert messages[-1] == "199"
+    left_out = int(messages[0].split()[0])
+    assert messages[1] == str(left_out)
+    assert left_out + len(messages) - 1 == 200
+
+
+def test_all_streams_together_are_bounded_and_the_oldest_give_way(
+    logs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter(range(1, 1000))
+    monkeypatch.setattr(cloudwatch_logs.time, "time", lambda: float(next(clock)))
+    for number in range(40):
+        write(logs, f"s{number}", *(f"{number}.{line}" for line in range(10)))
+        assert taken(logs) <= log_streams._MOST + log_streams._COUNTED_EVERY
+    assert len(read(logs, "s39")) == 10
+    assert read(logs, "s0") == ["9 older events are left out here: the logs are too long.", "0.9"]
+
+
+def test_an_event_is_kept_once_and_queries_find_it(logs: Any) -> None:
+    write(logs, "s", *(f"line {number}" for number in range(12)), time=1000)
+    assert not logs._log_records._data
+    query = {"logGroupName": "/g", "startTime": 0, "endTime": 10, "queryString": "fields @message, @ptr"}
+    query_id = json.loads(logs._start_query(query)[2])["queryId"]
+    results = json.loads(logs._get_query_results({"queryId": query_id})[2])["results"]
+    assert len(results) == 12
+    assert len(logs._log_records._data) == log_streams._RECORDS == 10
+    pointer = next(field["value"] for field in results[-1] if field["field"] == "@ptr")
+    record = json.loads(logs._get_log_record({"logRecordPointer": pointer})[2])["logRecord"]
+    assert record["@message"] == "line 11"
+
+
+def test_points_of_a_metric_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cloudwatch, "_metric_bucket", cloudwatch._metric_bucket)
+    monkeypatch.setattr(eventbridge, "_events_log_list", eventbridge._events_log_list)
+    monkeypatch.setattr(bounded_memory, "_POINTS_MOST", 20)
+    monkeypatch.setattr(bounded_memory, "_POINTS_LEFT", 15)
+    bounded_memory.apply()
+    for number in range(100):
+        cloudwatch._store_datum("N", "m", {}, float(number), "None", float(number), None, None, None)
+    points = cloudwatch._metric_bucket(("N", "m", cloudwatch._dims_key({})))
+    assert 15 <= len(points) <= 20
+    assert points[-1]["Value"] == 99.0
+    cloudwatch.reset()
+
+
+def test_events_that_nobody_reads_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cloudwatch, "_metric_bucket", cloudwatch._metric_bucket)
+    monkeypatch.setattr(eventbridge, "_events_log_list", eventbridge._events_log_list)
+    bounded_memory.apply()
+    entry = {"Source": "test", "DetailType": "test", "Detail": "{}"}
+    assert json.loads(eventbridge._put_events({"Entries": [entry] * 5})[2])["FailedEntryCount"] == 0
+    assert not eventbridge._events_log._data
+    eventbridge.reset()
+
+
+def test_clients_are_bounded_and_those_of_ended_sessions_go_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[str] = []
+
+    def create(_clients: Any, _cloud: Any, _service: str, credentials: Credentials) -> Any:
+        return SimpleNamespace(close=lambda: closed.append(credentials.access_key_id))
+
+    monkeypatch.setattr(context._Clients, "_create", create)
+    monkeypatch.setattr(context, "_clients", context._Clients())
+    monkeypatch.setattr(context, "_CLIENTS_KEPT", 3)
+    moment = datetime.now(UTC)
+    cloud = Cloud(
+        account="000000000000",
+        region="us-east-1",
+        endpoint_url="https://localhost:1",
+        ca_bundle=tmp_path / "ca.pem",
+        folder=StateFolder(tmp_path),
+    )
+
+    def client(key: str, minutes: int) -> Any:
+        end = moment + timedelta(minutes=minutes)
+        return cloud.client("s3", Credentials(access_key_id=key, secret_access_key="s", expiration=end))
+
+    assert client("a", 60) is client("a", 60)
+    client("old", -60)
+    client("b", 60)
+    assert closed == ["old"]
+    client("c", 60)
+    client("a", 60)
+    client("d", 60)
+    assert closed == ["old", "b"]
