@@ -1,4 +1,7 @@
-"""`python app.py` for all stacks of one environment, beside `python -c "import aws_cdk"`; bound: 4 times."""
+"""`python app.py` for all stacks of one environment, beside `python -c "import aws_cdk"`; bound: 4 times.
+
+Beside it the same with cdk-nag, which cdk.json asks for: what each `cdk synth`, `diff` and `deploy` takes.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +34,9 @@ def measure() -> dict[str, Any]:
         samples = interleave(
             {
                 "app": lambda: _run("app.py", CDK_OUTDIR=out, CDK_CONTEXT_JSON='{"env": "prod"}'),
+                "app with cdk-nag": lambda: _run(
+                    "app.py", CDK_OUTDIR=out, CDK_CONTEXT_JSON='{"env": "prod", "cdk-nag": true}'
+                ),
                 "import aws_cdk": lambda: _run("-c", "import aws_cdk"),
             },
             runs=7,
@@ -39,6 +45,7 @@ def measure() -> dict[str, Any]:
     return {
         **{name: sample.as_json() for name, sample in samples.items()},
         "ratio": times,
+        "ratio with cdk-nag": ratio(samples["app with cdk-nag"], samples["import aws_cdk"]),
         "bound": BOUND,
         "holds": times["median"] <= BOUND,
     }

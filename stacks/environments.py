@@ -13,7 +13,7 @@ from modelyard.inference.props import Concurrency
 from modelyard.serving.props import Rollout, Scaling, Variant
 from modelyard.storage.props import Lifecycle, Retention
 
-CONTEXT_KEYS = ("env",)
+CONTEXT_KEYS = ("env", "cdk-nag")
 # What CDK and its CLI put into the context: feature flags and settings, cached look-ups (cdk.context.json),
 # and what `cdk acknowledge`, `cdk cli-telemetry` and `cdk migrate` remember in cdk.json.
 # https://docs.aws.amazon.com/cdk/v2/guide/context.html

@@ -12,8 +12,10 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
 from cdk_nag import AwsSolutionsChecks
 
+from app import compose
 from modelyard.permissions import acknowledge, acknowledge_wildcards, allow
 from modelyard.storage import DataBucket
+from stacks.environments import environments
 
 REASON = "Object keys are chosen at run time."
 
@@ -45,6 +47,14 @@ def test_every_environment_passes(assembly):
 def test_the_gate_bites(checked):
     s3.Bucket(cdk.Stack(checked, "Test"), "Bucket")
     assert _findings(checked) == {"AwsSolutions-S1", "AwsSolutions-S10"}
+
+
+def test_the_app_has_the_gate_wherever_the_cdk_cli_runs_it(new_app):
+    """The context of cdk.json, which the CLI passes on, switches it on."""
+    app = new_app()
+    compose(app, environments()["dev"])
+    s3.Bucket(app.node.find_child("Data"), "Planted")
+    assert _findings(app) == {"AwsSolutions-S1", "AwsSolutions-S10"}
 
 
 def test_a_wildcard_without_reason_is_refused(stack):
