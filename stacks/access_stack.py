@@ -1,4 +1,4 @@
-"""What people may do, as one role."""
+"""What people may do: who makes models does not approve them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ from stacks.pipeline_stack import PipelineStack
 
 
 class AccessStack(Stack):
-    """The operator's role: upload data, run pipelines, read reports, approve models, ask for predictions.
+    """Two roles for people, with separate duties. The account's own policies say who may take which.
 
     Attributes:
-        operator: The role.
+        data_scientist: Uploads data, runs pipelines, reads what they made, asks for predictions.
+        model_approver: Reads what pipelines made and how, approves and rejects models; changes nothing else.
     """
 
-    operator: iam.Role
+    data_scientist: iam.Role
+    model_approver: iam.Role
 
     def __init__(
         self,
@@ -35,23 +37,32 @@ class AccessStack(Stack):
         **kwargs: Any,
     ) -> None:
         super().__init__(scope, construct_id, description="Modelyard: roles for people", **kwargs)
-        # The account's own policies say which people may take the role.
+        self.data_scientist = self._role(
+            "DataScientist", "Uploads data, runs pipelines, asks for predictions", environment
+        )
+        self.model_approver = self._role("ModelApprover", "Approves and rejects models", environment)
+        data.grant_write(self.data_scientist, "raw/", "batch/")
+        inference.grant_invoke_url(self.data_scientist)
+        for person in (self.data_scientist, self.model_approver):
+            # Evaluation reports, to decide by; scored batches.
+            data.grant_read(person, "pipelines/")
+        for pipeline in pipelines.pipelines.values():
+            pipeline.grant_start(self.data_scientist)
+            pipeline.grant_read(self.model_approver)
+        for registry in pipelines.registries.values():
+            registry.grant_read(self.data_scientist)
+            registry.grant_approve(self.model_approver)
+
+    def _role(self, name: str, duty: str, environment: Environment) -> iam.Role:
         people: iam.PrincipalBase = iam.AccountRootPrincipal()
         if environment.access.require_mfa:
             people = people.with_conditions({"Bool": {"aws:MultiFactorAuthPresent": "true"}})
-        self.operator = iam.Role(
+        role = iam.Role(
             self,
-            "Operator",
-            description="Uploads data, runs pipelines, approves models, asks for predictions",
+            name,
+            description=duty,
             assumed_by=people,
             max_session_duration=Duration.hours(environment.access.session_hours),
         )
-        data.grant_write(self.operator, "raw/", "batch/")
-        # Evaluation reports, to decide by; scored batches.
-        data.grant_read(self.operator, "pipelines/")
-        for pipeline in pipelines.pipelines.values():
-            pipeline.grant_start(self.operator)
-        for registry in pipelines.registries.values():
-            registry.grant_approve(self.operator)
-        inference.grant_invoke_url(self.operator)
-        CfnOutput(self, "OperatorRoleArn", value=self.operator.role_arn, description="Role for people")
+        CfnOutput(self, f"{name}RoleArn", value=role.role_arn, description=duty)
+        return role

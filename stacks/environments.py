@@ -89,7 +89,7 @@ class ServingSettings:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AccessSettings:
-    """People: whether taking the operator's role needs a second factor, and how many hours it lasts."""
+    """People: whether taking one of their roles needs a second factor, and how many hours it lasts."""
 
     require_mfa: bool = True
     session_hours: int = 8

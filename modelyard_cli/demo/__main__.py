@@ -67,19 +67,20 @@ def loop(screen: Screen, result: dict[str, Any]) -> None:
     with screen.phase("deploy", "cdk deploy --all") as news:
         outputs = phases.deploy(environment, news)
     result["outputs"] = outputs
-    with screen.phase("upload", "Upload as the operator role, which may do this and no more"):
-        session = phases.operator(environment, outputs)
-        parameters = phases.upload(session, outputs, data)
+    with screen.phase("upload", "Upload as the data scientist, who runs pipelines and approves nothing"):
+        scientist = phases.acting_as("DataScientist", environment, outputs)
+        parameters = phases.upload(scientist, outputs, data)
     result["parameters"] = parameters
     with screen.phase(
         "pipeline", "Pipeline: validate, preprocess, train, evaluate, gate, register, transform"
     ):
-        result["execution"] = phases.run_pipeline(session, parameters)
-    result["metrics"] = phases.metrics(session)
-    with screen.phase("approve", "Approve the registered version"):
-        result["approval"] = phases.approve(session)
+        result["execution"] = phases.run_pipeline(scientist, parameters)
+    with screen.phase("approve", "Approve the registered version as the model approver, who runs nothing"):
+        approver = phases.acting_as("ModelApprover", environment, outputs)
+        result["metrics"] = phases.metrics(approver)
+        result["approval"] = phases.approve(approver)
     with screen.phase("predict", "Prediction through the function URL") as news:
-        result["prediction"] = phases.predict(session, outputs, data, news)
+        result["prediction"] = phases.predict(scientist, outputs, data, news)
 
 
 def stop_cloud() -> None:

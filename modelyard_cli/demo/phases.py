@@ -104,12 +104,11 @@ def deploy(environment: Mapping[str, str], news: News) -> dict[str, str]:
     return {name: value for outputs in stacks.values() for name, value in outputs.items()}
 
 
-def operator(environment: Mapping[str, str], outputs: Mapping[str, str]) -> boto3.Session:
-    """A session of the operator role that the stacks define: from here on nobody is administrator."""
+def acting_as(role: str, environment: Mapping[str, str], outputs: Mapping[str, str]) -> boto3.Session:
+    """A session of a role that the stacks define for people, `DataScientist` or `ModelApprover`: after the
+    deployment nobody is administrator."""
     region = environment["AWS_DEFAULT_REGION"]
-    keys = client("sts").assume_role(RoleArn=outputs["OperatorRoleArn"], RoleSessionName="demo")[
-        "Credentials"
-    ]
+    keys = client("sts").assume_role(RoleArn=outputs[f"{role}RoleArn"], RoleSessionName="demo")["Credentials"]
     return boto3.Session(
         keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"], region_name=region
     )

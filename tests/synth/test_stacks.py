@@ -25,7 +25,8 @@ def test_stacks_say_what_they_are(assembly):
 
 def test_people_and_tools_find_what_they_need(assembly):
     outputs = {name for template in assembly.templates.values() for name in template["Outputs"]}
-    assert outputs >= {"DataBucketName", "EndpointName", "FunctionUrl", "OperatorRoleArn", "RecordTableName"}
+    assert outputs >= {"DataBucketName", "EndpointName", "FunctionUrl", "RecordTableName"}
+    assert outputs >= {"DataScientistRoleArn", "ModelApproverRoleArn"}
 
 
 def test_only_prod_is_protected_from_deletion(assembly):
@@ -122,12 +123,42 @@ def test_an_update_of_the_endpoint_keeps_what_scaling_decided(assembly):
     assert target["MinCapacity"] <= variant["InitialInstanceCount"] <= target["MaxCapacity"]
 
 
-def test_the_operator_needs_a_second_factor_where_data_is_kept(assembly):
-    roles = assembly.templates["access"]["Resources"].values()
-    (role,) = (item["Properties"] for item in roles if item["Type"] == "AWS::IAM::Role")
-    (statement,) = role["AssumeRolePolicyDocument"]["Statement"]
-    with_factor = statement.get("Condition") == {"Bool": {"aws:MultiFactorAuthPresent": "true"}}
-    assert with_factor is (assembly.environment in ("staging", "prod"))
+def test_people_need_a_second_factor_where_data_is_kept(assembly):
+    roles = [
+        resource["Properties"]
+        for resource in assembly.templates["access"]["Resources"].values()
+        if resource["Type"] == "AWS::IAM::Role"
+    ]
+    assert len(roles) == 2
+    for role in roles:
+        (statement,) = role["AssumeRolePolicyDocument"]["Statement"]
+        with_factor = statement.get("Condition") == {"Bool": {"aws:MultiFactorAuthPresent": "true"}}
+        assert with_factor is (assembly.environment in ("staging", "prod"))
+
+
+def test_who_makes_models_does_not_approve_them(assembly):
+    def actions(role):
+        return {
+            action
+            for logical_id, resource in assembly.templates["access"]["Resources"].items()
+            if resource["Type"] == "AWS::IAM::Policy" and logical_id.startswith(role)
+            for statement in resource["Properties"]["PolicyDocument"]["Statement"]
+            for action in [statement["Action"]]
+            for action in ([action] if isinstance(action, str) else action)
+        }
+
+    scientist, approver = actions("DataScientist"), actions("ModelApprover")
+    assert "sagemaker:UpdateModelPackage" not in scientist
+    assert scientist - approver == {
+        "kms:GenerateDataKey",
+        "lambda:InvokeFunction",
+        "lambda:InvokeFunctionUrl",
+        "s3:AbortMultipartUpload",
+        "s3:PutObject",
+        "sagemaker:StartPipelineExecution",
+        "sagemaker:StopPipelineExecution",
+    }
+    assert approver - scientist == {"sagemaker:UpdateModelPackage"}
 
 
 def test_nothing_is_public(assembly):

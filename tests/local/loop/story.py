@@ -19,7 +19,7 @@ from modelyard_cli.predict import invoke
 from tests.local.loop.grants import Decision, Grant, Names, read_audit
 
 MODEL = phases.MODEL
-OPERATOR_WAIT_S = 60.0
+WAIT_S = 60.0
 
 
 @dataclass
@@ -32,7 +32,8 @@ class Story:
     environment: dict[str, str]
     outputs: dict[str, str]
     administrator: boto3.Session
-    operator: boto3.Session
+    scientist: boto3.Session
+    approver: boto3.Session
     data: phases.Data
     folder: Path
     names: Names
@@ -40,7 +41,7 @@ class Story:
 
     @property
     def account(self) -> str:
-        return self.outputs["OperatorRoleArn"].split(":")[4]
+        return self.outputs["DataScientistRoleArn"].split(":")[4]
 
     @property
     def region(self) -> str:
@@ -50,9 +51,9 @@ class Story:
     def bootstrap_bucket(self) -> str:
         return f"cdk-hnb659fds-assets-{self.account}-{self.region}"
 
-    def aws(self, *arguments: str) -> Any:
-        """The AWS CLI as the operator."""
-        keys = self.operator.get_credentials().get_frozen_credentials()
+    def aws(self, person: boto3.Session, *arguments: str) -> Any:
+        """The AWS CLI as one of the people."""
+        keys = person.get_credentials().get_frozen_credentials()
         environment = commands.base_environment() | self.environment | {
             "AWS_ACCESS_KEY_ID": keys.access_key,
             "AWS_SECRET_ACCESS_KEY": keys.secret_key,
@@ -66,12 +67,12 @@ class Story:
         return json.loads(done.stdout) if done.stdout.strip() else None
 
     def predict(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        return invoke(self.outputs["FunctionUrl"], MODEL, rows, self.operator)
+        return invoke(self.outputs["FunctionUrl"], MODEL, rows, self.scientist)
 
     def run(self, **parameters: str) -> dict[str, Any]:
         """Run the pipeline to its end; returns the execution with its steps."""
-        sagemaker = self.operator.client("sagemaker")
-        values = {**phases.upload(self.operator, self.outputs, self.data), **parameters}
+        sagemaker = self.scientist.client("sagemaker")
+        values = {**phases.upload(self.scientist, self.outputs, self.data), **parameters}
         arn = start(sagemaker, MODEL, [{"Name": name, "Value": value} for name, value in values.items()])
         *_, final = watch(sagemaker, arn, 0.3)
         return final.as_json()
@@ -81,7 +82,7 @@ class Story:
         return read_audit(self.folder / "state" / "audit.jsonl", since)
 
 
-def eventually(look: Callable[[], Any], seconds: float = OPERATOR_WAIT_S) -> Any:
+def eventually(look: Callable[[], Any], seconds: float = WAIT_S) -> Any:
     """What `look` returns once it no longer raises a CliError or an AssertionError."""
     deadline = time.monotonic() + seconds
     while True:

@@ -1,7 +1,7 @@
 """The whole loop, once, on a cloud of its own, with the clients that people use.
 
-The stock CDK CLI deploys, the AWS CLI and boto3 act as the deployed operator role, plain HTTPS with SigV4
-asks for predictions. The tests are the chapters of one story and run in the order of this file.
+The stock CDK CLI deploys, the AWS CLI and boto3 act as the deployed roles for people, plain HTTPS
+with SigV4 asks for predictions. The tests are the chapters of one story and run in the order of this file.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def test_the_pipeline_trains_registers_and_scores_the_batch(story: Story) -> Non
 
 
 def test_the_report_beats_a_constant_and_the_gate_read_it(story: Story) -> None:
-    metrics = phases.metrics(story.operator)
+    metrics = phases.metrics(story.approver)
 
     assert metrics["mse"] < metrics["baseline_mse"]
     assert metrics["mse"] <= metrics["threshold"]
@@ -75,7 +75,7 @@ def test_the_gate_refuses_with_both_numbers(story: Story) -> None:
     assert steps(execution)["MseTooHigh"] == "Failed"
     assert steps(execution)["RegisterModel"] == "Skipped"
     (reason,) = [step["detail"] for step in execution["steps"] if step["name"] == "MseTooHigh"]
-    mse = phases.metrics(story.operator)["mse"]
+    mse = phases.metrics(story.scientist)["mse"]
     assert "1.5" in reason
     assert f"{mse:.6f}"[:6] in reason
 
@@ -86,17 +86,19 @@ def test_nothing_is_served_before_a_person_approves(story: Story) -> None:
 
 
 def test_approval_deploys_and_the_prediction_is_near_the_truth(story: Story) -> None:
-    packages = story.aws("sagemaker", "list-model-packages", "--model-package-group-name", MODEL)
+    packages = story.aws(
+        story.approver, "sagemaker", "list-model-packages", "--model-package-group-name", MODEL
+    )
     first = next(p for p in packages["ModelPackageSummaryList"] if p["ModelPackageVersion"] == 1)
     story.aws(
-        "sagemaker", "update-model-package", "--model-package-arn", first["ModelPackageArn"],
+        story.approver, "sagemaker", "update-model-package", "--model-package-arn", first["ModelPackageArn"],
         "--model-approval-status", "Approved",
     )  # fmt: skip
 
     answer = eventually(lambda: story.predict(story.data.examples))
 
     assert (answer["model"], answer["version"]) == (MODEL, 1)
-    rmse = phases.metrics(story.operator)["rmse"]
+    rmse = phases.metrics(story.scientist)["rmse"]
     for predicted, true in zip(answer["predictions"], story.data.truth, strict=True):
         assert abs(predicted - true) < 3 * rmse
 
@@ -105,7 +107,7 @@ def test_rejection_takes_it_back_and_approval_of_the_next_deploys_that(story: St
     def decide(version: int, status: str) -> None:
         from modelyard_cli.registry import decide
 
-        decide(story.operator.client("sagemaker"), MODEL, version, status, None)
+        decide(story.approver.client("sagemaker"), MODEL, version, status, None)
 
     def serves(version: int) -> None:
         assert story.predict(story.data.examples[:1])["version"] == version

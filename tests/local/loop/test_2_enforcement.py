@@ -22,13 +22,15 @@ from modelyard_cli import registry
 from modelyard_cli.demo import phases
 from modelyard_cli.errors import CliError
 from modelyard_cli.executions import start, watch
+from modelyard_cli.predict import invoke as invoke_url
 from tests.local.loop.custom_resource import send
 from tests.local.loop.grants import without
 from tests.local.loop.story import MODEL, Story, eventually
 
 pytestmark = [pytest.mark.loop, pytest.mark.timeout(300)]
 
-OPERATOR = "access/Operator"
+DATA_SCIENTIST = "access/DataScientist"
+MODEL_APPROVER = "access/ModelApprover"
 INFERENCE = "inference/InferenceFunctionRole"
 DEPLOYER = "serving/DeployerFunctionRole"
 ENDPOINT = "serving/EndpointRole"
@@ -57,27 +59,27 @@ def refused(story: Story, role: str, action: str, resource: str = "") -> Iterato
     assert all(resource in denial.resource for denial in denials)
 
 
-# The operator: every call is the person's own, and so is the answer.
+# People: every call is the person's own, and so is the answer.
 
 
 def upload(story: Story) -> Any:
-    return phases.upload(story.operator, story.outputs, story.data)
+    return phases.upload(story.scientist, story.outputs, story.data)
 
 
 def start_a_run(story: Story) -> str:
-    values = phases.upload(story.operator, story.outputs, story.data)
+    values = phases.upload(story.scientist, story.outputs, story.data)
     parameters = [{"Name": name, "Value": value} for name, value in values.items()]
-    return start(story.operator.client("sagemaker"), MODEL, parameters)
+    return start(story.scientist.client("sagemaker"), MODEL, parameters)
 
 
 def watch_a_run(story: Story) -> Any:
-    sagemaker = story.operator.client("sagemaker")
+    sagemaker = story.scientist.client("sagemaker")
     newest = story.administrator.client("sagemaker").list_pipeline_executions(PipelineName=MODEL)
     return list(watch(sagemaker, newest["PipelineExecutionSummaries"][0]["PipelineExecutionArn"], 0.3))
 
 
 def approve(story: Story) -> Any:
-    return registry.decide(story.operator.client("sagemaker"), MODEL, 1, "Approved", None)
+    return registry.decide(story.approver.client("sagemaker"), MODEL, 1, "Approved", None)
 
 
 def predict(story: Story) -> Any:
@@ -85,30 +87,38 @@ def predict(story: Story) -> Any:
 
 
 def report(story: Story) -> Any:
-    return phases.metrics(story.operator)
+    return phases.metrics(story.scientist)
+
+
+def report_to_approver(story: Story) -> Any:
+    return phases.metrics(story.approver)
 
 
 @pytest.mark.parametrize(
-    ("action", "operation"),
+    ("role", "action", "operation"),
     [
-        ("s3:PutObject", upload),
-        ("kms:GenerateDataKey", upload),
-        ("sagemaker:StartPipelineExecution", start_a_run),
-        ("sagemaker:DescribePipelineDefinitionForExecution", watch_a_run),
-        ("sagemaker:DescribePipelineExecution", watch_a_run),
-        ("sagemaker:ListPipelineExecutionSteps", watch_a_run),
-        ("sagemaker:ListModelPackages", report),
-        ("sagemaker:DescribeModelPackage", report),
-        ("s3:GetObject", report),
-        ("kms:Decrypt", report),
-        ("sagemaker:UpdateModelPackage", approve),
-        ("lambda:InvokeFunctionUrl", predict),
-        ("lambda:InvokeFunction", predict),
+        (DATA_SCIENTIST, "s3:PutObject", upload),
+        (DATA_SCIENTIST, "kms:GenerateDataKey", upload),
+        (DATA_SCIENTIST, "sagemaker:StartPipelineExecution", start_a_run),
+        (DATA_SCIENTIST, "sagemaker:DescribePipelineDefinitionForExecution", watch_a_run),
+        (DATA_SCIENTIST, "sagemaker:DescribePipelineExecution", watch_a_run),
+        (DATA_SCIENTIST, "sagemaker:ListPipelineExecutionSteps", watch_a_run),
+        (DATA_SCIENTIST, "sagemaker:ListModelPackages", report),
+        (DATA_SCIENTIST, "sagemaker:DescribeModelPackage", report),
+        (DATA_SCIENTIST, "s3:GetObject", report),
+        (DATA_SCIENTIST, "kms:Decrypt", report),
+        (DATA_SCIENTIST, "lambda:InvokeFunctionUrl", predict),
+        (DATA_SCIENTIST, "lambda:InvokeFunction", predict),
+        (MODEL_APPROVER, "sagemaker:ListModelPackages", report_to_approver),
+        (MODEL_APPROVER, "sagemaker:DescribeModelPackage", report_to_approver),
+        (MODEL_APPROVER, "s3:GetObject", report_to_approver),
+        (MODEL_APPROVER, "kms:Decrypt", report_to_approver),
+        (MODEL_APPROVER, "sagemaker:UpdateModelPackage", approve),
     ],
 )
-def test_operator(story: Story, action: str, operation: Callable[[Story], Any]) -> None:
+def test_people(story: Story, role: str, action: str, operation: Callable[[Story], Any]) -> None:
     with (
-        refused(story, OPERATOR, action),
+        refused(story, role, action),
         pytest.raises((ClientError, CliError, S3UploadFailedError), match=r"AccessDenied|not authorized|403"),
     ):
         operation(story)
@@ -116,25 +126,56 @@ def test_operator(story: Story, action: str, operation: Callable[[Story], Any]) 
     operation(story)
 
 
-def test_operator_looks_around(story: Story) -> None:
+@pytest.mark.parametrize("person", ["scientist", "approver"])
+def test_people_look_around(story: Story, person: str) -> None:
     bucket, run = story.outputs["DataBucketName"], start_a_run(story)
-    assert story.aws("sagemaker", "describe-pipeline", "--pipeline-name", MODEL)["PipelineStatus"] == "Active"
-    executions = story.aws("sagemaker", "list-pipeline-executions", "--pipeline-name", MODEL)
+    session = getattr(story, person)
+
+    def sagemaker(*arguments: str) -> Any:
+        return story.aws(session, "sagemaker", *arguments)
+
+    assert sagemaker("describe-pipeline", "--pipeline-name", MODEL)["PipelineStatus"] == "Active"
+    executions = sagemaker("list-pipeline-executions", "--pipeline-name", MODEL)
     assert run in [summary["PipelineExecutionArn"] for summary in executions["PipelineExecutionSummaries"]]
-    parameters = story.aws(
-        "sagemaker", "list-pipeline-parameters-for-execution", "--pipeline-execution-arn", run
-    )
+    parameters = sagemaker("list-pipeline-parameters-for-execution", "--pipeline-execution-arn", run)
     assert "InputData" in [parameter["Name"] for parameter in parameters["PipelineParameters"]]
-    outputs = story.aws("s3api", "list-objects-v2", "--bucket", bucket, "--prefix", f"pipelines/{MODEL}/")
+    *_, final = watch(session.client("sagemaker"), run, 0.3)
+    assert final.status == "Succeeded"
+    outputs = story.aws(
+        session, "s3api", "list-objects-v2", "--bucket", bucket, "--prefix", f"pipelines/{MODEL}/"
+    )
     assert outputs["Contents"]
 
 
+def test_who_runs_pipelines_does_not_approve(story: Story) -> None:
+    sagemaker = story.scientist.client("sagemaker")
+    with pytest.raises((ClientError, CliError), match=r"AccessDenied|not authorized"):
+        registry.decide(sagemaker, MODEL, 1, "Rejected", None)
+    # Nor through the pipeline, whose own role registers nothing as approved.
+    execution = story.run(ModelApprovalStatus="Approved")
+    failed = {step["name"]: step["detail"] for step in execution["steps"] if step["status"] == "Failed"}
+    assert list(failed) == ["RegisterModel"], execution
+    assert "sagemaker:CreateModelPackage" in failed["RegisterModel"]
+
+
+def test_who_approves_runs_and_changes_nothing(story: Story) -> None:
+    bucket, person = story.outputs["DataBucketName"], story.approver
+    attempts: list[Callable[[], Any]] = [
+        lambda: person.client("s3").put_object(Bucket=bucket, Key=f"pipelines/{MODEL}/x", Body=b"x"),
+        lambda: person.client("sagemaker").start_pipeline_execution(PipelineName=MODEL),
+        lambda: invoke_url(story.outputs["FunctionUrl"], MODEL, story.data.examples[:1], person),
+    ]
+    for attempt in attempts:
+        with pytest.raises((ClientError, CliError), match=r"AccessDenied|not authorized|403"):
+            attempt()
+
+
 @pytest.mark.parametrize("key", ["raw/refinance/large.csv", "batch/refinance/large.jsonl"])
-def test_operator_gives_up_a_large_upload(story: Story, key: str) -> None:
-    bucket, s3 = story.outputs["DataBucketName"], story.operator.client("s3")
+def test_data_scientist_gives_up_a_large_upload(story: Story, key: str) -> None:
+    bucket, s3 = story.outputs["DataBucketName"], story.scientist.client("s3")
     upload_id = s3.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
     with (
-        refused(story, OPERATOR, "s3:AbortMultipartUpload"),
+        refused(story, DATA_SCIENTIST, "s3:AbortMultipartUpload"),
         pytest.raises(ClientError, match="AccessDenied"),
     ):
         s3.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload_id)
@@ -377,17 +418,17 @@ FRESH = ("ValidateData", "PreprocessData", "TrainModel")
 def start_afresh(story: Story) -> str:
     """Start an execution for which the cache has nothing."""
     bucket, key = story.outputs["DataBucketName"], f"raw/refinance/{uuid.uuid4()}.csv"
-    values = phases.upload(story.operator, story.outputs, story.data) | {"InputData": f"s3://{bucket}/{key}"}
-    story.operator.client("s3").upload_file(str(story.data.loans), bucket, key)
+    values = phases.upload(story.scientist, story.outputs, story.data) | {"InputData": f"s3://{bucket}/{key}"}
+    story.scientist.client("s3").upload_file(str(story.data.loans), bucket, key)
     parameters = [{"Name": name, "Value": value} for name, value in values.items()]
-    return start(story.operator.client("sagemaker"), MODEL, parameters)
+    return start(story.scientist.client("sagemaker"), MODEL, parameters)
 
 
 def run_to(story: Story, step: str) -> dict[str, Any]:
     if step not in FRESH:
         return story.run()
     bucket, key = story.outputs["DataBucketName"], "raw/refinance/again.csv"
-    story.operator.client("s3").upload_file(str(story.data.loans), bucket, key)
+    story.scientist.client("s3").upload_file(str(story.data.loans), bucket, key)
     return story.run(InputData=f"s3://{bucket}/{key}")
 
 
@@ -446,9 +487,9 @@ def test_pipeline_runs_again_with_all_it_needs(story: Story) -> None:
     ],
 )
 def test_pipeline_stops_its_jobs(story: Story, step: str, action: str) -> None:
-    sagemaker = story.operator.client("sagemaker")
+    sagemaker = story.scientist.client("sagemaker")
     arn = start_afresh(story) if step in FRESH else start_a_run(story)
-    with refused(story, OPERATOR, "sagemaker:StopPipelineExecution"), pytest.raises(ClientError):
+    with refused(story, DATA_SCIENTIST, "sagemaker:StopPipelineExecution"), pytest.raises(ClientError):
         sagemaker.stop_pipeline_execution(PipelineExecutionArn=arn)
 
     def runs() -> bool:
@@ -564,6 +605,6 @@ def test_emptiers(story: Story, role: str, stack: str, kind: str, action: str) -
 
 def test_every_role_of_the_stacks_was_tried(story: Story) -> None:
     assert set(story.names.roles.values()) == {
-        OPERATOR, INFERENCE, DEPLOYER, ENDPOINT, EXECUTION, PROVIDER, FRAMEWORK, GROUP_EMPTIER,
-        GROUP_FRAMEWORK, BUCKET_EMPTIER, BUCKET_FRAMEWORK,
+        DATA_SCIENTIST, MODEL_APPROVER, INFERENCE, DEPLOYER, ENDPOINT, EXECUTION, PROVIDER, FRAMEWORK,
+        GROUP_EMPTIER, GROUP_FRAMEWORK, BUCKET_EMPTIER, BUCKET_FRAMEWORK,
     }  # fmt: skip
