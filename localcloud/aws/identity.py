@@ -28,8 +28,8 @@ __all__ = [
     "role_trusts",
 ]
 
-# Longer than AWS's one hour, since processes here do not refresh what they were started with.
-_SESSION_LIFETIME = timedelta(hours=12)
+# As of the sessions that AWS's services hold; `sessions.RoleSession` renews them.
+_SESSION_LIFETIME = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ import json
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -30,13 +30,16 @@ class LogStream:
     Args:
         group: for example `/aws/sagemaker/TrainingJobs`; created when missing.
         stream: created when missing.
-        writer: whose permission it takes to write, usually an execution role's; None for the service's own.
+        writer: returns the credentials whose permission it takes to write, usually an execution role's; None
+            for the service's own.
 
     Example:
         >>> LogStream(cloud, "/aws/sagemaker/TrainingJobs", "job/algo-1").write(["epoch 1"])
     """
 
-    def __init__(self, cloud: Cloud, group: str, stream: str, writer: Credentials | None = None) -> None:
+    def __init__(
+        self, cloud: Cloud, group: str, stream: str, writer: Callable[[], Credentials] | None = None
+    ) -> None:
         self._cloud = cloud
         self.writer = writer
         self._group = group
@@ -72,11 +75,12 @@ class LogStream:
             actions = ["CreateLogGroup", *actions] if missing else actions
         resource = f"arn:aws:logs:{self._cloud.region}:{self._cloud.account}:log-group:{self._group}"
         try:
+            writer = self.writer()
             for action in actions:
                 identity.require_of(
-                    self._cloud, self.writer, f"logs:{action}", f"{resource}:log-stream:{self._stream}"
+                    self._cloud, writer, f"logs:{action}", f"{resource}:log-stream:{self._stream}"
                 )
-        except identity.AccessDenied:
+        except (identity.AccessDenied, identity.RoleNotAssumable):
             return False
         return True
 

@@ -19,6 +19,7 @@ from functools import cached_property
 from pathlib import Path
 
 from localcloud.containers import launcher
+from localcloud.containers.credentials import CredentialServer, Source
 from localcloud.containers.image import Image
 from localcloud.containers.output import LinePump
 from localcloud.containers.paths import ML_FOLDER, Paths, inherited
@@ -44,6 +45,7 @@ class ContainerSpec:
         hostname: the container's host name, where the machine allows it to have one.
         hosts: names and loopback addresses of all hosts of the job, for `/etc/hosts`.
         isolate_network: own network with nothing but a loopback interface.
+        credentials: what the container may ask for while it runs; None for a container without.
     """
 
     image: Image
@@ -53,6 +55,7 @@ class ContainerSpec:
     hostname: str = "algo-1"
     hosts: Mapping[str, str] = field(default_factory=dict)
     isolate_network: bool = False
+    credentials: Source | None = None
 
 
 class Container:
@@ -157,6 +160,7 @@ class Engine:
         self._containers: set[Container] = set()
         self._lock = threading.Lock()
         self._closed = False
+        self.credentials = CredentialServer()
         # PR_SET_PDEATHSIG fires when the *thread* that forked ends, so one thread forks for all and stays.
         self._forker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="container-fork")
 
@@ -206,6 +210,7 @@ class Engine:
             **paths.environment(image.environment),
             "PATH": paths.search_path(),
             "SAGEMAKER_BASE_DIR": paths.ml,
+            **(self.credentials.offer(folder.name, spec.credentials) if spec.credentials else {}),
             **spec.environment,
             **self._marks(folder),
         }
@@ -260,6 +265,7 @@ class Engine:
 
     def ended(self, container: Container) -> None:
         """A container's process has been reaped."""
+        self.credentials.withdraw(container.base.parent.name)
         with self._lock:
             self._containers.discard(container)
 
@@ -272,6 +278,7 @@ class Engine:
             with ThreadPoolExecutor(max_workers=len(running)) as pool:
                 list(pool.map(lambda container: container.stop(grace), running))
         self._forker.shutdown()
+        self.credentials.close()
 
 
 def command_of(image: Image, spec: ContainerSpec, paths: Paths) -> list[str]:

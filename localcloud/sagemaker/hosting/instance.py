@@ -8,12 +8,12 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from localcloud.aws import identity
 from localcloud.aws.errors import RoleNotAssumable
 from localcloud.aws.logs import LogStream
+from localcloud.aws.sessions import RoleSession
 from localcloud.containers.engine import ContainerRefusedError, Engine
 from localcloud.containers.image import ImageError, ImageStore
 from localcloud.containers.registry import pull
@@ -28,7 +28,6 @@ from localcloud.sagemaker.jobs.storage import Storage
 
 _log = logging.getLogger(__name__)
 _PRINCIPAL = "sagemaker.amazonaws.com"
-_RENEWED_BEFORE_END = timedelta(minutes=15)
 _STOP_GRACE = 30.0
 _FIRST_BACK_OFF, _LONGEST_BACK_OFF, _STEADY_SECONDS = 0.5, 30.0, 60.0
 
@@ -78,9 +77,9 @@ class Instance:
         )
         self.id = f"i-{secrets.token_hex(9)[:17]}"
         self.stream = f"{spec.name}/{self.id}"
-        self._log_stream = LogStream(cloud, f"/aws/sagemaker/Endpoints/{spec.endpoint}", self.stream)
-        self._session = threading.Lock()
-        self._credentials: Credentials | None = None
+        self._session = RoleSession(self._assume)
+        group = f"/aws/sagemaker/Endpoints/{spec.endpoint}"
+        self._log_stream = LogStream(cloud, group, self.stream, self._session)
         self._state = threading.Condition()
         self._server: ModelServer | None = None
         self._cache: ModelCache | None = None
@@ -96,8 +95,7 @@ class Instance:
     def _bring_up(self, cancelled: Callable[[], bool]) -> None:
         spec = self.spec
         try:
-            credentials = self._assume()
-            ecr = self._cloud.client("ecr", credentials)
+            ecr = self._cloud.client("ecr", self._session())
             image = pull(
                 spec.container["Image"],
                 self._images,
@@ -116,13 +114,14 @@ class Instance:
             name=f"{spec.endpoint}-{spec.name}",
             image=image,
             environment={
-                **self._cloud.environment(None if spec.isolated else credentials),
+                **self._cloud.environment(None),
                 "SAGEMAKER_REGION": self._cloud.region,
                 "ENDPOINT_NAME": spec.endpoint,
                 **spec.container.get("Environment", {}),
             },
-            sink=self._write,
+            sink=self._log_stream.write,
             multi_model=spec.multi_model,
+            credentials=None if spec.isolated else self._session,
         )
         try:
             if spec.isolated:
@@ -157,36 +156,19 @@ class Instance:
             raise StartError("the instance was stopped while it started")
 
     def _assume(self) -> Credentials:
-        """A session of the execution role, kept for what the cloud itself does with the role."""
-        credentials = identity.assume_role(
+        return identity.assume_role(
             self.spec.role_arn,
             service=_PRINCIPAL,
             session="SageMaker",
             source_arn=self.spec.model_arn,
         )
-        self._credentials = self._log_stream.writer = credentials
-        return credentials
-
-    def _renew(self) -> Credentials:
-        """The role's session, a new one shortly before the old one ends."""
-        with self._session:
-            kept = self._credentials
-            if kept is not None and (
-                kept.expiration is None or kept.expiration - datetime.now(UTC) > _RENEWED_BEFORE_END
-            ):
-                return kept
-            return self._assume()
 
     def _storage(self) -> Storage:
         try:
-            client = self._cloud.client("s3", self._renew())
+            client = self._cloud.client("s3", self._session())
         except RoleNotAssumable as error:
             raise ServiceError("ValidationError", str(role_refused(self.spec.role_arn))) from error
         return Storage(client, self.spec.role_arn, self._cloud.region)
-
-    def _write(self, lines: list[str]) -> None:
-        self._renew()
-        self._log_stream.write(lines)
 
     def _loaded(self, download: float, load: float, models: int) -> None:
         self._metrics.loaded(

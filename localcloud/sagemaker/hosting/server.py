@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from localcloud.containers.credentials import Source
 from localcloud.containers.engine import Container, ContainerSpec, Engine
 from localcloud.containers.image import Image
 from localcloud.sagemaker.hosting.http import Answer, Pool, Unreachable
@@ -35,6 +36,7 @@ class ModelServer:
         image: what runs, with the argument `serve`.
         environment: the model's variables and what reaches the cloud.
         sink: takes the output's lines.
+        credentials: of the execution role, None without.
         multi_model: whether the server loads models on demand.
     """
 
@@ -48,12 +50,14 @@ class ModelServer:
         sink: Callable[[list[str]], None],
         multi_model: bool = False,
         entrypoint: list[str] | None = None,
+        credentials: Source | None = None,
     ) -> None:
         self.container: Container = engine.create(name)
         self.base = self.container.base
         for part in ("model", "models", "input", "output"):
             (self.base / part).mkdir()
         self._image, self._sink, self._entrypoint = image, sink, entrypoint
+        self._credentials = credentials
         self._environment = {**environment, **({"SAGEMAKER_MULTI_MODEL": "true"} if multi_model else {})}
         self.pool = Pool(0)
         self.last_line = ""
@@ -75,6 +79,7 @@ class ModelServer:
             arguments=["serve"],
             environment=environment,
             hostname="model.aws.local",
+            credentials=self._credentials,
         )
         self.container.start(spec, self._write)
 

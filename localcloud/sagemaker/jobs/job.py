@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 from localcloud.aws import administrator, identity
 from localcloud.aws.errors import RoleNotAssumable
 from localcloud.aws.logs import LogStream
+from localcloud.aws.sessions import RoleSession
 from localcloud.containers.engine import Container, ContainerRefusedError, ContainerSpec, Engine
 from localcloud.containers.image import Image, ImageError, ImageStore
 from localcloud.containers.registry import pull
@@ -87,19 +88,26 @@ class Job:
         return str(self.record.get("RoleArn") or self.record["_ExecutionRoleArn"])
 
     @cached_property
-    def credentials(self) -> Credentials:
+    def session(self) -> RoleSession:
         """Of the execution role, for this job alone."""
-        try:
-            return identity.assume_role(
+        return RoleSession(
+            lambda: identity.assume_role(
                 self.role_arn,
                 service=PRINCIPAL,
                 session="SageMaker",
                 source_arn=arn(self.cloud, self.kind, self.name),
             )
+        )
+
+    @property
+    def credentials(self) -> Credentials:
+        """Of the session now; JobFailure if the role is gone or does not trust SageMaker."""
+        try:
+            return self.session()
         except RoleNotAssumable as error:
             raise role_refused(self.role_arn) from error
 
-    @cached_property
+    @property
     def storage(self) -> Storage:
         """S3 as the execution role may use it."""
         return Storage(self.cloud.client("s3", self.credentials), self.role_arn, self.cloud.region)
@@ -125,9 +133,9 @@ class Job:
         except ImageError as error:
             raise JobFailure(f"ClientError: {error}") from error
 
-    def environment(self, *, isolated: bool) -> dict[str, str]:
-        """Variables with which the container reaches this cloud; without network it gets no credentials."""
-        return self.cloud.environment(None if isolated else self.credentials)
+    def environment(self) -> dict[str, str]:
+        """Variables with which the container reaches this cloud; its credentials it asks `session` for."""
+        return self.cloud.environment(None)
 
     def note_ignored(self, sink: Callable[[list[str]], None], members: Sequence[str]) -> None:
         """Say in the job's log what of its request has no effect here."""
@@ -141,7 +149,7 @@ class Job:
         self, group: str, stream: str, host: int, listen: Callable[[Sequence[str]], None] | None = None
     ) -> Callable[[list[str]], None]:
         """Where a host's output goes: CloudWatch Logs, and `listen`."""
-        log = LogStream(self.cloud, group, stream, self.credentials)
+        log = LogStream(self.cloud, group, stream, self.session)
 
         def write(lines: list[str]) -> None:
             if listen is not None:

@@ -42,7 +42,7 @@ def run(job: Job) -> None:
         started = now()
         job.update(lambda document: document.update(ProcessingStartTime=started))
         environment = {
-            **job.environment(isolated=isolated),
+            **job.environment(),
             "PROCESSING_JOB_NAME": job.name,
             "PROCESSING_JOB_ARN": record["ProcessingJobArn"],
             **record.get("Environment", {}),
@@ -56,6 +56,7 @@ def run(job: Job) -> None:
                 hostname=layout.host_name(index),
                 hosts=layout.host_addresses(count),
                 isolate_network=isolated,
+                credentials=None if isolated else job.session,
             )
             for index in range(count)
         ]

@@ -140,7 +140,7 @@ def _specs(job: Job, image: Image, count: int) -> list[ContainerSpec]:
     isolated = record.get("EnableNetworkIsolation", False)
     algorithm = record["AlgorithmSpecification"]
     environment = {
-        **job.environment(isolated=isolated),
+        **job.environment(),
         "TRAINING_JOB_NAME": job.name,
         "TRAINING_JOB_ARN": record["TrainingJobArn"],
         **record.get("Environment", {}),
@@ -157,6 +157,7 @@ def _specs(job: Job, image: Image, count: int) -> list[ContainerSpec]:
             hostname=layout.host_name(index),
             hosts=layout.host_addresses(count),
             isolate_network=isolated,
+            credentials=None if isolated else job.session,
         )
         for index in range(count)
     ]

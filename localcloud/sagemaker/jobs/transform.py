@@ -95,7 +95,7 @@ class _Worker:
         record = job.record
         definition = record["_Container"]
         stream = f"{job.name}/i-{secrets.token_hex(8)}-{int(time.time())}"
-        self._data_log = LogStream(job.cloud, LOG_GROUP, f"{stream}/data-log", job.credentials)
+        self._data_log = LogStream(job.cloud, LOG_GROUP, f"{stream}/data-log", job.session)
         self._given = _given(record)
         sink = job.sink(LOG_GROUP, stream, 0)
         if record["_Isolated"]:
@@ -105,13 +105,14 @@ class _Worker:
             name=f"{job.name}-transform",
             image=image,
             environment={
-                **job.environment(isolated=record["_Isolated"]),
+                **job.environment(),
                 "SAGEMAKER_BATCH": "true",
                 **self._given,
                 **definition.get("Environment", {}),
                 **record.get("Environment", {}),
             },
             sink=sink,
+            credentials=None if record["_Isolated"] else job.session,
         )
         self._closed = threading.Event()
 

@@ -291,7 +291,8 @@ def test_an_unknown_image_says_what_to_do(workplace: Any, settle: Any) -> None:
 def test_isolation_leaves_no_network_and_no_credentials(workplace: Any, settle: Any) -> None:
     code = """
 import os, socket
-assert "AWS_SECRET_ACCESS_KEY" not in os.environ
+assert "AWS_ENDPOINT_URL" in os.environ
+assert not {"AWS_SECRET_ACCESS_KEY", "AWS_CONTAINER_CREDENTIALS_FULL_URI"} & set(os.environ)
 host, port = os.environ["AWS_ENDPOINT_URL"].removeprefix("https://").split(":")
 try:
     socket.create_connection(("127.0.0.1", int(port)), 2)
@@ -306,7 +307,9 @@ raise SystemExit("reached the cloud")
 
 def test_the_job_acts_as_its_role(workplace: Any, settle: Any) -> None:
     code = """
-import boto3
+import boto3, os
+assert "AWS_ACCESS_KEY_ID" not in os.environ
+assert boto3.Session().get_credentials().method == "container-role"
 arn = boto3.client("sts").get_caller_identity()["Arn"]
 assert ":assumed-role/" in arn, arn
 try:
