@@ -9,7 +9,7 @@ from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from modelyard.inference import InferenceFunction
-from modelyard.storage import DataBucket
+from modelyard.storage import IDataBucket
 from stacks.environments import Environment
 from stacks.pipeline_stack import PipelineStack
 
@@ -31,7 +31,7 @@ class AccessStack(Stack):
         construct_id: str,
         *,
         environment: Environment,
-        data: DataBucket,
+        data: IDataBucket,
         pipelines: PipelineStack,
         inference: InferenceFunction,
         **kwargs: Any,

@@ -12,7 +12,7 @@ from constructs import Construct
 from modelyard.images import ContainerImage
 from modelyard.pipeline import PipelineData, PipelineDefinition, SageMakerPipeline, StepCode
 from modelyard.registry import ModelRegistry
-from modelyard.storage import DataBucket
+from modelyard.storage import IDataBucket
 from pipeline_defs.catalog import PIPELINES, PipelineSpec, load_definition
 from pipeline_defs.code import REPO, code_files
 from stacks.environments import Environment
@@ -37,7 +37,7 @@ class PipelineStack(Stack):
         construct_id: str,
         *,
         environment: Environment,
-        data: DataBucket,
+        data: IDataBucket,
         **kwargs: Any,
     ) -> None:
         super().__init__(

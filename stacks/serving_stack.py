@@ -8,7 +8,7 @@ from aws_cdk import CfnOutput, Stack
 from constructs import Construct
 
 from modelyard.serving import EndpointScaling, ModelDeployer, ModelSource, MultiModelEndpoint
-from modelyard.storage import DataBucket
+from modelyard.storage import IDataBucket
 from pipeline_defs.catalog import PIPELINES
 from stacks.environments import Environment
 from stacks.pipeline_stack import PipelineStack, outputs_prefix
@@ -31,7 +31,7 @@ class ServingStack(Stack):
         construct_id: str,
         *,
         environment: Environment,
-        data: DataBucket,
+        data: IDataBucket,
         pipelines: PipelineStack,
         **kwargs: Any,
     ) -> None:

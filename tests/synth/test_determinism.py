@@ -78,7 +78,10 @@ def test_cdks_own_validator_finds_nothing(tmp_path):
     [
         ({}, "no environment chosen; add -c env=NAME, one of: local, dev, staging, prod"),
         ({"env": "production"}, "unknown environment 'production'; known: local, dev, staging, prod"),
-        ({"env": "dev", "region": "eu-west-1"}, "unknown context key region; known: env, cdk-nag (-c env=NAME)"),
+        (
+            {"env": "dev", "region": "eu-west-1"},
+            "unknown context key region; known: env, cdk-nag (-c env=NAME)",
+        ),
         ({"environment": "dev"}, "unknown context key environment; known: env, cdk-nag (-c env=NAME)"),
     ],
 )

@@ -133,14 +133,15 @@ class ExecutionRole(iam.Role):
             data.bucket.grant_read(self, *data.read)
         if data.write:
             data.bucket.grant_read_write(self, *data.write)
-        # Jobs encrypt their volumes: SageMaker hands the key on to EC2 by a grant.
-        allow(self, actions=["kms:DescribeKey"], resources=[data.bucket.key.key_arn])
-        allow(
-            self,
-            actions=["kms:CreateGrant"],
-            resources=[data.bucket.key.key_arn],
-            conditions={"Bool": {"kms:GrantIsForAWSResource": "true"}},
-        )
+        if key := data.bucket.key:
+            # Jobs encrypt their volumes: SageMaker hands the key on to EC2 by a grant.
+            allow(self, actions=["kms:DescribeKey"], resources=[key.key_arn])
+            allow(
+                self,
+                actions=["kms:CreateGrant"],
+                resources=[key.key_arn],
+                conditions={"Bool": {"kms:GrantIsForAWSResource": "true"}},
+            )
 
     def _allow_code(self, archives: Sequence[s3_assets.Asset]) -> None:
         bucket = archives[0].bucket

@@ -16,7 +16,7 @@ from modelyard.pipeline.runtime.errors import PipelineError
 from modelyard.pipeline.runtime.request import Desired
 
 if TYPE_CHECKING:
-    from modelyard.storage import DataBucket
+    from modelyard.storage import IDataBucket
 
 # Of the machine that made the archive: the same on all of them.
 _UNIX = 3
@@ -98,7 +98,7 @@ class PipelineData:
         write: Prefixes that it reads and writes, for example `("pipelines/refinance-interest-rate/",)`.
     """
 
-    bucket: DataBucket
+    bucket: IDataBucket
     read: tuple[str, ...] = ()
     write: tuple[str, ...] = ()
 

@@ -106,7 +106,7 @@ class SageMakerPipeline(Construct):
         values = {
             "ExecutionRoleArn": self.execution_role.role_arn,
             "DataBucket": data.bucket.bucket_name,
-            "KmsKeyArn": data.bucket.key.key_arn,
+            **({"KmsKeyArn": data.bucket.key.key_arn} if data.bucket.key else {}),
             **({"ImageUri": image.uri} if image else {}),
             **({"ModelPackageGroupName": registry.group_name} if registry else {}),
         }

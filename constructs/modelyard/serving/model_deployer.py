@@ -19,7 +19,7 @@ from modelyard.serving.multi_model_endpoint import MultiModelEndpoint
 from modelyard.serving.props import ModelSource
 from modelyard.serving.record_table import RecordTable
 from modelyard.serving.runtime.settings import Settings
-from modelyard.storage import DataBucket, Retention
+from modelyard.storage import IDataBucket, Retention
 
 if TYPE_CHECKING:
     from aws_cdk import aws_sns as sns
@@ -73,7 +73,7 @@ class ModelDeployer(Construct):
         construct_id: str,
         *,
         endpoint: MultiModelEndpoint,
-        data: DataBucket,
+        data: IDataBucket,
         sources: Sequence[ModelSource],
         interval: Duration | None = None,
         retention: Retention | None = None,
@@ -96,7 +96,7 @@ class ModelDeployer(Construct):
             groups=groups,
             artifact_bucket=data.bucket_name,
             artifact_prefix=endpoint.model_prefix,
-            kms_key_arn=data.key.key_arn,
+            kms_key_arn=data.key.key_arn if data.key else "",
         )
         self.function = RuntimeFunction(
             self,
@@ -152,7 +152,7 @@ class ModelDeployer(Construct):
         acknowledge(queue, "AwsSolutions-SQS3", "It is the dead-letter queue.")
         return queue
 
-    def _grant(self, endpoint: MultiModelEndpoint, data: DataBucket, sources: Sequence[ModelSource]) -> None:
+    def _grant(self, endpoint: MultiModelEndpoint, data: IDataBucket, sources: Sequence[ModelSource]) -> None:
         self.records.grant_write(self.function)
         data.grant_read(self.function, *(source.artifacts for source in sources))
         data.grant_read(self.function, endpoint.model_prefix)

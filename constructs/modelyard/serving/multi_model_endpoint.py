@@ -13,7 +13,7 @@ from constructs import Construct
 from modelyard.images import ContainerImage
 from modelyard.permissions import allow
 from modelyard.serving.props import Rollout, Variant
-from modelyard.storage import DataBucket
+from modelyard.storage import IDataBucket
 
 
 class MultiModelEndpoint(Construct):
@@ -28,7 +28,7 @@ class MultiModelEndpoint(Construct):
         endpoint_name: Physical name, by which clients invoke.
         image: Serving image with the multi-model contract.
         data: Bucket of the model archives; its key also encrypts the instances' volumes (local storage is
-            encrypted in hardware).
+            encrypted in hardware, and so are volumes of a bucket without a key of its own, by AWS's).
         model_prefix: Prefix of the archives in the bucket.
         variant: Instances.
         rollout: How updates replace the fleet.
@@ -58,7 +58,7 @@ class MultiModelEndpoint(Construct):
         *,
         endpoint_name: str,
         image: ContainerImage,
-        data: DataBucket,
+        data: IDataBucket,
         model_prefix: str = "models/multi/",
         variant: Variant | None = None,
         rollout: Rollout | None = None,
@@ -153,7 +153,7 @@ class MultiModelEndpoint(Construct):
         """Time that requests waited for a model to load, p99 per minute, in microseconds."""
         return self._metric("ModelLoadingWaitTime", "p99")
 
-    def _role(self, image: ContainerImage, data: DataBucket) -> iam.Role:
+    def _role(self, image: ContainerImage, data: IDataBucket) -> iam.Role:
         role = iam.Role(
             self,
             "Role",
@@ -188,11 +188,11 @@ class MultiModelEndpoint(Construct):
         )
         return role
 
-    def _endpoint_config(self, data: DataBucket) -> sagemaker.CfnEndpointConfig:
+    def _endpoint_config(self, data: IDataBucket) -> sagemaker.CfnEndpointConfig:
         return sagemaker.CfnEndpointConfig(
             self,
             "EndpointConfig",
-            kms_key_id=None if self.variant.local_storage else data.key.key_arn,
+            kms_key_id=data.key.key_arn if data.key and not self.variant.local_storage else None,
             production_variants=[
                 sagemaker.CfnEndpointConfig.ProductionVariantProperty(
                     variant_name=self.variant.name,

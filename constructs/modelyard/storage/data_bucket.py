@@ -1,23 +1,19 @@
-"""A bucket for data and models, encrypted, versioned, logged, and granted prefix by prefix."""
+"""A bucket for data and models, encrypted, versioned and logged."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from aws_cdk import Duration
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-from modelyard.permissions import acknowledge, allow
+from modelyard.permissions import acknowledge
+from modelyard.storage.bucket_access import IDataBucket
 from modelyard.storage.bucket_emptier import BucketEmptier
 from modelyard.storage.props import Lifecycle, Retention
 
-_KEYS_REASON = "Object keys below {prefixes} are chosen at run time; the grant ends at the prefix."
 
-
-class DataBucket(Construct):
+class DataBucket(Construct, IDataBucket):
     """Versioned bucket under its own KMS key: TLS only, no public access, access logs, EventBridge events.
 
     Args:
@@ -113,88 +109,24 @@ class DataBucket(Construct):
             "NotificationConfiguration.EventBridgeConfiguration.EventBridgeEnabled", True
         )
 
-    @property
-    def bucket_name(self) -> str:
-        """Name of the data bucket."""
-        return self.bucket.bucket_name
-
-    @property
-    def bucket_arn(self) -> str:
-        """ARN of the data bucket."""
-        return self.bucket.bucket_arn
-
-    def grant_read(self, grantee: iam.IGrantable, *prefixes: str) -> None:
-        """Allow listing and reading below each prefix, for example `grant_read(role, "raw/", "batch/")`.
-
-        Raises:
-            ValueError: No prefix, or one that is not a folder such as `raw/`.
-        """
-        self._grant_list(grantee, _checked(prefixes))
-        self._grant_objects(grantee, prefixes, ["s3:GetObject"])
-        self._grant_key(grantee, ["kms:Decrypt"])
-
-    def grant_write(self, grantee: iam.IGrantable, *prefixes: str, multipart: bool = True) -> None:
-        """Allow creating and overwriting (not deleting) objects below each prefix.
+    @staticmethod
+    def from_bucket(bucket: s3.IBucket, *, key: kms.IKey | None = None) -> IDataBucket:
+        """A bucket that exists, for constructs that want a data bucket.
 
         Args:
-            grantee: Who may write.
-            prefixes: For example `raw/`.
-            multipart: Whether large objects come in parts, as from boto3's `upload_file` and from SageMaker:
-                who starts such an upload must be able to give it up.
+            bucket: Of this app or imported; how it is protected stays its owner's to say. In another account
+                its owner must allow the roles too, in the policies of bucket and key.
+            key: What encrypts it, unless `bucket` knows; without either it is taken to have S3's own keys.
 
-        Raises:
-            ValueError: No prefix, or one that is not a folder such as `raw/`.
+        Example:
+            >>> lake = s3.Bucket.from_bucket_name(stack, "Lake", "data-lake")
+            >>> data = DataBucket.from_bucket(lake, key=kms.Key.from_key_arn(stack, "LakeKey", key_arn))
+            >>> data.grant_read(role, "raw/")
         """
-        give_up = ["s3:AbortMultipartUpload"] if multipart else []
-        self._grant_objects(grantee, _checked(prefixes), ["s3:PutObject", *give_up])
-        # S3 decrypts the parts of a multipart upload when it assembles them.
-        self._grant_key(grantee, ["kms:GenerateDataKey", *(["kms:Decrypt"] if multipart else [])])
-
-    def grant_read_write(self, grantee: iam.IGrantable, *prefixes: str) -> None:
-        """Both :meth:`grant_read` and :meth:`grant_write`."""
-        self.grant_read(grantee, *prefixes)
-        self.grant_write(grantee, *prefixes)
-
-    def grant_delete(self, grantee: iam.IGrantable, *prefixes: str) -> None:
-        """Allow deleting objects below each prefix; versioning keeps what was deleted for a while.
-
-        Raises:
-            ValueError: No prefix, or one that is not a folder such as `raw/`.
-        """
-        self._grant_objects(grantee, _checked(prefixes), ["s3:DeleteObject"])
-
-    def _grant_list(self, grantee: iam.IGrantable, prefixes: Sequence[str]) -> None:
-        # Clients list a folder with and without its slash, and single keys below it.
-        listed = [pattern for prefix in prefixes for pattern in (prefix.rstrip("/"), f"{prefix}*")]
-        allow(
-            grantee,
-            actions=["s3:ListBucket"],
-            resources=[self.bucket_arn],
-            conditions={"StringLike": {"s3:prefix": listed}},
-        )
-
-    def _grant_objects(
-        self, grantee: iam.IGrantable, prefixes: Sequence[str], actions: Sequence[str]
-    ) -> None:
-        allow(
-            grantee,
-            actions=actions,
-            resources=[self.bucket.arn_for_objects(f"{prefix}*") for prefix in prefixes],
-            reason=_KEYS_REASON.format(prefixes=", ".join(prefixes)),
-        )
-
-    def _grant_key(self, grantee: iam.IGrantable, actions: Sequence[str]) -> None:
-        allow(grantee, actions=actions, resources=[self.key.key_arn])
+        return _ExistingBucket(bucket, key or bucket.encryption_key)
 
 
-def _checked(prefixes: Sequence[str]) -> Sequence[str]:
-    if not prefixes:
-        raise ValueError(
-            "name at least one prefix, for example 'raw/'; grants on the whole bucket are not offered"
-        )
-    for prefix in prefixes:
-        if not prefix.endswith("/") or prefix.startswith("/") or "*" in prefix or len(prefix) < 2:
-            raise ValueError(
-                f"prefix {prefix!r} is not a folder: write it as 'raw/', without leading slash or wildcard"
-            )
-    return prefixes
+class _ExistingBucket(IDataBucket):
+    def __init__(self, bucket: s3.IBucket, key: kms.IKey | None) -> None:
+        self.bucket = bucket
+        self.key = key
