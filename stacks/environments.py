@@ -67,14 +67,14 @@ class PipelineSettings:
 
     Args:
         processing_instance_type, training_instance_type: Instances of the jobs.
-        mse_threshold: Largest mean squared error with which a model is registered, per pipeline; a pipeline
-            that is not named keeps the threshold of its definition.
+        parameters: Pipeline -> parameter -> default, as text, where this stage differs from the definition:
+            `{"refinance-interest-rate": {"MseThreshold": "18"}}`.
         parallelism: Most steps of one execution at a time.
     """
 
     processing_instance_type: str = "ml.m5.large"
     training_instance_type: str = "ml.m5.large"
-    mse_threshold: Mapping[str, float] = field(default_factory=dict)
+    parameters: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     parallelism: int = 4
 
 

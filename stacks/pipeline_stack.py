@@ -70,11 +70,11 @@ class PipelineStack(Stack):
                 self,
                 f"{name}Pipeline",
                 name=environment.named(spec.name),
-                definition=_definition(spec, environment),
+                definition=definition_of(spec, environment),
                 data=PipelineData(
                     bucket=data,
-                    read=(f"raw/{spec.family.scenario}/", f"batch/{spec.family.scenario}/"),
-                    write=(outputs_prefix(spec),),
+                    read=spec.reads,
+                    write=(spec.writes,),
                 ),
                 image=self.image,
                 registry=self.registries[spec.name],
@@ -92,19 +92,14 @@ class PipelineStack(Stack):
             )
 
 
-def outputs_prefix(spec: PipelineSpec) -> str:
-    """Where a pipeline's steps write, as its definition says."""
-    return f"pipelines/{spec.name}/"
-
-
-def _definition(spec: PipelineSpec, environment: Environment) -> PipelineDefinition:
+def definition_of(spec: PipelineSpec, environment: Environment) -> PipelineDefinition:
+    """The pipeline's committed definition with the defaults of a stage."""
     settings = environment.pipelines
     defaults = {
         "ProcessingInstanceType": settings.processing_instance_type,
         "TrainingInstanceType": settings.training_instance_type,
+        **settings.parameters.get(spec.name, {}),
     }
-    if spec.name in settings.mse_threshold:
-        defaults["MseThreshold"] = str(settings.mse_threshold[spec.name])
     return PipelineDefinition(
         path=spec.definition,
         parameter_defaults=defaults,

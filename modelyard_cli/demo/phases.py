@@ -54,10 +54,11 @@ def prepare_data() -> Data:
     )
     if done.returncode:
         raise CliError(f"no data: {done.stderr.strip()}", FAILED)
-    demo = json.loads((out / "refinance" / "demo.json").read_text())
+    target = out / "refinance" / "interest_rate"
+    demo = json.loads((target / "demo.json").read_text())
     return Data(
         loans=out / "refinance" / "loans.csv",
-        batch=out / "refinance" / "batch.jsonl",
+        batch=target / "batch.jsonl",
         examples=demo["instances"],
         truth=demo["interest_rate"],
     )
@@ -124,7 +125,7 @@ def upload(session: boto3.Session, outputs: Mapping[str, str], data: Data) -> di
     digest = hashlib.sha256(data.loans.read_bytes()).hexdigest()[:12]
     places = {
         "InputData": (data.loans, f"raw/refinance/{digest}/loans.csv"),
-        "BatchData": (data.batch, "batch/refinance/batch.jsonl"),
+        "BatchData": (data.batch, f"batch/{MODEL}/batch.jsonl"),
     }
     for file, key in places.values():
         s3.upload_file(str(file), bucket, key)

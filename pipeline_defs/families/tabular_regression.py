@@ -11,7 +11,7 @@ from sagemaker.mlops.workflow.condition_step import ConditionStep
 from sagemaker.mlops.workflow.fail_step import FailStep
 from sagemaker.mlops.workflow.pipeline import Pipeline
 
-from pipeline_defs.catalog import PipelineSpec
+from pipeline_defs.catalog import PipelineSpec, TabularRegression
 from pipeline_defs.session import BUCKET
 from pipeline_defs.steps import StepBuilder, output_of
 
@@ -32,7 +32,9 @@ METRICS = {"train:rmse": r"train-rmse:([0-9.eE+-]+)", "validation:rmse": r"valid
 def build(spec: PipelineSpec) -> Pipeline:
     """The pipeline `spec`, in which every parameter is used by a step."""
     family, code = spec.family, spec.code
-    batch = f"s3://{BUCKET}/batch/{family.scenario}/batch.jsonl"
+    if not isinstance(family, TabularRegression):
+        raise TypeError(f"{spec.name} is not of this family")
+    batch = f"s3://{BUCKET}/batch/{spec.name}/batch.jsonl"
     # No default: the cache compares addresses, so a fixed one would answer new data with old results.
     input_data = ParameterString("InputData")
     batch_data = ParameterString("BatchData", default_value=batch)

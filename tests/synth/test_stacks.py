@@ -8,6 +8,8 @@ import re
 import pytest
 
 from pipeline_defs.catalog import PIPELINES
+from stacks.environments import Environment, PipelineSettings
+from stacks.pipeline_stack import definition_of
 
 STATEFUL = (
     "AWS::S3::Bucket",
@@ -78,6 +80,22 @@ def test_names_do_not_clash_between_stages_of_one_account(synthesize):
     stages = [names(stage) for stage in ("local", "dev", "staging", "prod")]
     assert len(set().union(*stages)) == sum(len(found) for found in stages)
     assert ("AWS::SageMaker::Endpoint", "prod-modelyard") in stages[-1]
+
+
+def test_a_stage_may_differ_in_the_parameters_of_a_pipeline():
+    settings = PipelineSettings(parameters={PIPELINES[1].name: {"MseThreshold": "12.5"}})
+    stage = Environment(name="local", pipelines=settings)
+    assert definition_of(PIPELINES[1], stage).parameter_defaults["MseThreshold"] == "12.5"
+    assert "MseThreshold" not in definition_of(PIPELINES[0], stage).parameter_defaults
+
+
+def test_pipelines_of_a_family_share_their_code_and_nothing_else(assembly):
+    pipelines = list(assembly.of_type("Custom::SageMakerPipeline").values())
+    assert len(pipelines) == len(PIPELINES)
+    for placeholder in PIPELINES[0].code:
+        assert len({json.dumps(found["Values"][placeholder]) for found in pipelines}) == 1
+    for own in ("ExecutionRoleArn", "ModelPackageGroupName"):
+        assert len({json.dumps(found["Values"][own]) for found in pipelines}) == len(PIPELINES)
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 
 from aws_cdk import CustomResource, Stack
 from aws_cdk import aws_iam as iam
@@ -17,6 +15,7 @@ from modelyard.permissions import allow
 from modelyard.pipeline.execution_role import ExecutionRole
 from modelyard.pipeline.props import PipelineData, PipelineDefinition, StepCode
 from modelyard.pipeline.provider import PipelineProvider
+from modelyard.pipeline.step_archives import StepArchives
 from modelyard.registry import ModelRegistry
 
 _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,255}")
@@ -40,7 +39,8 @@ class SageMakerPipeline(Construct):
         registry: Fills `${ModelPackageGroupName}`, and takes the models.
         may_approve: Whether the pipeline may register a version as approved, so that it is served without a
             reviewer. Otherwise an execution with `ModelApprovalStatus=Approved` fails at its registration.
-        code: Placeholder -> source files of a step; each becomes an archive of its own.
+        code: Placeholder -> source files of a step; each becomes an archive, shared by the pipelines of a
+            stack that run the same.
         tags: Tags of the pipeline. CDK's `Tags` do not reach what a custom resource creates.
 
     Attributes:
@@ -90,9 +90,8 @@ class SageMakerPipeline(Construct):
         self.pipeline_arn = Stack.of(self).format_arn(
             service="sagemaker", resource="pipeline", resource_name=name.lower()
         )
-        self.code_assets = {
-            placeholder: self._code_asset(placeholder, step) for placeholder, step in (code or {}).items()
-        }
+        archives = StepArchives.of(self)
+        self.code_assets = {placeholder: archives.asset(step) for placeholder, step in (code or {}).items()}
         self.execution_role = ExecutionRole(
             self,
             "ExecutionRole",
@@ -148,13 +147,6 @@ class SageMakerPipeline(Construct):
             resources=[f"{self.pipeline_arn}/execution/*"],
             reason=_EXECUTIONS_REASON,
         )
-
-    def _code_asset(self, placeholder: str, step: StepCode) -> s3_assets.Asset:
-        # A file, and not the folder less what is to be ignored: CDK would walk the whole folder, twice.
-        with tempfile.TemporaryDirectory() as folder:
-            archive = Path(folder) / "code.zip"
-            archive.write_bytes(step.archive())
-            return s3_assets.Asset(self, placeholder, path=str(archive))
 
     def _custom_resource(
         self, definition: PipelineDefinition, values: Mapping[str, str], tags: Mapping[str, str]

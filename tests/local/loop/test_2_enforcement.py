@@ -170,7 +170,7 @@ def test_who_approves_runs_and_changes_nothing(story: Story) -> None:
             attempt()
 
 
-@pytest.mark.parametrize("key", ["raw/refinance/large.csv", "batch/refinance/large.jsonl"])
+@pytest.mark.parametrize("key", ["raw/refinance/large.csv", "batch/refinance-interest-rate/large.jsonl"])
 def test_data_scientist_gives_up_a_large_upload(story: Story, key: str) -> None:
     bucket, s3 = story.outputs["DataBucketName"], story.scientist.client("s3")
     upload_id = s3.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]

@@ -1,0 +1,42 @@
+"""The archives with the code of a stack's steps."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from pathlib import Path
+
+from aws_cdk import Stack
+from aws_cdk import aws_s3_assets as s3_assets
+from constructs import Construct
+
+from modelyard.pipeline.props import StepCode
+
+_ID = "StepArchives"
+
+
+class StepArchives(Construct):
+    """One asset for each content, however many pipelines run it. One of these per stack."""
+
+    @classmethod
+    def of(cls, scope: Construct) -> StepArchives:
+        """The archives of the stack that holds `scope`."""
+        stack = Stack.of(scope)
+        existing = stack.node.try_find_child(_ID)
+        return existing if isinstance(existing, cls) else cls(stack, _ID)
+
+    def __init__(self, scope: Construct, construct_id: str) -> None:
+        super().__init__(scope, construct_id)
+        self._assets: dict[str, s3_assets.Asset] = {}
+
+    def asset(self, step: StepCode) -> s3_assets.Asset:
+        """The archive of these files."""
+        content = step.archive()
+        name = hashlib.sha256(content).hexdigest()[:12]
+        if name not in self._assets:
+            # A file, and not the folder less what is to be ignored: CDK would walk the whole folder, twice.
+            with tempfile.TemporaryDirectory() as folder:
+                archive = Path(folder) / "code.zip"
+                archive.write_bytes(content)
+                self._assets[name] = s3_assets.Asset(self, name, path=str(archive))
+        return self._assets[name]
