@@ -45,8 +45,13 @@ def compose(app: cdk.App, environment: Environment) -> None:
 
 def main() -> None:
     gc.disable()  # the process ends before collecting pays: 7 % of a synth
-    # CDK's own validator takes longer than all the rest: `make test` asks for it, once.
-    app = cdk.App(builtin_cloud_formation_validation=os.environ.get("CDK_VALIDATION") == "true")
+    app = cdk.App(
+        # It takes longer than all the rest: `make test` asks for it, once.
+        builtin_cloud_formation_validation=os.environ.get("CDK_VALIDATION") == "true",
+        # A tenth of a synth, for a file that nothing reads and for traces that end in Node, not in this code.
+        tree_metadata=False,
+        stack_traces=False,
+    )
     try:
         compose(app, choose(app.node.get_all_context()))
     # ValueError is how the constructs refuse what they are given, each with a message that says what to do.
