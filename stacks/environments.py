@@ -115,7 +115,8 @@ class Environment:
 _LOCAL_ACCOUNT = "000000000000"
 _THROW_AWAY = DataSettings(
     retention=Retention(on_delete="destroy", data_may_be_deleted=True),
-    lifecycle=Lifecycle(noncurrent_days=7, access_log_days=30),
+    # Longer than a step cache answers from what is there, which is 30 days.
+    lifecycle=Lifecycle(noncurrent_days=7, access_log_days=30, expire_days={"pipelines/": 60}),
 )
 
 

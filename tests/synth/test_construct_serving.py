@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from aws_cdk import Duration
 from aws_cdk import aws_sns as sns
@@ -32,6 +34,16 @@ def test_endpoint_loads_from_its_prefix(stack, endpoint):
         },
     )
     template.has_resource_properties("AWS::SageMaker::EndpointConfig", {"KmsKeyId": Match.any_value()})
+
+
+def test_the_log_group_is_there_before_sagemaker_would_make_it(stack, endpoint):
+    resources = Template.from_stack(stack).to_json()["Resources"]
+    (group,) = (key for key, value in resources.items() if value["Type"] == "AWS::Logs::LogGroup")
+    (made,) = (value for value in resources.values() if value["Type"] == "AWS::SageMaker::Endpoint")
+    assert group in made["DependsOn"]
+    name = resources[group]["Properties"]["LogGroupName"]
+    assert name == "/aws/sagemaker/Endpoints/models"
+    assert f"log-group:{name}:*" in json.dumps(resources)
 
 
 # A key or a volume size for these is refused when the endpoint configuration is created.

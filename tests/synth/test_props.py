@@ -20,6 +20,8 @@ from modelyard.storage import Lifecycle, Retention
         (lambda: Retention(on_delete="destroy"), "also set data_may_be_deleted=True"),
         (lambda: Retention(on_delete="keep"), "'keep'; use 'retain' or 'destroy'"),
         (lambda: Lifecycle(noncurrent_days=0), "Lifecycle.noncurrent_days is 0"),
+        (lambda: Lifecycle(expire_days={"pipelines/": 0}), "Lifecycle.expire_days['pipelines/'] is 0"),
+        (lambda: Lifecycle(expire_days={"pipelines": 60}), "prefix 'pipelines' is not a folder"),
         (lambda: Variant(instance_type="m5.large"), "'m5.large' is not of the form ml.m5.large"),
         (lambda: Variant(initial_instances=0), "at least 1"),
         (lambda: Rollout(canary_percent=60), "canary_percent is 60; SageMaker takes 1 to 50"),

@@ -63,6 +63,30 @@ def test_data_goes_with_the_stack_only_where_both_switches_are_on(assembly):
     assert assembly.one("AWS::DynamoDB::Table")["DeletionProtectionEnabled"] is not throw_away
 
 
+def test_what_expires_outlives_the_step_cache_and_registered_versions_are_kept(assembly):
+    expiring = {
+        rule["Prefix"]: rule["ExpirationInDays"]
+        for bucket in assembly.of_type("AWS::S3::Bucket").values()
+        for rule in bucket["LifecycleConfiguration"]["Rules"]
+        if "Prefix" in rule
+    }
+    if assembly.environment in ("staging", "prod"):
+        assert expiring == {}
+        return
+    for spec in PIPELINES:
+        cached = re.findall(r'"ExpireAfter": "P(\d+)D"', spec.definition.read_text())
+        assert cached
+        assert expiring["pipelines/"] > max(map(int, cached))
+
+
+def test_logs_are_not_kept_for_ever(assembly):
+    groups = assembly.of_type("AWS::Logs::LogGroup").values()
+    assert all(group["RetentionInDays"] <= 90 for group in groups)
+    endpoint = assembly.one("AWS::SageMaker::Endpoint")["EndpointName"]
+    names = [group["LogGroupName"] for group in groups if "LogGroupName" in group]
+    assert names == [f"/aws/sagemaker/Endpoints/{endpoint}"]
+
+
 def test_names_do_not_clash_between_stages_of_one_account(synthesize):
     def names(stage):
         assembly = synthesize(stage)

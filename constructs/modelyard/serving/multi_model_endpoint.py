@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aws_cdk import ArnFormat, Duration, Stack
+from aws_cdk import ArnFormat, Duration, RemovalPolicy, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
 
@@ -32,10 +33,12 @@ class MultiModelEndpoint(Construct):
         model_prefix: Prefix of the archives in the bucket.
         variant: Instances.
         rollout: How updates replace the fleet.
+        log_retention: How long the containers' logs are kept.
 
     Attributes:
         endpoint, endpoint_config, model: The CloudFormation resources.
         role: What the containers run under.
+        log_group: SageMaker's group of this endpoint, made here since SageMaker's would be kept for ever.
         server_errors: Alarm that rolls updates back.
 
     Example:
@@ -49,6 +52,7 @@ class MultiModelEndpoint(Construct):
     endpoint_config: sagemaker.CfnEndpointConfig
     endpoint: sagemaker.CfnEndpoint
     role: iam.Role
+    log_group: logs.LogGroup
     server_errors: cloudwatch.Alarm
 
     def __init__(
@@ -62,6 +66,7 @@ class MultiModelEndpoint(Construct):
         model_prefix: str = "models/multi/",
         variant: Variant | None = None,
         rollout: Rollout | None = None,
+        log_retention: logs.RetentionDays = logs.RetentionDays.THREE_MONTHS,
     ) -> None:
         super().__init__(scope, construct_id)
         self.endpoint_name = endpoint_name
@@ -95,6 +100,15 @@ class MultiModelEndpoint(Construct):
             retain_all_variant_properties=True,
             deployment_config=self._deployment(rollout or Rollout()),
         )
+        self.log_group = logs.LogGroup(
+            self,
+            "Logs",
+            log_group_name=self._log_group_name,
+            retention=log_retention,
+            removal_policy=RemovalPolicy.DESTROY,
+        )
+        # There before SageMaker would make it, deleted when nothing writes to it any more.
+        self.endpoint.node.add_dependency(self.log_group)
 
     @property
     def endpoint_arn(self) -> str:
@@ -153,6 +167,10 @@ class MultiModelEndpoint(Construct):
         """Time that requests waited for a model to load, p99 per minute, in microseconds."""
         return self._metric("ModelLoadingWaitTime", "p99")
 
+    @property
+    def _log_group_name(self) -> str:
+        return f"/aws/sagemaker/Endpoints/{self.endpoint_name}"
+
     def _role(self, image: ContainerImage, data: IDataBucket) -> iam.Role:
         role = iam.Role(
             self,
@@ -165,7 +183,7 @@ class MultiModelEndpoint(Construct):
         log_group = Stack.of(self).format_arn(
             service="logs",
             resource="log-group",
-            resource_name=f"/aws/sagemaker/Endpoints/{self.endpoint_name}:*",
+            resource_name=f"{self._log_group_name}:*",
             arn_format=ArnFormat.COLON_RESOURCE_NAME,
         )
         allow(

@@ -9,6 +9,7 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 
 from modelyard.permissions import allow
+from modelyard.storage.props import check_folder
 
 _KEYS_REASON = "Object keys below {prefixes} are chosen at run time; the grant ends at the prefix."
 
@@ -105,8 +106,5 @@ def _checked(prefixes: Sequence[str]) -> Sequence[str]:
             "name at least one prefix, for example 'raw/'; grants on the whole bucket are not offered"
         )
     for prefix in prefixes:
-        if not prefix.endswith("/") or prefix.startswith("/") or "*" in prefix or len(prefix) < 2:
-            raise ValueError(
-                f"prefix {prefix!r} is not a folder: write it as 'raw/', without leading slash or wildcard"
-            )
+        check_folder(prefix)
     return prefixes

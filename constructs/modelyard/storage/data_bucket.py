@@ -89,7 +89,11 @@ class DataBucket(Construct, IDataBucket):
                     noncurrent_version_expiration=Duration.days(lifecycle.noncurrent_days),
                     abort_incomplete_multipart_upload_after=Duration.days(lifecycle.incomplete_upload_days),
                     expired_object_delete_marker=True,
-                )
+                ),
+                *(
+                    s3.LifecycleRule(prefix=prefix, expiration=Duration.days(days))
+                    for prefix, days in lifecycle.expire_days.items()
+                ),
             ],
             removal_policy=removal,
         )

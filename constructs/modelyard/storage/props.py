@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from aws_cdk import RemovalPolicy
@@ -54,18 +55,35 @@ class Lifecycle:
         noncurrent_days: Overwritten or deleted object versions.
         incomplete_upload_days: Parts of multipart uploads that were never completed.
         access_log_days: Server access logs.
+        expire_days: Prefix -> days after which what was written below it is deleted, for example
+            `{"pipelines/": 60}`; nothing by default. Models and reports below it go too, those of registered
+            versions included, and step caches must not outlive it.
 
     Raises:
-        ValueError: A number below 1.
+        ValueError: A number below 1, or a prefix that is not a folder such as `pipelines/`.
     """
 
     noncurrent_days: int = 90
     incomplete_upload_days: int = 7
     access_log_days: int = 365
+    expire_days: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("noncurrent_days", "incomplete_upload_days", "access_log_days"):
-            if getattr(self, name) < 1:
-                raise ValueError(
-                    f"Lifecycle.{name} is {getattr(self, name)}; it counts days and must be at least 1"
-                )
+        days = {
+            name: getattr(self, name)
+            for name in ("noncurrent_days", "incomplete_upload_days", "access_log_days")
+        }
+        for prefix, number in self.expire_days.items():
+            check_folder(prefix)
+            days[f"expire_days[{prefix!r}]"] = number
+        for name, number in days.items():
+            if number < 1:
+                raise ValueError(f"Lifecycle.{name} is {number}; it counts days and must be at least 1")
+
+
+def check_folder(prefix: str) -> None:
+    """Raise ValueError for a prefix that is not a folder such as `raw/`."""
+    if not prefix.endswith("/") or prefix.startswith("/") or "*" in prefix or len(prefix) < 2:
+        raise ValueError(
+            f"prefix {prefix!r} is not a folder: write it as 'raw/', without leading slash or wildcard"
+        )

@@ -98,8 +98,12 @@ class Names:
                 self._physical[f"{short}/{logical}"] = physical
                 if resource["ResourceType"] == "AWS::IAM::Role":
                     self.roles[physical] = f"{short}/{logical}"
-                # SageMaker's resources carry names of our own, which say more than a logical id.
-                if "SageMaker" not in resource["ResourceType"] and "Custom::" not in resource["ResourceType"]:
+                # SageMaker's resources carry names of our own, which say more than a logical id; so does the
+                # endpoint's log group.
+                named = (
+                    re.search("SageMaker|^Custom::", resource["ResourceType"]) or "/sagemaker/" in physical
+                )
+                if not named:
                     self._logical.append((physical.rsplit("/", 1)[-1], f"<{logical}>"))
         # The longest first: one name may begin another.
         self._logical.sort(key=lambda entry: -len(entry[0]))

@@ -47,7 +47,6 @@ def test_nothing_is_left_but_what_aws_keeps(story: Story, tmp_path: Path) -> Non
     of_runs = {
         "model": [name for name in before["model"] if re.fullmatch(r"pipelines-[a-z0-9]{12}-.*", name)],
         "log group": [
-            "/aws/sagemaker/Endpoints/modelyard",
             "/aws/sagemaker/ProcessingJobs",
             "/aws/sagemaker/TrainingJobs",
             "/aws/sagemaker/TransformJobs",

@@ -30,6 +30,9 @@ UNUSED = {
     "<DataBucket>/pipelines/refinance-interest-rate/*": "SageMaker gives up the upload of a large output",
     "serving/DeployerFunctionRole s3:ListBucket <DataBucket> pipelines/refinance-interest-rate/*": _LISTING,
     "serving/EndpointRole s3:ListBucket <DataBucket> models/multi/*": _LISTING,
+    "serving/EndpointRole logs:CreateLogGroup log-group:/aws/sagemaker/Endpoints/modelyard:*": (
+        "SageMaker may ask for its group although it exists"
+    ),
     "serving/EndpointRole cloudwatch:PutMetricData *": (
         "SageMaker publishes CPU, memory and disk of instances; here they share the machine's"
     ),
