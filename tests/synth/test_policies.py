@@ -68,6 +68,29 @@ def test_roles_are_passed_to_sagemaker_only(assembly):
         assert "*" not in json.dumps(statement["Resource"])
 
 
+def test_keys_are_used_through_the_service_that_needs_them(assembly):
+    """SageMaker's grants for volumes apart, no role may call KMS itself."""
+    using = [
+        (set(_list(statement["Action"])), statement)
+        for _, statement in _statements(assembly)
+        if "kms:" in json.dumps(statement["Action"])
+    ]
+    assert using
+    for actions, statement in using:
+        condition = statement.get("Condition", {})
+        if actions == {"kms:DescribeKey"}:
+            continue
+        if actions == {"kms:CreateGrant"}:
+            assert condition == {"Bool": {"kms:GrantIsForAWSResource": "true"}}
+            continue
+        assert actions <= {"kms:Decrypt", "kms:GenerateDataKey"}
+        (service,) = condition["StringEquals"].values()
+        assert _text(service) in (
+            "s3.<AWS::Region>.amazonaws.com",
+            "dynamodb.<AWS::Region>.amazonaws.com",
+        )
+
+
 def test_endpoints_are_invoked_with_named_models_only(assembly):
     invoking = [s for _, s in _statements(assembly) if "sagemaker:InvokeEndpoint" in _list(s["Action"])]
     assert invoking

@@ -7,6 +7,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from constructs import Construct
 
+from modelyard.keys import only_through
 from modelyard.permissions import allow
 from modelyard.storage import Retention
 
@@ -68,4 +69,9 @@ class RecordTable(Construct):
 
     def _grant(self, grantee: iam.IGrantable, actions: list[str]) -> None:
         allow(grantee, actions=actions, resources=[self.table.table_arn])
-        allow(grantee, actions=["kms:Decrypt"], resources=[self.key.key_arn])
+        allow(
+            grantee,
+            actions=["kms:Decrypt"],
+            resources=[self.key.key_arn],
+            conditions=only_through("dynamodb"),
+        )

@@ -8,6 +8,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 
+from modelyard.keys import only_through
 from modelyard.permissions import allow
 from modelyard.storage.props import check_folder
 
@@ -97,7 +98,7 @@ class IDataBucket:
 
     def _grant_key(self, grantee: iam.IGrantable, actions: Sequence[str]) -> None:
         if self.key:
-            allow(grantee, actions=actions, resources=[self.key.key_arn])
+            allow(grantee, actions=actions, resources=[self.key.key_arn], conditions=only_through("s3"))
 
 
 def _checked(prefixes: Sequence[str]) -> Sequence[str]:
