@@ -39,7 +39,10 @@ class ImageError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """An image on disk. `owned` are the absolute paths that exist in the image and not on the machine."""
+    """An image on disk. `owned` are the absolute paths that exist in the image and not on the machine.
+
+    `notes` are lines for the log of whatever runs the image: what it is not.
+    """
 
     digest: str
     folder: Path
@@ -51,6 +54,7 @@ class Image:
     labels: Mapping[str, str] = field(default_factory=dict)
     owned: tuple[str, ...] = ()
     assumed: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def root(self) -> Path:

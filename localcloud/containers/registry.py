@@ -19,7 +19,7 @@ _ECR = re.compile(
     r"(?P<registry>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/"
     r"(?P<repository>[a-z0-9._/-]+?)(?::(?P<tag>[\w.-]+))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
 )
-Provider = Callable[[str], Image]
+Provider = Callable[[str, ImageStore], Image]
 _providers: list[tuple[re.Pattern[str], Provider]] = []
 
 
@@ -50,7 +50,7 @@ def provide(pattern: str, provider: Provider) -> None:
 
     Args:
         pattern: regular expression for the whole URI.
-        provider: makes the image of a URI that matches.
+        provider: makes the image of a URI that matches, in the store; ImageError says why there is none.
     """
     _providers.append((re.compile(pattern), provider))
 
@@ -77,7 +77,7 @@ def pull(uri: str, store: ImageStore, ecr: Any, *, account: str, role_arn: str) 
     """
     for pattern, provider in _providers:
         if pattern.fullmatch(uri):
-            return provider(uri)
+            return provider(uri, store)
     reference = parse_uri(uri)
     if reference is None or reference.registry != account:
         raise ImageError(

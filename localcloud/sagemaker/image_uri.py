@@ -5,13 +5,14 @@ Whether the image exists, and whether the role may pull it, shows when a job or 
 
 from __future__ import annotations
 
+from localcloud.containers.public_images import catalog
 from localcloud.containers.registry import parse_uri, provided
 from localcloud.context import Cloud
 from localcloud.sagemaker.errors import validation
 
 
 def require_image(cloud: Cloud, member: str, uri: str) -> None:
-    """Refuse an image that is not in ECR of this region.
+    """Refuse an image that is not in ECR of this region, and a public one of AWS that does not run here.
 
     Args:
         cloud: whose registry.
@@ -22,6 +23,8 @@ def require_image(cloud: Cloud, member: str, uri: str) -> None:
         ServiceError: ValidationException.
     """
     if provided(uri):
+        if problem := catalog.problem(uri):
+            raise validation(f"{member}: {problem}")
         return
     reference = parse_uri(uri)
     if reference is None:

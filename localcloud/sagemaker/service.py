@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from localcloud.aws.identity import Caller
     from localcloud.sagemaker.hosting.endpoints import Hosting
     from localcloud.sagemaker.jobs.runner import JobRunner
+    from localcloud.sagemaker.jobs.tuning.runner import TuningRunner
     from localcloud.sagemaker.pipelines.executor import PipelineExecutor
 
 _OPERATION_MODULES = (
@@ -32,6 +33,7 @@ _OPERATION_MODULES = (
     "localcloud.sagemaker.endpoint_configs",
     "localcloud.sagemaker.tag_operations",
     "localcloud.sagemaker.jobs.operations",
+    "localcloud.sagemaker.jobs.tuning.operations",
     "localcloud.sagemaker.hosting.operations",
     "localcloud.sagemaker.pipelines.operations",
 )
@@ -46,6 +48,7 @@ class SageMaker:
     cloud: Cloud
     store: Store
     jobs: JobRunner
+    tuning: TuningRunner
     hosting: Hosting
     executor: PipelineExecutor
 
@@ -81,6 +84,7 @@ class SageMaker:
     def close(self) -> None:
         """Stop executions, jobs and endpoints, deliver outstanding events, and close the state."""
         self.executor.close()
+        self.tuning.close()
         self.jobs.close()
         self.hosting.close()
         self.store.close()
@@ -207,18 +211,22 @@ def install(cloud: Cloud) -> SageMaker:
     """Put the local SageMaker into the cloud: API, runtime, events and CloudFormation types."""
     from localcloud.aws import service
     from localcloud.cloudformation import sagemaker as types
+    from localcloud.containers.public_images import provider as public_images
     from localcloud.sagemaker import events, protocol
     from localcloud.sagemaker.hosting.endpoints import Hosting
     from localcloud.sagemaker.jobs.runner import JobRunner
+    from localcloud.sagemaker.jobs.tuning.runner import TuningRunner
     from localcloud.sagemaker.pipelines.executor import PipelineExecutor
 
     load_operations()
+    public_images.install()
     store = Store(cloud.folder.sagemaker_db)
     events.install(cloud, store)
     sagemaker = SageMaker(
         cloud=cloud,
         store=store,
         jobs=JobRunner(cloud, store),
+        tuning=TuningRunner(store),  # after the jobs, which are ended first
         hosting=Hosting(cloud, store),
         executor=PipelineExecutor(cloud, store),
     )

@@ -64,6 +64,8 @@ class ModelServer:
 
     def start(self) -> None:
         """Start the process on a free port of loopback."""
+        if self._image.notes:
+            self._sink(list(self._image.notes))
         port = free_port()
         self.pool = Pool(port)
         environment = {

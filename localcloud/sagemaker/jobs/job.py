@@ -47,6 +47,7 @@ class Job:
         kind: in the store, for example `training-job`.
         name: of the job.
         grace: seconds between SIGTERM and SIGKILL.
+        on_metric: called with name and value of each metric that a training job's log shows.
     """
 
     def __init__(
@@ -59,14 +60,17 @@ class Job:
         kind: str,
         name: str,
         grace: float,
+        on_metric: Callable[[str, float], None] | None = None,
     ) -> None:
         self.cloud, self.store, self.engine, self.images = cloud, store, engine, images
         self.kind, self.name, self.grace = kind, name, grace
+        self.on_metric = on_metric
         self.record = store.get(kind, name)
         self.stopping = threading.Event()
         self.closing = False
         self.last_lines: dict[int, str] = {}
         self._wake = threading.Event()
+        self._image_notes: list[str] = []
 
     def stop(self) -> None:
         """Ask for the job's end; whoever waits for its containers stops them."""
@@ -129,16 +133,20 @@ class Job:
         """Pull an image with the execution role."""
         ecr = self.cloud.client("ecr", self.credentials)
         try:
-            return pull(uri, self.images, ecr, account=self.cloud.account, role_arn=self.role_arn)
+            image = pull(uri, self.images, ecr, account=self.cloud.account, role_arn=self.role_arn)
         except ImageError as error:
             raise JobFailure(f"ClientError: {error}") from error
+        self._image_notes = list(image.notes)
+        return image
 
     def environment(self) -> dict[str, str]:
         """Variables with which the container reaches this cloud; its credentials it asks `session` for."""
         return self.cloud.environment(None)
 
     def note_ignored(self, sink: Callable[[list[str]], None], members: Sequence[str]) -> None:
-        """Say in the job's log what of its request has no effect here."""
+        """Say in the job's log what of its request has no effect here, and what its image is not."""
+        if self._image_notes:
+            sink(self._image_notes)
         given = [member for member in members if self.record.get(member)]
         if given:
             sink([f"[local cloud] without effect here: {', '.join(given)}"])
