@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 _FAILED = {
-    "CREATE_IN_PROGRESS": "CREATE_FAILED",
+    # Not CREATE_FAILED, which stands for a creation that was asked to pause on failure: from this state the
+    # CDK CLI deletes the stack and makes it anew, without asking.
+    "CREATE_IN_PROGRESS": "ROLLBACK_FAILED",
     "UPDATE_IN_PROGRESS": "UPDATE_FAILED",
     "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS": "UPDATE_FAILED",
     "DELETE_IN_PROGRESS": "DELETE_FAILED",

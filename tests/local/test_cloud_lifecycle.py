@@ -260,7 +260,7 @@ def test_a_stack_operation_that_hangs_does_not_hold_up_the_stop(root: Path) -> N
     lifecycle.up(root)
     cloud, admin = connect(root)
     stack = cloud.client("cloudformation", admin).describe_stacks(StackName="hangs")["Stacks"][0]
-    assert stack["StackStatus"] == "CREATE_FAILED"
+    assert stack["StackStatus"] == "ROLLBACK_FAILED"
     assert "stopped" in stack["StackStatusReason"]
 
 
