@@ -13,6 +13,7 @@ _LOWER_CASE = frozenset(
     {
         "endpoint",
         "endpoint-config",
+        "hyper-parameter-tuning-job",
         "model",
         "pipeline",
         "processing-job",

@@ -69,6 +69,22 @@ _KINDS = {
             *_JOB_TIMES,
         ),
     ),
+    "hyper-parameter-tuning-job": _Kind(
+        detail_type="SageMaker HyperParameter Tuning Job State Change",
+        arn="HyperParameterTuningJobArn",
+        watched=("HyperParameterTuningJobStatus",),
+        detail=(
+            "HyperParameterTuningJobName",
+            "HyperParameterTuningJobArn",
+            "TrainingJobDefinition",
+            "TrainingJobDefinitions",
+            "HyperParameterTuningJobStatus",
+            "FailureReason",
+            "TrainingJobStatusCounters",
+            "ObjectiveStatusCounters",
+            *_JOB_TIMES,
+        ),
+    ),
     "processing-job": _Kind(
         detail_type="SageMaker Processing Job State Change",
         arn="ProcessingJobArn",

@@ -18,6 +18,11 @@ RESOURCES: dict[str, tuple[str, str]] = {
             ("ProcessingJob", "processing-job", ("Create", "Describe", "Stop", "Delete")),
             ("TrainingJob", "training-job", ("Create", "Describe", "Stop", "Delete", "Update")),
             ("TransformJob", "transform-job", ("Create", "Describe", "Stop")),
+            (
+                "HyperParameterTuningJob",
+                "hyper-parameter-tuning-job",
+                ("Create", "Describe", "Stop", "Delete", "ListTrainingJobsFor"),
+            ),
             ("Pipeline", "pipeline", ("Create", "Update", "Describe", "Delete")),
         )
         for verb in verbs
@@ -65,6 +70,12 @@ KEYS: dict[str, tuple[str, ...]] = {
         "EnableRemoteDebug",
     ),
     "CreateTransformJob": (*_JOB_KEYS, "ModelArn"),
+    "CreateHyperParameterTuningJob": (
+        *_JOB_KEYS,
+        *_NETWORK_KEYS,
+        "MaxRuntimeInSeconds",
+        "InterContainerTrafficEncryption",
+    ),
     "CreateModelPackage": ("ModelApprovalStatus", *_LIFE_CYCLE_KEYS),
     "UpdateModelPackage": (
         "ModelApprovalStatus",

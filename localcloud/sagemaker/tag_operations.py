@@ -13,6 +13,7 @@ from localcloud.sagemaker.tags import add_tags, remove_tags, tagged, tags_of
 _MEMBERS = {
     "endpoint": "EndpointArn",
     "endpoint-config": "EndpointConfigArn",
+    "hyper-parameter-tuning-job": "HyperParameterTuningJobArn",
     "model": "ModelArn",
     "model-package": "ModelPackageArn",
     "model-package-group": "ModelPackageGroupArn",

@@ -68,7 +68,7 @@ def sagemaker_fixture(tmp_path: Path, iam: Iam) -> Iterator[SageMaker]:
     )
     store = Store(tmp_path / "sagemaker.db")
     nothing = cast(Any, None)
-    yield SageMaker(cloud=cloud, store=store, jobs=nothing, hosting=nothing, executor=nothing)
+    yield SageMaker(cloud=cloud, store=store, jobs=nothing, tuning=nothing, hosting=nothing, executor=nothing)
     store.close()
 
 

@@ -5,14 +5,15 @@ https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_Operations_Amazon_
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from localcloud.containers.public_images.metrics import algorithm_metrics
 from localcloud.sagemaker.errors import resource_in_use, validation
 from localcloud.sagemaker.image_uri import require_image
 from localcloud.sagemaker.jobs import processing, requests, training
-from localcloud.sagemaker.jobs.runner import ACTIVE
+from localcloud.sagemaker.jobs.runner import ACTIVE, Watch
 from localcloud.sagemaker.models import get_model, model_containers
 from localcloud.sagemaker.pagination import arrange, page
 from localcloud.sagemaker.service import Call, operation
@@ -63,6 +64,19 @@ def create_processing_job(call: Call) -> dict[str, Any]:
 @operation("CreateTrainingJob")
 def create_training_job(call: Call) -> dict[str, Any]:
     """Store and start a training job."""
+    return start_training(call)
+
+
+def start_training(
+    call: Call, watch: Watch | None = None, members: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Check, store and start a training job.
+
+    Args:
+        call: with a CreateTrainingJob request.
+        watch: who follows the job.
+        members: of the record beside the request's.
+    """
     requests.check_training(call.request)
     require_image(call.cloud, "TrainingImage", call.request["AlgorithmSpecification"]["TrainingImage"])
     call.pass_role(call.request["RoleArn"])
@@ -74,9 +88,14 @@ def create_training_job(call: Call) -> dict[str, Any]:
         "EnableManagedSpotTraining",
     ):
         record.setdefault(flag, False)
+    algorithm = record["AlgorithmSpecification"]
+    defined = algorithm_metrics(algorithm["TrainingImage"], record.get("HyperParameters", {}))
+    if defined and not algorithm.get("MetricDefinitions"):
+        algorithm["MetricDefinitions"] = defined
     record["SecondaryStatusTransitions"] = []
     training.enter(record, "Starting", "Starting the training job", now())
-    return _start(call, TRAINING, record)
+    record.update(members or {})
+    return _start(call, TRAINING, record, watch)
 
 
 @operation("CreateTransformJob")
@@ -102,7 +121,7 @@ def _copy(call: Call) -> dict[str, Any]:
     return {name: value for name, value in call.request.items() if name != "Tags"}
 
 
-def _start(call: Call, kind: _Kind, record: dict[str, Any]) -> dict[str, Any]:
+def _start(call: Call, kind: _Kind, record: dict[str, Any], watch: Watch | None = None) -> dict[str, Any]:
     name, moment = call.request[kind.name], now()
     arn = call.arn(kind.kind, name)
     record.update(
@@ -122,7 +141,7 @@ def _start(call: Call, kind: _Kind, record: dict[str, Any]) -> dict[str, Any]:
                 f"{kind.words} with this name already exists ({arn})"
             )
         call.store.create(kind.kind, name, record)
-    call.sagemaker.jobs.start(kind.kind, name)
+    call.sagemaker.jobs.start(kind.kind, name, watch)
     return {kind.arn: arn}
 
 

@@ -44,6 +44,19 @@ KINDS = {
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """Who wants to know of a job as it goes. Called on the job's own threads: to be brief.
+
+    Args:
+        ended: the job's final status is written.
+        emitted: a training job's log shows a metric: its name and its value.
+    """
+
+    ended: Callable[[], None]
+    emitted: Callable[[str, float], None] | None = None
+
+
 class JobRunner:
     """Starts and stops the jobs of one cloud.
 
@@ -68,12 +81,13 @@ class JobRunner:
                 if record[facts.status] in ACTIVE:
                     self._fail(kind, record["_Name"], CLOSED)
 
-    def start(self, kind: str, name: str) -> None:
+    def start(self, kind: str, name: str, watch: Watch | None = None) -> None:
         """Run a job that has just been stored as InProgress.
 
         Args:
             kind: `processing-job`, `training-job` or `transform-job`.
             name: of the job.
+            watch: who follows it.
         """
         with self._lock:
             if self._closed:
@@ -87,8 +101,9 @@ class JobRunner:
                 kind=kind,
                 name=name,
                 grace=KINDS[kind].grace,
+                on_metric=watch.emitted if watch else None,
             )
-            thread = threading.Thread(target=self._run, args=(job,), daemon=True, name=f"{kind}-{name}")
+            thread = threading.Thread(target=self._run, args=(job, watch), daemon=True, name=f"{kind}-{name}")
             self._running[(kind, name)] = (job, thread)
         thread.start()
 
@@ -99,7 +114,7 @@ class JobRunner:
         if entry is not None:
             entry[0].stop()
 
-    def _run(self, job: Job) -> None:
+    def _run(self, job: Job, watch: Watch | None) -> None:
         try:
             KINDS[job.kind].run(job)
         except JobFailure as failure:
@@ -111,6 +126,8 @@ class JobRunner:
         finally:
             with self._lock:
                 self._running.pop((job.kind, job.name), None)
+            if watch is not None:
+                watch.ended()
 
     def _fail(self, kind: str, name: str, reason: str) -> None:
         facts = KINDS[kind]

@@ -47,7 +47,7 @@ def run(job: Job) -> None:
     job.require_bucket(record["OutputDataConfig"]["S3OutputPath"])
     image = job.image(record["AlgorithmSpecification"]["TrainingImage"])
     count = record["ResourceConfig"]["InstanceCount"]
-    metrics = MetricReader(record["AlgorithmSpecification"].get("MetricDefinitions", []))
+    metrics = MetricReader(record["AlgorithmSpecification"].get("MetricDefinitions", []), job.on_metric)
     containers = [job.engine.create(f"{job.name}-{layout.host_name(i)}") for i in range(count)]
     try:
         transition(job, "Downloading", "Downloading input data")

@@ -1,0 +1,1 @@
+"""Hyperparameter tuning jobs: training jobs in search of the best hyperparameters."""
