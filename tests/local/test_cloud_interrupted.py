@@ -27,12 +27,13 @@ timeout = cdk.Duration.seconds(int(seconds))
 first = aws_sqs.Queue(stack, "First", queue_name="first", visibility_timeout=timeout)
 last = aws_sqs.Queue(stack, "Last", queue_name="last", visibility_timeout=timeout)
 code = """
-import json, time, urllib.request
+import json, time
+from urllib.request import Request, urlopen
 def handler(event, context):
     time.sleep(float(event["ResourceProperties"]["Seconds"]) if event["RequestType"] != "Delete" else 0)
     answer = {key: event[key] for key in ("StackId", "RequestId", "LogicalResourceId")}
     body = json.dumps(answer | {"Status": "SUCCESS", "PhysicalResourceId": "slow"}).encode()
-    urllib.request.urlopen(urllib.request.Request(event["ResponseURL"], body, {"Content-Type": ""}, method="PUT"))
+    urlopen(Request(event["ResponseURL"], body, {"Content-Type": ""}, method="PUT"))
 """
 function = aws_lambda.Function(
     stack, "Function", runtime=aws_lambda.Runtime.PYTHON_3_11, handler="index.handler",
