@@ -7,6 +7,7 @@ finding, on exactly that role, so that a new wildcard elsewhere still fails the 
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -58,9 +59,12 @@ def allow(
         resource_arns=list(resources),
         conditions={key: dict(value) for key, value in conditions.items()} if conditions else None,
     )
-    # A role of this app takes every statement; asking it would be two more round trips to Node, per grant.
-    holder = grantee if isinstance(grantee, iam.Role) else _holder(grantee)
-    if holder is None or (holder is not grantee and not grant.success):
+    # A role or policy of this app takes every statement; asking would be two more round trips to Node.
+    if isinstance(grantee, iam.Role | iam.Policy):
+        holder: Construct | None = grantee
+    else:
+        holder = _holder(grantee) if grant.success else None
+    if holder is None:
         raise ValueError(
             f"{', '.join(actions)}: {_name(grantee)} takes no statements, so the grant would be lost. "
             "Grant to a role of this app or to one imported as mutable, or write it where the role is defined"
@@ -78,8 +82,6 @@ def _holder(grantee: iam.IGrantable) -> Construct | None:
     principal = grantee.grant_principal
     if isinstance(principal, Construct):
         return principal
-    if isinstance(grantee, iam.Policy):
-        return grantee
     # An imported role comes as a mere interface; only one that may be changed gets a policy below it.
     node = getattr(principal, "node", None)
     return next((child for child in node.children if isinstance(child, iam.Policy)), None) if node else None
@@ -98,7 +100,7 @@ def acknowledge_wildcards(scope: Construct, resources: Sequence[str], reason: st
         resources: The resources exactly as they stand in the statement.
         reason: One sentence for the reviewer.
     """
-    stack = Stack.of(scope)
+    stack = _stack_of(scope)
     if stack not in _late:
         _late[stack] = _LateAcknowledgements(stack)
         stack.node.add_validation(_late[stack])
@@ -140,6 +142,8 @@ class _LateAcknowledgements:
         return []
 
 
+# A question to Node, and some roles get dozens of statements.
+_stack_of = functools.cache(Stack.of)
 _late: WeakKeyDictionary[Stack, _LateAcknowledgements] = WeakKeyDictionary()
 
 

@@ -144,38 +144,34 @@ def test_deployer_needs_something_to_deploy(stack, endpoint, data):
 
 
 def test_deployer_hears_of_every_change_and_looks_by_itself(stack, endpoint, data):
+    names = ["one", "two", "three", "four", "five", "six"]
     sources = [
         ModelSource(registry=ModelRegistry(stack, name, group_name=name), artifacts=f"pipelines/{name}/")
-        for name in ("one", "two")
+        for name in names
     ]
     ModelDeployer(stack, "Deployer", endpoint=endpoint, data=data, sources=sources)
     template = Template.from_stack(stack)
-    for name in ("one", "two"):
-        template.has_resource_properties(
-            "AWS::Events::Rule",
-            {
-                "EventPattern": {
-                    "source": ["aws.sagemaker"],
-                    "detail-type": ["SageMaker Model Package State Change"],
-                    "detail": {"ModelPackageGroupName": [name]},
-                },
-                "Targets": [
-                    Match.object_like(
-                        {"DeadLetterConfig": Match.any_value(), "RetryPolicy": Match.any_value()}
-                    )
-                ],
+    template.has_resource_properties(
+        "AWS::Events::Rule",
+        {
+            "EventPattern": {
+                "source": ["aws.sagemaker"],
+                "detail-type": ["SageMaker Model Package State Change"],
+                "detail": {"ModelPackageGroupName": names},
             },
-        )
-        template.has_resource_properties(
-            "AWS::Events::Rule",
-            {
-                "ScheduleExpression": "rate(15 minutes)",
-                "Targets": [Match.object_like({"Input": f'{{"group":"{name}"}}'})],
-            },
-        )
+            "Targets": [
+                Match.object_like({"DeadLetterConfig": Match.any_value(), "RetryPolicy": Match.any_value()})
+            ],
+        },
+    )
+    schedules = template.find_resources(
+        "AWS::Events::Rule", {"Properties": {"ScheduleExpression": "rate(15 minutes)"}}
+    ).values()
+    inputs = [[json.loads(t["Input"])["group"] for t in rule["Properties"]["Targets"]] for rule in schedules]
+    assert inputs == [names[:5], names[5:]]  # EventBridge takes five targets a rule
     template.has_resource_properties(
         "AWS::Lambda::Function",
-        {"Environment": {"Variables": {"GROUPS": "one,two"}}, "DeadLetterConfig": Match.any_value()},
+        {"Environment": {"Variables": {"GROUPS": ",".join(names)}}, "DeadLetterConfig": Match.any_value()},
     )
     template.has_resource_properties(
         "AWS::DynamoDB::Table",

@@ -55,7 +55,7 @@ def test_the_folder_does_not_shadow_the_package():
 
 
 def test_feature_flags_are_those_of_this_version():
-    """cdk.json holds what `cdk init` of this library version would write, docs/decisions.md's one and cdk-nag's gate."""
+    """cdk.json holds what `cdk init` of this library version would write, and two of ours."""
     archive = next(resources.files("aws_cdk._jsii").joinpath(".").glob("aws-cdk-lib@*.tgz"))
     with tarfile.open(archive) as package:
         recommended = package.extractfile("package/recommended-feature-flags.json")

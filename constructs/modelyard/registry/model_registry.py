@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import re
+from collections.abc import Sequence
 
 from aws_cdk import ArnFormat, Stack
 from aws_cdk import aws_events as events
@@ -72,12 +74,12 @@ class ModelRegistry(Construct):
                 self.group, group_arn=self.group_arn, packages_arn=self.packages_arn
             )
 
-    @property
+    @functools.cached_property
     def group_arn(self) -> str:
         """ARN of the group."""
         return self._arn("model-package-group", self.group_name)
 
-    @property
+    @functools.cached_property
     def packages_arn(self) -> str:
         """Pattern of the ARNs of all versions in the group."""
         return self._arn("model-package", f"{self.group_name}/*")
@@ -87,26 +89,9 @@ class ModelRegistry(Construct):
     ) -> events.Rule:
         """Call `target` whenever a version of this group is registered, approved, rejected or deleted.
 
-        Events may be late, doubled and out of order: read the registry, do not act on the event's content.
-
-        Args:
-            scope: Where the rule lives: with the target, so that the registry's stack does not depend on it.
-            construct_id: Unique within `scope`.
-            target: What to call.
-
-        See https://docs.aws.amazon.com/sagemaker/latest/dg/automating-sagemaker-with-eventbridge.html
+        :func:`approval_rule` does it for several groups.
         """
-        return events.Rule(
-            scope,
-            construct_id,
-            description=f"Changed versions of {self.group_name}",
-            event_pattern=events.EventPattern(
-                source=["aws.sagemaker"],
-                detail_type=["SageMaker Model Package State Change"],
-                detail={"ModelPackageGroupName": [self.group_name]},
-            ),
-            targets=[target],
-        )
+        return approval_rule(scope, construct_id, groups=[self.group_name], target=target)
 
     def grant_read(self, grantee: iam.IGrantable) -> None:
         """Allow listing and describing the versions."""
@@ -160,3 +145,31 @@ class ModelRegistry(Construct):
             resource_name=name,
             arn_format=ArnFormat.SLASH_RESOURCE_NAME,
         )
+
+
+def approval_rule(
+    scope: Construct, construct_id: str, *, groups: Sequence[str], target: events.IRuleTarget
+) -> events.Rule:
+    """Call `target` whenever a version in one of the `groups` is registered, approved, rejected or deleted.
+
+    Events may be late, doubled and out of order: read the registry, do not act on the event's content.
+
+    Args:
+        scope: Where the rule lives: with the target, so that the registry's stack does not depend on it.
+        construct_id: Unique within `scope`.
+        groups: Names of model package groups.
+        target: What to call.
+
+    See https://docs.aws.amazon.com/sagemaker/latest/dg/automating-sagemaker-with-eventbridge.html
+    """
+    return events.Rule(
+        scope,
+        construct_id,
+        description=f"Changed versions of {', '.join(groups)}"[:512],
+        event_pattern=events.EventPattern(
+            source=["aws.sagemaker"],
+            detail_type=["SageMaker Model Package State Change"],
+            detail={"ModelPackageGroupName": list(groups)},
+        ),
+        targets=[target],
+    )

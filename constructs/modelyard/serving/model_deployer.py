@@ -15,6 +15,7 @@ from constructs import Construct
 
 from modelyard.functions import FunctionSize, RuntimeFunction
 from modelyard.permissions import acknowledge
+from modelyard.registry import approval_rule
 from modelyard.serving.multi_model_endpoint import MultiModelEndpoint
 from modelyard.serving.props import ModelSource
 from modelyard.serving.record_table import RecordTable
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 _RETRIES = 2
 _EVENT_AGE = Duration.hours(6)
+# https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-quota.html
+_TARGETS_PER_RULE = 5
 # An alarm's period is a day at most.
 _LONGEST_INTERVAL = Duration.hours(12)
 
@@ -109,7 +112,7 @@ class ModelDeployer(Construct):
         )
         self.function.configure_async_invoke(retry_attempts=_RETRIES, max_event_age=_EVENT_AGE)
         self._grant(endpoint, data, sources)
-        self._listen(sources, interval)
+        self._listen(groups, interval)
         self.failures = self._alarm(interval, alarm_topic)
 
     def metric_failures(self) -> cloudwatch.Metric:
@@ -163,17 +166,19 @@ class ModelDeployer(Construct):
             self.function, target_models=[f"{source.registry.group_name}/*.tar.gz" for source in sources]
         )
 
-    def _listen(self, sources: Sequence[ModelSource], interval: Duration) -> None:
-        for number, source in enumerate(sources, start=1):
-            group = source.registry.group_name
-            source.registry.on_approval_change(self, f"Approval{number}", target=self._target())
+    def _listen(self, groups: Sequence[str], interval: Duration) -> None:
+        approval_rule(self, "Approval", groups=groups, target=self._target())
+        for start in range(0, len(groups), _TARGETS_PER_RULE):
+            several = groups[start : start + _TARGETS_PER_RULE]
             # An event each, so that a group neither waits for another nor shares its time limit.
             events.Rule(
                 self,
-                f"Periodic{number}",
-                description=f"Reconciles {group}, for events that were lost",
+                f"Periodic{start // _TARGETS_PER_RULE + 1}",
+                description=f"Reconciles {', '.join(several)}, for events that were lost"[:512],
                 schedule=events.Schedule.rate(interval),
-                targets=[self._target(events.RuleTargetInput.from_object({"group": group}))],
+                targets=[
+                    self._target(events.RuleTargetInput.from_object({"group": group})) for group in several
+                ],
             )
 
     def _target(self, event: events.RuleTargetInput | None = None) -> targets.LambdaFunction:
