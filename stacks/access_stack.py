@@ -19,7 +19,7 @@ class AccessStack(Stack):
 
     Attributes:
         data_scientist: Uploads data, runs pipelines, reads what they made, asks for predictions.
-        model_approver: Reads what pipelines made and how, approves and rejects models; changes nothing else.
+        model_approver: Reads how models were made and what they achieve, approves and rejects them.
     """
 
     data_scientist: iam.Role
@@ -43,9 +43,9 @@ class AccessStack(Stack):
         self.model_approver = self._role("ModelApprover", "Approves and rejects models", environment)
         data.grant_write(self.data_scientist, "raw/", "batch/")
         inference.grant_invoke_url(self.data_scientist)
-        for person in (self.data_scientist, self.model_approver):
-            # Evaluation reports, to decide by; scored batches.
-            data.grant_read(person, "pipelines/")
+        data.grant_read(self.data_scientist, "pipelines/")
+        # Reports, to decide by: not the rows that models were made of.
+        data.grant_get(self.model_approver, "pipelines/*.json")
         for pipeline in pipelines.pipelines.values():
             pipeline.grant_start(self.data_scientist)
             pipeline.grant_read(self.model_approver)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from aws_cdk import Duration
@@ -187,6 +188,13 @@ def test_deployer_hears_of_every_change_and_looks_by_itself(stack, endpoint, dat
 def _source(stack):
     registry = ModelRegistry(stack, "Registry", group_name="one")
     return ModelSource(registry=registry, artifacts="pipelines/one/")
+
+
+def test_the_deployer_reads_archives_and_nothing_else_of_a_pipeline(stack, endpoint, data):
+    ModelDeployer(stack, "Deployer", endpoint=endpoint, data=data, sources=[_source(stack)])
+    policies = Template.from_stack(stack).find_resources("AWS::IAM::Policy")
+    (deployer,) = (json.dumps(policy) for key, policy in policies.items() if "DeployerFunction" in key)
+    assert re.findall(r"pipelines/[^\"]*", deployer) == ["pipelines/one/*/model.tar.gz"]
 
 
 @pytest.mark.parametrize(("minutes", "period"), [(None, 1800), (5, 600), (720, 86400)])

@@ -72,6 +72,20 @@ def test_grants_want_a_prefix(data, role):
         data.grant_write(role)
 
 
+def test_objects_are_read_without_listing(stack, data, role):
+    data.grant_get(role, "pipelines/one/*/model.tar.gz")
+    (policy,) = Template.from_stack(stack).find_resources("AWS::IAM::Policy").values()
+    get, decrypt = policy["Properties"]["PolicyDocument"]["Statement"]
+    assert (get["Action"], decrypt["Action"]) == ("s3:GetObject", "kms:Decrypt")
+    assert get["Resource"]["Fn::Join"][1][-1] == "/pipelines/one/*/model.tar.gz"
+
+
+@pytest.mark.parametrize("key", ["*", "*/model.tar.gz", "/raw/x", ""])
+def test_objects_lie_in_a_folder(data, role, key):
+    with pytest.raises(ValueError, match="is not a folder"):
+        data.grant_get(role, key)
+
+
 def test_reading_is_not_writing(stack, data, role):
     data.grant_read(role, "raw/")
     (policy,) = Template.from_stack(stack).find_resources("AWS::IAM::Policy").values()

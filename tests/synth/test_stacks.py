@@ -193,6 +193,7 @@ def test_who_makes_models_does_not_approve_them(assembly):
     assert "sagemaker:UpdateModelPackage" not in scientist
     assert scientist - approver == {
         "kms:GenerateDataKey",
+        "s3:ListBucket",
         "lambda:InvokeFunction",
         "lambda:InvokeFunctionUrl",
         "s3:AbortMultipartUpload",

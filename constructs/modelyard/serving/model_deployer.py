@@ -157,7 +157,8 @@ class ModelDeployer(Construct):
 
     def _grant(self, endpoint: MultiModelEndpoint, data: IDataBucket, sources: Sequence[ModelSource]) -> None:
         self.records.grant_write(self.function)
-        data.grant_read(self.function, *(source.artifacts for source in sources))
+        # Archives only: what else a pipeline writes, its training data above all, is none of its business.
+        data.grant_get(self.function, *(f"{source.artifacts}*/model.tar.gz" for source in sources))
         data.grant_read(self.function, endpoint.model_prefix)
         data.grant_write(self.function, endpoint.model_prefix, multipart=False)
         for source in sources:

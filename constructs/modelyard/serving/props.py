@@ -135,7 +135,8 @@ class ModelSource:
 
     Args:
         registry: The group whose newest approved version is to be served.
-        artifacts: Prefix of the data bucket below which its pipeline leaves model archives.
+        artifacts: Prefix of the data bucket below which its pipeline leaves model archives, which SageMaker
+            calls `model.tar.gz`. Nothing else below it is read.
     """
 
     registry: ModelRegistry

@@ -12,7 +12,7 @@ from modelyard.keys import only_through
 from modelyard.permissions import allow
 from modelyard.storage.props import check_folder
 
-_KEYS_REASON = "Object keys below {prefixes} are chosen at run time; the grant ends at the prefix."
+_KEYS_REASON = "Object keys are chosen at run time; the grant ends at {keys}."
 
 
 class IDataBucket:
@@ -44,6 +44,19 @@ class IDataBucket:
         """
         self._grant_list(grantee, _checked(prefixes))
         self._grant_objects(grantee, prefixes, ["s3:GetObject"])
+        self._grant_key(grantee, ["kms:Decrypt"])
+
+    def grant_get(self, grantee: iam.IGrantable, *keys: str) -> None:
+        """Allow reading, not listing, objects whose keys are known but for some `*`.
+
+        Example:
+            >>> data.grant_get(role, "pipelines/refinance/*/model.tar.gz")
+
+        Raises:
+            ValueError: No key, or one that does not begin with a folder such as `raw/`.
+        """
+        _checked([f"{key.partition('/')[0]}/" for key in keys])
+        self._grant_keys(grantee, keys, ["s3:GetObject"])
         self._grant_key(grantee, ["kms:Decrypt"])
 
     def grant_write(self, grantee: iam.IGrantable, *prefixes: str, multipart: bool = True) -> None:
@@ -89,11 +102,15 @@ class IDataBucket:
     def _grant_objects(
         self, grantee: iam.IGrantable, prefixes: Sequence[str], actions: Sequence[str]
     ) -> None:
+        self._grant_keys(grantee, [f"{prefix}*" for prefix in prefixes], actions)
+
+    def _grant_keys(self, grantee: iam.IGrantable, keys: Sequence[str], actions: Sequence[str]) -> None:
+        arn = self.bucket_arn
         allow(
             grantee,
             actions=actions,
-            resources=[self.bucket.arn_for_objects(f"{prefix}*") for prefix in prefixes],
-            reason=_KEYS_REASON.format(prefixes=", ".join(prefixes)),
+            resources=[f"{arn}/{key}" for key in keys],
+            reason=_KEYS_REASON.format(keys=", ".join(keys)),
         )
 
     def _grant_key(self, grantee: iam.IGrantable, actions: Sequence[str]) -> None:

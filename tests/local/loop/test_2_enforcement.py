@@ -128,7 +128,7 @@ def test_people(story: Story, role: str, action: str, operation: Callable[[Story
 
 @pytest.mark.parametrize("person", ["scientist", "approver"])
 def test_people_look_around(story: Story, person: str) -> None:
-    bucket, run = story.outputs["DataBucketName"], start_a_run(story)
+    run = start_a_run(story)
     session = getattr(story, person)
 
     def sagemaker(*arguments: str) -> Any:
@@ -141,9 +141,11 @@ def test_people_look_around(story: Story, person: str) -> None:
     assert "InputData" in [parameter["Name"] for parameter in parameters["PipelineParameters"]]
     *_, final = watch(session.client("sagemaker"), run, 0.3)
     assert final.status == "Succeeded"
-    outputs = story.aws(
-        session, "s3api", "list-objects-v2", "--bucket", bucket, "--prefix", f"pipelines/{MODEL}/"
-    )
+
+
+def test_data_scientist_sees_what_a_run_made(story: Story) -> None:
+    bucket, prefix = story.outputs["DataBucketName"], f"pipelines/{MODEL}/"
+    outputs = story.aws(story.scientist, "s3api", "list-objects-v2", "--bucket", bucket, "--prefix", prefix)
     assert outputs["Contents"]
 
 
@@ -162,6 +164,10 @@ def test_who_approves_runs_and_changes_nothing(story: Story) -> None:
     bucket, person = story.outputs["DataBucketName"], story.approver
     attempts: list[Callable[[], Any]] = [
         lambda: person.client("s3").put_object(Bucket=bucket, Key=f"pipelines/{MODEL}/x", Body=b"x"),
+        lambda: person.client("s3").list_objects_v2(Bucket=bucket, Prefix=f"pipelines/{MODEL}/"),
+        lambda: person.client("s3").get_object(
+            Bucket=bucket, Key=f"pipelines/{MODEL}/x/PreprocessData/train.csv"
+        ),
         lambda: person.client("sagemaker").start_pipeline_execution(PipelineName=MODEL),
         lambda: invoke_url(story.outputs["FunctionUrl"], MODEL, story.data.examples[:1], person),
     ]

@@ -28,7 +28,6 @@ UNUSED = {
     "pipelines/RefinanceInterestRatePipelineExecutionRole kms:DescribeKey key/<DataKey>": _VOLUME,
     "pipelines/RefinanceInterestRatePipelineExecutionRole s3:AbortMultipartUpload "
     "<DataBucket>/pipelines/refinance-interest-rate/*": "SageMaker gives up the upload of a large output",
-    "serving/DeployerFunctionRole s3:ListBucket <DataBucket> pipelines/refinance-interest-rate/*": _LISTING,
     "serving/EndpointRole s3:ListBucket <DataBucket> models/multi/*": _LISTING,
     "serving/EndpointRole logs:CreateLogGroup log-group:/aws/sagemaker/Endpoints/modelyard:*": (
         "SageMaker may ask for its group although it exists"
