@@ -84,11 +84,11 @@ def _check_definition(tuning_job: str, definition: Definition) -> None:
                 f"The hyperparameter {item.name} is both static and tunable: it must be either in "
                 "StaticHyperParameters or in a range, not in both."
             )
-    names = [metric["Name"] for metric in definition.algorithm.get("MetricDefinitions", [])]
-    if definition.metric not in names:
+    if definition.metric not in definition.metrics:
+        defined = ", ".join(definition.metrics) or "none"
         raise validation(
             "A metric is required for this hyperparameter tuning job objective. Provide a metric in the "
-            f"metric definitions. (Objective: {definition.metric}; defined: {', '.join(names) or 'none'})"
+            f"metric definitions. (Objective: {definition.metric}; defined: {defined})"
         )
     places = [m for m in ("ResourceConfig", "HyperParameterTuningResourceConfig") if m in definition.body]
     if len(places) != 1:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from localcloud.containers.public_images.metrics import algorithm_metrics
 from localcloud.sagemaker.errors import validation
 from localcloud.sagemaker.jobs.storage import join_uri
 from localcloud.sagemaker.jobs.tuning.ranges import Range, parse_ranges
@@ -15,13 +15,8 @@ from localcloud.sagemaker.jobs.tuning.search import Values
 # AWS gives it to every container, and its SDK wants it among the static hyperparameters of a tuning job.
 OBJECTIVE_PARAMETER = "_tuning_objective_metric"
 EPOCH_NAMES = ("epochs", "numepochs", "n-epochs", "n_epochs", "num_epochs")
-# The built-in XGBoost's metrics need no definition: `[3]<tab>train-rmse:1.5<tab>validation-rmse:1.7`, where
-# the tab is #011 in what AWS's own definition looks for.
-_XGBOOST = re.compile(r".*/(?:sagemaker-)?xgboost:[^/]+")
-_XGBOOST_METRIC = re.compile(r"(train|validation):([\w@.-]+)")
-_SCRIPT = "sagemaker_program"  # in script mode metrics are the script's
-_NUMBER = r"([-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)"
 _COPIED = (
+    "AlgorithmSpecification",
     "RoleArn",
     "InputDataConfig",
     "VpcConfig",
@@ -47,16 +42,12 @@ class Definition:
     ranges: tuple[Range, ...]
 
     @property
-    def algorithm(self) -> dict[str, Any]:
-        """AlgorithmSpecification, with the definition of the objective where AWS's image brings one."""
-        given: dict[str, Any] = dict(self.body["AlgorithmSpecification"])
-        known = given.get("MetricDefinitions", [])
-        metric = _XGBOOST_METRIC.fullmatch(self.metric)
-        built_in = _XGBOOST.fullmatch(given.get("TrainingImage", "")) and _SCRIPT not in self.static
-        if metric and built_in and self.metric not in [item["Name"] for item in known]:
-            regex = rf".*\[[0-9]+\].*(?:#011|\s){re.escape(metric[1])}-{re.escape(metric[2])}:{_NUMBER}.*"
-            given["MetricDefinitions"] = [*known, {"Name": self.metric, "Regex": regex}]
-        return given
+    def metrics(self) -> list[str]:
+        """The names of the metrics that the log is read for: as defined, or as AWS's image brings them."""
+        algorithm = self.body["AlgorithmSpecification"]
+        defined = algorithm.get("MetricDefinitions")
+        found = defined or algorithm_metrics(algorithm.get("TrainingImage", ""), self.static)
+        return [item["Name"] for item in found]
 
     @property
     def static(self) -> dict[str, str]:
@@ -66,7 +57,6 @@ class Definition:
     def training_request(self, name: str, values: Values) -> dict[str, Any]:
         """The CreateTrainingJob request of one configuration."""
         request = {member: self.body[member] for member in _COPIED if member in self.body}
-        request["AlgorithmSpecification"] = self.algorithm
         checkpoints = self.body.get("CheckpointConfig")
         if checkpoints:
             # A job must not go on from the checkpoint of another configuration.

@@ -55,7 +55,6 @@ def create_tuning_job(call: Call) -> dict[str, Any]:
     bodies = record.get("TrainingJobDefinitions") or [record["TrainingJobDefinition"]]
     for body, definition in zip(bodies, definitions, strict=True):
         body["StaticHyperParameters"] = definition.static
-        body["AlgorithmSpecification"] = definition.algorithm
         for flag in _FLAGS:
             body.setdefault(flag, False)
     with call.store.transaction():
