@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from pipeline_defs.code import REPO
 
 DEFINITIONS = REPO / "pipeline_defs" / "definitions"
-SHARED_SOURCES = ("session.py", "steps.py")
+SHARED_SOURCES = ("gates.py", "parameters.py", "session.py", "steps.py")
 
 
 class StaleDefinitionError(Exception):
@@ -28,7 +28,7 @@ class StaleDefinitionError(Exception):
 class Family(Protocol):
     """What stacks and tools know of a pipeline's family; all else is between it and its builder.
 
-    A family is a frozen dataclass: its `repr` tells whether a committed definition is still that of its entry.
+    A family is a frozen dataclass: by its `repr` a committed definition is known to be that of its entry.
     """
 
     @property

@@ -38,6 +38,12 @@ from sagemaker.core.workflow.execution_variables import ExecutionVariables
 from sagemaker.core.workflow.functions import Join
 from sagemaker.core.workflow.properties import PropertyFile
 from sagemaker.mlops.workflow.model_step import ModelStep
+from sagemaker.mlops.workflow.retry import (
+    SageMakerJobExceptionTypeEnum,
+    SageMakerJobStepRetryPolicy,
+    StepExceptionTypeEnum,
+    StepRetryPolicy,
+)
 from sagemaker.mlops.workflow.steps import CacheConfig, ProcessingStep, TrainingStep, TransformStep
 from sagemaker.serve.model_builder import ModelBuilder
 from sagemaker.train import ModelTrainer
@@ -45,6 +51,27 @@ from sagemaker.train import ModelTrainer
 from pipeline_defs.session import BUCKET, GROUP, IMAGE, KMS_KEY, ROLE, OfflineSession, code_uri
 
 CACHE = CacheConfig(enable_caching=True, expire_after="P30D")
+# A call that is throttled, or meets a fault of the service: 5 s, doubling, for about five minutes.
+CALL_RETRIES = [
+    StepRetryPolicy(
+        exception_types=[StepExceptionTypeEnum.SERVICE_FAULT, StepExceptionTypeEnum.THROTTLING],
+        interval_seconds=5,
+        max_attempts=6,
+    )
+]
+# A job for which there is no instance now, in the zone or in the account's quota: a minute, doubling, for half
+# an hour. What the job's own code does wrong is not retried.
+JOB_RETRIES = [
+    *CALL_RETRIES,
+    SageMakerJobStepRetryPolicy(
+        exception_types=[
+            SageMakerJobExceptionTypeEnum.CAPACITY_ERROR,
+            SageMakerJobExceptionTypeEnum.RESOURCE_LIMIT,
+        ],
+        interval_seconds=60,
+        max_attempts=5,
+    ),
+]
 INPUT_ROOT = "/opt/ml/processing/input"
 OUTPUT_ROOT = "/opt/ml/processing/output"
 
@@ -107,6 +134,7 @@ class StepBuilder:
             name,
             step_args=run,
             cache_config=CACHE,
+            retry_policies=JOB_RETRIES,
             property_files=list(property_files) or None,
             depends_on=list(depends_on) or None,
         )
@@ -150,7 +178,12 @@ class StepBuilder:
             InputData(channel_name=key, data_source=uri)
             for key, uri in {"code": code_uri(code), **channels}.items()
         ]
-        return TrainingStep(name, step_args=trainer.train(input_data_config=data), cache_config=CACHE)
+        return TrainingStep(
+            name,
+            step_args=trainer.train(input_data_config=data),
+            cache_config=CACHE,
+            retry_policies=JOB_RETRIES,
+        )
 
     def register(
         self,
@@ -183,11 +216,11 @@ class StepBuilder:
             container.pop("Environment", None)
         for empty in [key for key, value in request["ModelMetrics"].items() if not value]:
             del request["ModelMetrics"][empty]
-        return ModelStep(name, step_args=arguments)
+        return ModelStep(name, step_args=arguments, retry_policies=CALL_RETRIES)
 
     def model(self, name: str, *, model_data: Any) -> ModelStep:
         """A SageMaker model without network, for the batch transform."""
-        return ModelStep(name, step_args=self._model(model_data).build())
+        return ModelStep(name, step_args=self._model(model_data).build(), retry_policies=CALL_RETRIES)
 
     def transform(
         self, name: str, *, model_name: Any, data: Any, content_type: str, instance_type: Any
@@ -211,6 +244,7 @@ class StepBuilder:
         return TransformStep(
             name,
             step_args=transformer.transform(data=data, content_type=content_type, split_type="Line"),
+            retry_policies=JOB_RETRIES,
         )
 
     def _model(self, model_data: Any) -> ModelBuilder:

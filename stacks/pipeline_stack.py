@@ -55,6 +55,8 @@ class PipelineStack(Stack):
         )
         self.registries = {}
         self.pipelines = {}
+        modules = {module for spec in PIPELINES for module in spec.code.values()}
+        code = {module: StepCode(root=Path(REPO), files=code_files(module)) for module in sorted(modules)}
         for spec in PIPELINES:
             # Refuses a definition that is older than the code that builds it.
             load_definition(spec)
@@ -78,10 +80,7 @@ class PipelineStack(Stack):
                 ),
                 image=self.image,
                 registry=self.registries[spec.name],
-                code={
-                    placeholder: StepCode(root=Path(REPO), files=code_files(module))
-                    for placeholder, module in spec.code.items()
-                },
+                code={placeholder: code[module] for placeholder, module in spec.code.items()},
                 tags=self.tags.tag_values(),
             )
             CfnOutput(

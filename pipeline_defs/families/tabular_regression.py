@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from sagemaker.core.workflow.conditions import ConditionLessThanOrEqualTo
+from typing import Any
+
 from sagemaker.core.workflow.execution_variables import ExecutionVariables
-from sagemaker.core.workflow.functions import Join, JsonGet
-from sagemaker.core.workflow.parameters import ParameterFloat, ParameterInteger, ParameterString
+from sagemaker.core.workflow.functions import JsonGet
+from sagemaker.core.workflow.parameters import ParameterFloat
 from sagemaker.core.workflow.properties import PropertyFile
-from sagemaker.mlops.workflow.condition_step import ConditionStep
-from sagemaker.mlops.workflow.fail_step import FailStep
 from sagemaker.mlops.workflow.pipeline import Pipeline
 
 from pipeline_defs.catalog import PipelineSpec, TabularRegression
-from pipeline_defs.session import BUCKET
+from pipeline_defs.gates import WIDER, Gate, Round
+from pipeline_defs.parameters import common_parameters
 from pipeline_defs.steps import StepBuilder, output_of
 
 CONTENT_TYPES = ("application/json", "application/jsonlines", "text/csv")
+INSTANCES = ("ml.m5.large", "ml.m5.xlarge")
 HYPERPARAMETERS = {
     "num_round": 400,
     "early_stopping_rounds": 20,
@@ -26,6 +27,14 @@ HYPERPARAMETERS = {
     "min_child_weight": 5,
     "seed": 7,
 }
+# Deeper trees, smaller steps, more of them: on the loans 1 to 4 % less error for two to three times the work.
+WIDER_HYPERPARAMETERS = HYPERPARAMETERS | {
+    "num_round": 1200,
+    "early_stopping_rounds": 50,
+    "max_depth": 6,
+    "eta": 0.03,
+    "min_child_weight": 10,
+}
 METRICS = {"train:rmse": r"train-rmse:([0-9.eE+-]+)", "validation:rmse": r"validation-rmse:([0-9.eE+-]+)"}
 
 
@@ -34,21 +43,8 @@ def build(spec: PipelineSpec) -> Pipeline:
     family, code = spec.family, spec.code
     if not isinstance(family, TabularRegression):
         raise TypeError(f"{spec.name} is not of this family")
-    batch = f"s3://{BUCKET}/batch/{spec.name}/batch.jsonl"
-    # No default: the cache compares addresses, so a fixed one would answer new data with old results.
-    input_data = ParameterString("InputData")
-    batch_data = ParameterString("BatchData", default_value=batch)
-    processing_count = ParameterInteger("ProcessingInstanceCount", default_value=1)
-    processing_type = ParameterString("ProcessingInstanceType", default_value="ml.m5.large")
-    training_type = ParameterString("TrainingInstanceType", default_value="ml.m5.large")
-    training_count = ParameterInteger("TrainingInstanceCount", default_value=1)
-    approval = ParameterString(
-        "ModelApprovalStatus",
-        default_value="PendingManualApproval",
-        enum_values=["Approved", "Rejected", "PendingManualApproval"],
-    )
+    common = common_parameters(spec.name)
     mse_threshold = ParameterFloat("MseThreshold", default_value=family.mse_threshold)
-
     steps = StepBuilder(pipeline=spec.name)
     dataset = ["--dataset", family.dataset, "--target", family.target]
 
@@ -57,93 +53,95 @@ def build(spec: PipelineSpec) -> Pipeline:
         module=code["ValidateCode"],
         code="ValidateCode",
         arguments=dataset,
-        inputs={"data": input_data},
+        inputs={"data": common.input_data},
         outputs=["report"],
-        instance_type=processing_type,
+        instance_type=common.processing_type,
     )
     preprocess = steps.processing(
         "PreprocessData",
         module=code["PreprocessCode"],
         code="PreprocessCode",
         arguments=dataset,
-        inputs={"data": input_data},
+        inputs={"data": common.input_data},
         outputs=["train", "validation", "test", "encoder"],
-        instance_type=processing_type,
-        instance_count=processing_count,
+        instance_type=common.processing_type,
+        instance_count=common.processing_count,
         depends_on=[validate],
     )
-    train = steps.training(
-        "TrainModel",
-        module=code["TrainCode"],
-        code="TrainCode",
-        channels={name: output_of(preprocess, name) for name in ("train", "validation", "encoder")},
-        hyperparameters=HYPERPARAMETERS,
-        metrics=METRICS,
-        instance_type=training_type,
-        instance_count=training_count,
+
+    def attempt(suffix: str, hyperparameters: dict[str, Any]) -> Round:
+        train = steps.training(
+            f"TrainModel{suffix}",
+            module=code["TrainCode"],
+            code="TrainCode",
+            channels={name: output_of(preprocess, name) for name in ("train", "validation", "encoder")},
+            hyperparameters=hyperparameters,
+            metrics=METRICS,
+            instance_type=common.training_type,
+            instance_count=common.training_count,
+        )
+        model_data = train.properties.ModelArtifacts.S3ModelArtifacts
+        report = PropertyFile(
+            name=f"EvaluationReport{suffix}", output_name="evaluation", path="evaluation.json"
+        )
+        evaluate = steps.processing(
+            f"EvaluateModel{suffix}",
+            module=code["EvaluateCode"],
+            code="EvaluateCode",
+            arguments=[],
+            inputs={"model": model_data, "test": output_of(preprocess, "test")},
+            outputs=["evaluation"],
+            instance_type=common.processing_type,
+            property_files=[report],
+        )
+        return Round(
+            suffix=suffix,
+            steps=[train, evaluate],
+            model_data=model_data,
+            training_job=train.properties.TrainingJobName,
+            evaluation=output_of(evaluate, "evaluation"),
+            metric=JsonGet(
+                step_name=evaluate.name, property_file=report, json_path="regression_metrics.mse.value"
+            ),
+        )
+
+    def release(passed: Round) -> list[Any]:
+        register = steps.register(
+            f"RegisterModel{passed.suffix}",
+            model_data=passed.model_data,
+            evaluation=passed.evaluation,
+            approval_status=common.approval,
+            content_types=CONTENT_TYPES,
+            instance_types=INSTANCES,
+            metadata={
+                "execution": ExecutionVariables.PIPELINE_EXECUTION_ARN,
+                "input_data": common.input_data,
+                "mse_threshold": mse_threshold.to_string(),
+                "training_job": passed.training_job,
+            },
+        )
+        model = steps.model(f"CreateModel{passed.suffix}", model_data=passed.model_data)
+        transform = steps.transform(
+            f"BatchTransform{passed.suffix}",
+            model_name=model.properties.ModelName,
+            data=common.batch_data,
+            content_type="application/jsonlines",
+            instance_type=common.processing_type,
+        )
+        return [register, model, transform]
+
+    gate = Gate(
+        name="Mse",
+        title="Mean squared error",
+        threshold=mse_threshold,
+        at_most=True,
+        on_failure=common.on_gate_failure,
     )
-    model_data = train.properties.ModelArtifacts.S3ModelArtifacts
-    report = PropertyFile(name="EvaluationReport", output_name="evaluation", path="evaluation.json")
-    evaluate = steps.processing(
-        "EvaluateModel",
-        module=code["EvaluateCode"],
-        code="EvaluateCode",
-        arguments=[],
-        inputs={"model": model_data, "test": output_of(preprocess, "test")},
-        outputs=["evaluation"],
-        instance_type=processing_type,
-        property_files=[report],
-    )
-    mse = JsonGet(step_name=evaluate.name, property_file=report, json_path="regression_metrics.mse.value")
-    register = steps.register(
-        "RegisterModel",
-        model_data=model_data,
-        evaluation=output_of(evaluate, "evaluation"),
-        approval_status=approval,
-        content_types=CONTENT_TYPES,
-        instance_types=["ml.m5.large", "ml.m5.xlarge"],
-        metadata={
-            "execution": ExecutionVariables.PIPELINE_EXECUTION_ARN,
-            "input_data": input_data,
-            "mse_threshold": mse_threshold.to_string(),
-            "training_job": train.properties.TrainingJobName,
-        },
-    )
-    model = steps.model("CreateModel", model_data=model_data)
-    transform = steps.transform(
-        "BatchTransform",
-        model_name=model.properties.ModelName,
-        data=batch_data,
-        content_type="application/jsonlines",
-        instance_type=processing_type,
-    )
-    gate = ConditionStep(
-        "CheckMse",
-        conditions=[ConditionLessThanOrEqualTo(left=mse, right=mse_threshold)],
-        if_steps=[register, model, transform],
-        else_steps=[
-            FailStep(
-                "MseTooHigh",
-                error_message=Join(
-                    on=" ",
-                    values=["Mean squared error", mse, "is above MseThreshold", mse_threshold.to_string()],
-                ),
-            )
-        ],
-    )
+    rounds = gate.steps(attempt("", HYPERPARAMETERS), attempt(WIDER, WIDER_HYPERPARAMETERS), release)
     return Pipeline(
         name=spec.name,
-        parameters=[
-            input_data,
-            batch_data,
-            processing_count,
-            processing_type,
-            training_type,
-            training_count,
-            approval,
-            mse_threshold,
-        ],
-        steps=[validate, preprocess, train, evaluate, gate],
+        parameters=[*common.all(), mse_threshold],
+        steps=[validate, preprocess, *rounds],
         # Experiments take permissions of their own, and the registry already records each execution.
         pipeline_experiment_config=None,
         sagemaker_session=steps.session,

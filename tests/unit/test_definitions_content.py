@@ -229,16 +229,18 @@ def test_the_parameters_are_those_of_the_field(definition):
         "TrainingInstanceType": ("String", None),
         "TrainingInstanceCount": ("Integer", None),
         "ModelApprovalStatus": ("String", ["Approved", "Rejected", "PendingManualApproval"]),
+        "OnGateFailure": ("String", ["Fail", "Retrain"]),
         "MseThreshold": ("Float", None),
     }
     defaults = {item["Name"]: item.get("DefaultValue") for item in definition["Parameters"]}
     assert defaults["ModelApprovalStatus"] == "PendingManualApproval"
+    assert defaults["OnGateFailure"] == "Fail"
 
 
 def test_cached_steps_read_nothing_that_could_change_behind_its_address(definition):
     """The cache compares URIs, not contents: a default would be an address that people overwrite."""
     defaults = {item["Name"]: item.get("DefaultValue") for item in definition["Parameters"]}
-    for step in definition["Steps"]:
+    for step in steps_of(definition["Steps"]):
         if "CacheConfig" in step:
             used = {name.removeprefix("Parameters.") for name in references(step) if "Parameters." in name}
             assert [name for name in used if str(defaults[name]).startswith("s3://")] == []
@@ -261,17 +263,69 @@ def test_the_steps_run_in_the_order_of_the_design(definition):
         ("RegisterModel", "RegisterModel"),
         ("CreateModel", "Model"),
         ("BatchTransform", "Transform"),
+        ("CheckOnGateFailure", "Condition"),
+        ("TrainModelWider", "Training"),
+        ("EvaluateModelWider", "Processing"),
+        ("CheckMseWider", "Condition"),
+        ("RegisterModelWider", "RegisterModel"),
+        ("CreateModelWider", "Model"),
+        ("BatchTransformWider", "Transform"),
+        ("MseTooHighWider", "Fail"),
         ("MseTooHigh", "Fail"),
     ]
     assert definition["Steps"][1]["DependsOn"] == ["ValidateData"]
 
 
-def test_the_fail_message_states_both_numbers(definition):
-    joined = arguments_of(definition, "MseTooHigh")["ErrorMessage"]["Std:Join"]["Values"]
-    gate = arguments_of(definition, "CheckMse")["Conditions"][0]
+@pytest.mark.parametrize("suffix", ["", "Wider"])
+def test_the_fail_message_states_both_numbers(definition, suffix):
+    joined = arguments_of(definition, f"MseTooHigh{suffix}")["ErrorMessage"]["Std:Join"]["Values"]
+    gate = arguments_of(definition, f"CheckMse{suffix}")["Conditions"][0]
     assert gate["LeftValue"] in joined
     assert gate["RightValue"] == {"Get": "Parameters.MseThreshold"}
     assert "Parameters.MseThreshold" in references(joined)
+
+
+def test_a_failed_gate_fails_or_retrains_once(definition):
+    """The wider round is below the gate's other branch, on its own evaluation, and has no further round."""
+    choice = arguments_of(definition, "CheckOnGateFailure")
+    assert choice["Conditions"] == [
+        {"Type": "Equals", "LeftValue": {"Get": "Parameters.OnGateFailure"}, "RightValue": "Retrain"}
+    ]
+    assert [step["Name"] for step in choice["ElseSteps"]] == ["MseTooHigh"]
+    assert choice in [step["Arguments"] for step in arguments_of(definition, "CheckMse")["ElseSteps"]]
+    (gate,) = arguments_of(definition, "CheckMseWider")["Conditions"]
+    assert gate["LeftValue"]["Std:JsonGet"]["PropertyFile"] == {
+        "Get": "Steps.EvaluateModelWider.PropertyFiles.EvaluationReportWider"
+    }
+    assert [step["Name"] for step in arguments_of(definition, "CheckMseWider")["ElseSteps"]] == [
+        "MseTooHighWider"
+    ]
+
+
+def test_the_wider_round_is_wider(definition):
+    first, wider = (arguments_of(definition, f"TrainModel{suffix}") for suffix in ("", "Wider"))
+    numbers = {
+        name: (float(value), float(wider["HyperParameters"][name]))
+        for name, value in first["HyperParameters"].items()
+    }
+    assert {name for name, (narrow, wide) in numbers.items() if wide > narrow} == {
+        "num_round",
+        "early_stopping_rounds",
+        "max_depth",
+        "min_child_weight",
+    }
+    assert {name for name, (narrow, wide) in numbers.items() if wide < narrow} == {"eta"}
+
+
+def test_what_is_throttled_or_finds_no_capacity_is_tried_again(definition):
+    for step in steps_of(definition["Steps"]):
+        policies = {kind for policy in step.get("RetryPolicies", []) for kind in policy["ExceptionType"]}
+        expected = set()
+        if step["Type"] not in ("Condition", "Fail"):
+            expected |= {"Step.SERVICE_FAULT", "Step.THROTTLING"}
+        if step["Type"] in ("Processing", "Training", "Transform", "Tuning"):
+            expected |= {"SageMaker.CAPACITY_ERROR", "SageMaker.RESOURCE_LIMIT"}
+        assert policies == expected, step["Name"]
 
 
 def test_every_job_is_encrypted_isolated_and_bounded(definition):
@@ -299,8 +353,9 @@ def test_every_job_is_encrypted_isolated_and_bounded(definition):
 
 def test_cached_steps_have_arguments_that_can_repeat(definition):
     """An execution id in what a cache key is made of would make every step new every time."""
-    cached = {step["Name"]: step for step in definition["Steps"] if "CacheConfig" in step}
-    assert cached.keys() == {"ValidateData", "PreprocessData", "TrainModel", "EvaluateModel"}
+    cached = {step["Name"]: step for step in steps_of(definition["Steps"]) if "CacheConfig" in step}
+    twice = {f"{name}{suffix}" for name in ("TrainModel", "EvaluateModel") for suffix in ("", "Wider")}
+    assert cached.keys() == {"ValidateData", "PreprocessData"} | twice
     for step in cached.values():
         assert step["CacheConfig"] == {"Enabled": True, "ExpireAfter": "P30D"}
         kept = {
@@ -322,7 +377,7 @@ def test_the_placeholders_are_those_that_the_catalogue_promises(spec, text):
 
 def test_each_step_runs_a_module_that_its_archive_holds(spec, definition):
     named = dict(zip(spec.code.values(), spec.code, strict=True))
-    for step in definition["Steps"]:
+    for step in steps_of(definition["Steps"]):
         arguments = step["Arguments"]
         if step["Type"] == "Processing":
             given = arguments["AppSpecification"]["ContainerArguments"]

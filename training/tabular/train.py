@@ -22,13 +22,14 @@ from training.common.failure import UserError, run, say
 from training.common.features import Value
 from training.common.hosts import read_hosts
 from training.common.hyperparameters import read_hyperparameters
-from training.common.manifest import NAME, Golden, Manifest
+from training.common.manifest import NAME, TOLERANCE, Golden, Manifest
 from training.common.paths import channel, model_dir, single_file
 from training.common.tabular_model import FRAMEWORK, load
 from training.tabular.parts import Row, read_part_names, read_rows
 
 CHUNK_ROWS = 10_000
 GOLDEN_ROWS = 5
+RELATIVE_TOLERANCE = 1e-5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +171,15 @@ def write_model(folder: Path, booster: Any, encoder: Encoder, manifest: Manifest
 
 
 def _with_predictions(manifest: Manifest, instances: list[Any], predictions: list[float]) -> Manifest:
-    return replace(manifest, golden=Golden(instances=tuple(instances), predictions=tuple(predictions)))
+    # Another processor may add the leaves, float32, in another order: an error in proportion to their sum.
+    scale = max(map(abs, predictions), default=0.0)
+    golden = Golden(
+        instances=tuple(instances),
+        predictions=tuple(predictions),
+        # The deployer refuses more than 1.
+        tolerance=min(max(TOLERANCE, RELATIVE_TOLERANCE * scale), 1.0),
+    )
+    return replace(manifest, golden=golden)
 
 
 def _instances(encoder: Encoder, rows: Sequence[Row]) -> tuple[dict[str, Value], ...]:

@@ -27,16 +27,21 @@ class StepArchives(Construct):
 
     def __init__(self, scope: Construct, construct_id: str) -> None:
         super().__init__(scope, construct_id)
-        self._assets: dict[str, s3_assets.Asset] = {}
+        self._by_step: dict[StepCode, s3_assets.Asset] = {}
+        self._by_content: dict[str, s3_assets.Asset] = {}
 
     def asset(self, step: StepCode) -> s3_assets.Asset:
         """The archive of these files."""
-        content = step.archive()
-        name = hashlib.sha256(content).hexdigest()[:12]
-        if name not in self._assets:
-            # A file, and not the folder less what is to be ignored: CDK would walk the whole folder, twice.
-            with tempfile.TemporaryDirectory() as folder:
-                archive = Path(folder) / "code.zip"
-                archive.write_bytes(content)
-                self._assets[name] = s3_assets.Asset(self, name, path=str(archive))
-        return self._assets[name]
+        if step not in self._by_step:
+            content = step.archive()
+            name = hashlib.sha256(content).hexdigest()[:12]
+            self._by_step[step] = self._by_content.get(name) or self._create(name, content)
+        return self._by_step[step]
+
+    def _create(self, name: str, content: bytes) -> s3_assets.Asset:
+        # A file, and not the folder less what is to be ignored: CDK would walk the whole folder, twice.
+        with tempfile.TemporaryDirectory() as folder:
+            archive = Path(folder) / "code.zip"
+            archive.write_bytes(content)
+            self._by_content[name] = s3_assets.Asset(self, name, path=str(archive))
+        return self._by_content[name]
