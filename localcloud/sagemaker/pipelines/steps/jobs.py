@@ -1,5 +1,6 @@
 """Steps that create a job and wait for its end."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,10 +13,18 @@ _ENDED = frozenset({"Completed", "Failed", "Stopped"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobType:
-    """How a kind of job is spelled: `ProcessingJob` in the API, `processing-job` in the store."""
+    """How a kind of job is spelled: `ProcessingJob` in the API, `processing-job` in the store.
+
+    Args:
+        noun, kind: those.
+        label: in the step's metadata, if not the noun.
+        new_name: makes a job's name, given the one in the definition.
+    """
 
     noun: str
     kind: str
+    label: str = ""
+    new_name: Callable[[StepContext, Any], str] = StepContext.new_name
 
     @property
     def name_member(self) -> str:
@@ -30,14 +39,14 @@ class JobType:
 
 def run_job(job: JobType, context: StepContext) -> StepResult:
     """Create the job as the execution role, wait for its end, describe it."""
-    name = context.new_name(context.step.arguments.get(job.name_member))
+    name = job.new_name(context, context.step.arguments.get(job.name_member))
     context = context.named(name)
     arguments = context.arguments()
     request = {**arguments, job.name_member: name, "Tags": context.tags(arguments)}
     if context.stop.given:
         raise StepStopped
     created = context.call(f"Create{job.noun}", request)
-    metadata = {job.noun: {"Arn": created[f"{job.noun}Arn"]}}
+    metadata = {job.label or job.noun: {"Arn": created[f"{job.noun}Arn"]}}
     context.record.executing(metadata)
     context.stop.on_stop(context, partial(_stop, job, name, context))
     try:
