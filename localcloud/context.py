@@ -145,7 +145,8 @@ class _Clients:
                 retries={"mode": "standard", "max_attempts": 3},
                 max_pool_connections=32,
                 s3={"addressing_style": "path"},
-                read_timeout=120,
+                # A function may take a quarter of an hour; giving up earlier would call it again.
+                read_timeout=910 if service == "lambda" else 120,
             ),
         )
 

@@ -184,11 +184,18 @@ def _group_packages(call: Call) -> list[str]:
     return [call.arn("model-package", f"{arns.name_of(call.cloud, 'model-package-group', group)}/*")]
 
 
+def _callback_execution(call: Call) -> list[str]:
+    record = call.store.find("callback-token", call.request["CallbackToken"])
+    return ["*" if record is None else record["PipelineExecutionArn"]]
+
+
 _SPECIAL: dict[str, Callable[[Call], list[str]]] = {
     "CreateEndpoint": _endpoint_and_config,
     "UpdateEndpoint": _endpoint_and_config,
     "CreateModelPackage": _new_package,
     "ListModelPackages": _group_packages,
+    "SendPipelineExecutionStepFailure": _callback_execution,
+    "SendPipelineExecutionStepSuccess": _callback_execution,
 }
 
 

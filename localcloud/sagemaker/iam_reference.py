@@ -32,6 +32,7 @@ RESOURCES: dict[str, tuple[str, str]] = {
     "StartPipelineExecution": ("pipeline", "PipelineName"),
     "ListPipelineExecutions": ("pipeline", "PipelineName"),
     "ListPipelineVersions": ("pipeline", "PipelineName"),
+    "UpdatePipelineVersion": ("pipeline", "PipelineArn"),
     **dict.fromkeys(
         (
             "DescribePipelineDefinitionForExecution",
@@ -69,13 +70,13 @@ KEYS: dict[str, tuple[str, ...]] = {
         "KeepAlivePeriod",
         "EnableRemoteDebug",
     ),
-    "CreateTransformJob": (*_JOB_KEYS, "ModelArn"),
     "CreateHyperParameterTuningJob": (
         *_JOB_KEYS,
         *_NETWORK_KEYS,
         "MaxRuntimeInSeconds",
         "InterContainerTrafficEncryption",
     ),
+    "CreateTransformJob": (*_JOB_KEYS, "ModelArn"),
     "CreateModelPackage": ("ModelApprovalStatus", *_LIFE_CYCLE_KEYS),
     "UpdateModelPackage": (
         "ModelApprovalStatus",
@@ -83,6 +84,9 @@ KEYS: dict[str, tuple[str, ...]] = {
         *_LIFE_CYCLE_KEYS,
     ),
     "InvokeEndpoint": ("TargetModel",),
+    **dict.fromkeys(
+        ("DescribePipeline", "StartPipelineExecution", "UpdatePipelineVersion"), ("PipelineVersionId",)
+    ),
 }
 # condition key -> the request members that hold its values, wherever in the request they stand
 MEMBERS: dict[str, tuple[str, ...]] = {
@@ -100,6 +104,7 @@ MEMBERS: dict[str, tuple[str, ...]] = {
     "ModelLifeCycle:Stage": ("Stage",),
     "ModelLifeCycle:StageStatus": ("StageStatus",),
     "TargetModel": ("TargetModel",),
+    "PipelineVersionId": ("PipelineVersionId",),
 }
 # Of the two resources that these operations name, the one that gets the tags.
 TAGGED = {"CreateEndpoint": "endpoint", "CreateModelPackage": "model-package"}

@@ -160,12 +160,12 @@ def test_a_definition_that_is_wrong_is_refused(bench: Bench, given: dict[str, An
 
 
 def test_a_step_that_cannot_run_here_is_refused_before_anything_starts(bench: Bench) -> None:
-    tell = {"Name": "Tell", "Type": "Callback", "SqsQueueUrl": "https://queue", "Arguments": {}}
-    name = bench.create(bench.processing("First", "sleep", "0"), tell)
+    crunch = {"Name": "Crunch", "Type": "EMR", "ClusterId": "j-1", "Arguments": {}}
+    name = bench.create(bench.processing("First", "sleep", "0"), crunch)
     code, message = refusal(bench.start, name=name)
     assert code == "ValidationException"
-    assert "'Tell'" in message
-    assert "Callback" in message
+    assert "'Crunch'" in message
+    assert "EMR" in message
     assert not bench.client.list_pipeline_executions(PipelineName=name)["PipelineExecutionSummaries"]
 
 

@@ -26,20 +26,35 @@ class CacheHit:
     properties: Mapping[str, Any]
 
 
-def cache_key(pipeline_arn: str, step: Step, arguments: Mapping[str, Any]) -> str | None:
+def cache_key(
+    pipeline_arn: str, step: Step, arguments: Mapping[str, Any], target: str | None = None
+) -> str | None:
     """The key of a step's result, or None when its type is not cached.
 
     Args:
         arguments: the step's arguments with every expression resolved.
+        target: its function or queue, resolved likewise.
 
     Returns:
         A SHA-256 in hex, over the pipeline, the step's name and type, and the arguments that count.
     """
-    counted = STEP_TYPES[step.type].cache_key
-    if not counted:
+    kind = STEP_TYPES[step.type]
+    if not kind.cache_key and not kind.whole_arguments:
         return None
-    parts = [pipeline_arn, step.name, step.type, {name: arguments.get(name) for name in counted}]
+    counted = {name: _member(arguments, name) for name in kind.cache_key}
+    if kind.whole_arguments:
+        counted = dict(arguments)
+    parts: list[Any] = [pipeline_arn, step.name, step.type, counted]
+    if kind.whole_arguments:
+        parts += [target, dict(step.outputs)]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _member(arguments: Mapping[str, Any], path: str) -> Any:
+    value: Any = arguments
+    for name in path.split("."):
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
 
 
 def find_hit(store: Store, key: str, *, now: float, max_age: float | None) -> CacheHit | None:

@@ -6,13 +6,13 @@ from typing import Any
 
 from localcloud.sagemaker.errors import conflict, resource_not_found, validation
 from localcloud.sagemaker.pagination import arrange, page
+from localcloud.sagemaker.pipelines import versions
 from localcloud.sagemaker.pipelines.definition import parse_definition
 from localcloud.sagemaker.pipelines.execution import Execution, ExecutionScope, RoleSession
 from localcloud.sagemaker.pipelines.expressions import ExpressionError, Scalar, resolve
 from localcloud.sagemaker.pipelines.model import Definition
 from localcloud.sagemaker.pipelines.parameters import ParameterError, bind
 from localcloud.sagemaker.pipelines.pipeline_operations import (
-    check_version,
     creation_filters,
     digest,
     find_pipeline,
@@ -31,6 +31,7 @@ from localcloud.sagemaker.service import Call, operation
 from localcloud.sagemaker.store import Document, NotFound, now
 
 _ID = string.ascii_lowercase + string.digits
+_UPDATABLE = ("PipelineExecutionDescription", "PipelineExecutionDisplayName", "ParallelismConfiguration")
 _NOT_SERVED = ("SelectiveExecutionConfig", "MlflowExperimentName")
 
 
@@ -46,13 +47,13 @@ def start_pipeline_execution(call: Call) -> dict[str, Any]:
             raise validation(f"The local cloud does not support {member}; start the execution without it.")
     with store.transaction():
         pipeline = find_pipeline(call)
-        check_version(call, pipeline)
+        version = versions.find(store, pipeline, request.get("PipelineVersionId"))
         again = executions_of(store, pipeline["PipelineArn"], where=_token(request["ClientRequestToken"]))
         if again:
             if again[0]["_Request"] != digest(request):
                 raise conflict("The ClientRequestToken was used before with another request.")
             return {"PipelineExecutionArn": again[0]["PipelineExecutionArn"]}
-        definition = parse_definition(load_definition(store, pipeline["_Definition"]))
+        definition = parse_definition(load_definition(store, version["_Definition"]))
         refused = cannot_run(definition)
         if refused:
             raise validation("\n".join(refused))
@@ -60,9 +61,10 @@ def start_pipeline_execution(call: Call) -> dict[str, Any]:
             values = bind(definition.parameters, request.get("PipelineParameters", []))
         except ParameterError as error:
             raise validation(str(error)) from None
-        record = _record(call, pipeline, definition, values)
+        record = _record(call, pipeline, version, definition, values)
         arn = record["PipelineExecutionArn"]
         store.create(EXECUTION, arn, record)
+        versions.started(store, pipeline, version["PipelineVersionId"], arn)
         store.update(PIPELINE, pipeline["PipelineName"].lower(), lambda p: p.update(LastRunTime=now()))
     call.sagemaker.executor.start(arn)
     return {"PipelineExecutionArn": arn}
@@ -122,6 +124,24 @@ def describe_pipeline_definition_for_execution(call: Call) -> dict[str, Any]:
     return {"PipelineDefinition": text, "CreationTime": execution["CreationTime"]}
 
 
+@operation("UpdatePipelineExecution")
+def update_pipeline_execution(call: Call) -> dict[str, Any]:
+    """Rename or describe an execution; change how many of its steps run at once, also while it runs.
+
+    See https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_UpdatePipelineExecution.html.
+    """
+
+    def change(record: Document) -> None:
+        record.update({member: call.request[member] for member in _UPDATABLE if member in call.request})
+        record.update(LastModifiedTime=now(), LastModifiedBy=user_context(call))
+
+    arn = _change(call, change)
+    if "ParallelismConfiguration" in call.request:
+        limit = call.request["ParallelismConfiguration"]["MaxParallelExecutionSteps"]
+        call.sagemaker.executor.set_limit(arn, limit)
+    return {"PipelineExecutionArn": arn}
+
+
 @operation("StopPipelineExecution")
 def stop_pipeline_execution(call: Call) -> dict[str, Any]:
     """Stop an execution and its running jobs; again, or when it has stopped, there is nothing to do.
@@ -175,7 +195,7 @@ def retry_pipeline_execution(call: Call) -> dict[str, Any]:
 
 
 def _record(
-    call: Call, pipeline: Document, definition: Definition, values: dict[str, Scalar]
+    call: Call, pipeline: Document, version: Document, definition: Definition, values: dict[str, Scalar]
 ) -> dict[str, Any]:
     request, moment = call.request, now()
     execution = Execution(
@@ -200,10 +220,10 @@ def _record(
         "LastModifiedTime": moment,
         "CreatedBy": user_context(call),
         "LastModifiedBy": user_context(call),
-        "PipelineVersionId": pipeline["_Version"],
+        "PipelineVersionId": version["PipelineVersionId"],
         "_PipelineName": pipeline["PipelineName"],
         "_RoleArn": pipeline["RoleArn"],
-        "_Definition": pipeline["_Definition"],
+        "_Definition": version["_Definition"],
         "_Parameters": values,
         "_Given": request.get("PipelineParameters", []),
         "_ClientRequestToken": request["ClientRequestToken"],

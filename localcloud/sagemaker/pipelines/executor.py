@@ -58,6 +58,13 @@ class PipelineExecutor:
         if run is not None:
             run.stop()
 
+    def set_limit(self, execution_arn: str, limit: int) -> None:
+        """Let at most so many steps of a running execution run at once; no error when it has ended."""
+        with self._lock:
+            run = self._runs.get(execution_arn)
+        if run is not None:
+            run.set_limit(limit)
+
     def close(self) -> None:
         """End all executions, because the cloud ends."""
         with self._lock:

@@ -41,12 +41,14 @@ class StepFailure(Exception):
     Args:
         reason: what `FailureReason` says; empty for a Fail step without a message.
         exception_type: one of `retries.EXCEPTION_TYPES` when a retry may help, else None.
+        timed_out: the step's own time limit was hit, which fails an execution even while it is stopped.
     """
 
-    def __init__(self, reason: str, exception_type: str | None = None) -> None:
+    def __init__(self, reason: str, exception_type: str | None = None, *, timed_out: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason[:_MAX_REASON]
         self.exception_type = exception_type
+        self.timed_out = timed_out
 
 
 def call_failure(operation: str, error: ClientError | BotoCoreError) -> StepFailure:

@@ -43,7 +43,7 @@ class Graph:
 def needs_of(step: Step) -> frozenset[str]:
     """The steps that a step waits for: `DependsOn`, steps it refers to, and the condition it is nested in."""
     needed = set(step.depends_on)
-    needed.update(r.name for r in references(dict(step.arguments)) if r.root == "Steps")
+    needed.update(r.name for r in references(list(step.values)) if r.root == "Steps")
     if step.branch is not None:
         needed.add(step.branch.condition)
     return frozenset(needed)

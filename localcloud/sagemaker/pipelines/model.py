@@ -32,6 +32,9 @@ class Step:
     Args:
         cached: whether earlier results may stand in for a run.
         cache_seconds: how old such a result may be; None for any age.
+        target: what a Lambda step calls (a function's ARN) or a Callback step writes to (a queue's URL); may
+            be an expression.
+        outputs: the declared output parameters of such a step, name to type.
     """
 
     name: str
@@ -45,6 +48,13 @@ class Step:
     retries: tuple[RetryPolicy, ...] = ()
     property_files: Mapping[str, PropertyFile] = field(default_factory=dict)
     branch: Branch | None = None
+    target: Any = None
+    outputs: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def values(self) -> tuple[Any, ...]:
+        """All that may hold expressions."""
+        return (dict(self.arguments), self.target)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

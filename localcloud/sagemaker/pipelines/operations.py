@@ -1,5 +1,10 @@
 """The operations of SageMaker Pipelines; importing this registers them."""
 
-from localcloud.sagemaker.pipelines import execution_operations, pipeline_operations
+from localcloud.sagemaker.pipelines import (
+    callback_operations,
+    execution_operations,
+    pipeline_operations,
+    version_operations,
+)
 
-__all__ = ["execution_operations", "pipeline_operations"]
+__all__ = ["callback_operations", "execution_operations", "pipeline_operations", "version_operations"]

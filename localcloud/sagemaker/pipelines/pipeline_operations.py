@@ -13,7 +13,7 @@ from localcloud.aws.differences import kms_use
 from localcloud.sagemaker import arns
 from localcloud.sagemaker.errors import ServiceError, access_denied, conflict, resource_not_found, validation
 from localcloud.sagemaker.pagination import arrange, page
-from localcloud.sagemaker.pipelines import caching
+from localcloud.sagemaker.pipelines import caching, versions
 from localcloud.sagemaker.pipelines.definition import MAX_CHARACTERS, parse_definition
 from localcloud.sagemaker.pipelines.problems import DefinitionError
 from localcloud.sagemaker.pipelines.records import (
@@ -30,6 +30,7 @@ from localcloud.sagemaker.pipelines.records import (
 from localcloud.sagemaker.service import Call, operation
 from localcloud.sagemaker.store import Document, now
 
+_NAMES = ("PipelineVersionDisplayName", "PipelineVersionDescription")
 _OPTIONAL = ("PipelineDisplayName", "PipelineDescription", "RoleArn", "ParallelismConfiguration")
 
 
@@ -54,24 +55,22 @@ def create_pipeline(call: Call) -> dict[str, Any]:
                 "Pipeline names must be unique within an AWS account and region. "
                 f"Pipeline with name ({name}) already exists."
             )
-        call.store.create(
-            PIPELINE,
-            name.lower(),
-            {
-                "PipelineArn": arn,
-                "PipelineName": name,
-                "PipelineDisplayName": name,
-                **{member: request[member] for member in _OPTIONAL if member in request},
-                "PipelineStatus": "Active",
-                "CreationTime": moment,
-                "LastModifiedTime": moment,
-                "CreatedBy": user_context(call),
-                "LastModifiedBy": user_context(call),
-                "_Definition": save_definition(call.store, text),
-                "_Version": 1,
-                "_Request": digest(request),
-            },
-        )
+        record = {
+            "PipelineArn": arn,
+            "PipelineName": name,
+            "PipelineDisplayName": name,
+            **{member: request[member] for member in _OPTIONAL if member in request},
+            "PipelineStatus": "Active",
+            "CreationTime": moment,
+            "LastModifiedTime": moment,
+            "CreatedBy": user_context(call),
+            "LastModifiedBy": user_context(call),
+            "_Definition": save_definition(call.store, text),
+            "_Version": 1,
+            "_Request": digest(request),
+        }
+        call.store.create(PIPELINE, name.lower(), record)
+        versions.add(call.store, record)
     return {"PipelineArn": arn}
 
 
@@ -99,7 +98,8 @@ def update_pipeline(call: Call) -> dict[str, Any]:
 
     with call.store.transaction():
         updated = call.store.update(PIPELINE, pipeline["PipelineName"].lower(), change)
-        drop_definitions(call.store, {pipeline["_Definition"]})
+        if text is not None:
+            versions.add(call.store, updated)
     return {"PipelineArn": updated["PipelineArn"], "PipelineVersionId": updated["_Version"]}
 
 
@@ -107,8 +107,9 @@ def update_pipeline(call: Call) -> dict[str, Any]:
 def describe_pipeline(call: Call) -> dict[str, Any]:
     """See https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribePipeline.html."""
     pipeline = find_pipeline(call)
-    check_version(call, pipeline)
-    return {**pipeline, "PipelineDefinition": load_definition(call.store, pipeline["_Definition"])}
+    version = versions.find(call.store, pipeline, call.request.get("PipelineVersionId"))
+    text = load_definition(call.store, version["_Definition"])
+    return {**pipeline, **{name: version.get(name) for name in _NAMES}, "PipelineDefinition": text}
 
 
 @operation("ListPipelines")
@@ -151,27 +152,18 @@ def delete_pipeline(call: Call) -> dict[str, Any]:
             store.delete(EXECUTION, execution_arn)
         store.delete(PIPELINE, pipeline["PipelineName"].lower())
         caching.forget_pipeline(store, arn)
-        drop_definitions(store, {pipeline["_Definition"], *(e["_Definition"] for e in executions)})
+        definitions = versions.forget(store, pipeline)
+        drop_definitions(store, definitions | {e["_Definition"] for e in executions})
     return {"PipelineArn": arn}
 
 
-def find_pipeline(call: Call) -> Document:
-    """The pipeline that the request's PipelineName, a name or an ARN, means. Raises ResourceNotFound."""
-    name = arns.name_of(call.cloud, PIPELINE, call.request["PipelineName"])
+def find_pipeline(call: Call, *, member: str = "PipelineName") -> Document:
+    """The pipeline that a member of the request, a name or an ARN, means. Raises ResourceNotFound."""
+    name = arns.name_of(call.cloud, PIPELINE, call.request[member])
     record = call.store.find(PIPELINE, name.lower())
     if record is None:
         raise resource_not_found(f"Pipeline '{call.arn('pipeline', name)}' does not exist.")
     return record
-
-
-def check_version(call: Call, pipeline: Mapping[str, Any]) -> None:
-    """Refuse any version but the newest, the only one that is kept."""
-    wanted = call.request.get("PipelineVersionId")
-    if wanted is not None and wanted != pipeline["_Version"]:
-        raise validation(
-            f"Pipeline '{pipeline['PipelineArn']}' has version {pipeline['_Version']}; the local cloud keeps "
-            f"only the newest, not version {wanted}."
-        )
 
 
 def digest(request: Mapping[str, Any]) -> str:

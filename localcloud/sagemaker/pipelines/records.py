@@ -16,6 +16,8 @@ PIPELINE = "pipeline"
 EXECUTION = "pipeline-execution"
 STEP = "pipeline-step"
 DEFINITION = "pipeline-definition"
+VERSION = "pipeline-version"
+CALLBACK = "callback-token"
 
 RUNNING_STATUSES = frozenset({"Executing", "Stopping"})
 _INTERRUPTED = (
@@ -38,8 +40,8 @@ def load_definition(store: Store, name: str) -> str:
 
 
 def drop_definitions(store: Store, names: Iterable[str]) -> None:
-    """Remove those of the named definitions that no pipeline and no execution has any more."""
-    used = {record["_Definition"] for kind in (PIPELINE, EXECUTION) for record in store.query(kind)}
+    """Remove those of the named definitions that no version and no execution has any more."""
+    used = {record["_Definition"] for kind in (VERSION, EXECUTION) for record in store.query(kind)}
     for name in set(names) - used:
         store.delete(DEFINITION, name)
 

@@ -13,7 +13,7 @@ from localcloud.sagemaker.pipelines.expressions import (
 from localcloud.sagemaker.pipelines.model import Definition, Step
 from localcloud.sagemaker.pipelines.paths import PathError, parse_path
 from localcloud.sagemaker.pipelines.problems import Problems
-from localcloud.sagemaker.pipelines.step_types import STEP_TYPES
+from localcloud.sagemaker.pipelines.step_types import STEP_TYPES, TARGETS
 from localcloud.sagemaker.shapes import service_model
 
 
@@ -22,7 +22,7 @@ def check_references(definition: Definition, problems: Problems) -> None:
     _check("PipelineExperimentConfig", dict(definition.experiment), definition, problems)
     for step in definition.steps.values():
         where = f"Step {step.name!r}"
-        _check(where, dict(step.arguments), definition, problems)
+        _check(where, list(step.values), definition, problems)
         for name in step.depends_on:
             if name not in definition.steps:
                 problems.add(where, f"DependsOn names the step {name!r}, which does not exist")
@@ -73,19 +73,37 @@ def _property_problem(reference: Reference, definition: Definition) -> str | Non
 def _path_problem(step: Step, path: str) -> str | None:
     try:
         parts = parse_path(path)
-        shape = STEP_TYPES[step.type].response
+        shape = _response(step.type, parts[0])
         if shape is not None:
             _follow(shape, parts)
     except PathError as error:
         return str(error)
-    if step.type == "Condition" and parts != ("Outcome",):
-        return "a Condition step has the property Outcome only"
+    if step.type in TARGETS or step.type == "Condition":
+        return _own_property_problem(step, parts)
     if step.type != "Processing" or len(parts) < 3 or parts[:2] != ("ProcessingOutputConfig", "Outputs"):
         return None
     names = _output_names(step)
     if isinstance(parts[2], int) or names is None or parts[2] in names:
         return None
     return f"the outputs of {step.name!r} are: {', '.join(names) or 'none'}"
+
+
+def _own_property_problem(step: Step, parts: tuple[str | int, ...]) -> str | None:
+    """Of the steps whose properties are no Describe operation's answer."""
+    known: dict[tuple[str | int, ...], str] = {("Outcome",): "Outcome"}
+    if step.type != "Condition":
+        known = {("OutputParameters", name): f"OutputParameters['{name}']" for name in step.outputs}
+    if parts in known:
+        return None
+    return f"the properties of {step.name!r} are: {', '.join(known.values()) or 'none'}"
+
+
+def _response(step_type: str, member: str | int) -> str | None:
+    """The shape in which a property starts."""
+    traits = STEP_TYPES[step_type]
+    if traits.listing is not None and member in service_model().shape_for(traits.listing).members:
+        return traits.listing
+    return traits.response
 
 
 def _follow(response: str, parts: tuple[str | int, ...]) -> None:

@@ -50,6 +50,7 @@ class ExecutionRun:
         self._lock = threading.Lock()
         self._abandoned = False
         self._ended = False
+        self._timed_out = False
         self._properties: dict[str, Mapping[str, Any]] = {}
         self._outcomes: dict[str, bool] = {}
         self._statuses = dict.fromkeys(definition.steps, Status.PENDING)
@@ -74,6 +75,12 @@ class ExecutionRun:
     def stop(self) -> None:
         """Stop the running steps; the execution ends when they have. Returns at once."""
         threading.Thread(target=self._give_stop, name=f"stop-{self._execution.id}", daemon=True).start()
+
+    def set_limit(self, limit: int) -> None:
+        """Let at most so many steps run at once from now on; what runs goes on."""
+        with self._lock:
+            self._limit = limit
+        self._advance()
 
     def abandon(self) -> None:
         """Write nothing any more: the cloud is closing, and others settle the records."""
@@ -122,6 +129,7 @@ class ExecutionRun:
             end = StepEnd(status=Status.FAILED)
         with self._lock:
             self._statuses[name] = end.status
+            self._timed_out |= end.timed_out
             if end.result is not None:
                 self._properties[name] = end.result.properties
                 if end.result.outcome is not None:
@@ -130,7 +138,7 @@ class ExecutionRun:
 
     def _finish(self) -> None:
         statuses = set(self._statuses.values())
-        if self._stop.given:
+        if self._stop.given and not self._timed_out:
             end_execution(self._store, self._execution.arn, "Stopped")
         elif Status.FAILED in statuses or Status.STOPPED in statuses:
             end_execution(self._store, self._execution.arn, "Failed", STEP_FAILURE)

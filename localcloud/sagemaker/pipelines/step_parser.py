@@ -4,11 +4,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from localcloud.sagemaker.pipelines.conditions import CONDITION_MEMBERS
+from localcloud.sagemaker.pipelines.expressions import is_expression
 from localcloud.sagemaker.pipelines.model import Branch, Step
+from localcloud.sagemaker.pipelines.output_parameters import parse_outputs
 from localcloud.sagemaker.pipelines.problems import Problems
 from localcloud.sagemaker.pipelines.step_options import parse_cache, parse_property_files, parse_retries
-from localcloud.sagemaker.pipelines.step_types import COMMON_MEMBERS, STEP_TYPES
+from localcloud.sagemaker.pipelines.step_types import COMMON_MEMBERS, STEP_TYPES, TARGETS
 
+_TARGET_PATTERNS = {
+    "Callback": r"https?://\S+",
+    "Lambda": r"arn:aws[a-z\-]*:lambda:[a-z0-9\-]+:\d{12}:function:[A-Za-z0-9\-_]+(:[A-Za-z0-9$\-_]+)?",
+}
+# Types that the SDK writes and that cannot even be read here, and what to do instead.
+_NOT_HERE = {"ForEach": "write one step per item, or run this pipeline on AWS"}
 _NAME = r"[A-Za-z0-9\-_]{1,64}"
 
 
@@ -42,6 +50,9 @@ def _parse_items(
 def _parse_step(name: str, item: dict[str, Any], branch: Branch | None, problems: Problems) -> Step | None:
     where = f"Step {name!r}"
     kind = item.get("Type")
+    if isinstance(kind, str) and kind in _NOT_HERE:
+        problems.add(where, f"has the type {kind}, which the local cloud does not run; {_NOT_HERE[kind]}")
+        return None
     if not isinstance(kind, str) or kind not in STEP_TYPES:
         problems.add(where, f"has the unknown type {kind!r}; known: {', '.join(STEP_TYPES)}")
         return None
@@ -62,6 +73,11 @@ def _parse_step(name: str, item: dict[str, Any], branch: Branch | None, problems
             _check_condition(where, condition, problems)
     elif kind == "Fail":
         problems.members(where, arguments, ("ErrorMessage",))
+    target = None
+    if kind in TARGETS:
+        target = item.get(TARGETS[kind])
+        if not is_expression(target):
+            target = problems.text(where, item, TARGETS[kind], pattern=_TARGET_PATTERNS[kind])
     cached, age = parse_cache(where, item, problems)
     return Step(
         name=name,
@@ -75,6 +91,8 @@ def _parse_step(name: str, item: dict[str, Any], branch: Branch | None, problems
         retries=parse_retries(where, item, problems),
         property_files=parse_property_files(where, item, problems),
         branch=branch,
+        target=target,
+        outputs=parse_outputs(where, item, problems) if kind in TARGETS else {},
     )
 
 

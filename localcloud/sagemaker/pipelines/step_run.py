@@ -20,10 +20,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepEnd:
-    """How a step ended; `result` when it succeeded."""
+    """How a step ended; `result` when it succeeded, `timed_out` when its own time limit was hit."""
 
     status: Status
     result: StepResult | None = None
+    timed_out: bool = False
 
 
 def run_step(
@@ -39,6 +40,7 @@ def run_step(
         return StepEnd(status=Status.STOPPED)
     except StepFailure as failure:
         record.end("Failed", FailureReason=failure.reason or None)
+        return StepEnd(status=Status.FAILED, timed_out=failure.timed_out)
     except Exception as error:
         _log.exception("step %s of %s failed unexpectedly", step.name, execution.arn)
         record.end("Failed", FailureReason=f"InternalServerError: {type(error).__name__}: {error}"[:1024])
@@ -47,7 +49,9 @@ def run_step(
 
 def _run(context: StepContext) -> StepEnd:
     step, execution = context.step, context.execution
-    key = caching.cache_key(execution.pipeline_arn, step, context.arguments()) if step.cached else None
+    key = None
+    if step.cached:
+        key = caching.cache_key(execution.pipeline_arn, step, context.arguments(), context.target())
     if key is not None:
         hit = caching.find_hit(context.store, key, now=now(), max_age=step.cache_seconds)
         if hit is not None:

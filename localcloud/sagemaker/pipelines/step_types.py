@@ -16,14 +16,19 @@ class StepType:
     Args:
         members: members of the step beside the common ones.
         response: the botocore shape its properties follow, None where they follow none.
-        cache_key: the arguments that make its cache key; empty when it is never cached, or cannot run here.
+        listing: a further shape, some of whose members they have too.
+        cache_key: the arguments, or members of them, that make its cache key; empty when it is never cached,
+            or cannot run here.
+        whole_arguments: whether all its arguments and its target make its cache key.
         retries: whether it takes retry policies.
         caches: whether it takes a cache configuration.
     """
 
     members: frozenset[str] = frozenset()
     response: str | None = None
+    listing: str | None = None
     cache_key: frozenset[str] = frozenset()
+    whole_arguments: bool = False
     retries: bool = False
     caches: bool = False
 
@@ -42,10 +47,18 @@ _CHECK = frozenset(
     }
 )
 
+# The member that names what a step of these types calls.
+TARGETS = {"Callback": "SqsQueueUrl", "Lambda": "FunctionArn"}
+
 STEP_TYPES: dict[str, StepType] = {
     "AutoML": StepType(members=_JOB, retries=True, caches=True),
-    "Callback": StepType(members=frozenset({"SqsQueueUrl", "OutputParameters", "CacheConfig"}), caches=True),
+    "Callback": StepType(
+        members=frozenset({"SqsQueueUrl", "OutputParameters", "CacheConfig"}),
+        whole_arguments=True,
+        caches=True,
+    ),
     "ClarifyCheck": StepType(members=_CHECK, caches=True),
+    "Cleanup": StepType(),
     "Condition": StepType(),
     "EMR": StepType(
         members=_JOB | {"ClusterId", "ClusterConfig", "ExecutionRoleArn"}, retries=True, caches=True
@@ -56,7 +69,11 @@ STEP_TYPES: dict[str, StepType] = {
     "Fail": StepType(),
     "InferenceComponent": StepType(members=_JOB, retries=True),
     "Job": StepType(members=_JOB, retries=True, caches=True),
-    "Lambda": StepType(members=frozenset({"FunctionArn", "OutputParameters", "CacheConfig"}), caches=True),
+    "Lambda": StepType(
+        members=frozenset({"FunctionArn", "OutputParameters", "CacheConfig"}),
+        whole_arguments=True,
+        caches=True,
+    ),
     "Lineage": StepType(),
     "Model": StepType(members=_JOB, response="DescribeModelOutput", retries=True),
     "Processing": StepType(
@@ -92,5 +109,22 @@ STEP_TYPES: dict[str, StepType] = {
         retries=True,
         caches=True,
     ),
-    "Tuning": StepType(members=_JOB | {"PropertyFiles"}, retries=True, caches=True),
+    "Tuning": StepType(
+        members=_JOB | {"PropertyFiles"},
+        response="DescribeHyperParameterTuningJobResponse",
+        listing="ListTrainingJobsForHyperParameterTuningJobResponse",
+        cache_key=frozenset(
+            {
+                "HyperParameterTuningJobConfig",
+                "TrainingJobDefinition.AlgorithmSpecification",
+                "TrainingJobDefinition.HyperParameterRanges",
+                "TrainingJobDefinition.InputDataConfig",
+                "TrainingJobDefinition.StaticHyperParameters",
+                "TrainingJobDefinition.TuningObjective",
+                "TrainingJobDefinitions",
+            }
+        ),
+        retries=True,
+        caches=True,
+    ),
 }

@@ -104,8 +104,14 @@ class StepContext:
         arguments: dict[str, Any] = self.resolve(dict(self.step.arguments))
         return arguments
 
-    def call(self, operation: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Call the SageMaker API as the execution role.
+    def target(self) -> Any:
+        """The step's function or queue, resolved; None where it has none."""
+        return self.resolve(self.step.target)
+
+    def call(
+        self, operation: str, arguments: Mapping[str, Any], *, service: str = "sagemaker"
+    ) -> dict[str, Any]:
+        """Call an AWS API as the execution role.
 
         Returns:
             The answer, times as epoch seconds.
@@ -114,14 +120,14 @@ class StepContext:
             StepFailure: the call was refused or did not get through.
         """
         try:
-            client = self.scope.session.client("sagemaker")
+            client = self.scope.session.client(service)
             answer = getattr(client, xform_name(operation))(**arguments)
         except RoleNotAssumable as error:
             raise StepFailure(
-                f"ClientError: Failed to invoke sagemaker:{operation}. Error Details: {error}"
+                f"ClientError: Failed to invoke {service}:{operation}. Error Details: {error}"
             ) from error
         except (ClientError, BotoCoreError) as error:
-            raise call_failure(f"sagemaker:{operation}", error) from error
+            raise call_failure(f"{service}:{operation}", error) from error
         answer.pop("ResponseMetadata", None)
         plain: dict[str, Any] = _plain(answer)
         return plain
