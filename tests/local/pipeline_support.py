@@ -49,6 +49,9 @@ def main(command, *arguments):
         names = sorted(path.name for path in (BASE / "input" / "data" / "train").rglob("*"))
         parameters = json.loads((BASE / "input" / "config" / "hyperparameters.json").read_text())
         (BASE / "model" / "model.json").write_text(json.dumps({"files": names, **parameters}))
+        print(" ".join(f"{name}={value};" for name, value in parameters.items()), flush=True)
+        time.sleep(float(parameters.get("sleep", 0)))
+        sys.exit(int(parameters.get("exit", 0)))
     elif command == "serve":
         port = int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080"))
         host = os.environ.get("SAGEMAKER_BIND_TO_HOST", "127.0.0.1")

@@ -52,13 +52,15 @@ def create_tuning_job(call: Call) -> dict[str, Any]:
         **counters([]),
         "_Strategy": request["HyperParameterTuningJobConfig"]["Strategy"],
     }
+    for item in record.get("WarmStartConfig", {}).get("ParentHyperParameterTuningJobs", []):
+        item[_NAME] = _find(call, item[_NAME])[_NAME]
     bodies = record.get("TrainingJobDefinitions") or [record["TrainingJobDefinition"]]
     for body, definition in zip(bodies, definitions, strict=True):
         body["StaticHyperParameters"] = definition.static
         for flag in _FLAGS:
             body.setdefault(flag, False)
     with call.store.transaction():
-        if call.store.query(KIND, where=lambda found: found[_ARN] == arn):
+        if _found(call, name) is not None:
             raise resource_in_use(
                 "Hyperparameter tuning job names must be unique within an AWS account and region, and a "
                 f"hyperparameter tuning job with this name already exists ({arn})"
@@ -118,7 +120,7 @@ def stop_tuning_job(call: Call) -> None:
 @operation("DeleteHyperParameterTuningJob")
 def delete_tuning_job(call: Call) -> None:
     """Delete the entry of a tuning job that has ended; its training jobs and what they made stay."""
-    record = call.store.find(KIND, call.request[_NAME])
+    record = _found(call, call.request[_NAME])
     # The model of this operation names no error for a job that is missing.
     if record is None:
         return
@@ -158,14 +160,22 @@ def list_training_jobs(call: Call) -> dict[str, Any]:
     }
 
 
-def _find(call: Call) -> Document:
-    name = call.request[_NAME]
-    record = call.store.find(KIND, name)
+def _find(call: Call, name: str | None = None) -> Document:
+    """A tuning job by its name, in whatever case: ARNs have it in lower case."""
+    wanted = call.request[_NAME] if name is None else name
+    record = _found(call, wanted)
     if record is None:
         raise resource_not_found(
-            f"Amazon SageMaker can't find a tuning job called {name}. Type another name."
+            f"Amazon SageMaker can't find a tuning job called {wanted}. Type another name."
         )
     return record
+
+
+def _found(call: Call, name: str) -> Document | None:
+    arn = call.arn(KIND, name)
+    return call.store.find(KIND, name) or next(
+        iter(call.store.query(KIND, where=lambda record: record[_ARN] == arn)), None
+    )
 
 
 def _inherit_tags(call: Call, arn: str) -> None:
@@ -183,12 +193,8 @@ def _check_parents(call: Call, definitions: Sequence[Definition]) -> None:
         return
     total = most_jobs(call.request["HyperParameterTuningJobConfig"], definitions)
     for item in start["ParentHyperParameterTuningJobs"]:
-        name = item.get(_NAME)
-        parent = call.store.find(KIND, name) if name else None
-        if parent is None:
-            raise resource_not_found(
-                f"Amazon SageMaker can't find a tuning job called {name}. Type another name."
-            )
+        parent = _find(call, item.get(_NAME, ""))
+        name = parent[_NAME]
         if parent[STATUS] in ACTIVE:
             raise validation(
                 f"The parent tuning job {name} is in status {parent[STATUS]}; it must have ended before a "
