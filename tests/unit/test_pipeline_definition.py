@@ -260,13 +260,13 @@ def test_what_is_no_definition_at_all(text: str, words: str) -> None:
 def test_a_type_that_cannot_run_here_is_a_valid_step_but_refused_by_name() -> None:
     document = copy.deepcopy(GOOD)
     document["Steps"].append({"Name": "Crunch", "Type": "EMR", "ClusterId": "j-1", "Arguments": {}})
-    lines = cannot_run(parse(document))
+    lines = cannot_run(parse(document), [step["Name"] for step in document["Steps"]])
     assert len(lines) == 1
     assert "'Crunch'" in lines[0]
     assert "EMR" in lines[0]
     assert "Processing step" in lines[0]
     assert all(kind in lines[0] for kind in RUNNERS)
-    assert not cannot_run(parse(GOOD))
+    assert not cannot_run(parse(GOOD), parse(GOOD).steps)
 
 
 def places(node: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:

@@ -2,11 +2,12 @@
 
 import secrets
 import string
+from collections.abc import Mapping
 from typing import Any
 
 from localcloud.sagemaker.errors import conflict, resource_not_found, validation
 from localcloud.sagemaker.pagination import arrange, page
-from localcloud.sagemaker.pipelines import versions
+from localcloud.sagemaker.pipelines import reuse, versions
 from localcloud.sagemaker.pipelines.definition import parse_definition
 from localcloud.sagemaker.pipelines.execution import Execution, ExecutionScope, RoleSession
 from localcloud.sagemaker.pipelines.expressions import ExpressionError, Scalar, resolve
@@ -26,13 +27,13 @@ from localcloud.sagemaker.pipelines.records import (
     load_definition,
     step_records,
 )
+from localcloud.sagemaker.pipelines.selection import SelectionError, select
 from localcloud.sagemaker.pipelines.steps import cannot_run
 from localcloud.sagemaker.service import Call, operation
 from localcloud.sagemaker.store import Document, NotFound, now
 
 _ID = string.ascii_lowercase + string.digits
 _UPDATABLE = ("PipelineExecutionDescription", "PipelineExecutionDisplayName", "ParallelismConfiguration")
-_NOT_SERVED = ("SelectiveExecutionConfig", "MlflowExperimentName")
 
 
 @operation("StartPipelineExecution")
@@ -42,9 +43,8 @@ def start_pipeline_execution(call: Call) -> dict[str, Any]:
     See https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_StartPipelineExecution.html.
     """
     request, store = call.request, call.store
-    for member in _NOT_SERVED:
-        if member in request:
-            raise validation(f"The local cloud does not support {member}; start the execution without it.")
+    if "MlflowExperimentName" in request:
+        raise validation("The local cloud has no MLflow; start the execution without MlflowExperimentName.")
     with store.transaction():
         pipeline = find_pipeline(call)
         version = versions.find(store, pipeline, request.get("PipelineVersionId"))
@@ -54,16 +54,22 @@ def start_pipeline_execution(call: Call) -> dict[str, Any]:
                 raise conflict("The ClientRequestToken was used before with another request.")
             return {"PipelineExecutionArn": again[0]["PipelineExecutionArn"]}
         definition = parse_definition(load_definition(store, version["_Definition"]))
-        refused = cannot_run(definition)
+        config = request.get("SelectiveExecutionConfig")
+        try:
+            selection = select(definition, _selected(config))
+            values = bind(definition.parameters, request.get("PipelineParameters", []))
+        except (SelectionError, ParameterError) as error:
+            raise validation(str(error)) from None
+        refused = cannot_run(definition, selection.graph.order)
         if refused:
             raise validation("\n".join(refused))
-        try:
-            values = bind(definition.parameters, request.get("PipelineParameters", []))
-        except ParameterError as error:
-            raise validation(str(error)) from None
+        source = reuse.find_source(store, pipeline["PipelineArn"], config or {})
+        results = reuse.find_results(store, source, selection.reused)
         record = _record(call, pipeline, version, definition, values)
         arn = record["PipelineExecutionArn"]
         store.create(EXECUTION, arn, record)
+        if source is not None:
+            reuse.take_over(store, record, source, results)
         versions.started(store, pipeline, version["PipelineVersionId"], arn)
         store.update(PIPELINE, pipeline["PipelineName"].lower(), lambda p: p.update(LastRunTime=now()))
     call.sagemaker.executor.start(arn)
@@ -216,6 +222,7 @@ def _record(
         "ParallelismConfiguration": request.get(
             "ParallelismConfiguration", pipeline.get("ParallelismConfiguration")
         ),
+        "SelectiveExecutionConfig": request.get("SelectiveExecutionConfig"),
         "CreationTime": moment,
         "LastModifiedTime": moment,
         "CreatedBy": user_context(call),
@@ -225,6 +232,7 @@ def _record(
         "_RoleArn": pipeline["RoleArn"],
         "_Definition": version["_Definition"],
         "_Parameters": values,
+        "_Selected": _selected(request.get("SelectiveExecutionConfig")),
         "_Given": request.get("PipelineParameters", []),
         "_ClientRequestToken": request["ClientRequestToken"],
         "_Request": digest(request),
@@ -247,6 +255,10 @@ def _experiment(
     except ExpressionError as error:
         raise validation(f"PipelineExperimentConfig: {error}") from None
     return config or None
+
+
+def _selected(config: Mapping[str, Any] | None) -> list[str] | None:
+    return None if config is None else [step["StepName"] for step in config["SelectedSteps"]]
 
 
 def _token(token: str) -> Any:

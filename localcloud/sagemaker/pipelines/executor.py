@@ -8,6 +8,7 @@ from localcloud.sagemaker.pipelines.definition import parse_definition
 from localcloud.sagemaker.pipelines.execution import Execution, RoleSession
 from localcloud.sagemaker.pipelines.records import EXECUTION, fail_interrupted, load_definition
 from localcloud.sagemaker.pipelines.run import ExecutionRun
+from localcloud.sagemaker.pipelines.selection import select
 from localcloud.sagemaker.store import Store
 
 
@@ -36,10 +37,12 @@ class PipelineExecutor:
             pipeline_arn=record["PipelineArn"],
             started=record["CreationTime"],
         )
+        definition = parse_definition(load_definition(self._store, record["_Definition"]))
         run = ExecutionRun(
             store=self._store,
             execution=execution,
-            definition=parse_definition(load_definition(self._store, record["_Definition"])),
+            definition=definition,
+            graph=select(definition, record.get("_Selected")).graph,
             parameters=record["_Parameters"],
             session=RoleSession(
                 self._cloud, record["_RoleArn"], f"sagemaker-pipeline-{execution.id}", execution.pipeline_arn

@@ -7,7 +7,7 @@ from typing import Any
 
 from localcloud.sagemaker.pipelines.execution import Execution, ExecutionScope, RoleSession
 from localcloud.sagemaker.pipelines.expressions import Scalar
-from localcloud.sagemaker.pipelines.graph import Status, build_graph, decide
+from localcloud.sagemaker.pipelines.graph import Graph, Status, decide
 from localcloud.sagemaker.pipelines.model import Definition
 from localcloud.sagemaker.pipelines.records import end_execution, step_records
 from localcloud.sagemaker.pipelines.step_run import StepEnd, run_step
@@ -25,6 +25,7 @@ class ExecutionRun:
     Steps that the store already holds as succeeded (an execution that is retried) are not run again.
 
     Args:
+        graph: the steps that run.
         limit: how many steps may run at once; None for no limit.
         on_end: called once, after the execution's final status is written.
     """
@@ -35,6 +36,7 @@ class ExecutionRun:
         store: Store,
         execution: Execution,
         definition: Definition,
+        graph: Graph,
         parameters: Mapping[str, Scalar],
         session: RoleSession,
         limit: int | None,
@@ -43,7 +45,7 @@ class ExecutionRun:
         self._store = store
         self._execution = execution
         self._definition = definition
-        self._graph = build_graph(definition)
+        self._graph = graph
         self._limit = limit
         self._on_end = on_end
         self._stop = StopSignal()
@@ -53,7 +55,7 @@ class ExecutionRun:
         self._timed_out = False
         self._properties: dict[str, Mapping[str, Any]] = {}
         self._outcomes: dict[str, bool] = {}
-        self._statuses = dict.fromkeys(definition.steps, Status.PENDING)
+        self._statuses = dict.fromkeys(graph.order, Status.PENDING)
         for record in step_records(store, execution.arn):
             name = record["StepName"]
             self._statuses[name] = Status.SUCCEEDED

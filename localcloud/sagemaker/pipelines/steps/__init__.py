@@ -3,7 +3,7 @@
 A further type is a module with a function of type `Run` and a line in `RUNNERS`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from localcloud.sagemaker.pipelines.model import Definition
 from localcloud.sagemaker.pipelines.steps.callback import run_callback
@@ -46,12 +46,12 @@ _INSTEAD: Mapping[str, str] = {
 }
 
 
-def cannot_run(definition: Definition) -> list[str]:
-    """One line for each step whose type the local cloud does not run, with what to do about it."""
+def cannot_run(definition: Definition, steps: Iterable[str]) -> list[str]:
+    """One line for each of these steps whose type the local cloud does not run, with what to do about it."""
     return [
         f"Step {step.name!r} is of type {step.type}, which the local cloud does not run (it runs "
         f"{', '.join(RUNNERS)}). Run this pipeline on AWS, or here "
         f"{_INSTEAD.get(step.type, 'start one without that step')}."
-        for step in definition.steps.values()
+        for step in map(definition.steps.__getitem__, steps)
         if step.type not in RUNNERS
     ]
