@@ -7,7 +7,7 @@ successful runs only, the newest one, if it is young enough.
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from localcloud.sagemaker.pipelines.model import Step
@@ -19,11 +19,14 @@ _KIND = "cache-entry"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheHit:
-    """An earlier result: the execution that made it, and what its step list and Describe operation said."""
+    """An earlier result: the execution that made it, what its step list and Describe operation said, and the
+    keys that it left in S3, by output.
+    """
 
     execution_arn: str
     metadata: Mapping[str, Any]
     properties: Mapping[str, Any]
+    objects: Mapping[str, list[str]] = field(default_factory=dict)
 
 
 def cache_key(
@@ -71,6 +74,7 @@ def find_hit(store: Store, key: str, *, now: float, max_age: float | None) -> Ca
         execution_arn=entry["PipelineExecutionArn"],
         metadata=entry["Metadata"],
         properties=entry["Properties"],
+        objects=entry.get("Objects", {}),
     )
 
 
@@ -82,6 +86,7 @@ def remember(store: Store, key: str, hit: CacheHit, *, pipeline_arn: str, now: f
         "PipelineExecutionArn": hit.execution_arn,
         "Metadata": dict(hit.metadata),
         "Properties": dict(hit.properties),
+        "Objects": dict(hit.objects),
         "Time": now,
     }
     with store.transaction():

@@ -52,6 +52,11 @@ class RoleSession:
         self._lock = threading.Lock()
         self._credentials: Credentials | None = None
 
+    @property
+    def cloud(self) -> Cloud:
+        """Where the calls go."""
+        return self._cloud
+
     def client(self, service: str) -> Any:
         """A boto3 client. Raises RoleNotAssumable when the role is gone or does not trust SageMaker."""
         with self._lock:

@@ -4,7 +4,7 @@ import logging
 import time
 from dataclasses import dataclass
 
-from localcloud.sagemaker.pipelines import caching
+from localcloud.sagemaker.pipelines import cached_objects, caching
 from localcloud.sagemaker.pipelines.execution import Execution, ExecutionScope
 from localcloud.sagemaker.pipelines.failures import StepFailure, StepStopped, without_policy
 from localcloud.sagemaker.pipelines.graph import Status
@@ -53,7 +53,7 @@ def _run(context: StepContext) -> StepEnd:
     if step.cached:
         key = caching.cache_key(execution.pipeline_arn, step, context.arguments(), context.target())
     if key is not None:
-        hit = caching.find_hit(context.store, key, now=now(), max_age=step.cache_seconds)
+        hit = _find_hit(context, key)
         if hit is not None:
             source = {"SourcePipelineExecutionArn": hit.execution_arn}
             return _succeed(context, StepResult(properties=hit.properties, metadata=hit.metadata), source)
@@ -61,10 +61,21 @@ def _run(context: StepContext) -> StepEnd:
     end = _succeed(context, result, None)
     if key is not None:
         made = caching.CacheHit(
-            execution_arn=execution.arn, metadata=result.metadata, properties=result.properties
+            execution_arn=execution.arn,
+            metadata=result.metadata,
+            properties=result.properties,
+            objects=cached_objects.look(context.scope.session.cloud, result.properties),
         )
         caching.remember(context.store, key, made, pipeline_arn=execution.pipeline_arn, now=now())
     return end
+
+
+def _find_hit(context: StepContext, key: str) -> caching.CacheHit | None:
+    hit = caching.find_hit(context.store, key, now=now(), max_age=context.step.cache_seconds)
+    if hit is not None and (lost := cached_objects.gone(context.scope.session.cloud, hit.objects)):
+        _log.info("step %s runs again: objects are gone from %s", context.step.name, ", ".join(lost))
+        return None
+    return hit
 
 
 def _succeed(context: StepContext, result: StepResult, source: dict[str, str] | None) -> StepEnd:
