@@ -57,6 +57,7 @@ class PipelineStack(Stack):
         self.pipelines = {}
         modules = {module for spec in PIPELINES for module in spec.code.values()}
         code = {module: StepCode(root=Path(REPO), files=code_files(module)) for module in sorted(modules)}
+        tags = self.tags.tag_values()
         for spec in PIPELINES:
             # Refuses a definition that is older than the code that builds it.
             load_definition(spec)
@@ -81,7 +82,7 @@ class PipelineStack(Stack):
                 image=self.image,
                 registry=self.registries[spec.name],
                 code={placeholder: code[module] for placeholder, module in spec.code.items()},
-                tags=self.tags.tag_values(),
+                tags=tags,
             )
             CfnOutput(
                 self,

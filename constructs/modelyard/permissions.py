@@ -7,9 +7,9 @@ finding, on exactly that role, so that a new wildcard elsewhere still fails the 
 
 from __future__ import annotations
 
-import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -17,6 +17,8 @@ import jsii
 from aws_cdk import Acknowledgment, Stack, Validations
 from aws_cdk import aws_iam as iam
 from constructs import Construct, IValidation
+
+from modelyard.arns import stack_of
 
 _WILDCARD_RULE = "AwsSolutions-IAM5"
 
@@ -28,7 +30,7 @@ def allow(
     resources: Sequence[str],
     conditions: Mapping[str, Any] | None = None,
     reason: str | None = None,
-) -> iam.Grant:
+) -> None:
     """Allow `grantee` the `actions` on the `resources`.
 
     Args:
@@ -53,17 +55,7 @@ def allow(
         raise ValueError(
             f"{', '.join(actions)} on {', '.join(wildcards)}: say why the wildcard is needed (reason=...)"
         )
-    grant = iam.Grant.add_to_principal(
-        grantee=grantee,
-        actions=list(actions),
-        resource_arns=list(resources),
-        conditions={key: dict(value) for key, value in conditions.items()} if conditions else None,
-    )
-    # A role or policy of this app takes every statement; asking would be two more round trips to Node.
-    if isinstance(grantee, iam.Role | iam.Policy):
-        holder: Construct | None = grantee
-    else:
-        holder = _holder(grantee) if grant.success else None
+    holder = _add(grantee, actions, resources, conditions)
     if holder is None:
         raise ValueError(
             f"{', '.join(actions)}: {_name(grantee)} takes no statements, so the grant would be lost. "
@@ -71,7 +63,51 @@ def allow(
         )
     if reason and wildcards:
         acknowledge_wildcards(holder, wildcards, reason)
-    return grant
+
+
+@contextmanager
+def in_one_policy(role: iam.Role, construct_id: str) -> Iterator[None]:
+    """Collect what the block allows to `role`, and hand it to CDK as one policy below the role.
+
+    For roles with many statements: each alone is a round trip to Node, and they add up to a tenth of a synth.
+    Not for roles whose statements grow with the app: only CDK's default policy is split where IAM's limit of
+    10,240 characters is reached.
+
+    Example:
+        >>> with in_one_policy(role, "Permissions"):
+        ...     data.grant_read(role, "raw/")
+        ...     pipeline.grant_start(role)
+    """
+    statements = _collected[role] = []
+    try:
+        yield
+    finally:
+        del _collected[role]
+    document = iam.PolicyDocument.from_json({"Version": "2012-10-17", "Statement": statements})
+    iam.Policy(role, construct_id, document=document, roles=[role])
+
+
+def _add(
+    grantee: iam.IGrantable,
+    actions: Sequence[str],
+    resources: Sequence[str],
+    conditions: Mapping[str, Any] | None,
+) -> Construct | None:
+    """Add the statement; returns what holds it, None when nothing does."""
+    if isinstance(grantee, iam.Role) and grantee in _collected:
+        statement = {"Effect": "Allow", "Action": list(actions), "Resource": list(resources)}
+        _collected[grantee].append(statement | ({"Condition": conditions} if conditions else {}))
+        return grantee
+    grant = iam.Grant.add_to_principal(
+        grantee=grantee,
+        actions=list(actions),
+        resource_arns=list(resources),
+        conditions={key: dict(value) for key, value in conditions.items()} if conditions else None,
+    )
+    # These take every statement; asking them would be two more round trips to Node.
+    if isinstance(grantee, iam.Role | iam.Policy):
+        return grantee
+    return _holder(grantee) if grant.success else None
 
 
 def _holder(grantee: iam.IGrantable) -> Construct | None:
@@ -100,7 +136,7 @@ def acknowledge_wildcards(scope: Construct, resources: Sequence[str], reason: st
         resources: The resources exactly as they stand in the statement.
         reason: One sentence for the reviewer.
     """
-    stack = _stack_of(scope)
+    stack = stack_of(scope)
     if stack not in _late:
         _late[stack] = _LateAcknowledgements(stack)
         stack.node.add_validation(_late[stack])
@@ -142,8 +178,7 @@ class _LateAcknowledgements:
         return []
 
 
-# A question to Node, and some roles get dozens of statements.
-_stack_of = functools.cache(Stack.of)
+_collected: dict[iam.Role, list[dict[str, Any]]] = {}
 _late: WeakKeyDictionary[Stack, _LateAcknowledgements] = WeakKeyDictionary()
 
 

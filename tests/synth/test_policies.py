@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -110,3 +111,13 @@ def test_statements_with_wildcard_resources(synthesize, snapshot, stage):
         if "*" in resource
     )
     assert lines == snapshot
+
+
+def test_no_role_is_over_iams_limit(assembly):
+    """10,240 characters in all inline policies of a role, counted here with their intrinsic functions."""
+    sizes: Counter[str] = Counter()
+    for policy in assembly.of_type("AWS::IAM::Policy").values():
+        for role in policy["Roles"]:
+            sizes[json.dumps(role)] += len(json.dumps(policy["PolicyDocument"], separators=(",", ":")))
+    assert sizes
+    assert {role: size for role, size in sizes.items() if size > 10_240} == {}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from aws_cdk import ArnFormat, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3_assets as s3_assets
 from constructs import Construct
 
+from modelyard.arns import arn_in_stack
 from modelyard.images import ContainerImage
-from modelyard.permissions import allow
+from modelyard.permissions import allow, in_one_policy
 from modelyard.pipeline.props import PipelineData
 from modelyard.registry import ModelRegistry
 
@@ -58,17 +58,18 @@ class ExecutionRole(iam.Role):
             description=f"Runs the steps of pipeline {pipeline}",
             assumed_by=iam.ServicePrincipal("sagemaker.amazonaws.com"),
         )
-        self._allow_jobs()
-        self._allow_models()
-        self._allow_passing_itself()
-        self._allow_monitoring()
-        self._allow_data(data)
-        if image:
-            image.grant_pull(self)
-        if registry:
-            registry.grant_register(self, may_approve=may_approve)
-        if code:
-            self._allow_code(list(code.values()))
+        with in_one_policy(self, "Permissions"):
+            self._allow_jobs()
+            self._allow_models()
+            self._allow_passing_itself()
+            self._allow_monitoring()
+            self._allow_data(data)
+            if image:
+                image.grant_pull(self)
+            if registry:
+                registry.grant_register(self, may_approve=may_approve)
+            if code:
+                self._allow_code(list(code.values()))
 
     def _allow_jobs(self) -> None:
         for job, resource in _JOBS.items():
@@ -110,13 +111,7 @@ class ExecutionRole(iam.Role):
                 "logs:PutLogEvents",
             ],
             resources=[
-                Stack.of(self).format_arn(
-                    service="logs",
-                    resource="log-group",
-                    resource_name=f"/aws/sagemaker/{group}:*",
-                    arn_format=ArnFormat.COLON_RESOURCE_NAME,
-                )
-                for group in _LOG_GROUPS
+                arn_in_stack(self, "logs", f"log-group:/aws/sagemaker/{group}:*") for group in _LOG_GROUPS
             ],
             reason="One log stream per host of a job, named at run time, in SageMaker's own groups.",
         )
@@ -133,13 +128,13 @@ class ExecutionRole(iam.Role):
             data.bucket.grant_read(self, *data.read)
         if data.write:
             data.bucket.grant_read_write(self, *data.write)
-        if key := data.bucket.key:
+        if key_arn := data.bucket.key_arn:
             # Jobs encrypt their volumes: SageMaker hands the key on to EC2 by a grant.
-            allow(self, actions=["kms:DescribeKey"], resources=[key.key_arn])
+            allow(self, actions=["kms:DescribeKey"], resources=[key_arn])
             allow(
                 self,
                 actions=["kms:CreateGrant"],
-                resources=[key.key_arn],
+                resources=[key_arn],
                 conditions={"Bool": {"kms:GrantIsForAWSResource": "true"}},
             )
 
@@ -160,4 +155,4 @@ class ExecutionRole(iam.Role):
         )
 
     def _arn(self, service: str, resource: str, name: str) -> str:
-        return Stack.of(self).format_arn(service=service, resource=resource, resource_name=name)
+        return arn_in_stack(self, service, f"{resource}/{name}")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from aws_cdk import CustomResource, Stack
+from aws_cdk import CustomResource
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3_assets as s3_assets
 from constructs import Construct
 
+from modelyard.arns import arn_in_stack
 from modelyard.images import ContainerImage
 from modelyard.permissions import allow
 from modelyard.pipeline.execution_role import ExecutionRole
@@ -87,9 +88,7 @@ class SageMakerPipeline(Construct):
         self.pipeline_name = name
         # Written from the name: the handler's own policy needs it before the resource exists. SageMaker
         # writes names in lower case into ARNs, and policies are compared with those.
-        self.pipeline_arn = Stack.of(self).format_arn(
-            service="sagemaker", resource="pipeline", resource_name=name.lower()
-        )
+        self.pipeline_arn = arn_in_stack(self, "sagemaker", f"pipeline/{name.lower()}")
         archives = StepArchives.of(self)
         self.code_assets = {placeholder: archives.asset(step) for placeholder, step in (code or {}).items()}
         self.execution_role = ExecutionRole(
@@ -105,7 +104,7 @@ class SageMakerPipeline(Construct):
         values = {
             "ExecutionRoleArn": self.execution_role.role_arn,
             "DataBucket": data.bucket.bucket_name,
-            **({"KmsKeyArn": data.bucket.key.key_arn} if data.bucket.key else {}),
+            **({"KmsKeyArn": data.bucket.key_arn} if data.bucket.key_arn else {}),
             **({"ImageUri": image.uri} if image else {}),
             **({"ModelPackageGroupName": registry.group_name} if registry else {}),
         }

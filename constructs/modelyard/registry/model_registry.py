@@ -6,12 +6,12 @@ import functools
 import re
 from collections.abc import Sequence
 
-from aws_cdk import ArnFormat, Stack
 from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
 
+from modelyard.arns import arn_in_stack
 from modelyard.permissions import allow
 from modelyard.registry.registry_emptier import RegistryEmptier
 from modelyard.storage import Retention
@@ -77,12 +77,12 @@ class ModelRegistry(Construct):
     @functools.cached_property
     def group_arn(self) -> str:
         """ARN of the group."""
-        return self._arn("model-package-group", self.group_name)
+        return arn_in_stack(self, "sagemaker", f"model-package-group/{self.group_name}")
 
     @functools.cached_property
     def packages_arn(self) -> str:
         """Pattern of the ARNs of all versions in the group."""
-        return self._arn("model-package", f"{self.group_name}/*")
+        return arn_in_stack(self, "sagemaker", f"model-package/{self.group_name}/*")
 
     def on_approval_change(
         self, scope: Construct, construct_id: str, *, target: events.IRuleTarget
@@ -136,14 +136,6 @@ class ModelRegistry(Construct):
             actions=["sagemaker:UpdateModelPackage"],
             resources=[self.packages_arn],
             reason=_VERSIONS_REASON,
-        )
-
-    def _arn(self, resource: str, name: str) -> str:
-        return Stack.of(self).format_arn(
-            service="sagemaker",
-            resource=resource,
-            resource_name=name,
-            arn_format=ArnFormat.SLASH_RESOURCE_NAME,
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 from aws_cdk import aws_iam as iam
@@ -31,10 +32,16 @@ class IDataBucket:
         """Name of the data bucket."""
         return self.bucket.bucket_name
 
-    @property
+    # Cached, since each asks Node, and grants ask for them again and again.
+    @functools.cached_property
     def bucket_arn(self) -> str:
         """ARN of the data bucket."""
         return self.bucket.bucket_arn
+
+    @functools.cached_property
+    def key_arn(self) -> str | None:
+        """ARN of the key, if there is one."""
+        return self.key.key_arn if self.key else None
 
     def grant_read(self, grantee: iam.IGrantable, *prefixes: str) -> None:
         """Allow listing and reading below each prefix, for example `grant_read(role, "raw/", "batch/")`.
@@ -114,8 +121,8 @@ class IDataBucket:
         )
 
     def _grant_key(self, grantee: iam.IGrantable, actions: Sequence[str]) -> None:
-        if self.key:
-            allow(grantee, actions=actions, resources=[self.key.key_arn], conditions=only_through("s3"))
+        if self.key_arn:
+            allow(grantee, actions=actions, resources=[self.key_arn], conditions=only_through("s3"))
 
 
 def _checked(prefixes: Sequence[str]) -> Sequence[str]:

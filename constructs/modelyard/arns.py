@@ -1,0 +1,32 @@
+"""ARNs in the partition, region and account of a stack, asking Node for those once a stack."""
+
+from __future__ import annotations
+
+import functools
+
+from aws_cdk import Stack
+from constructs import Construct
+
+stack_of = functools.cache(Stack.of)
+
+
+def arn_in_stack(scope: Construct, service: str, resource: str) -> str:
+    """The ARN of a resource that has no construct here, in the stack of `scope`.
+
+    Args:
+        scope: Anything in the stack.
+        service: As in ARNs, for example `sagemaker`.
+        resource: What stands after the account, for example `model-package-group/loans`.
+
+    Example:
+        >>> arn_in_stack(stack, "sagemaker", "pipeline/refinance-interest-rate")
+
+    See https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html
+    """
+    partition, region, account = _place(stack_of(scope))
+    return f"arn:{partition}:{service}:{region}:{account}:{resource}"
+
+
+@functools.cache
+def _place(stack: Stack) -> tuple[str, str, str]:
+    return stack.partition, stack.region, stack.account
