@@ -114,10 +114,19 @@ def _tag_conditions(request: Mapping[str, Any]) -> Conditions:
 
 
 def _from_members(call: Call, key: str) -> str | list[str] | None:
-    values = [_text(value) for member in MEMBERS[key] for value in _values(call.request, member)]
+    values = [_text(value) for member in MEMBERS[key] for value in _values(_described(call), member)]
     if key in LISTS:
         return list(dict.fromkeys(values)) or None
     return values[0] if values else None
+
+
+def _described(call: Call) -> Mapping[str, Any]:
+    """The part of the request that condition keys speak of: of a tuning job its (first) training jobs."""
+    if call.operation != "CreateHyperParameterTuningJob":
+        return call.request
+    several = call.request.get("TrainingJobDefinitions") or [call.request.get("TrainingJobDefinition", {})]
+    first: Mapping[str, Any] = several[0]
+    return first
 
 
 def _values(node: Any, member: str) -> Iterator[Any]:
@@ -146,11 +155,11 @@ def _model_arns(call: Call) -> str | None:
 def _volume_key(call: Call) -> str | None:
     # An endpoint configuration calls its volumes' key KmsKeyId; everywhere else that is the output's.
     member = "KmsKeyId" if call.operation == "CreateEndpointConfig" else "VolumeKmsKeyId"
-    return next(iter(_values(call.request, member)), None)
+    return next(iter(_values(_described(call), member)), None)
 
 
 def _output_key(call: Call) -> str | None:
-    return next(iter(_values(call.request, "KmsKeyId")), None)
+    return next(iter(_values(_described(call), "KmsKeyId")), None)
 
 
 _VALUES: dict[str, Callable[[Call], str | None]] = {

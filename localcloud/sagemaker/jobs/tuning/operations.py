@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+from localcloud.sagemaker import authorization
 from localcloud.sagemaker.errors import limit_exceeded, resource_in_use, resource_not_found, validation
 from localcloud.sagemaker.image_uri import require_image
 from localcloud.sagemaker.jobs.tuning.checks import MOST_JOBS, check, most_jobs
@@ -25,6 +27,7 @@ from localcloud.sagemaker.jobs.tuning.runner import ACTIVE
 from localcloud.sagemaker.pagination import arrange, page
 from localcloud.sagemaker.service import Call, operation
 from localcloud.sagemaker.store import Document, now
+from localcloud.sagemaker.tags import add_tags
 
 _NAME = "HyperParameterTuningJobName"
 _ARN = "HyperParameterTuningJobArn"
@@ -36,6 +39,12 @@ def create_tuning_job(call: Call) -> dict[str, Any]:
     """Store and start a tuning job."""
     request = call.request
     definitions = definitions_of(request)
+    for body in request.get("TrainingJobDefinitions", [])[1:]:
+        # Condition keys have one value: what a policy says of them has to hold for each definition.
+        one = replace(call, request={**request, "TrainingJobDefinitions": [body]})
+        call.require(
+            f"sagemaker:{call.operation}", call.arn(KIND, request[_NAME]), authorization.conditions(one)
+        )
     check(request, definitions)
     for definition in definitions:
         require_image(call.cloud, "TrainingImage", definition.body["AlgorithmSpecification"]["TrainingImage"])
@@ -180,8 +189,6 @@ def _found(call: Call, name: str) -> Document | None:
 
 def _inherit_tags(call: Call, arn: str) -> None:
     """Tags are kept now, and not after the operation as elsewhere: the first training jobs take them over."""
-    from localcloud.sagemaker.tags import add_tags
-
     if tags := call.request.get("Tags"):
         add_tags(call.store, arn, tags)
 
