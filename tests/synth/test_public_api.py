@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import json
@@ -22,7 +23,7 @@ def _surface(cls):
     for name, member in sorted(vars(cls).items()):
         if name.startswith("_"):
             continue
-        if isinstance(member, property):
+        if isinstance(member, property | functools.cached_property):
             lines.append(name)
         elif inspect.isfunction(member):
             lines.append(f"{name}({', '.join(list(inspect.signature(member).parameters)[1:])})")

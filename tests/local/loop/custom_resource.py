@@ -10,8 +10,9 @@ import time
 import uuid
 from typing import Any
 
-from tests.local.loop.story import Story
+from tests.local.loop.story import MODEL, Story
 
+LOGICAL = MODEL.title().replace("-", "")
 _ANSWER_LIMIT_S = 60.0
 _PSEUDO = {"AWS::URLSuffix": "amazonaws.com", "AWS::Partition": "aws"}
 
@@ -19,7 +20,9 @@ _PSEUDO = {"AWS::URLSuffix": "amazonaws.com", "AWS::Partition": "aws"}
 def send(
     story: Story, stack: str, kind: str, request: str, *, before: dict[str, Any] | None = None, **changed: Any
 ) -> dict[str, Any]:
-    """Send `Create`, `Update` or `Delete` for the last resource of a type; returns the function's answer.
+    """Send `Create`, `Update` or `Delete` for a resource of a type; returns the function's answer.
+
+    It is that of the pipeline that the loop runs, or else the last one.
 
     `changed` replaces properties of the template, `before` those that the resource had until now.
     """
@@ -27,7 +30,8 @@ def send(
     template = session.client("cloudformation").get_template(StackName=name)["TemplateBody"]
     template = json.loads(template) if isinstance(template, str) else template
     resources = template["Resources"]
-    logical = max(name for name, resource in resources.items() if resource["Type"] == kind)
+    known = [name for name, resource in resources.items() if resource["Type"] == kind]
+    logical = max(known, key=lambda name: (name.startswith(LOGICAL), name))
     physical = _physical(story, name)
     properties = _resolve(story, resources[logical]["Properties"], physical) | changed
     answers, key = story.bootstrap_bucket, f"answers/{uuid.uuid4()}"
