@@ -6,10 +6,14 @@ import json
 import time
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+
+from localcloud import lifecycle
+from localcloud.connect import connect
 
 SCORE = 'import json; h = json.load(open("/opt/ml/input/config/hyperparameters.json"))\n'
 # The best x is 3, and the best c is b.
@@ -358,3 +362,126 @@ def test_deleting_keeps_the_training_jobs(workplace: Any, ended: Any) -> None:
         describe(workplace, name)
     assert caught.value.response["Error"]["Code"] == "ResourceNotFound"
     assert workplace.sagemaker.describe_training_job(TrainingJobName=best)["TrainingJobStatus"] == "Completed"
+
+
+def test_a_users_permission_is_the_tuning_jobs(workplace: Any, ended: Any, actor: Any) -> None:
+    tuning_jobs = "arn:aws:sagemaker:*:*:hyper-parameter-tuning-job/tune-*"
+    allowed = [
+        {"Effect": "Allow", "Action": "sagemaker:CreateHyperParameterTuningJob", "Resource": tuning_jobs},
+        {
+            "Effect": "Deny",
+            "Action": "sagemaker:CreateHyperParameterTuningJob",
+            "Resource": "*",
+            "Condition": {"ForAnyValue:StringNotEquals": {"sagemaker:InstanceTypes": "ml.m5.large"}},
+        },
+        {"Effect": "Allow", "Action": "iam:PassRole", "Resource": workplace.role},
+    ]
+    user = workplace.cloud.client("sagemaker", actor(allowed))
+    name = f"tune-{uuid.uuid4().hex[:8]}"
+    request: dict[str, Any] = {
+        "HyperParameterTuningJobConfig": config(jobs=1, parallel=1),
+        "TrainingJobDefinition": training(workplace, QUADRATIC),
+    }
+    # Training jobs are started by SageMaker, not by the user.
+    user.create_hyper_parameter_tuning_job(HyperParameterTuningJobName=name, **request)
+    assert ended(name)["HyperParameterTuningJobStatus"] == "Completed"
+    with pytest.raises(ClientError, match="sagemaker:DescribeHyperParameterTuningJob"):
+        user.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
+    with pytest.raises(ClientError, match="not authorized"):
+        user.create_hyper_parameter_tuning_job(HyperParameterTuningJobName="other", **request)
+    request["TrainingJobDefinition"]["ResourceConfig"]["InstanceType"] = "ml.m5.xlarge"
+    with pytest.raises(ClientError, match="explicit deny"):
+        user.create_hyper_parameter_tuning_job(HyperParameterTuningJobName="tune-large", **request)
+
+
+def test_the_built_in_xgboost_needs_no_metric_definition(workplace: Any, ended: Any) -> None:
+    rows = "\n".join(f"{x * x},{x}" for x in range(60))
+    channels = [
+        {
+            "ChannelName": name,
+            "ContentType": "text/csv",
+            "DataSource": {
+                "S3DataSource": {
+                    "S3DataType": "S3Prefix",
+                    "S3Uri": workplace.put(f"xgb-{name}/{name}.csv", rows).rsplit("/", 1)[0],
+                }
+            },
+        }
+        for name in ("train", "validation")
+    ]
+    definition = training(
+        workplace,
+        "",
+        AlgorithmSpecification={
+            "TrainingImage": "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:1.7-1",
+            "TrainingInputMode": "File",
+        },
+        InputDataConfig=channels,
+        StaticHyperParameters={"objective": "reg:squarederror", "num_round": "8"},
+    )
+    name = start(
+        workplace,
+        config(
+            jobs=2,
+            HyperParameterTuningJobObjective={"Type": "Minimize", "MetricName": "validation:rmse"},
+            ParameterRanges={
+                "ContinuousParameterRanges": [{"Name": "eta", "MinValue": "0.01", "MaxValue": "1"}]
+            },
+        ),
+        TrainingJobDefinition=definition,
+    )
+    answer = ended(name)
+    assert answer["HyperParameterTuningJobStatus"] == "Completed", (answer, jobs(workplace, name))
+    found = jobs(workplace, name, SortBy="FinalObjectiveMetricValue")
+    assert [item["ObjectiveStatus"] for item in found] == ["Succeeded", "Succeeded"]
+    # The faster learner of the two is the better one after eight rounds.
+    etas = [float(item["TunedHyperParameters"]["eta"]) for item in found]
+    assert etas == sorted(etas, reverse=True)
+
+
+def test_a_stop_of_the_cloud_in_the_middle(tmp_path: Path, make_workplace: Any) -> None:
+    root, context = tmp_path / "state", tmp_path / "image"
+    context.mkdir()
+    lifecycle.up(root)
+    try:
+        place = make_workplace(*connect(root), context)
+        code = SCORE + (
+            'import os, time\nif "-001-" not in os.environ["TRAINING_JOB_NAME"]: time.sleep(60)\n'
+            'print("score=1;")'
+        )
+        name = start(place, config(jobs=3), TrainingJobDefinition=training(place, code))
+        deadline = time.monotonic() + 30
+        while describe(place, name)["TrainingJobStatusCounters"] != {
+            "Completed": 1,
+            "InProgress": 2,
+            "RetryableError": 0,
+            "NonRetryableError": 0,
+            "Stopped": 0,
+        }:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert lifecycle.down(root) == {"was_running": True, "ended": 0, "state_kept": True}
+        lifecycle.up(root)
+        answer = describe(place, name)
+        assert answer["HyperParameterTuningJobStatus"] == "Failed"
+        assert "the local cloud was stopped while the tuning job ran" in answer["FailureReason"]
+        assert answer["TrainingJobStatusCounters"]["InProgress"] == 0
+        assert answer["TrainingJobStatusCounters"]["RetryableError"] == 2
+        assert answer["ObjectiveStatusCounters"] == {"Succeeded": 1, "Pending": 0, "Failed": 2}
+        # What was found is kept, and another tuning job may go on from there.
+        assert value(answer["BestTrainingJob"]) == 1
+        again = start(
+            place,
+            config(jobs=1, parallel=1),
+            TrainingJobDefinition=training(place, code),
+            WarmStartConfig={
+                "ParentHyperParameterTuningJobs": [{"HyperParameterTuningJobName": name}],
+                "WarmStartType": "IdenticalDataAndAlgorithm",
+            },
+        )
+        while describe(place, again)["HyperParameterTuningJobStatus"] == "InProgress":
+            assert time.monotonic() < deadline + 30
+            time.sleep(0.05)
+        assert "OverallBestTrainingJob" in describe(place, again)
+    finally:
+        lifecycle.down(root)
