@@ -39,8 +39,11 @@ def apply(cloud: Cloud) -> None:
         s3_encryption,
         s3_permissions,
         s3_storage,
+        sagemaker_policies,
         stack_roles,
         state_machine_role,
+        template_conditions,
+        template_references,
     )
 
     async_failures.apply(cloud)
@@ -56,7 +59,10 @@ def apply(cloud: Cloud) -> None:
     pass_role.apply()
     s3_bucket_resource.apply(cloud)
     s3_storage.apply()
+    sagemaker_policies.apply()
     s3_encryption.apply()
     s3_permissions.apply()
     stack_roles.apply()
     state_machine_role.apply()
+    template_conditions.apply()
+    template_references.apply()
