@@ -32,6 +32,7 @@ def apply(cloud: Cloud) -> None:
         event_targets,
         execution_role,
         function_urls,
+        iam_documents,
         lambda_function_resource,
         log_streams,
         pass_role,
@@ -40,6 +41,7 @@ def apply(cloud: Cloud) -> None:
         s3_permissions,
         s3_storage,
         sagemaker_policies,
+        session_requests,
         stack_roles,
         state_machine_role,
         template_conditions,
@@ -54,6 +56,7 @@ def apply(cloud: Cloud) -> None:
     event_targets.apply()
     execution_role.apply()
     function_urls.apply(cloud)
+    iam_documents.apply()
     lambda_function_resource.apply()
     log_streams.apply()
     pass_role.apply()
@@ -62,6 +65,7 @@ def apply(cloud: Cloud) -> None:
     sagemaker_policies.apply()
     s3_encryption.apply()
     s3_permissions.apply()
+    session_requests.apply()
     stack_roles.apply()
     state_machine_role.apply()
     template_conditions.apply()
