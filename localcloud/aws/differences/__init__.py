@@ -34,6 +34,7 @@ def apply(cloud: Cloud) -> None:
         function_urls,
         iam_documents,
         lambda_function_resource,
+        lambda_limits,
         log_streams,
         pass_role,
         s3_bucket_resource,
@@ -58,6 +59,7 @@ def apply(cloud: Cloud) -> None:
     function_urls.apply(cloud)
     iam_documents.apply()
     lambda_function_resource.apply()
+    lambda_limits.apply()
     log_streams.apply()
     pass_role.apply()
     s3_bucket_resource.apply(cloud)
