@@ -81,13 +81,7 @@ def watch(
     sagemaker: Any, arn: str, every_s: float, pause: Callable[[float], None] = time.sleep
 ) -> Iterator[Execution]:
     """The execution again and again until it has ended; the last one yielded is the ended one."""
-    declared = declared_steps(
-        json.loads(
-            sagemaker.describe_pipeline_definition_for_execution(PipelineExecutionArn=arn)[
-                "PipelineDefinition"
-            ]
-        )
-    )
+    declared = declared_steps(definition_of(sagemaker, arn))
     while True:
         execution = observe(sagemaker, arn, declared)
         yield execution
@@ -96,8 +90,14 @@ def watch(
         pause(every_s)
 
 
-def declared_steps(definition: dict[str, Any]) -> list[tuple[str, str]]:
-    """(name, type) of every step, branches of conditions after their condition."""
+def definition_of(sagemaker: Any, arn: str) -> str:
+    """The definition that an execution started with, as JSON text."""
+    answer = sagemaker.describe_pipeline_definition_for_execution(PipelineExecutionArn=arn)
+    return str(answer["PipelineDefinition"])
+
+
+def declared_steps(definition: str) -> list[tuple[str, str]]:
+    """(name, type) of every step of a definition's text, branches of conditions after their condition."""
     found: list[tuple[str, str]] = []
 
     def visit(steps: list[dict[str, Any]]) -> None:
@@ -107,7 +107,7 @@ def declared_steps(definition: dict[str, Any]) -> list[tuple[str, str]]:
                 visit(step["Arguments"].get("IfSteps", []))
                 visit(step["Arguments"].get("ElseSteps", []))
 
-    visit(definition["Steps"])
+    visit(json.loads(definition)["Steps"])
     return found
 
 

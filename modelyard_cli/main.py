@@ -8,6 +8,7 @@ try:
     import typer
 
     from modelyard_cli import cloud, errors, pipelines, predict, registry
+    from modelyard_cli.graph import command as graph_command
 except ModuleNotFoundError as error:
     # requirements.txt installs this script with the app; what only the script needs is in another file.
     if (error.name or "").partition(".")[0] in ("", "localcloud", "modelyard_cli"):
@@ -33,6 +34,7 @@ for command in (
     registry.approve,
     registry.reject,
     predict.predict,
+    graph_command.graph,
 ):
     app.command()(command)
 

@@ -1,5 +1,6 @@
 """What `modelyard run` makes of the API's answers."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -80,7 +81,8 @@ def test_branches_follow_their_condition() -> None:
         ]
     }
 
-    assert [name for name, _ in declared_steps(definition)] == ["Evaluate", "Gate", "Register", "Fail"]
+    steps = declared_steps(json.dumps(definition))
+    assert [name for name, _ in steps] == ["Evaluate", "Gate", "Register", "Fail"]
 
 
 @pytest.mark.parametrize("wrong", [["MseThreshold"], ["=5"], ["A=1", "A=2"]])
