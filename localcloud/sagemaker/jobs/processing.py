@@ -5,23 +5,21 @@ https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateProcessingJo
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from localcloud.containers.archives import ArchiveError, files_below
 from localcloud.containers.engine import Container, ContainerRefusedError, ContainerSpec
 from localcloud.sagemaker.jobs import layout
 from localcloud.sagemaker.jobs.failure import MAX_REASON, JobFailure, container_failed
 from localcloud.sagemaker.jobs.job import Job, Outcome, volume_bytes
-from localcloud.sagemaker.jobs.storage import join_uri, shard
+from localcloud.sagemaker.jobs.mirror import Mirror, Source
+from localcloud.sagemaker.jobs.storage import shard
 from localcloud.sagemaker.store import now
 
 LOG_GROUP = "/aws/sagemaker/ProcessingJobs"
 DEFAULT_MAX_RUNTIME = 86_400
-_CONTINUOUS_SECONDS = 2.0
 
 
 def run(job: Job) -> None:
@@ -64,7 +62,7 @@ def run(job: Job) -> None:
         sinks = [job.sink(LOG_GROUP, f"{job.name}/{layout.host_name(i)}-{epoch}", i) for i in range(count)]
         job.note_ignored(sinks[0], ("ExperimentConfig",))
         limit = record.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", DEFAULT_MAX_RUNTIME)
-        with _Mirror(job, containers):
+        with Mirror(job, _continuous(job, containers), _key(job)):
             outcome = job.run_hosts(containers, specs, sinks, limit)
         _finish(job, containers, outcome, limit)
     finally:
@@ -97,15 +95,30 @@ def _outputs(job: Job) -> list[dict[str, Any]]:
     return [output for output in outputs if "S3Output" in output and not output.get("AppManaged")]
 
 
+def _continuous(job: Job, containers: Sequence[Container]) -> list[Source]:
+    return [
+        Source(container, container.outside(output["S3Output"]["LocalPath"]), output["S3Output"]["S3Uri"])
+        for output in _outputs(job)
+        if output["S3Output"]["S3UploadMode"] == "Continuous"
+        for container in containers
+    ]
+
+
+def _key(job: Job) -> str | None:
+    key: str | None = job.record.get("ProcessingOutputConfig", {}).get("KmsKeyId")
+    return key
+
+
 def _finish(job: Job, containers: Sequence[Container], outcome: Outcome, limit: float) -> None:
     job.check_closing()
     if outcome.ending == "exited" and outcome.code == 0:
         for output in _outputs(job):
             target = output["S3Output"]
+            if target["S3UploadMode"] == "Continuous":
+                continue  # the mirror has brought all of it
             for container in containers:
                 folder = _outside(container, target["LocalPath"])
-                key = job.record["ProcessingOutputConfig"].get("KmsKeyId")
-                job.storage.upload_folder(folder, target["S3Uri"], key, root=container.base)
+                job.storage.upload_folder(folder, target["S3Uri"], _key(job), root=container.base)
     said = layout.message_of(containers[outcome.host], layout.MESSAGE)
     reason = None
     if outcome.ending == "timed out":
@@ -123,54 +136,3 @@ def _finish(job: Job, containers: Sequence[Container], outcome: Outcome, limit: 
             document["FailureReason"] = reason
 
     job.update(end)
-
-
-class _Mirror:
-    """Uploads what appears in Continuous outputs while the job runs."""
-
-    def __init__(self, job: Job, containers: Sequence[Container]) -> None:
-        self._job = job
-        self._sources = [
-            (container, container.outside(output["S3Output"]["LocalPath"]), output["S3Output"]["S3Uri"])
-            for output in _outputs(job)
-            if output["S3Output"]["S3UploadMode"] == "Continuous"
-            for container in containers
-        ]
-        self._seen: dict[Path, tuple[int, int]] = {}
-        self._done = threading.Event()
-        self._failure: JobFailure | None = None
-        self._thread = threading.Thread(target=self._run, daemon=True, name="continuous-upload")
-
-    def __enter__(self) -> None:
-        if self._sources:
-            self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        if self._sources:
-            self._thread.join()
-        if self._failure is not None:
-            raise self._failure
-
-    def _run(self) -> None:
-        try:
-            while not self._done.wait(_CONTINUOUS_SECONDS):
-                self._upload()
-            if not self._job.closing:
-                self._upload()
-        except JobFailure as failure:
-            self._failure = failure
-            self._job.stop()
-        except ArchiveError as error:
-            self._failure = JobFailure(f"ClientError: Data upload failed:{error}")
-            self._job.stop()
-
-    def _upload(self) -> None:
-        key = self._job.record["ProcessingOutputConfig"].get("KmsKeyId")
-        for container, folder, uri in self._sources:
-            for relative, path in files_below(folder, container.base):
-                stat = path.stat(follow_symlinks=False)
-                version = (stat.st_mtime_ns, stat.st_size)
-                if self._seen.get(path) != version:
-                    self._job.storage.upload(path, join_uri(uri, relative), key, container.base)
-                    self._seen[path] = version

@@ -19,6 +19,7 @@ from localcloud.sagemaker.jobs import layout
 from localcloud.sagemaker.jobs.failure import JobFailure, container_failed
 from localcloud.sagemaker.jobs.job import Job, Outcome, volume_bytes
 from localcloud.sagemaker.jobs.metrics import MetricReader
+from localcloud.sagemaker.jobs.mirror import Mirror, Source
 from localcloud.sagemaker.jobs.storage import join_uri, shard
 from localcloud.sagemaker.store import now
 
@@ -68,7 +69,10 @@ def run(job: Job) -> None:
         ]
         job.note_ignored(sinks[0], _WITHOUT_EFFECT)
         specs = _specs(job, image, count)
-        outcome = job.run_hosts(containers, specs, sinks, limit)
+        mirror = Mirror(job, _checkpoints(job, containers), None)
+        mirror.know()
+        with mirror:
+            outcome = job.run_hosts(containers, specs, sinks, limit)
         _keep_metrics(job, metrics)
         job.check_closing()
         transition(job, "Uploading", "Uploading generated training model")
@@ -135,6 +139,14 @@ def _download(job: Job, container: Container, index: int, count: int) -> None:
             job.storage.download(items, folder, limit=limit)
 
 
+def _checkpoints(job: Job, containers: Sequence[Container]) -> list[Source]:
+    config = job.record.get("CheckpointConfig")
+    if not config:
+        return []
+    path = config.get("LocalPath", layout.CHECKPOINTS)
+    return [Source(container, container.outside(path), config["S3Uri"]) for container in containers]
+
+
 def _specs(job: Job, image: Image, count: int) -> list[ContainerSpec]:
     record = job.record
     isolated = record.get("EnableNetworkIsolation", False)
@@ -164,7 +176,7 @@ def _specs(job: Job, image: Image, count: int) -> list[ContainerSpec]:
 
 
 def _upload(job: Job, containers: Sequence[Container], outcome: Outcome) -> None:
-    """Archives of `/opt/ml/model` (not after a failure) and `/opt/ml/output/data`, and the checkpoints."""
+    """Archives of `/opt/ml/model` (not after a failure) and `/opt/ml/output/data`."""
     output = job.record["OutputDataConfig"]
     key, target = output.get("KmsKeyId"), join_uri(output["S3OutputPath"], job.name, "output")
     first = containers[0]
@@ -176,10 +188,6 @@ def _upload(job: Job, containers: Sequence[Container], outcome: Outcome) -> None
         else:
             _archive(job, first, layout.MODEL, join_uri(target, "model.tar.gz"), key)
     _archive(job, first, layout.OUTPUT_DATA, join_uri(target, "output.tar.gz"), key)
-    if checkpoints := job.record.get("CheckpointConfig"):
-        path = checkpoints.get("LocalPath", layout.CHECKPOINTS)
-        for container in containers:
-            job.storage.upload_folder(container.outside(path), checkpoints["S3Uri"], root=container.base)
 
 
 def _archive(job: Job, container: Container, path: str, uri: str, key: str | None) -> None:
