@@ -59,8 +59,8 @@ CALL_RETRIES = [
         max_attempts=6,
     )
 ]
-# A job for which there is no instance now, in the zone or in the account's quota: a minute, doubling, for half
-# an hour. What the job's own code does wrong is not retried.
+# A job for which there is no instance now, in the zone or in the account's quota: a minute, doubling, for
+# half an hour. What the job's own code does wrong is not retried.
 JOB_RETRIES = [
     *CALL_RETRIES,
     SageMakerJobStepRetryPolicy(

@@ -45,6 +45,7 @@ class ContainerSpec:
         hostname: the container's host name, where the machine allows it to have one.
         hosts: names and loopback addresses of all hosts of the job, for `/etc/hosts`.
         isolate_network: own network with nothing but a loopback interface.
+        network_of: process of another container whose isolated network this one shares.
         credentials: what the container may ask for while it runs; None for a container without.
     """
 
@@ -55,6 +56,7 @@ class ContainerSpec:
     hostname: str = "algo-1"
     hosts: Mapping[str, str] = field(default_factory=dict)
     isolate_network: bool = False
+    network_of: int | None = None
     credentials: Source | None = None
 
 
@@ -223,6 +225,7 @@ class Engine:
             "namespaces": self.isolates,
             "processes": self.isolates and self.separates_processes,
             "isolate_network": spec.isolate_network,
+            "network_of": spec.network_of,
             "hidden": str(self._cloud.folder.root.resolve()) if self._cloud else "",
             "kept": kept if self._cloud else [],
         }
@@ -311,6 +314,7 @@ def _settings(
         "namespaces": True,
         "processes": True,
         "isolate_network": True,
+        "network_of": None,
         "hidden": "",
         "kept": [],
         "parent": os.getpid(),

@@ -32,12 +32,12 @@ def run(main: Callable[[Sequence[str]], None], arguments: Sequence[str] | None =
     try:
         main(sys.argv[1:] if arguments is None else arguments)
     except UserError as error:
-        return _fail(str(error))
+        return fail(str(error))
     except MemoryError:
-        return _fail("out of memory: choose an instance type with more memory")
+        return fail("out of memory: choose an instance type with more memory")
     except Exception as error:
         traceback.print_exc()
-        return _fail(f"{type(error).__name__}: {error}")
+        return fail(f"{type(error).__name__}: {error}")
     return 0
 
 
@@ -47,7 +47,8 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-def _fail(message: str) -> int:
+def fail(message: str) -> int:
+    """Leave `message`, as one line, where SageMaker looks for it; returns the exit code."""
     line = " ".join(message.split())
     sys.stderr.write(f"error: {line}\n")
     text = line.encode()[:MESSAGE_BYTES].decode(errors="ignore")

@@ -9,6 +9,7 @@ import csv
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -26,6 +27,17 @@ class Row:
     id: str
     target: float
     values: list[Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Every `count`-th row, from row `rank` on: each row belongs to exactly one of `count` hosts."""
+
+    rank: int = 0
+    count: int = 1
+
+
+WHOLE = Share()
 
 
 class PartWriter(AbstractContextManager["PartWriter"]):
@@ -63,12 +75,13 @@ def read_part_names(folder: Path) -> tuple[str, str]:
     return header[0], header[1]
 
 
-def read_rows(folder: Path, features: Sequence[Feature]) -> Iterator[Row]:
+def read_rows(folder: Path, features: Sequence[Feature], share: Share = WHOLE) -> Iterator[Row]:
     """The rows of all parts in `folder`; raises UserError at the first cell that its column cannot hold."""
     id_name, target_name = read_part_names(folder)
     target = Feature(target_name, "numeric")
     names = [id_name, target_name, *(feature.name for feature in features)]
-    for line in read_lines(part_files(folder), names):
+    lines = read_lines(part_files(folder), names)
+    for line in islice(lines, share.rank, None, share.count):
         identifier, label, *cells = line.cells
         try:
             number = target.parse(label)

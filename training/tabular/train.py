@@ -1,14 +1,14 @@
-"""Step 3: train XGBoost on one host and write what goes into the model archive.
+"""Step 3: train XGBoost, on one host or one model over several, and write what goes into the model archive.
 
 Channels `train`, `validation` (CSV parts) and `encoder`. Hyperparameters: see `Hyperparameters`. The model
 directory receives model.ubj, encoder.json and manifest.json with golden rows; SageMaker makes model.tar.gz
-of it.
+of it. Of several hosts, each trains on its share of the rows, and the first writes the model.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -20,11 +20,12 @@ import xgboost
 from training.common.encoder import Encoder, Matrix
 from training.common.failure import UserError, run, say
 from training.common.features import Value
-from training.common.hosts import read_hosts
+from training.common.hosts import Hosts, read_hosts
 from training.common.hyperparameters import read_hyperparameters
 from training.common.manifest import NAME, TOLERANCE, Golden, Manifest
 from training.common.paths import channel, model_dir, single_file
 from training.common.tabular_model import FRAMEWORK, load
+from training.tabular.collective import communicator, share_of, summed, together
 from training.tabular.parts import Row, read_part_names, read_rows
 
 CHUNK_ROWS = 10_000
@@ -76,21 +77,26 @@ class Table:
 
 def main(_arguments: Sequence[str]) -> None:
     hosts = read_hosts()
-    if hosts.count > 1:
-        raise UserError(f"trains on one host, got {hosts.count}: set TrainingInstanceCount to 1")
     parameters = read_hyperparameters(Hyperparameters)
-    encoder = _read_encoder(single_file(channel("encoder"), "encoder.json"))
-    train = encode(encoder, read_rows(channel("train"), encoder.features))
-    validation = encode(encoder, read_rows(channel("validation"), encoder.features))
-    say(
-        f"rows: train {len(train.labels)}, validation {len(validation.labels)}; "
-        f"{len(encoder.features)} features"
-    )
-    booster = fit(encoder, train, validation, parameters, usable_cpus())
+    with together(hosts) as arguments:
+        encoder = _read_encoder(single_file(channel("encoder"), "encoder.json"))
+        train = encode(encoder, _rows("train", encoder, hosts))
+        validation = encode(encoder, _rows("validation", encoder, hosts))
+        say(
+            f"host {hosts.rank + 1} of {hosts.count}: train {len(train.labels)} rows, "
+            f"validation {len(validation.labels)}; {len(encoder.features)} features"
+        )
+        with communicator(arguments):
+            booster = fit(encoder, train, validation, parameters, usable_cpus())
+            rows, total = summed([len(train.labels), train.labels.sum(dtype=np.float64)])
+    if not hosts.is_first:
+        say("trained; the first host writes the model")
+        return
     id_name, target = read_part_names(channel("train"))
     training = {
-        "rows": len(train.labels),
-        "target_mean": float(train.labels.mean(dtype=np.float64)),
+        "rows": int(rows),
+        "hosts": hosts.count,
+        "target_mean": total / rows,
         "rounds": booster.num_boosted_rounds(),
         "hyperparameters": asdict(parameters),
     }
@@ -110,6 +116,10 @@ def main(_arguments: Sequence[str]) -> None:
     say(f"best of {booster.num_boosted_rounds()} rounds kept; wrote {model_dir()}")
 
 
+def _rows(name: str, encoder: Encoder, hosts: Hosts) -> Iterator[Row]:
+    return read_rows(channel(name), encoder.features, share_of(name, hosts))
+
+
 def encode(encoder: Encoder, rows: Iterable[Row]) -> Table:
     """Encode rows in chunks: only the float32 matrix of a large table is ever in memory."""
     matrices, labels = [], []
@@ -120,7 +130,9 @@ def encode(encoder: Encoder, rows: Iterable[Row]) -> Table:
         matrices.append(encoder.encode([row.values for row in chunk]))
         labels.append(np.array([row.target for row in chunk], dtype=np.float32))
     if not matrices:
-        raise UserError("a channel has no rows; check the preprocessing step")
+        raise UserError(
+            "a channel has no rows for this host; check the preprocessing step, or use fewer hosts"
+        )
     return Table(np.concatenate(matrices), np.concatenate(labels), samples)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -175,12 +175,15 @@ class Job:
         specs: Sequence[ContainerSpec],
         sinks: Sequence[Callable[[list[str]], None]],
         max_seconds: float,
+        *,
+        peers: bool = False,
     ) -> Outcome:
         """Start one container per host and wait for all; the first that fails ends the others.
 
         Args:
             containers, specs, sinks: one of each per host.
             max_seconds: of the whole run.
+            peers: whether isolated hosts reach one another.
         """
         if self.stopping.is_set():
             return Outcome("stopped")
@@ -188,7 +191,8 @@ class Job:
         try:
             for container, spec, sink in zip(containers, specs, sinks, strict=True):
                 container.when_ended(self._wake.set)
-                container.start(spec, sink)
+                first = containers[0].pid if peers and spec.isolate_network else None
+                container.start(replace(spec, network_of=first), sink)
         except ContainerRefusedError as error:
             self.end(containers)
             raise JobFailure(f"ClientError: {error}") from error

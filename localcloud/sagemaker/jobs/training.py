@@ -69,10 +69,12 @@ def run(job: Job) -> None:
         ]
         job.note_ignored(sinks[0], _WITHOUT_EFFECT)
         specs = _specs(job, image, count)
+        # Isolation leaves a training job's hosts one another:
+        # https://docs.aws.amazon.com/sagemaker/latest/dg/mkt-algo-model-internet-free.html
         mirror = Mirror(job, _checkpoints(job, containers), None)
         mirror.know()
         with mirror:
-            outcome = job.run_hosts(containers, specs, sinks, limit)
+            outcome = job.run_hosts(containers, specs, sinks, limit, peers=True)
         _keep_metrics(job, metrics)
         job.check_closing()
         transition(job, "Uploading", "Uploading generated training model")

@@ -103,6 +103,14 @@ def test_a_failed_gate_may_train_wider_once(story: Story) -> None:
     assert taken["MseTooHigh"] == taken["RegisterModelWider"] == "Skipped"
 
 
+def test_a_model_is_trained_over_two_hosts(story: Story) -> None:
+    execution = story.run(TrainingInstanceCount="2", ModelApprovalStatus="Rejected")
+
+    assert execution["status"] == "Succeeded", execution
+    metrics = phases.metrics(story.scientist)
+    assert 0.3 < metrics["r2"] < 0.6
+
+
 def test_nothing_is_served_before_a_person_approves(story: Story) -> None:
     with pytest.raises(CliError, match=f"404.*{MODEL}"):
         story.predict(story.data.examples)

@@ -5,11 +5,17 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from training.common.features import Feature
+from training.common.hosts import Hosts
 from training.common.hyperparameters import read_hyperparameters
 from training.common.manifest import read_manifest
 from training.common.tabular_model import load
 from training.tabular import train
+from training.tabular.collective import share_of
+from training.tabular.parts import Share, read_rows
 from training.tabular.train import Hyperparameters
 
 
@@ -56,9 +62,28 @@ def test_training_again_gives_the_same_bytes(trained, other_container):
         assert (again.root / "model" / name).read_bytes() == (trained.root / "model" / name).read_bytes()
 
 
-def test_more_than_one_host_is_refused(container, refused):
-    container.config("resourceconfig.json", {"current_host": "algo-1", "hosts": ["algo-1", "algo-2"]})
-    assert refused(train.main) == "trains on one host, got 2: set TrainingInstanceCount to 1"
+@given(count=st.integers(1, 7), rows=st.integers(0, 40))
+def test_shares_of_the_hosts_are_all_rows_once(tmp_path_factory, count, rows):
+    folder = tmp_path_factory.mktemp("parts")
+    for part in (0, 1):
+        lines = [f"{part}-{row},{row},{row}" for row in range(rows)]
+        (folder / f"part-{part}.csv").write_text("\n".join(["id,target,a", *lines]) + "\n")
+    features = (Feature("a", "numeric"),)
+    whole = [row.id for row in read_rows(folder, features)]
+    shares = [[row.id for row in read_rows(folder, features, Share(rank, count))] for rank in range(count)]
+    assert sorted(name for share in shares for name in share) == sorted(whole)
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+@pytest.mark.parametrize(
+    ("distribution", "expected"), [("FullyReplicated", Share(1, 3)), ("ShardedByS3Key", Share())]
+)
+def test_a_channel_that_s3_has_sharded_is_not_sharded_again(container, distribution, expected):
+    config = container.root / "input" / "config"
+    config.mkdir(parents=True)
+    channels = {"train": {"S3DistributionType": distribution}}
+    (config / "inputdataconfig.json").write_text(json.dumps(channels))
+    assert share_of("train", Hosts(("algo-1", "algo-2", "algo-3"), 1)) == expected
 
 
 def test_a_missing_channel_is_refused(container, refused):
