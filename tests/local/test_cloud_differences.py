@@ -10,6 +10,7 @@ import json
 import time
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -403,6 +404,73 @@ def test_a_state_machine_acts_with_its_role(cloud: Cloud, admin: Credentials, ro
     assert outcome(role("states.amazonaws.com", [allow(action, needed)]))["status"] == "SUCCEEDED"
 
 
+@pytest.mark.parametrize("kind", ["sqs", "dynamodb", "s3", "lambda", "transaction"])
+def test_a_state_machine_acts_with_its_role_through_the_sdk(
+    cloud: Cloud, admin: Credentials, role: Role, kind: str
+) -> None:
+    key = {"id": {"S": "1"}}
+    table = "arn:aws:dynamodb:us-east-1:000000000000:table/through-sdk"
+    function_arn = "arn:aws:lambda:us-east-1:000000000000:function:through-sdk"
+    calls: dict[str, tuple[str, dict[str, Any], str, str]] = {
+        "sqs": ("sqs:createQueue", {"QueueName": "through-sdk"}, "sqs:CreateQueue",
+                "arn:aws:sqs:us-east-1:000000000000:through-sdk"),
+        "dynamodb": ("dynamodb:getItem", {"TableName": "through-sdk", "Key": key}, "dynamodb:GetItem", table),
+        "s3": ("s3:headBucket", {"Bucket": "through-sdk"}, "s3:ListBucket", "arn:aws:s3:::through-sdk"),
+        "lambda": ("lambda:getFunction", {"FunctionName": "through-sdk"}, "lambda:GetFunction", function_arn),
+        "transaction": (
+            "dynamodb:transactWriteItems",
+            {"TransactItems": [{"Put": {"TableName": "through-sdk", "Item": key}}]},
+            "dynamodb:PutItem",
+            table,
+        ),
+    }  # fmt: skip
+    resource, arguments, action, needed = calls[kind]
+    if kind in ("dynamodb", "transaction"):
+        with suppress(ClientError):
+            cloud.client("dynamodb", admin).create_table(
+                TableName="through-sdk",
+                AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+                KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+                BillingMode="PAY_PER_REQUEST",
+            )
+    if kind == "s3":
+        cloud.client("s3", admin).create_bucket(Bucket="through-sdk")
+    if kind == "lambda":
+        cloud.client("lambda", admin).create_function(
+            **function("through-sdk", role("lambda.amazonaws.com", []))
+        )
+    task = {
+        "Type": "Task",
+        "Resource": f"arn:aws:states:::aws-sdk:{resource}",
+        "Parameters": arguments,
+        "End": True,
+    }
+    states = cloud.client("stepfunctions", admin)
+
+    def outcome(execution_role: str) -> dict[str, Any]:
+        machine = states.create_state_machine(
+            name=f"sdk-{execution_role.rpartition('/')[2]}",
+            definition=json.dumps({"StartAt": "A", "States": {"A": task}}),
+            roleArn=execution_role,
+        )["stateMachineArn"]
+        started = states.start_execution(stateMachineArn=machine)["executionArn"]
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            found: dict[str, Any] = states.describe_execution(executionArn=started)
+            if found["status"] != "RUNNING":
+                return found
+            time.sleep(0.1)
+        raise AssertionError("the execution does not end")
+
+    for statements in ([], [allow(action, needed + "-else")]):
+        refused = outcome(role("states.amazonaws.com", statements))
+        assert refused["status"] == "FAILED"
+        assert f"{action} on resource: {needed}" in refused["cause"]
+        assert refused["error"].endswith("Exception")
+    allowed = outcome(role("states.amazonaws.com", [allow(action, needed)]))
+    assert allowed["status"] == "SUCCEEDED", allowed
+
+
 @pytest.mark.parametrize("service", ["sagemaker", "application-autoscaling"])
 def test_our_services_have_one_region(cloud: Cloud, admin: Credentials, service: str) -> None:
     elsewhere = replace(cloud, region="eu-west-1").client(service, admin)
@@ -766,6 +834,8 @@ def test_function_credentials_cannot_be_computed(cloud: Cloud, admin: Credential
 # Digests of the sources of what the differences wrap. A change means: read what MiniStack does now, decide
 # whether the difference still exists, and only then write the new digest down.
 _SOURCES = {
+    "app.call_service_handler_sync": "MTQNPZRVABMBNLGJ",
+    "services.stepfunctions._invoke_aws_sdk_integration": "LGUXBYNHYBWL5R3N",
     "services.lambda_svc.handle_request": "6ISVX7TPSCVQUDCP",
     "services.sts.handle_request": "6LL4OLIB2ZEVAKIB",
     "services.iam._create_role": "7325766NGG6Q3SE2",

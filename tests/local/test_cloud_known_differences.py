@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import json
-import time
 import zipfile
 from collections.abc import Callable
 from typing import Any
@@ -57,25 +56,3 @@ def test_functions_see_the_packages_of_the_local_cloud(cloud: Cloud, admin: Cred
     make_function(cloud, admin, "sees-packages", role("lambda.amazonaws.com", []), code)
     answer = cloud.client("lambda", admin).invoke(FunctionName="sees-packages")
     assert json.loads(answer["Payload"].read()) == "psutil"
-
-
-def test_tasks_through_the_sdk_do_not_ask_the_role(cloud: Cloud, admin: Credentials, role: Role) -> None:
-    """On AWS the execution fails, for its role may do nothing."""
-    states = cloud.client("stepfunctions", admin)
-    task = {
-        "Type": "Task",
-        "Resource": "arn:aws:states:::aws-sdk:sqs:listQueues",
-        "Parameters": {},
-        "End": True,
-    }
-    machine = states.create_state_machine(
-        name="through-the-sdk",
-        definition=json.dumps({"StartAt": "A", "States": {"A": task}}),
-        roleArn=role("states.amazonaws.com", []),
-    )["stateMachineArn"]
-    started = states.start_execution(stateMachineArn=machine)["executionArn"]
-    deadline = time.monotonic() + 20
-    while (status := states.describe_execution(executionArn=started)["status"]) == "RUNNING":
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    assert status == "SUCCEEDED"
