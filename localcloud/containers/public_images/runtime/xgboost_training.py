@@ -87,6 +87,8 @@ def save(booster: xgboost.Booster, path: Path) -> None:
 
 def _fit(found: Surroundings, values: dict[str, Any], matrices: Mapping[str, Any]) -> xgboost.Booster:
     parameters = dict(values)
+    # The hosts share one machine: as many threads each would wait for each other.
+    parameters.setdefault("nthread", max(1, (os.cpu_count() or 1) // len(found.hosts)))
     rounds = int(parameters.pop("num_round"))
     tuned = parameters.pop("_tuning_objective_metric", None)
     names = list(parameters.pop("eval_metric", ()))
@@ -114,6 +116,7 @@ def _fit(found: Surroundings, values: dict[str, Any], matrices: Mapping[str, Any
     _say(f"Train matrix has {rows[0]} rows and {rows[1]} columns")
     if "validation" in matrices:
         _say(f"Validation matrix has {matrices['validation'].num_row()} rows")
+    _check_labels(values, matrices)
     try:
         return xgboost.train(
             _translated(parameters),
@@ -126,8 +129,25 @@ def _fit(found: Surroundings, values: dict[str, Any], matrices: Mapping[str, Any
         )
     except (xgboost.core.XGBoostError, ValueError) as error:
         if any(words in str(error) for words in _USERS_FAULT):
-            raise UserError(str(error)) from error
+            raise UserError(str(error).partition("\nStack trace:")[0].strip()) from error
         raise
+
+
+def _check_labels(values: Mapping[str, Any], matrices: Mapping[str, Any]) -> None:
+    """Say what XGBoost says in words of its own, or not at all."""
+    objective = str(values.get("objective", ""))
+    logistic = objective in {"binary:logistic", "binary:logitraw", "reg:logistic"}
+    classes = values.get("num_class") if objective.startswith("multi:") else None
+    for name, matrix in matrices.items():
+        labels = matrix.get_label()
+        if not labels.size:
+            continue
+        if not np.isfinite(labels).all():
+            raise UserError(f"the channel {name} has labels that are missing or infinite")
+        if logistic and not 0 <= labels.min() <= labels.max() <= 1:
+            raise UserError(f"label must be in [0,1] for logistic regression (channel {name})")
+        if classes is not None and not 0 <= labels.min() <= labels.max() < classes:
+            raise UserError(f"label must be in [0, num_class) (channel {name})")
 
 
 def _translated(parameters: dict[str, Any]) -> dict[str, Any]:
