@@ -7,7 +7,7 @@ import sys
 try:
     import typer
 
-    from modelyard_cli import cloud, errors, pipelines, predict, registry
+    from modelyard_cli import cloud, errors, listing, pipelines, predict, registry
     from modelyard_cli.graph import command as graph_command
 except ModuleNotFoundError as error:
     # requirements.txt installs this script with the app; what only the script needs is in another file.
@@ -31,6 +31,8 @@ for command in (
     cloud.status,
     cloud.env,
     pipelines.run,
+    listing.executions,
+    listing.models,
     registry.approve,
     registry.reject,
     predict.predict,
