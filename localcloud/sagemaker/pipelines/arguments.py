@@ -13,6 +13,8 @@ from localcloud.sagemaker.pipelines.problems import Problems
 
 # step type -> operation, and the members that the service gives itself
 _REQUESTS: Mapping[str, tuple[str, frozenset[str]]] = {
+    "Endpoint": ("CreateEndpoint", frozenset()),
+    "EndpointConfig": ("CreateEndpointConfig", frozenset({"EndpointConfigName"})),
     "Model": ("CreateModel", frozenset({"ModelName"})),
     "Processing": ("CreateProcessingJob", frozenset({"ProcessingJobName"})),
     "RegisterModel": ("CreateModelPackage", frozenset()),

@@ -64,8 +64,10 @@ STEP_TYPES: dict[str, StepType] = {
         members=_JOB | {"ClusterId", "ClusterConfig", "ExecutionRoleArn"}, retries=True, caches=True
     ),
     "EMRServerless": StepType(members=_JOB, retries=True, caches=True),
-    "Endpoint": StepType(members=_JOB, retries=True),
-    "EndpointConfig": StepType(members=_JOB, retries=True),
+    "Endpoint": StepType(members=_JOB, response="DescribeEndpointOutput", caches=True),
+    "EndpointConfig": StepType(
+        members=_JOB, response="DescribeEndpointConfigOutput", retries=True, caches=True
+    ),
     "Fail": StepType(),
     "InferenceComponent": StepType(members=_JOB, retries=True),
     "Job": StepType(members=_JOB, retries=True, caches=True),

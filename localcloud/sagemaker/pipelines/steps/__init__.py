@@ -9,6 +9,7 @@ from localcloud.sagemaker.pipelines.model import Definition
 from localcloud.sagemaker.pipelines.steps.callback import run_callback
 from localcloud.sagemaker.pipelines.steps.condition import run_condition
 from localcloud.sagemaker.pipelines.steps.context import Run
+from localcloud.sagemaker.pipelines.steps.endpoint import run_endpoint, run_endpoint_config
 from localcloud.sagemaker.pipelines.steps.fail import run_fail
 from localcloud.sagemaker.pipelines.steps.function import run_lambda
 from localcloud.sagemaker.pipelines.steps.model import run_model
@@ -21,6 +22,8 @@ from localcloud.sagemaker.pipelines.steps.tuning import run_tuning
 RUNNERS: Mapping[str, Run] = {
     "Callback": run_callback,
     "Condition": run_condition,
+    "Endpoint": run_endpoint,
+    "EndpointConfig": run_endpoint_config,
     "Fail": run_fail,
     "Lambda": run_lambda,
     "Model": run_model,
@@ -40,7 +43,7 @@ _INSTEAD: Mapping[str, str] = {
     "Cleanup": _SCRIPT,
     "EMR": _SCRIPT,
     "EMRServerless": _SCRIPT,
-    "InferenceComponent": "deploy to an Endpoint",
+    "InferenceComponent": "serve the model in an Endpoint step",
     "Lineage": "name the sources in the MetadataProperties of a RegisterModel step",
     "QualityCheck": _SCRIPT,
 }
