@@ -73,11 +73,7 @@ def _chain(edge: Edge, depth: Mapping[str, int], layers: list[list[str]]) -> lis
 
 
 def _order(layers: list[list[str]], links: Sequence[tuple[str, str]]) -> None:
-    above: dict[str, list[str]] = {}
-    below: dict[str, list[str]] = {}
-    for source, target in links:
-        above.setdefault(target, []).append(source)
-        below.setdefault(source, []).append(target)
+    above, below = _neighbours(links)
     for sweep in range(_SWEEPS):
         down = sweep % 2 == 0
         neighbours = above if down else below
@@ -98,16 +94,24 @@ def _centres(
             width = widths.get(name, GAP)
             centres[name] = left + width / 2
             left += width + GAP
-    near: dict[str, list[str]] = {}
-    for source, target in links:
-        near.setdefault(source, []).append(target)
-        near.setdefault(target, []).append(source)
+    above, below = _neighbours(links)
     for _ in range(_PULLS):
-        for layer in [*layers[1:], *reversed(layers[:-1])]:
-            wanted = {n: _mean([centres[m] for m in near.get(n, [n])]) for n in layer}
-            _settle(layer, wanted, widths, centres)
+        # Upwards last: then a chain of steps stands straight above what it ends in.
+        for neighbours, order in ((above, layers[1:]), (below, layers[-2::-1])):
+            for layer in order:
+                wanted = {n: _mean([centres[m] for m in neighbours.get(n, [n])]) for n in layer}
+                _settle(layer, wanted, widths, centres)
     shift = MARGIN - min((centres[n] - widths.get(n, 0) / 2 for n in centres), default=MARGIN)
     return {name: centre + shift for name, centre in centres.items()}
+
+
+def _neighbours(links: Sequence[tuple[str, str]]) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    above: dict[str, list[str]] = {}
+    below: dict[str, list[str]] = {}
+    for source, target in links:
+        above.setdefault(target, []).append(source)
+        below.setdefault(source, []).append(target)
+    return above, below
 
 
 def _mean(values: Sequence[float]) -> float:
