@@ -104,6 +104,56 @@ def test_the_best_job_reaches_later_steps(bench: Bench) -> None:
     }
 
 
+def test_the_best_algorithm_of_several_is_trained_again(bench: Bench) -> None:
+    step = tuning(bench)
+    configuration = step["Arguments"]["HyperParameterTuningJobConfig"]
+    ranges, objective = (
+        configuration.pop(member) for member in ("ParameterRanges", "HyperParameterTuningJobObjective")
+    )
+    body = step["Arguments"].pop("TrainingJobDefinition")
+    # As version 2 of the SDK emits it.
+    body["HyperParameterTuningResourceConfig"] = body.pop("ResourceConfig")
+    deeper = {"CategoricalParameterRanges": [{"Name": "depth", "Values": ["40", "50"]}]}
+    step["Arguments"]["TrainingJobDefinitions"] = [
+        {"DefinitionName": "deep", "TuningObjective": objective, "HyperParameterRanges": deeper, **body},
+        {"DefinitionName": "flat", "TuningObjective": objective, "HyperParameterRanges": ranges, **body},
+    ]
+    best = f"Steps.{TUNE}.BestTrainingJob"
+    again = {
+        "Name": "Refit",
+        "Type": "Training",
+        "Arguments": {
+            "AlgorithmSpecification": {"TrainingImage": bench.image, "TrainingInputMode": "File"},
+            "RoleArn": bench.role_arn,
+            "HyperParameters": {
+                "algorithm": {"Get": f"{best}.TrainingJobDefinitionName"},
+                "depth": {"Get": f"{best}.TunedHyperParameters['depth']"},
+            },
+            "OutputDataConfig": {"S3OutputPath": bench.uri("refit")},
+            "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
+            "StoppingCondition": {"MaxRuntimeInSeconds": 60},
+        },
+    }
+    equal = {
+        "Type": "Equals",
+        "LeftValue": {"Get": f"{best}.TrainingJobDefinitionName"},
+        "RightValue": "flat",
+    }
+    choose = {
+        "Name": "Choose",
+        "Type": "Condition",
+        "Arguments": {"Conditions": [equal], "IfSteps": [again], "ElseSteps": []},
+    }
+    execution, steps = bench.run(step, choose, parameters=PARAMETERS)
+    assert execution["PipelineExecutionStatus"] == "Succeeded", steps
+    assert steps["Choose"]["Metadata"]["Condition"]["Outcome"] == "True"
+    arn = steps["Refit"]["Metadata"]["TrainingJob"]["Arn"]
+    found = bench.client.list_training_jobs(MaxResults=100)["TrainingJobSummaries"]
+    (name,) = (item["TrainingJobName"] for item in found if item["TrainingJobArn"] == arn)
+    job = bench.client.describe_training_job(TrainingJobName=name)
+    assert job["HyperParameters"] == {"algorithm": "flat", "depth": "10"}
+
+
 def test_a_tuning_step_is_cached_by_what_counts(bench: Bench) -> None:
     cached = {"CacheConfig": {"Enabled": True, "ExpireAfter": "P1D"}}
     name = bench.create(tuning(bench, **cached), refit(bench), parameters=PARAMETERS)

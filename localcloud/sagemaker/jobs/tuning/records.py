@@ -100,16 +100,17 @@ def counters(records: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, int]]:
     return {"TrainingJobStatusCounters": jobs, "ObjectiveStatusCounters": objectives}
 
 
-def overall_best(store: Store, job: Mapping[str, Any], own: Sequence[Mapping[str, Any]]) -> Document | None:
-    """`OverallBestTrainingJob`: of this job and its parents, for a warm start with identical data."""
-    start = job.get("WarmStartConfig")
-    if not start or start["WarmStartType"] != "IdenticalDataAndAlgorithm":
-        return None
-    records = [*own]
-    for parent in start["ParentHyperParameterTuningJobs"]:
-        records += training_jobs(store, parent["HyperParameterTuningJobName"])
-    found = best_of(records)
-    return None if found is None else summary(found, with_tuning_job=True)
+def parents_jobs(store: Store, job: Mapping[str, Any]) -> list[Document]:
+    """The training jobs of the tuning jobs that a warm start begins with; they have all ended."""
+    parents = job.get("WarmStartConfig", {}).get("ParentHyperParameterTuningJobs", [])
+    return [
+        record for parent in parents for record in training_jobs(store, parent["HyperParameterTuningJobName"])
+    ]
+
+
+def has_overall_best(job: Mapping[str, Any]) -> bool:
+    """Whether `OverallBestTrainingJob` is reported: for a warm start with identical data only."""
+    return bool(job.get("WarmStartConfig", {}).get("WarmStartType") == "IdenticalDataAndAlgorithm")
 
 
 def settle(store: Store, name: str, reason: str) -> None:

@@ -24,11 +24,11 @@ from localcloud.sagemaker.jobs.tuning.records import (
     TRAINING,
     best_of,
     counters,
+    has_overall_best,
     objective_of,
-    overall_best,
+    parents_jobs,
     settle,
     summary,
-    training_jobs,
     trial_members,
 )
 from localcloud.sagemaker.jobs.tuning.search import Search, make_search
@@ -77,6 +77,7 @@ class TuningRun:
         self._events: queue.SimpleQueue[_Event] = queue.SimpleQueue()
         self._abandoned = False
         self._trials: dict[str, Document] = {}
+        self._parents = parents_jobs(self._store, self._record)
         self._stopped: set[str] = set()
         self._refused: str | None = None
 
@@ -137,12 +138,10 @@ class TuningRun:
             seed=None if seed is None else (seed + index) % 2**32,
             resource=resource_of(self._config, definition) if strategy == "Hyperband" else None,
         )
-        parents = self._record.get("WarmStartConfig", {}).get("ParentHyperParameterTuningJobs", [])
-        for parent in parents:
-            for record in training_jobs(self._store, parent["HyperParameterTuningJobName"]):
-                value = objective_of(record)
-                if record["_ObjectiveStatus"] == "Succeeded" and record["_DefinitionName"] == definition.name:
-                    search.learn(record["HyperParameters"], value or 0.0)
+        for record in self._parents:
+            value = objective_of(record)
+            if record["_ObjectiveStatus"] == "Succeeded" and record["_DefinitionName"] == definition.name:
+                search.learn(record["HyperParameters"], value or 0.0)
         return search
 
     def _launch_all(self, plan: Plan) -> None:
@@ -220,14 +219,14 @@ class TuningRun:
     def _write(self, **members: Any) -> None:
         trials = list(self._trials.values())
         best = best_of(trials)
-        overall = overall_best(self._store, self._record, trials)
+        overall = best_of([*self._parents, *trials]) if has_overall_best(self._record) else None
 
         def change(record: Document) -> None:
             record.update(counters(trials), LastModifiedTime=now())
             if best is not None:
                 record["BestTrainingJob"] = summary(best)
             if overall is not None:
-                record["OverallBestTrainingJob"] = overall
+                record["OverallBestTrainingJob"] = summary(overall, with_tuning_job=True)
             if record[STATUS] == "Stopping" and STATUS in members:
                 # The user's stop came when the last training job had ended.
                 members.update({STATUS: "Stopped", "FailureReason": None})
