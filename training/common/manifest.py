@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,16 +28,18 @@ class ModelError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Golden:
-    """`tolerance`: largest absolute difference between a replayed and a stored prediction."""
+    """`predictions`: numbers of a regression; of a classifier objects, with a label and probabilities.
+    `tolerance`: largest absolute difference between a replayed and a stored number."""
 
     instances: tuple[Mapping[str, Any], ...]
-    predictions: tuple[float, ...]
+    predictions: tuple[Any, ...]
     tolerance: float = TOLERANCE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """`id`: a column that identifies a row; callers may send it, and get it back, but no model reads it."""
+    """`id`: a column that identifies a row; callers may send it, and get it back, but no model reads it.
+    `classes`: of a classifier, in the order of its probabilities; a regression has none."""
 
     framework: str
     framework_version: str
@@ -47,6 +49,7 @@ class Manifest:
     golden: Golden
     id: str | None = None
     target: str | None = None
+    classes: tuple[str, ...] = ()
     training: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
@@ -58,6 +61,7 @@ class Manifest:
             "encoder": self.encoder,
             "id": self.id,
             "target": self.target,
+            **({"classes": list(self.classes)} if self.classes else {}),
             "features": [feature.to_json() for feature in self.features],
             "training": dict(self.training),
             "golden": {
@@ -86,11 +90,12 @@ def read_manifest(folder: Path) -> Manifest:
             encoder=str(document["encoder"]),
             id=document.get("id"),
             target=document.get("target"),
+            classes=tuple(str(name) for name in document.get("classes") or ()),
             features=tuple(Feature.from_json(item) for item in document["features"]),
             training=dict(document.get("training") or {}),
             golden=Golden(
                 instances=tuple(dict(instance) for instance in golden["instances"]),
-                predictions=tuple(float(value) for value in golden["predictions"]),
+                predictions=tuple(map(_prediction, golden["predictions"])),
                 tolerance=float(golden["tolerance"]),
             ),
         )
@@ -111,9 +116,27 @@ def plain_file(folder: Path, name: str) -> Path:
     return path
 
 
-def disagreement(golden: Golden, predictions: list[float]) -> str | None:
+def disagreement(golden: Golden, predictions: Sequence[Any]) -> str | None:
     """Why replayed predictions are not the golden ones, or None."""
     for index, (stored, replayed) in enumerate(zip(golden.predictions, predictions, strict=True)):
-        if not math.isclose(stored, replayed, rel_tol=0.0, abs_tol=golden.tolerance):
-            return f"golden row {index} predicts {replayed:.6g}, was {stored:.6g} when trained"
+        if not _close(stored, replayed, golden.tolerance):
+            return f"golden row {index} predicts {_shown(replayed)}, was {_shown(stored)} when trained"
     return None
+
+
+def _prediction(value: Any) -> Any:
+    return value if isinstance(value, dict) else float(value)
+
+
+def _close(stored: Any, replayed: Any, tolerance: float) -> bool:
+    if isinstance(stored, dict) and isinstance(replayed, dict):
+        return stored.keys() == replayed.keys() and all(
+            _close(value, replayed[name], tolerance) for name, value in stored.items()
+        )
+    if isinstance(stored, int | float) and isinstance(replayed, int | float):
+        return math.isclose(stored, replayed, rel_tol=0.0, abs_tol=tolerance)
+    return bool(stored == replayed)
+
+
+def _shown(prediction: Any) -> str:
+    return f"{prediction:.6g}" if isinstance(prediction, float) else json.dumps(prediction)[:200]

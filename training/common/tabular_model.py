@@ -1,7 +1,11 @@
-"""A trained XGBoost model as serving and evaluation use it: raw feature rows in, predictions out."""
+"""A trained model as serving and evaluation use it: raw feature rows in, predictions out.
+
+Here what models of every kind share, and the regression with XGBoost; classifiers are in `classifier`.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +22,17 @@ class RowError(ValueError):
     """A row that the model cannot read; the text names the row, the column and the reason."""
 
 
-@dataclass(frozen=True, slots=True)
-class TabularModel:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowModel(ABC):
+    """What reads rows and predicts; `known`: the names that a row may hold."""
+
     manifest: Manifest
     encoder: Encoder
-    booster: Any
-    _known: frozenset[str]
+    known: frozenset[str]
+
+    @abstractmethod
+    def predict(self, rows: Sequence[Sequence[Value]]) -> list[Any]:
+        """Rows of values in the order of the features -> one prediction each."""
 
     def values(self, instance: object, row: int) -> list[Value]:
         """One request instance -> its values in the order of the model's features; raises RowError."""
@@ -46,7 +55,7 @@ class TabularModel:
         return values
 
     def _unknown(self, instance: Mapping[str, object]) -> str:
-        unknown = sorted(str(name)[:60] for name in instance.keys() - self._known)
+        unknown = sorted(str(name)[:60] for name in instance.keys() - self.known)
         return f"; unknown column {unknown[0]!r}" if unknown else ""
 
     def cells(self, cells: Sequence[str], row: int) -> list[Value]:
@@ -60,6 +69,11 @@ class TabularModel:
             except ValueError as error:
                 raise RowError(f"row {row}: column {feature.name!r} {error}") from None
         return values
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TabularModel(RowModel):
+    booster: Any
 
     def predict(self, rows: Sequence[Sequence[Value]]) -> list[float]:
         """Rows of values in the order of the features -> one prediction each, in units of the target."""
@@ -75,29 +89,49 @@ def load(folder: Path, *, threads: int = 1) -> TabularModel:
     manifest = read_manifest(folder)
     if manifest.framework != FRAMEWORK:
         raise ModelError(f"framework {manifest.framework!r} is not served here, only {FRAMEWORK}")
+    if manifest.classes:
+        raise ModelError("is a classifier, where a regression is needed")
+    model = TabularModel(
+        manifest=manifest,
+        encoder=read_encoder(folder, manifest),
+        known=known_names(manifest),
+        booster=load_booster(plain_file(folder, manifest.model), manifest, threads),
+    )
+    replay(model)
+    return model
+
+
+def read_encoder(folder: Path, manifest: Manifest) -> Encoder:
+    """The encoder of the model in `folder`; raises ModelError."""
     try:
         encoder = Encoder.from_json(plain_file(folder, manifest.encoder).read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise ModelError(f"{manifest.encoder}: {error}") from error
     if encoder.features != manifest.features:
         raise ModelError(f"{manifest.encoder} and manifest.json name different features")
-    model = TabularModel(
-        manifest,
-        encoder,
-        _booster(plain_file(folder, manifest.model), manifest, threads),
-        frozenset({feature.name for feature in encoder.features} | ({manifest.id} if manifest.id else set())),
+    return encoder
+
+
+def known_names(manifest: Manifest) -> frozenset[str]:
+    return frozenset(
+        {feature.name for feature in manifest.features} | ({manifest.id} if manifest.id else set())
     )
+
+
+def replay(model: RowModel) -> None:
+    """Raises ModelError unless the model predicts its golden rows as it did when it was trained."""
+    golden = model.manifest.golden
     try:
-        rows = [model.values(instance, row) for row, instance in enumerate(manifest.golden.instances)]
+        rows = [model.values(instance, row) for row, instance in enumerate(golden.instances)]
     except RowError as error:
         raise ModelError(f"golden {error}") from error
-    reason = disagreement(manifest.golden, model.predict(rows))
+    reason = disagreement(golden, model.predict(rows))
     if reason:
         raise ModelError(reason)
-    return model
 
 
-def _booster(path: Path, manifest: Manifest, threads: int) -> Any:
+def load_booster(path: Path, manifest: Manifest, threads: int) -> Any:
+    """XGBoost's booster in the file `path`; raises ModelError."""
     import xgboost  # 0.4 s: only where a model is loaded
 
     if release(manifest.framework_version) != release(xgboost.__version__):

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import uvicorn
 
+from training.common.classifier import load_classifier
 from training.common.failure import UserError, say
 from training.common.manifest import ModelError, read_manifest
 from training.common.paths import base_dir
-from training.common.tabular_model import FRAMEWORK, load
+from training.common.tabular_model import load
 from training.serving.app import ServingApp
 from training.serving.models import Handler, ModelStore
 from training.serving.settings import Settings
@@ -53,10 +54,8 @@ def make_app(settings: Settings) -> ServingApp:
     """The application of `settings`; raises UserError if the single model cannot be loaded."""
 
     def load_handler(folder: Path) -> Handler:
-        framework = read_manifest(folder).framework
-        if framework != FRAMEWORK:
-            raise ModelError(f"framework {framework!r} is not served by this image, only {FRAMEWORK}")
-        return TabularHandler(load(folder), settings.max_rows)
+        model = load_classifier(folder) if read_manifest(folder).classes else load(folder)
+        return TabularHandler(model, settings.max_rows)
 
     store = ModelStore(load_handler, settings.model_bytes)
     if settings.multi_model:

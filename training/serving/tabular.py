@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from training.common.features import Value
-from training.common.tabular_model import RowError, TabularModel
+from training.common.tabular_model import RowError, RowModel
 from training.serving.http import JSON, HttpError
 
 JSON_LINES = "application/jsonlines"
@@ -31,7 +31,7 @@ class Rows:
 class TabularHandler:
     """Predicts with one model. Stateless, so requests may run in any thread."""
 
-    model: TabularModel
+    model: RowModel
     max_rows: int
 
     def answer(self, body: bytes, content_type: str, accept: str) -> tuple[bytes, str]:
@@ -39,7 +39,8 @@ class TabularHandler:
 
         application/json: {"instances": [{column: value, ...}, ...]} -> {"predictions": [...]}.
         application/jsonlines: one object a line -> {"prediction": ...} a line, with the row's id if it was
-        sent. text/csv: rows without a header, in the manifest's order -> one number a line.
+        sent. text/csv: rows without a header, in the manifest's order -> one number a line; of a classifier
+        the label, and the probability of each class in the manifest's order.
         """
         source = media_type(content_type) or JSON
         if source not in _READERS:
@@ -78,10 +79,10 @@ class TabularHandler:
             raise HttpError(400, f"row {len(values) + 1}: not CSV: {error}") from None
         return Rows(values, [None] * len(values))
 
-    def write_json(self, _rows: Rows, predictions: Sequence[float]) -> bytes:
+    def write_json(self, _rows: Rows, predictions: Sequence[Any]) -> bytes:
         return json.dumps({"predictions": predictions}).encode()
 
-    def write_json_lines(self, rows: Rows, predictions: Sequence[float]) -> bytes:
+    def write_json_lines(self, rows: Rows, predictions: Sequence[Any]) -> bytes:
         name = self.model.manifest.id
         documents = [
             {"prediction": prediction} if identifier is None else {name: identifier, "prediction": prediction}
@@ -89,8 +90,13 @@ class TabularHandler:
         ]
         return "".join(json.dumps(document) + "\n" for document in documents).encode()
 
-    def write_csv(self, _rows: Rows, predictions: Sequence[float]) -> bytes:
-        return "".join(f"{prediction!r}\n" for prediction in predictions).encode()
+    def write_csv(self, _rows: Rows, predictions: Sequence[Any]) -> bytes:
+        if not self.model.manifest.classes:
+            return "".join(f"{prediction!r}\n" for prediction in predictions).encode()
+        text = io.StringIO(newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerows([item["label"], *item["probabilities"].values()] for item in predictions)
+        return text.getvalue().encode()
 
     def _objects(self, instances: list[Any]) -> Rows:
         values = [self.model.values(instance, row) for row, instance in enumerate(instances, 1)]

@@ -81,7 +81,7 @@ def test_sagemakers_capabilities_are_declared():
 
 def test_the_base_is_pinned_and_slim():
     (base,) = arguments("FROM")
-    assert re.fullmatch(r"python:3\.11\.\d+-slim-bookworm", base)
+    assert re.fullmatch(r"python:3\.11\.\d+-slim-bookworm@sha256:[0-9a-f]{64}", base)
 
 
 def test_requirements_are_pinned_complete_and_what_is_tested_here():
