@@ -218,6 +218,20 @@ def test_a_script_sees_what_the_toolkit_shows(tmp_path: Path) -> None:
     assert script.command(found, "train.sh")[:2] == ["/bin/sh", "-c"]
 
 
+def test_torchrun_is_started_on_every_host(tmp_path: Path) -> None:
+    record = {
+        "ResourceConfig": {"InstanceCount": 2, "InstanceType": "ml.m5.large"},
+        "AlgorithmSpecification": {"TrainingInputMode": "File"},
+        "HyperParameters": {"sagemaker_torch_distributed_enabled": "true", "epochs": "3"},
+    }
+    layout.lay_out_training(tmp_path, record, 1)
+    words = script.command(environment.read(tmp_path), "train.py")
+    assert words[1:] == [
+        *("-m", "torch.distributed.run", "--nnodes=2", "--nproc_per_node=1", "--master_addr=algo-1"),
+        *("--master_port=7777", "--node_rank=1", "train.py", "--epochs", "3"),
+    ]
+
+
 @pytest.mark.parametrize("name", ["sagemaker_mpi_enabled", "sagemaker_distributed_dataparallel_enabled"])
 def test_launchers_that_are_refused(tmp_path: Path, name: str) -> None:
     record = {
