@@ -1,7 +1,7 @@
 """Step 4: load the model archive as serving does, and measure it on the held-out rows.
 
 Inputs `model` (model.tar.gz) and `test` (CSV parts). Output `evaluation`: evaluation.json, whose
-`regression_metrics.mse.value` the gate of the pipeline reads.
+`regression_metrics.mse.value` the gate of the pipeline reads, and report.html, for people.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from training.common.paths import processing_input, processing_output, single_fi
 from training.common.tabular_model import TabularModel, load
 from training.tabular.metrics import Numbers, regression_report
 from training.tabular.parts import Row, read_rows
+from training.tabular.regression_report import regression_page
 
 CHUNK_ROWS = 10_000
 
@@ -35,7 +36,9 @@ def main(_arguments: Sequence[str]) -> None:
         raise UserError(f"{archive.name}: its manifest has no training.target_mean to compare with")
     report = regression_report(truth, predictions, constant)
     text = json.dumps(report, indent=1, allow_nan=False) + "\n"
-    (processing_output("evaluation") / "evaluation.json").write_text(text, encoding="utf-8")
+    output = processing_output("evaluation")
+    (output / "evaluation.json").write_text(text, encoding="utf-8")
+    regression_page(model, report, truth, predictions).write(output)
     model_mse = report["regression_metrics"]["mse"]["value"]
     say(f"mse {model_mse:.4f} on {len(truth)} rows, constant {report['baseline']['mse']['value']:.4f}")
 

@@ -128,3 +128,23 @@ def test_an_archive_that_reaches_outside_is_refused(ready, model_folder, refused
 def test_an_input_without_archive_is_refused(ready, refused):
     (ready.root / "processing" / "input" / "model").mkdir()
     assert "must hold exactly one *.tar.gz file, found none" in refused(evaluate.main, [])
+
+
+def test_the_page_shows_the_numbers_of_the_report(ready, trained):
+    pack(ready, trained.root / "model")
+    evaluate.main([])
+    text = (ready.output("evaluation") / "report.html").read_text()
+    report = json.loads((ready.output("evaluation") / "evaluation.json").read_text())
+    assert f"{report['regression_metrics']['mse']['value']:,.5g}" in text
+    assert f"{report['baseline']['mse']['value']:,.5g}" in text
+    assert text.count("<svg") == 4
+    assert "annual_income" in text  # the made-up rates depend on it
+
+
+def test_importance_is_shared_out_among_the_features(trained):
+    from training.common.tabular_model import load
+    from training.tabular.regression_report import importance
+
+    shares = importance(load(trained.root / "model"))
+    assert sum(shares.values()) == pytest.approx(1)
+    assert max(shares, key=shares.__getitem__) in ("annual_income", "term")
