@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, WaiterError
 
 from localcloud.context import Cloud, Credentials
 
@@ -84,3 +84,23 @@ def test_conditions_compare_values(cloud: Cloud, admin: Credentials) -> None:
     expected = {name: "holds" if holds else "does not" for name, (_values, holds) in cases.items()}
     assert {output["OutputKey"]: output["OutputValue"] for output in outputs} == {**expected, "Both": "holds"}
     cloudformation.delete_stack(StackName="conditions")
+
+
+def test_unknown_properties_fail_before_anything_is_made(cloud: Cloud, admin: Credentials) -> None:
+    cloudformation = cloud.client("cloudformation", admin)
+    template = {
+        "Resources": {
+            "Good": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": "made-too-early"}},
+            "Bad": {"Type": "AWS::SQS::Queue", "Properties": {"Name": "x"}},
+        }
+    }
+    cloudformation.create_stack(StackName="extraneous", TemplateBody=json.dumps(template))
+    with pytest.raises(WaiterError):
+        cloudformation.get_waiter("stack_create_complete").wait(
+            StackName="extraneous", WaiterConfig={"Delay": 1, "MaxAttempts": 20}
+        )
+    events = cloudformation.describe_events(StackName="extraneous")["OperationEvents"]
+    reasons = [event.get("ValidationStatusReason") for event in events]
+    assert "#: extraneous key [Name] is not permitted" in reasons
+    assert not cloud.client("sqs", admin).list_queues(QueueNamePrefix="made-too-early").get("QueueUrls")
+    cloudformation.delete_stack(StackName="extraneous")

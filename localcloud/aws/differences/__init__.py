@@ -46,6 +46,7 @@ def apply(cloud: Cloud) -> None:
         stack_roles,
         state_machine_role,
         template_conditions,
+        template_properties,
         template_references,
     )
 
@@ -71,4 +72,5 @@ def apply(cloud: Cloud) -> None:
     stack_roles.apply()
     state_machine_role.apply()
     template_conditions.apply()
+    template_properties.apply()
     template_references.apply()
