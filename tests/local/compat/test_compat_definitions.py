@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import re
 import subprocess
 import sys
+import tarfile
 import time
 from pathlib import Path
 from typing import Any
@@ -51,13 +53,11 @@ def test_the_definitions_name_the_scripts_as_they_are(version: int) -> None:
     assert found == expected, f"emit the definitions again: see the top of shellfish_v{version}.py"
 
 
-@pytest.mark.parametrize("version", [2, 3])
-def test_a_pipeline_emitted_by_the_sdk_runs(data: Any, version: int) -> None:
-    text = definition(version)
+def run(data: Any, name: str, text: str, seconds: float = 120) -> tuple[str, dict[str, Any]]:
+    """Create and start a pipeline; its ARN and description at the end."""
     for match in _CODE.finditer(text):
         data.put(match["key"], (FOLDER / "scripts" / match["name"]).read_text())
     sagemaker = data.client("sagemaker")
-    name = f"ShellfishV{version}"
     sagemaker.create_pipeline(
         PipelineName=name,
         PipelineDefinition=text,
@@ -66,12 +66,19 @@ def test_a_pipeline_emitted_by_the_sdk_runs(data: Any, version: int) -> None:
         Tags=[{"Key": "team", "Value": "shellfish"}],
     )
     arn = sagemaker.start_pipeline_execution(PipelineName=name)["PipelineExecutionArn"]
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + seconds
     while (answer := sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn))[
         "PipelineExecutionStatus"
     ] == "Executing":
         assert time.monotonic() < deadline
         time.sleep(0.2)
+    return arn, answer
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_pipeline_emitted_by_the_sdk_runs(data: Any, version: int) -> None:
+    sagemaker = data.client("sagemaker")
+    arn, answer = run(data, f"ShellfishV{version}", definition(version))
     command = [sys.executable, "-m", "awscli", "sagemaker", "list-pipeline-execution-steps"]
     listed = subprocess.run(
         [*command, "--pipeline-execution-arn", arn, "--output", "json"],
@@ -102,6 +109,38 @@ def test_a_pipeline_emitted_by_the_sdk_runs(data: Any, version: int) -> None:
     log = data.log("/aws/sagemaker/TrainingJobs", described["TrainingJobName"])
     assert "is made for xgboost 1." in log
     assert re.search(r"^\[39\]#011train-rmse:[0-9.]+#011validation-rmse:[0-9.]+$", log, re.M)
+
+
+def test_tuning_over_two_algorithms_and_a_refit(data: Any) -> None:
+    text = (FOLDER / "definitions" / "tuning-v2.json").read_text()
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        archive.add(FOLDER / "tuned" / "tuned.py", "tuned.py")
+    for key in set(re.findall(rf"s3://{data.bucket}/([^\\\"]+/sourcedir\.tar\.gz)", text)):
+        data.client("s3").put_object(Bucket=data.bucket, Key=key, Body=buffer.getvalue())
+    arn, answer = run(data, "ShellfishTuning", text, 240)
+    sagemaker = data.client("sagemaker")
+    steps = {
+        step["StepName"]: step
+        for step in sagemaker.list_pipeline_execution_steps(PipelineExecutionArn=arn)[
+            "PipelineExecutionSteps"
+        ]
+    }
+    problems = {name: step.get("FailureReason") for name, step in steps.items()}
+    assert answer["PipelineExecutionStatus"] == "Succeeded", problems
+    tuning = sagemaker.describe_hyper_parameter_tuning_job(
+        HyperParameterTuningJobName=steps["Tune"]["Metadata"]["TuningJob"]["Arn"].rpartition("/")[2]
+    )
+    assert tuning["TrainingJobStatusCounters"]["Completed"] == 4
+    best = tuning["BestTrainingJob"]
+    refit = sagemaker.list_training_jobs(NameContains="Refit")["TrainingJobSummaries"][0]["TrainingJobName"]
+    described = sagemaker.describe_training_job(TrainingJobName=refit)
+    with tarfile.open(
+        fileobj=io.BytesIO(data.read(described["ModelArtifacts"]["S3ModelArtifacts"]))
+    ) as archive:
+        content = archive.extractfile("parameters.json")
+        assert content is not None
+        assert json.load(content)["algorithm"] == best["TrainingJobDefinitionName"]
 
 
 def test_the_sdk_drives_pipeline_and_jobs(data: Any) -> None:
