@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.loop, pytest.mark.timeout(60)]
 
 _VERSIONS = "CDK's framework may call a version of its handler; CDK writes this statement"
 _VOLUME = "SageMaker encrypts the volumes of jobs; here they have none"
-_LISTING = "S3 says of a missing object that it is missing only to who may list; others it refuses"
+_LISTING = "SageMaker asks for the right to list the models of an endpoint; here they are only loaded by name"
 UNUSED = {
     "data/BucketEmptierFrameworkRole lambda:InvokeFunction function:<BucketEmptierHandler>:*": _VERSIONS,
     "pipelines/PipelineProviderFrameworkRole lambda:InvokeFunction function:<PipelineProviderHandler>:*": (
