@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from pipeline_defs.code import REPO
 
 DEFINITIONS = REPO / "pipeline_defs" / "definitions"
-SHARED_SOURCES = ("gates.py", "parameters.py", "session.py", "steps.py")
+SHARED_SOURCES = ("gates.py", "model_card.py", "parameters.py", "session.py", "steps.py")
 
 
 class StaleDefinitionError(Exception):

@@ -7,7 +7,7 @@ train, evaluate -> good enough? yes: release
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,17 +31,21 @@ class Round:
     suffix: ends the names of the round's steps, since names are unique in a pipeline: nothing, or `WIDER`.
     steps: train it and evaluate it.
     model_data: its archive's S3 URI.
-    training_job: name of the job that made it.
+    training_job: ARN of the job that made it.
+    hyperparameters: what it was trained with.
     evaluation: S3 URI of the folder with evaluation.json and report.html.
     metric: the number that the gate compares, a `JsonGet`.
+    metrics: name -> `JsonGet`, for the model card.
     """
 
     suffix: str
     steps: Sequence[Any]
     model_data: Any
     training_job: Any
+    hyperparameters: Mapping[str, Any]
     evaluation: Any
     metric: Any
+    metrics: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -195,8 +195,13 @@ class StepBuilder:
         content_types: Sequence[str],
         instance_types: Sequence[str],
         metadata: Mapping[str, Any],
+        card: Any,
     ) -> ModelStep:
-        """A new version in the model package group, the evaluation report as its model quality metrics."""
+        """A new version in the model package group, the evaluation report as its model quality metrics.
+
+        metadata: lineage: where the version comes from, text of at most 256 characters each.
+        card: the content of its model card, see `pipeline_defs.model_card`.
+        """
         statistics = MetricsSource(
             s3_uri=Join(on="/", values=[evaluation, "evaluation.json"]), content_type="application/json"
         )
@@ -211,6 +216,8 @@ class StepBuilder:
             customer_metadata_properties=dict(metadata),
         )
         request = arguments.create_model_package_request
+        # By hand: the SDK wants the content as its own objects, which take no values of an execution.
+        request["ModelCard"] = {"ModelCardContent": card, "ModelCardStatus": "Draft"}
         for container in request["InferenceSpecification"]["Containers"]:
             # Script-mode variables of AWS's own images, and the region that this was built for.
             container.pop("Environment", None)
@@ -285,3 +292,12 @@ def _input(name: str, uri: Any) -> ProcessingInput:
 def output_of(step: ProcessingStep, name: str) -> Any:
     """The S3 URI of a processing step's output `name`, known when the step has run (or was a cache hit)."""
     return step.properties.ProcessingOutputConfig.Outputs[name].S3Output.S3Uri
+
+
+def lineage(code: Mapping[str, str]) -> dict[str, Any]:
+    """What every version says of its origin: the execution, and each step's code, named by its content.
+
+    code: placeholder -> module, as in the catalogue.
+    """
+    archives = {name.removesuffix("Code").lower() + "_code": code_uri(name) for name in code}
+    return {"execution": ExecutionVariables.PIPELINE_EXECUTION_ARN, **archives}

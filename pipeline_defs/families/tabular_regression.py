@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from sagemaker.core.workflow.execution_variables import ExecutionVariables
-from sagemaker.core.workflow.functions import JsonGet
+from sagemaker.core.workflow.functions import Join, JsonGet
 from sagemaker.core.workflow.parameters import ParameterFloat
 from sagemaker.core.workflow.properties import PropertyFile
 from sagemaker.mlops.workflow.pipeline import Pipeline
 
 from pipeline_defs.catalog import PipelineSpec, TabularRegression
 from pipeline_defs.gates import WIDER, Gate, Round
+from pipeline_defs.model_card import Card
 from pipeline_defs.parameters import common_parameters
-from pipeline_defs.steps import StepBuilder, output_of
+from pipeline_defs.steps import StepBuilder, lineage, output_of
 
 CONTENT_TYPES = ("application/json", "application/jsonlines", "text/csv")
 INSTANCES = ("ml.m5.large", "ml.m5.xlarge")
@@ -47,6 +47,7 @@ def build(spec: PipelineSpec) -> Pipeline:
     mse_threshold = ParameterFloat("MseThreshold", default_value=family.mse_threshold)
     steps = StepBuilder(pipeline=spec.name)
     dataset = ["--dataset", family.dataset, "--target", family.target]
+    data_report = PropertyFile(name="DataReport", output_name="report", path="data_report.json")
 
     validate = steps.processing(
         "ValidateData",
@@ -56,7 +57,9 @@ def build(spec: PipelineSpec) -> Pipeline:
         inputs={"data": common.input_data},
         outputs=["report"],
         instance_type=common.processing_type,
+        property_files=[data_report],
     )
+    data_sha256 = JsonGet(step_name=validate.name, property_file=data_report, json_path="sha256")
     preprocess = steps.processing(
         "PreprocessData",
         module=code["PreprocessCode"],
@@ -94,15 +97,24 @@ def build(spec: PipelineSpec) -> Pipeline:
             instance_type=common.processing_type,
             property_files=[report],
         )
+
+        def number(path: str) -> JsonGet:
+            return JsonGet(step_name=evaluate.name, property_file=report, json_path=path)
+
         return Round(
             suffix=suffix,
             steps=[train, evaluate],
             model_data=model_data,
-            training_job=train.properties.TrainingJobName,
+            training_job=train.properties.TrainingJobArn,
+            hyperparameters=hyperparameters,
             evaluation=output_of(evaluate, "evaluation"),
-            metric=JsonGet(
-                step_name=evaluate.name, property_file=report, json_path="regression_metrics.mse.value"
-            ),
+            metric=number("regression_metrics.mse.value"),
+            metrics={
+                "mse": number("regression_metrics.mse.value"),
+                "r2": number("regression_metrics.r2.value"),
+                "baseline mse": number("baseline.mse.value"),
+                "rows": number("rows"),
+            },
         )
 
     def release(passed: Round) -> list[Any]:
@@ -114,11 +126,24 @@ def build(spec: PipelineSpec) -> Pipeline:
             content_types=CONTENT_TYPES,
             instance_types=INSTANCES,
             metadata={
-                "execution": ExecutionVariables.PIPELINE_EXECUTION_ARN,
+                **lineage(code),
                 "input_data": common.input_data,
+                "input_data_sha256": data_sha256,
                 "mse_threshold": mse_threshold.to_string(),
                 "training_job": passed.training_job,
+                "report": Join(on="/", values=[passed.evaluation, "report.html"]),
             },
+            card=Card(
+                purpose=f"Predicts {family.target} of {family.scenario} loans.",
+                intended_use="Batch scoring and single predictions for loans like those it was trained on.",
+                caveats="Trained on loans that were granted: of refused applications it knows nothing.",
+                minimize="Squared error of the prediction.",
+                metrics=passed.metrics,
+            ).content(
+                training_job=passed.training_job,
+                dataset=Join(on="", values=["sha256:", data_sha256]),
+                hyperparameters=passed.hyperparameters,
+            ),
         )
         model = steps.model(f"CreateModel{passed.suffix}", model_data=passed.model_data)
         transform = steps.transform(

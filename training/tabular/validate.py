@@ -5,14 +5,16 @@ Input `data`: CSV files with a header. Output `report`: data_report.json.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from training.common.failure import UserError, run, say
-from training.common.features import Feature
+from training.common.features import Feature, Kind
 from training.common.paths import files_in, processing_input, processing_output
 from training.common.table import Line, header_of, read_lines
 from training.tabular.arguments import parse_schema
@@ -31,7 +33,11 @@ def main(arguments: Sequence[str]) -> None:
     audit = TableAudit(schema)
     audit.read(lines)
     ignored = sorted({name for path in paths for name in header_of(path)} - set(schema.header))
-    report = audit.report() | {"files": [path.name for path in paths], "ignored_columns": ignored}
+    report = audit.report() | {
+        "files": [path.name for path in paths],
+        "sha256": content_digest(paths),
+        "ignored_columns": ignored,
+    }
     text = json.dumps(report, indent=1, allow_nan=False) + "\n"
     (processing_output("report") / "data_report.json").write_text(text, encoding="utf-8")
     problems = audit.problems()
@@ -39,6 +45,17 @@ def main(arguments: Sequence[str]) -> None:
         more = f" (and {audit.problem_count - 1} more)" if audit.problem_count > 1 else ""
         raise UserError(problems[0] + more)
     say(f"{audit.rows} rows, {len(schema.columns)} features: as expected")
+
+
+def content_digest(paths: Sequence[Path]) -> str:
+    """The version of the data: SHA-256 of the file, or of the digests of several, in order."""
+    digests = []
+    for path in paths:
+        with path.open("rb") as stream:
+            digests.append(hashlib.file_digest(stream, "sha256").hexdigest())
+    if len(digests) == 1:
+        return digests[0]
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
 @dataclass(slots=True)
@@ -90,9 +107,9 @@ class ColumnAudit:
 class TableAudit:
     """Checks rows against a schema, one at a time, and remembers the first problems."""
 
-    def __init__(self, schema: TableSchema) -> None:
+    def __init__(self, schema: TableSchema, target_kind: Kind = "numeric") -> None:
         self.schema = schema
-        self.target = ColumnAudit(Feature(schema.target, "numeric"))
+        self.target = ColumnAudit(Feature(schema.target, target_kind))
         self.columns = [ColumnAudit(column.feature) for column in schema.columns]
         self.rows = 0
         self._ids: set[str] = set()
@@ -121,11 +138,11 @@ class TableAudit:
 
     @property
     def problem_count(self) -> int:
-        return self._row_problem_count + len(self._table_problems())
+        return self._row_problem_count + len(self.table_problems())
 
     def problems(self) -> list[str]:
         """The first problems, those of single rows first: they explain most of the others."""
-        return (self._row_problems + self._table_problems())[:SHOWN_PROBLEMS]
+        return (self._row_problems + self.table_problems())[:SHOWN_PROBLEMS]
 
     def report(self) -> dict[str, Any]:
         """What `data_report.json` holds."""
@@ -138,7 +155,8 @@ class TableAudit:
             "columns": {audit.feature.name: audit.report() for audit in self.columns},
         }
 
-    def _table_problems(self) -> list[str]:
+    def table_problems(self) -> list[str]:
+        """What is wrong with the table as a whole, known when all rows were read."""
         if not self.rows:
             return ["the table has a header but no rows"]
         problems = []

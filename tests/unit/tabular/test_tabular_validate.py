@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import pytest
@@ -42,6 +43,18 @@ def test_files_of_a_prefix_are_one_table(container, loans):
     validate.main(DATASET)
     assert report_of(container)["rows"] == 60
     assert report_of(container)["files"] == ["a.csv", "b.csv"]
+
+
+def test_the_report_names_the_version_of_the_data(container, loans):
+    path = container.write_input("data", loans(30), "a.csv")
+    validate.main(DATASET)
+    assert report_of(container)["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    container.write_input("data", loans(60)[30:], "b.csv")
+    validate.main(DATASET)
+    both = report_of(container)["sha256"]
+    container.write_input("data", loans(60, seed=2)[30:], "b.csv")
+    validate.main(DATASET)
+    assert len({both, report_of(container)["sha256"], hashlib.sha256(path.read_bytes()).hexdigest()}) == 3
 
 
 def change(table, index, **cells):
