@@ -8,12 +8,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from localcloud.sagemaker.errors import ServiceError, validation
+from localcloud.sagemaker.jobs.association import Association, AssociationError
 from localcloud.sagemaker.jobs.metrics import pattern_problem
 
 _PROCESSING = "/opt/ml/processing"
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateTransformJob.html
 _MAX_IN_FLIGHT = 100
-_DEFAULT_FILTERS = {"InputFilter": "$", "OutputFilter": "$", "JoinSource": "None"}
 
 
 def _unsupported(where: str, what: str) -> ServiceError:
@@ -124,9 +124,10 @@ def check_transform(request: Mapping[str, Any], containers: list[dict[str, Any]]
         raise _unsupported("TransformInput", f"CompressionType {compression}; use None or Gzip")
     if split == "None" and request.get("BatchStrategy") == "MultiRecord":
         raise validation("BatchStrategy MultiRecord needs a SplitType of Line, RecordIO, or TFRecord.")
-    for member, default in _DEFAULT_FILTERS.items():
-        if request.get("DataProcessing", {}).get(member, default) != default:
-            raise _unsupported("DataProcessing", f"{member}; join inputs and outputs after the job")
+    try:
+        Association.of(request)
+    except AssociationError as error:
+        raise validation(f"DataProcessing: {error}.") from error
     if request.get("MaxConcurrentTransforms", 1) * request.get("MaxPayloadInMB", 6) > _MAX_IN_FLIGHT:
         raise validation(
             f"MaxConcurrentTransforms multiplied by MaxPayloadInMB must not exceed {_MAX_IN_FLIGHT} MB."

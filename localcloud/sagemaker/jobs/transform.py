@@ -24,6 +24,7 @@ from localcloud.containers.image import Image
 from localcloud.sagemaker.hosting.artifacts import ArtifactError, fetch
 from localcloud.sagemaker.hosting.http import Unreachable
 from localcloud.sagemaker.hosting.server import ISOLATION_NOTE, ModelServer, ServerFailed
+from localcloud.sagemaker.jobs.association import Association, AssociationError
 from localcloud.sagemaker.jobs.failure import JobFailure, container_failed
 from localcloud.sagemaker.jobs.job import Job
 from localcloud.sagemaker.jobs.splitting import RecordTooLargeError, assemble, lines, payloads
@@ -170,19 +171,37 @@ class _Worker:
             result = Path(scratch) / "output"
             try:
                 with _opened(fetched, record["TransformInput"]) as stream, result.open("wb") as file:
-                    bodies = self._bodies(stream, settings)
-                    answers = self._answers(item, bodies, settings, pool)
+                    answers = self._results(item, stream, settings, pool)
                     for piece in assemble(answers, output.get("AssembleWith") == "Line"):
                         file.write(piece)
-            except (RecordTooLargeError, gzip.BadGzipFile, EOFError) as error:
+            except (AssociationError, RecordTooLargeError, gzip.BadGzipFile, EOFError) as error:
                 raise self._bad(item, f"ClientError: {item.uri}: {error}") from error
             target = join_uri(output["S3OutputPath"], f"{item.relative}.out")
             self._job.storage.upload(result, target, output.get("KmsKeyId"))
 
-    def _bodies(self, stream: IO[bytes], settings: _Settings) -> Iterator[bytes]:
-        if self._job.record["TransformInput"].get("SplitType", "None") == "Line":
-            return payloads(lines(stream), settings.strategy, settings.max_bytes)
-        return payloads([stream.read()], "SingleRecord", settings.max_bytes)
+    def _results(
+        self, item: Item, stream: IO[bytes], settings: _Settings, pool: ThreadPoolExecutor
+    ) -> Iterator[bytes]:
+        """The model's answers, filtered and joined with what they answer if the job asks for it."""
+        split = self._job.record["TransformInput"].get("SplitType", "None") == "Line"
+        records = lines(stream) if split else iter([stream.read()])
+        strategy = settings.strategy if split else "SingleRecord"
+        association = Association.of(self._job.record)
+        if association is None:
+            bodies = payloads(records, strategy, settings.max_bytes)
+            yield from self._answers(item, bodies, settings, pool)
+            return
+        asked: deque[bytes] = deque()
+        sizes: deque[int] = deque()
+        bodies = _counted(payloads(_sent(records, association, asked), strategy, settings.max_bytes), sizes)
+        for answer in self._answers(item, bodies, settings, pool):
+            found = [line for line in answer.splitlines() if line] if split else [answer]
+            expected = sizes.popleft() if split else 1
+            if len(found) != expected:
+                raise AssociationError(
+                    f"the model answered {len(found)} records to {expected}: they cannot be told apart"
+                )
+            yield b"\n".join(association.result(asked.popleft(), line) for line in found)
 
     def _answers(
         self, item: Item, bodies: Iterator[bytes], settings: _Settings, pool: ThreadPoolExecutor
@@ -230,6 +249,18 @@ class _Worker:
     def _bad(self, item: Item, reason: str) -> JobFailure:
         self._data_log.write([f"[sagemaker logs]: {item.bucket}/{item.key}: {reason}"])
         return JobFailure(f"{reason}. See job logs for more information")
+
+
+def _sent(records: Iterator[bytes], association: Association, asked: deque[bytes]) -> Iterator[bytes]:
+    for record in records:
+        asked.append(record)
+        yield association.request(record)
+
+
+def _counted(bodies: Iterator[bytes], sizes: deque[int]) -> Iterator[bytes]:
+    for body in bodies:
+        sizes.append(body.count(b"\n") + 1)
+        yield body
 
 
 def _given(record: dict[str, Any]) -> dict[str, str]:

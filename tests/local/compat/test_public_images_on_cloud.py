@@ -210,6 +210,37 @@ def test_the_algorithms_own_server(data: Any) -> None:
     assert [float(row) for row in scored] == pytest.approx([float(row) for row in rows])
 
 
+def test_answers_are_joined_with_what_they_answer(data: Any) -> None:
+    trained = train(data, XGBOOST, {"num_round": "30"}, channel(data, "train", "csv", "text/csv"))
+    name = model(data, XGBOOST, trained["ModelArtifacts"]["S3ModelArtifacts"], {})
+    data.put("images/named/rows.csv", "first,0.5,0.5,0.5\nsecond,0.1,0.2,0.3\n")
+    source = {"S3DataType": "S3Prefix", "S3Uri": f"s3://{data.bucket}/images/named/"}
+    target = {
+        "S3OutputPath": f"s3://{data.bucket}/images/joined",
+        "AssembleWith": "Line",
+        "Accept": "text/csv",
+    }
+    data.client("sagemaker").create_transform_job(
+        TransformJobName=name,
+        ModelName=name,
+        TransformInput={
+            "DataSource": {"S3DataSource": source},
+            "ContentType": "text/csv",
+            "SplitType": "Line",
+        },
+        TransformOutput=target,
+        TransformResources={"InstanceType": "ml.m5.large", "InstanceCount": 1},
+        DataProcessing={"InputFilter": "$[1:]", "JoinSource": "Input", "OutputFilter": "$[0,-1]"},
+    )
+    sagemaker = data.client("sagemaker")
+    done = settled(lambda: sagemaker.describe_transform_job(TransformJobName=name), "TransformJobStatus")
+    assert done["TransformJobStatus"] == "Completed", done
+    scored = data.read(f"s3://{data.bucket}/images/joined/rows.csv.out").decode().split()
+    rows = [row.split(",") for row in scored]
+    assert [row[0] for row in rows] == ["first", "second"]
+    assert [float(row[1]) for row in rows] == pytest.approx([2.0, 0.5], abs=0.3)
+
+
 def sources(account: Any, name: str, **files: str) -> str:
     """A source directory as the SDK uploads one."""
     buffer = io.BytesIO()

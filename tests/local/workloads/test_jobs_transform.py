@@ -161,7 +161,7 @@ def test_a_lost_artifact_is_named(workplace: Any, settle: Any) -> None:
 def test_what_cannot_run_is_refused_at_create(workplace: Any, model: str) -> None:
     with pytest.raises(ClientError, match="Could not find model"):
         start(workplace, "no-such-model", "x")
-    with pytest.raises(ClientError, match="JoinSource"):
+    with pytest.raises(ClientError, match="DataProcessing: it needs ContentType text/csv"):
         start(workplace, model, "x", DataProcessing={"JoinSource": "Input"})
     with pytest.raises(ClientError, match="SplitType RecordIO"):
         start(workplace, model, "x", SplitType="RecordIO")

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import zlib
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -26,7 +27,12 @@ _REFUSED = {
     "sagemaker_instance_groups": "instance groups",
 }
 _TORCHRUN = ("sagemaker_torch_distributed_enabled", "sagemaker_pytorch_ddp_enabled")
-MASTER_PORT = 7777
+_PORT = 7777
+
+
+def master_port() -> int:
+    """AWS's 7777, moved by the job: hosts of several jobs share the machine's addresses."""
+    return _PORT + zlib.crc32(os.environ.get("TRAINING_JOB_ARN", "").encode()) % 20_000
 
 
 def fetch_code(source: str, folder: Path) -> None:
@@ -88,7 +94,7 @@ def command(found: Surroundings, program: str) -> list[str]:
     if any(found.values.get(name) for name in _TORCHRUN):
         return [
             *(sys.executable, "-m", "torch.distributed.run", f"--nnodes={len(found.hosts)}"),
-            *("--nproc_per_node=1", f"--master_addr={found.hosts[0]}", f"--master_port={MASTER_PORT}"),
+            *("--nproc_per_node=1", f"--master_addr={found.hosts[0]}", f"--master_port={master_port()}"),
             *(f"--node_rank={found.hosts.index(found.host)}", program, *words),
         ]
     return [sys.executable, program, *words]
@@ -113,7 +119,7 @@ def run(found: Surroundings) -> int:
     environment["PYTHONPATH"] = os.pathsep.join(
         part for part in (str(found.code), environment.get("PYTHONPATH", "")) if part
     )
-    environment |= {"MASTER_ADDR": found.hosts[0], "MASTER_PORT": str(MASTER_PORT)}
+    environment |= {"MASTER_ADDR": found.hosts[0], "MASTER_PORT": str(master_port())}
     words = command(found, program)
     sys.stdout.write(f"Invoking script with the following command:\n\n{shlex.join(words)}\n\n")
     sys.stdout.flush()
