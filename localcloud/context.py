@@ -107,11 +107,16 @@ class Cloud:
 
 
 class _Clients:
-    """boto3 clients by cloud, service and key; one session, so that service models are parsed once."""
+    """boto3 clients by cloud, service and key; one session, so that service models are parsed once.
+
+    The clients of a cloud share their connections: each request is signed for itself, and every job has a
+    session of its own, whose clients would otherwise all begin with a handshake.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._session: Any = None
+        self._transports: dict[tuple[str, str], Any] = {}
         self._kept: OrderedDict[tuple[str, str, str, Credentials], Any] = OrderedDict()
 
     def get(self, cloud: Cloud, service: str, credentials: Credentials) -> Any:
@@ -120,11 +125,11 @@ class _Clients:
         with self._lock:
             client = self._kept.pop(key, None) or self._create(cloud, service, credentials)
             self._kept[key] = client
-            # Whoever still holds one that goes may go on: it connects anew.
+            # Not closed: whoever still holds one may go on, and the connections are the others' too.
             for old in [kept for kept in self._kept if kept != key and _ended(kept[-1])]:
-                self._kept.pop(old).close()
+                self._kept.pop(old)
             while len(self._kept) > _CLIENTS_KEPT:
-                self._kept.popitem(last=False)[1].close()
+                self._kept.popitem(last=False)
             return client
 
     def _create(self, cloud: Cloud, service: str, credentials: Credentials) -> Any:
@@ -133,7 +138,7 @@ class _Clients:
 
         if self._session is None:
             self._session = boto3.session.Session(region_name=cloud.region)
-        return self._session.client(
+        client = self._session.client(
             service,
             region_name=cloud.region,
             endpoint_url=cloud.endpoint_url,
@@ -149,6 +154,11 @@ class _Clients:
                 read_timeout=910 if service == "lambda" else 120,
             ),
         )
+        if service != "lambda":
+            endpoint = client._endpoint
+            place = (cloud.endpoint_url, str(cloud.ca_bundle))
+            endpoint.http_session = self._transports.setdefault(place, endpoint.http_session)
+        return client
 
 
 def _ended(credentials: Credentials) -> bool:

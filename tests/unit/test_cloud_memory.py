@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from ministack.services import cloudwatch, cloudwatch_logs, eventbridge
 
-from localcloud import context
+from localcloud import context, tls
 from localcloud.aws.differences import bounded_memory, log_streams
 from localcloud.context import Cloud, Credentials
 from localcloud.folder import StateFolder
@@ -113,13 +113,13 @@ def test_events_that_nobody_reads_are_not_kept(monkeypatch: pytest.MonkeyPatch) 
 def test_clients_are_bounded_and_those_of_ended_sessions_go_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    closed: list[str] = []
+    clients = context._Clients()
 
-    def create(_clients: Any, _cloud: Any, _service: str, credentials: Credentials) -> Any:
-        return SimpleNamespace(close=lambda: closed.append(credentials.access_key_id))
+    def kept() -> list[str]:
+        return sorted(credentials.access_key_id for *_, credentials in clients._kept)
 
-    monkeypatch.setattr(context._Clients, "_create", create)
-    monkeypatch.setattr(context, "_clients", context._Clients())
+    monkeypatch.setattr(context._Clients, "_create", lambda *_: SimpleNamespace())
+    monkeypatch.setattr(context, "_clients", clients)
     monkeypatch.setattr(context, "_CLIENTS_KEPT", 3)
     moment = datetime.now(UTC)
     cloud = Cloud(
@@ -137,8 +137,27 @@ def test_clients_are_bounded_and_those_of_ended_sessions_go_first(
     assert client("a", 60) is client("a", 60)
     client("old", -60)
     client("b", 60)
-    assert closed == ["old"]
+    assert kept() == ["a", "b"]
     client("c", 60)
     client("a", 60)
     client("d", 60)
-    assert closed == ["old", "b"]
+    assert kept() == ["a", "c", "d"]
+
+
+def test_clients_of_one_cloud_share_their_connections(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(context, "_clients", context._Clients())
+    files = tls.ensure(tmp_path / "tls", "us-east-1")
+    cloud = Cloud(
+        account="000000000000",
+        region="us-east-1",
+        endpoint_url="https://localhost:1",
+        ca_bundle=files.bundle,
+        folder=StateFolder(tmp_path),
+    )
+    one, other = (Credentials(access_key_id=name, secret_access_key="s") for name in ("a", "b"))
+    first = cloud.client("s3", one)._endpoint.http_session
+    assert cloud.client("sqs", other)._endpoint.http_session is first
+    # Functions may take longer than anything else, and have a time limit of their own.
+    assert cloud.client("lambda", one)._endpoint.http_session is not first
