@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from training.common.failure import UserError
@@ -22,19 +23,25 @@ def read_hyperparameters(kind: type[T]) -> T:
 
     Raises UserError for an unknown name, a value of another type, or one that `kind` refuses with ValueError.
     """
+    return build(kind, read_values())
+
+
+def read_values() -> dict[str, Any]:
+    """`input/config/hyperparameters.json` as it is; nothing where there is no such file."""
     path = base_dir() / "input" / "config" / "hyperparameters.json"
     if not path.is_file():
-        return _build(kind, {})
+        return {}
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise UserError(f"{path} is not JSON: {error}") from error
     if not isinstance(document, dict):
         raise UserError(f"{path} must hold an object of names and values")
-    return _build(kind, document)
+    return document
 
 
-def _build(kind: type[T], given: dict[str, Any]) -> T:
+def build(kind: type[T], given: Mapping[str, Any]) -> T:
+    """The values `given` as an instance of `kind`; raises UserError as `read_hyperparameters` does."""
     readers = {item.name: _READERS[str(item.type)] for item in dataclasses.fields(kind)}
     unknown = sorted(set(given) - set(readers))
     if unknown:

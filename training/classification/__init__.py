@@ -1,0 +1,1 @@
+"""The steps of the tabular classification pipelines: validate, preprocess, trial, refit, evaluate."""
