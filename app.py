@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from typing import Any
 
 import aws_cdk as cdk
 
@@ -20,22 +19,13 @@ from stacks.serving_stack import ServingStack
 
 def compose(app: cdk.App, environment: Environment) -> None:
     """Every stack of one environment, and the rules that all of them must keep."""
-    place = environment.placement
-
-    def common(name: str) -> dict[str, Any]:
-        return {
-            "environment": environment,
-            "stack_name": f"modelyard-{environment.name}-{name}",
-            "env": cdk.Environment(account=place.account, region=place.region),
-            "termination_protection": place.termination_protection,
-            "tags": {"project": "modelyard", "environment": environment.name},
-        }
-
-    data = DataStack(app, "Data", **common("data")).data
-    pipelines = PipelineStack(app, "Pipelines", data=data, **common("pipelines"))
-    serving = ServingStack(app, "Serving", data=data, pipelines=pipelines, **common("serving"))
-    api = InferenceStack(app, "Inference", pipelines=pipelines, serving=serving, **common("inference"))
-    AccessStack(app, "Access", data=data, pipelines=pipelines, inference=api.inference, **common("access"))
+    data = DataStack(app, "Data", environment=environment).data
+    pipelines = PipelineStack(app, "Pipelines", environment=environment, data=data)
+    serving = ServingStack(app, "Serving", environment=environment, data=data, pipelines=pipelines)
+    inference = InferenceStack(
+        app, "Inference", environment=environment, pipelines=pipelines, serving=serving
+    ).inference
+    AccessStack(app, "Access", environment=environment, data=data, pipelines=pipelines, inference=inference)
     # Asked for by cdk.json, for every `cdk synth`, `diff` and `deploy`; it costs as much as `import aws_cdk`.
     if app.node.try_get_context("cdk-nag") in (True, "true"):
         from cdk_nag import AwsSolutionsChecks

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from aws_cdk import CfnOutput, Duration, Stack
+from aws_cdk import CfnOutput, Duration
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
@@ -12,9 +10,10 @@ from modelyard.inference import InferenceFunction
 from modelyard.storage import IDataBucket
 from stacks.environments import Environment
 from stacks.pipeline_stack import PipelineStack
+from stacks.stage_stack import StageStack
 
 
-class AccessStack(Stack):
+class AccessStack(StageStack):
     """Two roles for people, with separate duties. The account's own policies say who may take which.
 
     Attributes:
@@ -34,9 +33,8 @@ class AccessStack(Stack):
         data: IDataBucket,
         pipelines: PipelineStack,
         inference: InferenceFunction,
-        **kwargs: Any,
     ) -> None:
-        super().__init__(scope, construct_id, description="Modelyard: roles for people", **kwargs)
+        super().__init__(scope, construct_id, environment=environment, description="roles for people")
         self.data_scientist = self._role(
             "DataScientist", "Uploads data, runs pipelines, asks for predictions", environment
         )

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from aws_cdk import CfnOutput, Stack
+from aws_cdk import CfnOutput
 from constructs import Construct
 
 from modelyard.storage import DataBucket
 from stacks.environments import Environment
+from stacks.stage_stack import StageStack
 
 
-class DataStack(Stack):
+class DataStack(StageStack):
     """The data bucket. Everything else can be deleted and deployed anew without loss.
 
     Attributes:
@@ -20,11 +19,9 @@ class DataStack(Stack):
 
     data: DataBucket
 
-    def __init__(
-        self, scope: Construct, construct_id: str, *, environment: Environment, **kwargs: Any
-    ) -> None:
+    def __init__(self, scope: Construct, construct_id: str, *, environment: Environment) -> None:
         super().__init__(
-            scope, construct_id, description="Modelyard: data, pipeline outputs and models", **kwargs
+            scope, construct_id, environment=environment, description="data, pipeline outputs and models"
         )
         self.data = DataBucket(
             self, "Data", retention=environment.data.retention, lifecycle=environment.data.lifecycle

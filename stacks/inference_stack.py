@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from aws_cdk import CfnOutput, Stack
+from aws_cdk import CfnOutput
 from constructs import Construct
 
 from modelyard.inference import InferenceFunction
 from stacks.environments import Environment
 from stacks.pipeline_stack import PipelineStack
 from stacks.serving_stack import ServingStack
+from stacks.stage_stack import StageStack
 
 
-class InferenceStack(Stack):
+class InferenceStack(StageStack):
     """The function that answers for all models.
 
     Attributes:
@@ -30,9 +29,8 @@ class InferenceStack(Stack):
         environment: Environment,
         pipelines: PipelineStack,
         serving: ServingStack,
-        **kwargs: Any,
     ) -> None:
-        super().__init__(scope, construct_id, description="Modelyard: predictions over HTTPS", **kwargs)
+        super().__init__(scope, construct_id, environment=environment, description="predictions over HTTPS")
         self.inference = InferenceFunction(
             self,
             "Inference",

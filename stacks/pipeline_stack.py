@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from aws_cdk import CfnOutput, IgnoreMode, Stack
+from aws_cdk import CfnOutput, IgnoreMode
 from aws_cdk import aws_ecr_assets as ecr_assets
 from constructs import Construct
 
@@ -16,9 +15,10 @@ from modelyard.storage import IDataBucket
 from pipeline_defs.catalog import PIPELINES, PipelineSpec, load_definition
 from pipeline_defs.code import REPO, code_files
 from stacks.environments import Environment
+from stacks.stage_stack import StageStack
 
 
-class PipelineStack(Stack):
+class PipelineStack(StageStack):
     """Pipelines from `pipeline_defs.catalog`, one registry each.
 
     Attributes:
@@ -38,10 +38,9 @@ class PipelineStack(Stack):
         *,
         environment: Environment,
         data: IDataBucket,
-        **kwargs: Any,
     ) -> None:
         super().__init__(
-            scope, construct_id, description="Modelyard: pipelines and model registries", **kwargs
+            scope, construct_id, environment=environment, description="pipelines and model registries"
         )
         self.image = ContainerImage.from_asset(
             ecr_assets.DockerImageAsset(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from aws_cdk import CfnOutput, Stack
+from aws_cdk import CfnOutput
 from constructs import Construct
 
 from modelyard.serving import EndpointScaling, ModelDeployer, ModelSource, MultiModelEndpoint
@@ -12,9 +10,10 @@ from modelyard.storage import IDataBucket
 from pipeline_defs.catalog import PIPELINES
 from stacks.environments import Environment
 from stacks.pipeline_stack import PipelineStack
+from stacks.stage_stack import StageStack
 
 
-class ServingStack(Stack):
+class ServingStack(StageStack):
     """One multi-model endpoint for all pipelines of the catalogue.
 
     Attributes:
@@ -33,10 +32,9 @@ class ServingStack(Stack):
         environment: Environment,
         data: IDataBucket,
         pipelines: PipelineStack,
-        **kwargs: Any,
     ) -> None:
         super().__init__(
-            scope, construct_id, description="Modelyard: endpoint and model deployment", **kwargs
+            scope, construct_id, environment=environment, description="endpoint and model deployment"
         )
         self.endpoint = MultiModelEndpoint(
             self,
