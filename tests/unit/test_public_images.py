@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import xgboost
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,7 +17,15 @@ from localcloud.containers import registry
 from localcloud.containers.image import ImageError, ImageStore
 from localcloud.containers.public_images import catalog, metrics, provider
 from localcloud.containers.public_images.runtime import __main__ as entry
-from localcloud.containers.public_images.runtime import codecs, environment, pip, script, xgboost_data
+from localcloud.containers.public_images.runtime import (
+    codecs,
+    environment,
+    pip,
+    script,
+    server,
+    xgboost_data,
+    xgboost_training,
+)
 from localcloud.containers.public_images.runtime.environment import UserError
 from localcloud.containers.public_images.runtime.hyperparameters import validate
 from localcloud.sagemaker.jobs import layout
@@ -259,6 +268,25 @@ def test_pip_looks_and_installs_nothing(tmp_path: Path, capsys: pytest.CaptureFi
     assert pip.main(["install", "--target", "/tmp/x", "numpy"]) == 1
     assert pip.main(["uninstall", "--yes", "typing"]) == 0
     assert pip.main(["download", "numpy"]) == 2
+
+
+@pytest.mark.parametrize("form", ["ubj", "pickle"])
+def test_a_server_of_several_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+    monkeypatch.setenv("MODELYARD_FRAMEWORK", "xgboost")
+    monkeypatch.setenv("MODELYARD_MODEL_FORMAT", form)
+    rows = np.array([[0.0, 1.0], [1.0, 0.0]], np.float32)
+    booster = xgboost.train({}, xgboost.DMatrix(rows, label=[0.0, 1.0]), 2)
+    xgboost_training.save(booster, tmp_path / "a" / "model" / "xgboost-model")
+    models = server.Models()
+    assert models.load("a", str(tmp_path / "a" / "model")).status == 200
+    assert models.load("a", str(tmp_path / "a" / "model")).status == 409
+    assert models.load("b", str(tmp_path / "b" / "model")).status == 500
+    assert [entry["modelName"] for entry in models.listing()] == ["a"]
+    answer = models.answer("a", b"1,0\n", "text/csv", "*/*")
+    assert float(answer.body) == pytest.approx(float(booster.inplace_predict(rows)[1]))
+    assert models.answer("a", b"1,0", "text/csv", "image/png").status == 406
+    assert models.forget("a").status == 200
+    assert models.answer("a", b"1,0", "text/csv", "").status == 404
 
 
 @pytest.mark.parametrize(

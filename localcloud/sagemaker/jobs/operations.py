@@ -150,6 +150,11 @@ def _describe(kind: _Kind) -> Callable[[Call], dict[str, Any]]:
         record = call.store.find(kind.kind, call.request[kind.name])
         if record is None:
             raise validation("Requested resource not found.")
+        if kind is TRAINING:
+            # AWS always has it, and `Estimator.attach` of its SDK relies on that.
+            record["OutputDataConfig"].setdefault("KmsKeyId", "")
+        elif kind is TRANSFORM:
+            record["TransformOutput"].setdefault("KmsKeyId", "")
         return record
 
     return describe

@@ -237,6 +237,7 @@ def test_answers_are_joined_with_what_they_answer(data: Any) -> None:
     assert done["TransformJobStatus"] == "Completed", done
     scored = data.read(f"s3://{data.bucket}/images/joined/rows.csv.out").decode().split()
     rows = [row.split(",") for row in scored]
+    assert done["TransformOutput"]["KmsKeyId"] == ""  # `Transformer.attach` relies on it
     assert [row[0] for row in rows] == ["first", "second"]
     assert [float(row[1]) for row in rows] == pytest.approx([2.0, 0.5], abs=0.3)
 
