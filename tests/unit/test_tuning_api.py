@@ -175,7 +175,7 @@ REFUSED: list[tuple[Change, str]] = [
             config(r).update(Strategy="Hyperband"),
             r["TrainingJobDefinition"].pop("StaticHyperParameters"),
         ),
-        "MaxResource is required",
+        "MaxResource parameter is not provided",
     ),
     (
         lambda r: config(r).update(

@@ -94,6 +94,7 @@ print("epoch 1 rmse=0.75;"); print("epoch 2 rmse=0.5;")
     assert answer["TrainingTimeInSeconds"] >= 1
     assert answer["BillableTimeInSeconds"] == answer["TrainingTimeInSeconds"]
     assert {item["MetricName"]: item["Value"] for item in answer["FinalMetricDataList"]} == {"rmse": 0.5}
+    assert answer["OutputDataConfig"]["KmsKeyId"] == ""
     artifacts = answer["ModelArtifacts"]["S3ModelArtifacts"]
     assert artifacts == workplace.uri(f"{name}/{name}/output/model.tar.gz")
     model = json.loads(members(workplace, f"{name}/{name}/output/model.tar.gz")["deep/m.json"])

@@ -61,8 +61,8 @@ def resource_of(config: Mapping[str, Any], definition: Definition) -> Resource:
         epochs = [definition.static[name] for name in EPOCH_NAMES if name in definition.static]
         if not epochs or not epochs[0].strip('"').isdecimal():
             raise validation(
-                "HyperbandStrategyConfig: MaxResource is required, or a static hyperparameter with the "
-                f"number of epochs: {', '.join(EPOCH_NAMES)}."
+                "MaxResource parameter is not provided and could not be inferred from provided static "
+                f"hyperparameters of TrainingJobDefinition. (It would be from: {', '.join(EPOCH_NAMES)}.)"
             )
         high = int(epochs[0].strip('"'))
     if high > _MOST_RESOURCE:

@@ -71,8 +71,7 @@ def create_tuning_job(call: Call) -> dict[str, Any]:
     with call.store.transaction():
         if _found(call, name) is not None:
             raise resource_in_use(
-                "Hyperparameter tuning job names must be unique within an AWS account and region, and a "
-                f"hyperparameter tuning job with this name already exists ({arn})"
+                f"A hyperparameter tuning job with the name, {name}, already exists. Choose a different name."
             )
         call.store.create(KIND, name, record)
         _inherit_tags(call, arn)
