@@ -12,7 +12,7 @@ CDK := PATH="$$(echo $(NODE)):$$PATH" node_modules/.bin/cdk
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-demo: ## the whole loop on this machine, on real data (KEEP=1 leaves the cloud running)
+demo: ## the whole loop on this machine, on real data (KEEP=1 leaves the cloud running, ALL=1 runs every pipeline)
 	@$(PYTHON) tools/setup.py local
 	@$(BIN)/python -m modelyard_cli.demo
 

@@ -49,7 +49,7 @@ def show(states: Iterable[Execution], title: str, to: Console) -> Execution:
         seen: dict[str, str] = {}
         for final in states:
             for step in final.steps:
-                if step.status not in ("Waiting", seen.get(step.name)):
+                if step.status not in ("Waiting", "Skipped", seen.get(step.name)):
                     seen[step.name] = step.status
                     to.print(f"{final.seconds:6.1f} s  {step.name}: {step.status} {step.detail}".rstrip())
     else:
@@ -69,6 +69,8 @@ def picture(execution: Execution, title: str) -> Group:
     table.add_column("seconds", justify="right")
     table.add_column("", overflow="fold")
     for step in execution.steps:
+        if step.status == "Skipped":  # the branch that was not taken says nothing
+            continue
         table.add_row(
             step.name,
             step.type,

@@ -1,7 +1,8 @@
 """From a fresh clone to a prediction through the deployed function URL, on this machine, with IAM enforced.
 
 Every phase uses the tools a team would use: the stock CDK CLI, boto3 under a role of the deployed stacks,
-plain HTTPS with SigV4. KEEP=1 leaves the cloud running. Figures go to build/demo.json.
+plain HTTPS with SigV4. KEEP=1 leaves the cloud running, ALL=1 runs every pipeline of the catalogue at once.
+Figures go to build/demo.json.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def main() -> None:
 
 
 def demo() -> None:
-    keep = os.environ.get("KEEP", "") not in ("", "0")
+    keep, everything = (os.environ.get(name, "") not in ("", "0") for name in ("KEEP", "ALL"))
     started = time.monotonic()
     result: dict[str, Any] = {"succeeded": False}
     screen = Screen()
@@ -39,7 +40,7 @@ def demo() -> None:
     shutil.rmtree(STATE, ignore_errors=True)
     phases.BUILD.mkdir(exist_ok=True)
     try:
-        loop(screen, result)
+        loop(screen, result, everything=everything)
         result["succeeded"] = True
     finally:
         result |= {
@@ -52,12 +53,12 @@ def demo() -> None:
     summary.show(result, STATE if keep else None)
 
 
-def loop(screen: Screen, result: dict[str, Any]) -> None:
+def loop(screen: Screen, result: dict[str, Any], *, everything: bool) -> None:
     """The phases, in order; synthesis runs beside the start of the cloud, for it needs neither."""
     with ThreadPoolExecutor(max_workers=1) as beside:
         synthesized = beside.submit(phases.synthesize)
         with screen.phase("data", "Real loans from Lending Club"):
-            data = phases.prepare_data()
+            chosen = phases.prepare_all() if everything else [phases.prepare_data()]
         with screen.phase("cloud", "Local cloud, IAM enforced"):
             environment = phases.start_cloud(STATE)
         with screen.phase("bootstrap", "cdk bootstrap") as news:
@@ -69,18 +70,32 @@ def loop(screen: Screen, result: dict[str, Any]) -> None:
     result["outputs"] = outputs
     with screen.phase("upload", "Upload as the data scientist, who runs pipelines and approves nothing"):
         scientist = phases.acting_as("DataScientist", environment, outputs)
-        parameters = phases.upload(scientist, outputs, data)
-    result["parameters"] = parameters
+        parameters = {data.model: phases.upload(scientist, outputs, data) for data in chosen}
     with screen.phase(
         "pipeline", "Pipeline: validate, preprocess, train, evaluate, gate, register, transform"
     ):
-        result["execution"] = phases.run_pipeline(scientist, parameters)
-    with screen.phase("approve", "Approve the registered version as the model approver, who runs nothing"):
+        if everything:
+            executions = phases.run_pipelines(scientist, parameters)
+        else:
+            executions = {phases.MODEL: phases.run_pipeline(scientist, parameters[phases.MODEL])}
+    with screen.phase("approve", "Approve what was registered as the model approver, who runs nothing"):
         approver = phases.acting_as("ModelApprover", environment, outputs)
-        result["metrics"] = phases.metrics(approver)
-        result["approval"] = phases.approve(approver)
+        metrics = {data.model: phases.metrics(approver, data.model) for data in chosen}
+        approvals = {data.model: phases.approve(approver, data.model) for data in chosen}
     with screen.phase("predict", "Prediction through the function URL") as news:
-        result["prediction"] = phases.predict(scientist, outputs, data, news)
+        predictions = {data.model: phases.predict(scientist, outputs, data, news) for data in chosen}
+    models = {
+        name: {
+            "parameters": parameters[name],
+            "execution": executions[name],
+            "metrics": metrics[name],
+            "approval": approvals[name],
+            "prediction": predictions[name],
+        }
+        for name in parameters
+    }
+    # The one that the demo always runs also stands by itself, for whoever reads the figures.
+    result |= models[phases.MODEL] | {"models": models}
 
 
 def stop_cloud() -> None:

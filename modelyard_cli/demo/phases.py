@@ -19,12 +19,14 @@ import boto3
 from modelyard_cli import registry
 from modelyard_cli.aws import client
 from modelyard_cli.demo.commands import ROOT, cdk, modelyard
+from modelyard_cli.demo.parallel import together
 from modelyard_cli.demo.screen import News
 from modelyard_cli.errors import FAILED, CliError
 from modelyard_cli.executions import start, watch
 from modelyard_cli.output import console
 from modelyard_cli.pipelines import LOCAL_EVERY_S, show
 from modelyard_cli.predict import invoke
+from pipeline_defs.catalog import PIPELINES, PipelineSpec, TabularRegression
 
 BUILD = ROOT / "build"
 ASSEMBLY = BUILD / "demo-cdk.out"
@@ -35,15 +37,28 @@ DEPLOYMENT_LIMIT_S = 60.0
 
 @dataclass(frozen=True)
 class Data:
-    """Files made from the package of real data."""
+    """Files made from the package of real data, for one pipeline.
+
+    `raw`: where `InputData` lies in the data bucket. `answer`: what the model predicts.
+    """
 
     loans: Path
     batch: Path
     examples: list[dict[str, Any]]
     truth: list[float]
+    model: str = MODEL
+    raw: str = "raw/refinance/"
+    answer: str = "interest_rate"
 
 
 def prepare_data() -> Data:
+    """The data of the one pipeline that the demo runs unless it is told to run all."""
+    (data,) = [data for data in prepare_all() if data.model == MODEL]
+    return data
+
+
+def prepare_all() -> list[Data]:
+    """The data of every pipeline of the catalogue."""
     out = BUILD / "data"
     done = subprocess.run(
         [sys.executable, "tools/loans.py", "--out", str(out)],
@@ -54,13 +69,22 @@ def prepare_data() -> Data:
     )
     if done.returncode:
         raise CliError(f"no data: {done.stderr.strip()}", FAILED)
-    target = out / "refinance" / "interest_rate"
-    demo = json.loads((target / "demo.json").read_text())
+    return [
+        _loans(spec, spec.family, out) for spec in PIPELINES if isinstance(spec.family, TabularRegression)
+    ]
+
+
+def _loans(spec: PipelineSpec, family: TabularRegression, out: Path) -> Data:
+    folder = out / family.scenario / family.target
+    demo = json.loads((folder / "demo.json").read_text())
     return Data(
-        loans=out / "refinance" / "loans.csv",
-        batch=target / "batch.jsonl",
+        loans=out / family.scenario / "loans.csv",
+        batch=folder / "batch.jsonl",
         examples=demo["instances"],
-        truth=demo["interest_rate"],
+        truth=demo[family.target],
+        model=spec.name,
+        raw=family.raw,
+        answer=family.target,
     )
 
 
@@ -124,8 +148,8 @@ def upload(session: boto3.Session, outputs: Mapping[str, str], data: Data) -> di
     bucket, s3 = outputs["DataBucketName"], client("s3", session)
     digest = hashlib.sha256(data.loans.read_bytes()).hexdigest()[:12]
     places = {
-        "InputData": (data.loans, f"raw/refinance/{digest}/loans.csv"),
-        "BatchData": (data.batch, f"batch/{MODEL}/batch.jsonl"),
+        "InputData": (data.loans, f"{data.raw}{digest}/{data.loans.name}"),
+        "BatchData": (data.batch, f"batch/{data.model}/{data.batch.name}"),
     }
     for file, key in places.values():
         s3.upload_file(str(file), bucket, key)
@@ -141,11 +165,31 @@ def run_pipeline(session: boto3.Session, parameters: Mapping[str, str]) -> dict[
     return final.as_json()
 
 
-def metrics(session: boto3.Session) -> dict[str, float]:
+def run_pipelines(
+    session: boto3.Session, parameters: Mapping[str, Mapping[str, str]]
+) -> dict[str, dict[str, Any]]:
+    """All at once, one line each on the screen; parameters and results by the pipelines' names."""
+    sagemaker = client("sagemaker", session)
+    watched = {
+        name: watch(
+            sagemaker,
+            start(sagemaker, name, [{"Name": key, "Value": value} for key, value in values.items()]),
+            0.0,
+        )
+        for name, values in parameters.items()
+    }
+    ended = together(watched, console, LOCAL_EVERY_S)
+    if failed := {name: state for name, state in ended.items() if state.status != "Succeeded"}:
+        reasons = "; ".join(f"{name} {state.failure_reason}" for name, state in failed.items())
+        raise CliError(f"{len(failed)} of {len(ended)} pipelines failed: {reasons}", FAILED)
+    return {name: state.as_json() for name, state in ended.items()}
+
+
+def metrics(session: boto3.Session, model: str = MODEL) -> dict[str, float]:
     """The newest version's evaluation report, found through the registry, and the gate's threshold."""
     sagemaker = client("sagemaker", session)
     newest = sagemaker.list_model_packages(
-        ModelPackageGroupName=MODEL, SortBy="CreationTime", SortOrder="Descending", MaxResults=1
+        ModelPackageGroupName=model, SortBy="CreationTime", SortOrder="Descending", MaxResults=1
     )["ModelPackageSummaryList"][0]["ModelPackageArn"]
     package = sagemaker.describe_model_package(ModelPackageName=newest)
     report = urlsplit(package["ModelMetrics"]["ModelQuality"]["Statistics"]["S3Uri"])
@@ -156,8 +200,8 @@ def metrics(session: boto3.Session) -> dict[str, float]:
     return measured | baseline | {"threshold": float(package["CustomerMetadataProperties"]["mse_threshold"])}
 
 
-def approve(session: boto3.Session) -> dict[str, Any]:
-    return registry.decide(client("sagemaker", session), MODEL, None, "Approved", "make demo")
+def approve(session: boto3.Session, model: str = MODEL) -> dict[str, Any]:
+    return registry.decide(client("sagemaker", session), model, None, "Approved", "make demo")
 
 
 def predict(session: boto3.Session, outputs: Mapping[str, str], data: Data, news: News) -> dict[str, Any]:
@@ -167,7 +211,7 @@ def predict(session: boto3.Session, outputs: Mapping[str, str], data: Data, news
     while True:
         attempts += 1
         try:
-            answer = invoke(outputs["FunctionUrl"], MODEL, data.examples, session)
+            answer = invoke(outputs["FunctionUrl"], data.model, data.examples, session)
             return answer | {"true_values": data.truth, "attempts": attempts, "url": outputs["FunctionUrl"]}
         except CliError as error:
             if time.monotonic() > deadline:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.panel import Panel
 from rich.table import Table
 
@@ -16,10 +17,38 @@ def show(result: dict[str, Any], kept: Path | None) -> None:
     """Print the summary of a demo that went through."""
     if not result["succeeded"]:
         return
-    console.print(_metrics(result["metrics"]))
-    console.print(_predictions(result["prediction"]))
+    if len(result["models"]) > 1:
+        console.print(_models(result["models"]))
+    else:
+        console.print(_metrics(result["metrics"]))
+        console.print(_predictions(result["prediction"]))
     console.print(f"[bold]{result['total_seconds']:.1f} s[/bold] in all; figures in build/demo.json\n")
     console.print(Panel(_next_steps(result, kept), title="What to try next", title_align="left"))
+
+
+def _models(models: dict[str, dict[str, Any]]) -> Table:
+    title = "Held-out rows, what the gates compared, and a prediction each"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.padding = (0, 1, 0, 0)  # 80 columns
+    table.add_column("model", no_wrap=True)
+    for name in ("MSE", "constant", "limit", "R²", "predicts", "true"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name, model in models.items():
+        measured, answer = model["metrics"], model["prediction"]
+        table.add_row(
+            name,
+            f"[green]{measured['mse']:.3g}[/green]",
+            f"{measured['baseline_mse']:.3g}",
+            f"{measured['threshold']:.3g}",
+            f"{measured['r2']:.2f}",
+            f"[green]{_amount(answer['predictions'][0])}[/green]",
+            _amount(answer["true_values"][0]),
+        )
+    return table
+
+
+def _amount(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.2f}"
 
 
 def _metrics(metrics: dict[str, float]) -> Table:
