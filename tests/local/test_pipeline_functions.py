@@ -152,6 +152,32 @@ def test_a_callback_step_through_a_queue(bench: Bench, cloud: Cloud, admin: Cred
     assert bench.wait(arn)["PipelineExecutionStatus"] == "Stopped"
 
 
+def test_who_may_answer_a_callback(
+    bench: Bench, cloud: Cloud, admin: Credentials, actor: Callable[[list[dict[str, Any]]], Credentials]
+) -> None:
+    queue = cloud.client("sqs", admin).create_queue(QueueName=f"who-{uuid.uuid4().hex[:8]}")["QueueUrl"]
+    ask = {"Name": "Ask", "Type": "Callback", "SqsQueueUrl": queue, "Arguments": {}}
+    name = bench.create(ask)
+    arn = bench.start(name)
+    while "Callback" not in bench.steps(arn).get("Ask", {}).get("Metadata", {}):
+        time.sleep(0.05)
+    token = bench.steps(arn)["Ask"]["Metadata"]["Callback"]["CallbackToken"]
+
+    def allowed(resource: str) -> Any:
+        action = "sagemaker:SendPipelineExecutionStepSuccess"
+        statement = {"Effect": "Allow", "Action": action, "Resource": resource}
+        return cloud.client("sagemaker", actor([statement]))
+
+    other = arn.replace(arn.rsplit("/", 1)[-1], "aaaaaaaaaaaa")
+    with pytest.raises(ClientError, match="AccessDenied"):
+        allowed(other).send_pipeline_execution_step_success(CallbackToken=token)
+    allowed(arn).send_pipeline_execution_step_success(CallbackToken=token)
+    assert bench.wait(arn)["PipelineExecutionStatus"] == "Succeeded"
+    bench.client.delete_pipeline(PipelineName=name)
+    with pytest.raises(ClientError, match="no callback step with the token"):
+        bench.client.send_pipeline_execution_step_success(CallbackToken=token)
+
+
 def test_versions(bench: Bench) -> None:
     first, second = (definition(bench.processing(name, "sleep", "0")) for name in ("First", "Second"))
     name = bench.create(bench.processing("First", "sleep", "0"))

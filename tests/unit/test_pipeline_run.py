@@ -10,12 +10,13 @@ import pytest
 
 from localcloud.context import Cloud
 from localcloud.folder import StateFolder
+from localcloud.sagemaker.pipelines import step_run
 from localcloud.sagemaker.pipelines.caching import CacheHit, cache_key, find_hit, forget_pipeline, remember
 from localcloud.sagemaker.pipelines.executor import PipelineExecutor
-from localcloud.sagemaker.pipelines.failures import StepStopped
+from localcloud.sagemaker.pipelines.failures import StepFailure, StepStopped
 from localcloud.sagemaker.pipelines.model import Step
 from localcloud.sagemaker.pipelines.records import EXECUTION, STEP, save_definition
-from localcloud.sagemaker.pipelines.steps.context import StopSignal
+from localcloud.sagemaker.pipelines.steps.context import StepContext, StepResult, StopSignal
 from localcloud.sagemaker.store import Store
 
 PIPELINE_ARN = "arn:aws:sagemaker:us-east-1:000000000000:pipeline/p"
@@ -200,6 +201,30 @@ def test_a_stop_lets_nothing_more_start(executor: PipelineExecutor, store: Store
                 thread.join(10)
     assert wait(store)["PipelineExecutionStatus"] == "Stopped"
     assert {name: step["StepStatus"] for name, step in listed(store).items()} == {"First": "Succeeded"}
+
+
+@pytest.mark.parametrize(("timed_out", "status"), [(True, "Failed"), (False, "Stopped")])
+def test_a_time_limit_that_is_hit_while_stopping_fails_the_execution(
+    executor: PipelineExecutor,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    timed_out: bool,
+    status: str,
+) -> None:
+    started = threading.Event()
+
+    def work(context: StepContext) -> StepResult:
+        started.set()
+        with pytest.raises(StepStopped):
+            context.stop.pause(10)
+        raise StepFailure("ClientError: too late", timed_out=timed_out)
+
+    monkeypatch.setattr(step_run, "RUNNERS", {"Fail": work})
+    create_execution(store, fail("Work", "x"))
+    executor.start(ARN)
+    assert started.wait(10)
+    executor.stop(ARN)
+    assert wait(store)["PipelineExecutionStatus"] == status
 
 
 def test_a_stop_signal_runs_each_action_once_and_late_ones_at_once() -> None:

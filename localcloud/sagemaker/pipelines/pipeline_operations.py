@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -17,6 +17,7 @@ from localcloud.sagemaker.pipelines import caching, versions
 from localcloud.sagemaker.pipelines.definition import MAX_CHARACTERS, parse_definition
 from localcloud.sagemaker.pipelines.problems import DefinitionError
 from localcloud.sagemaker.pipelines.records import (
+    CALLBACK,
     EXECUTION,
     PIPELINE,
     RUNNING_STATUSES,
@@ -149,12 +150,18 @@ def delete_pipeline(call: Call) -> dict[str, Any]:
             execution_arn = execution["PipelineExecutionArn"]
             for step in step_records(store, execution_arn):
                 store.delete(STEP, f"{execution_arn.rsplit('/', 1)[-1]}/{step['StepName']}")
+            for token in store.query(CALLBACK, where=_of_execution(execution_arn)):
+                store.delete(CALLBACK, token["Token"])
             store.delete(EXECUTION, execution_arn)
         store.delete(PIPELINE, pipeline["PipelineName"].lower())
         caching.forget_pipeline(store, arn)
         definitions = versions.forget(store, pipeline)
         drop_definitions(store, definitions | {e["_Definition"] for e in executions})
     return {"PipelineArn": arn}
+
+
+def _of_execution(arn: str) -> Callable[[Document], bool]:
+    return lambda record: bool(record["PipelineExecutionArn"] == arn)
 
 
 def find_pipeline(call: Call, *, member: str = "PipelineName") -> Document:

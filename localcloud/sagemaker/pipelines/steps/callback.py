@@ -32,9 +32,8 @@ def run_callback(context: StepContext) -> StepResult:
     name = f"{context.execution.id}/{context.step.name}"
     # Before the message is out: an answer may come at once.
     context.record.executing(metadata)
-    context.store.create(
-        CALLBACK, token, {"Step": name, "PipelineExecutionArn": context.execution.arn, "Answer": None}
-    )
+    record = {"Token": token, "Step": name, "PipelineExecutionArn": context.execution.arn, "Answer": None}
+    context.store.create(CALLBACK, token, record)
     try:
         _send(context, queue, token, arguments, "Executing")
         context.stop.on_stop(context, lambda: _say_stopping(context, queue, token, arguments))
