@@ -4,6 +4,7 @@ import contextlib
 import copy
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -267,6 +268,21 @@ def test_a_type_that_cannot_run_here_is_a_valid_step_but_refused_by_name() -> No
     assert "Processing step" in lines[0]
     assert all(kind in lines[0] for kind in RUNNERS)
     assert not cannot_run(parse(GOOD), parse(GOOD).steps)
+
+
+def test_what_the_sdk_writes_is_taken() -> None:
+    """Lambda, Callback, nested Condition and Fail steps as SageMaker SDK 3.27 emits them."""
+    text = (Path(__file__).parent / "data" / "sdk_v3_steps.json").read_text(encoding="utf-8")
+    definition = parse_definition(text, arguments=True)
+    assert {name: step.type for name, step in definition.steps.items()} == {
+        "Call": "Lambda",
+        "Ask": "Callback",
+        "Gate": "Condition",
+        "Inner": "Condition",
+        "No": "Fail",
+    }
+    assert definition.steps["Call"].outputs == {"x": "Integer"}
+    assert not cannot_run(definition, definition.steps)
 
 
 def places(node: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
