@@ -109,6 +109,38 @@ def test_pipeline_refuses_bad_names(stack, data, tmp_path, name):
         )
 
 
+def test_the_role_may_run_what_the_definition_has_and_no_more(stack, data, tmp_path):
+    steps = [
+        {
+            "Name": "Gate",
+            "Type": "Condition",
+            "Arguments": {
+                "Conditions": [{"Type": "Equals", "LeftValue": {"Get": "Parameters.Rows"}, "RightValue": 1}],
+                "IfSteps": [{"Name": "Search", "Type": "Tuning", "Arguments": {}}],
+                "ElseSteps": [],
+            },
+        }
+    ]
+    definition = _definition(tmp_path)
+    document = json.loads(definition.path.read_text())
+    definition.path.write_text(json.dumps(document | {"Steps": [*document["Steps"], *steps]}))
+    assert definition.step_types == {"Fail", "Condition", "Tuning"}
+    _pipeline(stack, data, definition)
+    policies = Template.from_stack(stack).find_resources("AWS::IAM::Policy").values()
+    actions = {action for policy in policies for action in _actions(policy) if "Job" in action}
+    assert actions == {
+        "sagemaker:CreateHyperParameterTuningJob",
+        "sagemaker:DescribeHyperParameterTuningJob",
+        "sagemaker:ListTrainingJobsForHyperParameterTuningJob",
+        "sagemaker:StopHyperParameterTuningJob",
+    }
+
+
+def _actions(policy):
+    for statement in policy["Properties"]["PolicyDocument"]["Statement"]:
+        yield from [statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"]
+
+
 def test_code_archives_hold_exactly_the_files(new_app, tmp_path):
     for name in ("lib/a/step.py", "lib/a/other.py", "lib/b/step.py", "lib/__init__.py", "step.py"):
         (tmp_path / "code" / name).parent.mkdir(parents=True, exist_ok=True)

@@ -14,12 +14,22 @@ from modelyard.permissions import allow, in_one_policy
 from modelyard.pipeline.props import PipelineData
 from modelyard.registry import ModelRegistry
 
-_JOBS = {"ProcessingJob": "processing-job", "TrainingJob": "training-job", "TransformJob": "transform-job"}
+# Step type -> job, resource type, and the names that pipelines give: tuning jobs have too few characters for
+# the prefix, so their names begin with the execution's id.
+_JOBS = {
+    "Processing": ("ProcessingJob", "processing-job", "pipelines-*"),
+    "Training": ("TrainingJob", "training-job", "pipelines-*"),
+    "Transform": ("TransformJob", "transform-job", "pipelines-*"),
+    "Tuning": ("HyperParameterTuningJob", "hyper-parameter-tuning-job", "*"),
+}
 _NAMES_REASON = (
-    "SageMaker names what a pipeline creates pipelines-<execution>-<step>; the grant ends at that prefix."
+    "SageMaker names what a pipeline creates pipelines-<execution>-<step>, tuning jobs <execution>-<step>."
 )
 _CODE_REASON = (
     "Executions started before a deployment, and their retries, read the code that they began with."
+)
+_TUNING_REASON = (
+    "SageMaker names a pipeline's tuning jobs <execution>-<step>-<random>: there is no prefix to end at."
 )
 _LOG_GROUPS = ("ProcessingJobs", "TrainingJobs", "TransformJobs")
 
@@ -31,10 +41,12 @@ class ExecutionRole(iam.Role):
         scope: The parent.
         construct_id: Unique within the parent.
         pipeline: Name of the pipeline, for the description.
+        step_types: Types of its steps, which decide what it may create.
         data: What its jobs read and write.
         image: Image of its jobs; None when they use images that need no grant.
         registry: Group that it registers models in, if it does.
         may_approve: Whether it may register a version as approved.
+        tunes: Whether it may run hyperparameter tuning jobs.
         code: Archives that its jobs download.
 
     See https://docs.aws.amazon.com/sagemaker/latest/dg/build-and-manage-access.html
@@ -46,11 +58,13 @@ class ExecutionRole(iam.Role):
         construct_id: str,
         *,
         pipeline: str,
+        step_types: frozenset[str],
         data: PipelineData,
         image: ContainerImage | None,
         registry: ModelRegistry | None,
         code: Mapping[str, s3_assets.Asset],
         may_approve: bool = False,
+        tunes: bool = False,
     ) -> None:
         super().__init__(
             scope,
@@ -59,8 +73,9 @@ class ExecutionRole(iam.Role):
             assumed_by=iam.ServicePrincipal("sagemaker.amazonaws.com"),
         )
         with in_one_policy(self, "Permissions"):
-            self._allow_jobs()
-            self._allow_models()
+            self._allow_jobs(step_types)
+            if "Model" in step_types:
+                self._allow_models()
             self._allow_passing_itself()
             self._allow_monitoring()
             self._allow_data(data)
@@ -71,8 +86,9 @@ class ExecutionRole(iam.Role):
             if code:
                 self._allow_code(list(code.values()))
 
-    def _allow_jobs(self) -> None:
-        for job, resource in _JOBS.items():
+    def _allow_jobs(self, step_types: frozenset[str]) -> None:
+        for step in sorted(step_types & _JOBS.keys()):
+            job, resource, names = _JOBS[step]
             allow(
                 self,
                 actions=[
@@ -81,9 +97,31 @@ class ExecutionRole(iam.Role):
                     f"sagemaker:Describe{job}",
                     f"sagemaker:Stop{job}",
                 ],
-                resources=[self._arn("sagemaker", resource, "pipelines-*")],
+                resources=[self._arn("sagemaker", resource, names)],
                 reason=_NAMES_REASON,
             )
+        if "Tuning" in step_types:
+            # Its result: the jobs that it tried, best first.
+            allow(
+                self,
+                actions=["sagemaker:ListTrainingJobsForHyperParameterTuningJob"],
+                resources=[self._arn("sagemaker", "hyper-parameter-tuning-job", "*")],
+                reason=_NAMES_REASON,
+            )
+
+    def _allow_tuning(self) -> None:
+        allow(
+            self,
+            actions=[
+                "sagemaker:AddTags",
+                "sagemaker:CreateHyperParameterTuningJob",
+                "sagemaker:DescribeHyperParameterTuningJob",
+                "sagemaker:ListTrainingJobsForHyperParameterTuningJob",
+                "sagemaker:StopHyperParameterTuningJob",
+            ],
+            resources=[self._arn("sagemaker", "hyper-parameter-tuning-job", "*")],
+            reason=_TUNING_REASON,
+        )
 
     def _allow_models(self) -> None:
         allow(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import re
 import zipfile
 from collections.abc import Mapping
@@ -52,6 +53,23 @@ class PipelineDefinition:
     def placeholders(self) -> frozenset[str]:
         """Names of the `${Name}` in the file."""
         return frozenset(_PLACEHOLDER.findall(self.path.read_text(encoding="utf-8")))
+
+    @property
+    def step_types(self) -> frozenset[str]:
+        """Types of all steps in the file, those in the branches of conditions included."""
+        types: set[str] = set()
+        pending = [json.loads(self.path.read_bytes()).get("Steps", [])]
+        while pending:
+            for step in pending.pop():
+                types.add(step["Type"])
+                if step["Type"] == "Condition":
+                    pending += [step["Arguments"].get(branch, []) for branch in ("IfSteps", "ElseSteps")]
+        return frozenset(types)
+
+    @property
+    def step_types(self) -> frozenset[str]:
+        """Types of the steps, such as `Training`, those in branches of conditions included."""
+        return frozenset(_STEP_TYPE.findall(self.path.read_text(encoding="utf-8")))
 
     @property
     def sha256(self) -> str:

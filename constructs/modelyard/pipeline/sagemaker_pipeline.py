@@ -89,30 +89,34 @@ class SageMakerPipeline(Construct):
         # Written from the name: the handler's own policy needs it before the resource exists. SageMaker
         # writes names in lower case into ARNs, and policies are compared with those.
         self.pipeline_arn = arn_in_stack(self, "sagemaker", f"pipeline/{name.lower()}")
-        archives = StepArchives.of(self)
-        self.code_assets = {placeholder: archives.asset(step) for placeholder, step in (code or {}).items()}
-        self.execution_role = ExecutionRole(
-            self,
-            "ExecutionRole",
-            pipeline=name,
-            data=data,
-            image=image,
-            registry=registry,
-            may_approve=may_approve,
-            code=self.code_assets,
-        )
         values = {
-            "ExecutionRoleArn": self.execution_role.role_arn,
             "DataBucket": data.bucket.bucket_name,
             **({"KmsKeyArn": data.bucket.key_arn} if data.bucket.key_arn else {}),
             **({"ImageUri": image.uri} if image else {}),
             **({"ModelPackageGroupName": registry.group_name} if registry else {}),
         }
         # What the construct offers may go unused; what the caller gave may not.
-        wanted = definition.placeholders
-        values = {key: value for key, value in values.items() if key in wanted}
-        values |= {key: asset.s3_object_url for key, asset in self.code_assets.items()}
-        definition.check(pipeline=name, given=frozenset(values))
+        wanted, code = definition.placeholders, code or {}
+        definition.check(pipeline=name, given=wanted & {"ExecutionRoleArn", *values} | code.keys())
+        archives = StepArchives.of(self)
+        self.code_assets = {placeholder: archives.asset(step) for placeholder, step in code.items()}
+        self.execution_role = ExecutionRole(
+            self,
+            "ExecutionRole",
+            pipeline=name,
+            step_types=definition.step_types,
+            data=data,
+            image=image,
+            registry=registry,
+            may_approve=may_approve,
+            tunes="Tuning" in definition.step_types,
+            code=self.code_assets,
+        )
+        values = {
+            key: value
+            for key, value in {"ExecutionRoleArn": self.execution_role.role_arn, **values}.items()
+            if key in wanted
+        } | {key: asset.s3_object_url for key, asset in self.code_assets.items()}
         self.resource = self._custom_resource(definition, values, tags or {})
         if registry:
             self.resource.node.add_dependency(registry)
