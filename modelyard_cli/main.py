@@ -8,6 +8,7 @@ try:
     import typer
 
     from modelyard_cli import cloud, errors, listing, pipelines, predict, registry
+    from modelyard_cli.check import command as check_command
     from modelyard_cli.graph import command as graph_command
 except ModuleNotFoundError as error:
     # requirements.txt installs this script with the app; what only the script needs is in another file.
@@ -36,6 +37,7 @@ for command in (
     registry.approve,
     registry.reject,
     predict.predict,
+    check_command.check,
     graph_command.graph,
 ):
     app.command()(command)

@@ -1,0 +1,1 @@
+"""Rules for pipeline definitions, one module per part of the domain."""

@@ -1,0 +1,212 @@
+"""Images, instances and disks that do not fit each other.
+
+https://docs.aws.amazon.com/sagemaker/latest/dg-ecr-paths/sagemaker-algo-docker-registry-paths.html
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from modelyard_cli.check.definitions.jobs import items, training_parts
+from modelyard_cli.check.definitions.model import Definition, Step, literal
+from modelyard_cli.check.registry import Hits, definition_rule
+
+_IMAGE = re.compile(
+    r"(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.(?P<suffix>amazonaws\.com(?:\.cn)?)/(?P<name>[a-z0-9._/-]+?)(?::(?P<tag>[\w.-]+))?(?:@sha256:[0-9a-f]{64})?"
+)
+GPU = re.compile(r"ml\.(p[2-9]\w*|g[3-9]\w*)\.")
+_NEURON = re.compile(r"ml\.(trn|inf)\d\w*\.")
+_NVME = re.compile(
+    r"ml\.(p4d|p4de|p5\w*|g4dn|g5|g6\w*|trn1n?|trn2|c5d|m5d|r5d|c6gd|m6gd|r6gd|c6id|m6id|r6id|m7gd|c7gd|r7gd|inf1|i3\w*|i4\w*)\."
+)
+_CPU_ONLY = re.compile(
+    r"sagemaker-scikit-learn|-cpu\b|sagemaker-sparkml|linear-learner-cpu|factorization-machines|knn|pca-cpu|sagemaker-spark-processing"
+)
+_GPU_ONLY = re.compile(
+    r"-gpu-|-gpu\b|cu1\d\d|image-classification$|object-detection$|semantic-segmentation$|djl-"
+)
+# The first-party registries of scikit-learn and XGBoost.
+_ALGORITHMS = {
+    "us-east-1": "683313688378",
+    "us-east-2": "257758044811",
+    "us-west-1": "746614075791",
+    "us-west-2": "246618743249",
+    "eu-west-1": "141502667606",
+    "eu-west-2": "764974769150",
+    "eu-west-3": "659782779980",
+    "eu-central-1": "492215442770",
+    "eu-north-1": "662702820516",
+    "eu-south-1": "978288397137",
+    "ap-northeast-1": "354813040037",
+    "ap-northeast-2": "366743142698",
+    "ap-south-1": "720646828776",
+    "ap-southeast-1": "121021644041",
+    "ap-southeast-2": "783357654285",
+    "ap-east-1": "651117190479",
+    "ca-central-1": "341280168497",
+    "sa-east-1": "737474898029",
+    "af-south-1": "510948584623",
+    "me-south-1": "801668240914",
+}
+_ALGORITHM_NAMES = ("sagemaker-xgboost", "sagemaker-scikit-learn", "sagemaker-sparkml-serving")
+_DEEP_LEARNING = "763104351884"
+_BUILT_IN = re.compile(r"sagemaker-xgboost:\d")
+
+
+def _resources(definition: Definition) -> Iterator[tuple[Step, str, Any, Any, dict[str, Any]]]:
+    """(step, path, image, instance type, resources) of every job."""
+    for step in definition.of("Processing"):
+        cluster = step.arguments.get("ProcessingResources")
+        cluster = cluster.get("ClusterConfig") if isinstance(cluster, dict) else None
+        app = step.arguments.get("AppSpecification")
+        if isinstance(cluster, dict):
+            image = app.get("ImageUri") if isinstance(app, dict) else None
+            yield (
+                step,
+                "Arguments.ProcessingResources.ClusterConfig",
+                image,
+                cluster.get("InstanceType"),
+                cluster,
+            )
+    for step, at, job in training_parts(definition):
+        algorithm = job.get("AlgorithmSpecification")
+        image = algorithm.get("TrainingImage") if isinstance(algorithm, dict) else None
+        resources = job.get("ResourceConfig")
+        if isinstance(resources, dict):
+            yield step, f"{at}.ResourceConfig", image, resources.get("InstanceType"), resources
+        tuning = job.get("HyperParameterTuningResourceConfig")
+        if isinstance(tuning, dict):
+            yield step, f"{at}.HyperParameterTuningResourceConfig", image, tuning.get("InstanceType"), tuning
+    for step in definition.of("Transform"):
+        transform = step.arguments.get("TransformResources")
+        if isinstance(transform, dict):
+            yield step, "Arguments.TransformResources", None, transform.get("InstanceType"), transform
+
+
+@definition_rule(
+    "MYP521",
+    "An image for GPUs on an instance without one, or the other way round",
+    "Choose the image and the instance for the same processor.",
+)
+def _processors(definition: Definition) -> Hits:
+    for step, at, image, instance, _ in _resources(definition):
+        if not literal(image):
+            continue
+        name = image.split("/", 1)[-1]
+        for kind in definition.choices(instance):
+            gpu = bool(GPU.match(str(kind)))
+            if not gpu and not _NEURON.match(str(kind)) and "${" not in str(kind) and _GPU_ONLY.search(name):
+                yield step.at(at), f"{name} needs a GPU, {kind} has none"
+            elif gpu and (_CPU_ONLY.search(name)):
+                yield step.at(at), f"{name} runs on the CPU, the GPU of {kind} stays idle"
+            elif _NEURON.match(str(kind)) and "neuron" not in name:
+                yield step.at(at), f"{kind} needs an image for Neuron, {name} is none"
+
+
+@definition_rule(
+    "MYP522",
+    "A volume's key on an instance with local disks only",
+    "Leave VolumeKmsKeyId out: local NVMe disks are encrypted by the hardware.",
+)
+def _volumes(definition: Definition) -> Hits:
+    for step, at, _, instance, resources in _resources(definition):
+        for kind in definition.choices(instance):
+            if _NVME.match(str(kind)) and "VolumeKmsKeyId" in resources:
+                yield (
+                    step.at(f"{at}.VolumeKmsKeyId"),
+                    f"{kind} has no volume that a key could encrypt: the job is refused",
+                )
+
+
+@definition_rule(
+    "MYP523",
+    "An image of another region or registry",
+    "Take the registry of the region that the pipeline runs in; jobs pull images of their own region only.",
+)
+def _registries(definition: Definition) -> Hits:
+    found = list(_images(definition))
+    regions: dict[str, int] = {}
+    for _, _, parts in found:
+        regions[parts["region"]] = regions.get(parts["region"], 0) + 1
+    usual = max(regions, key=lambda region: regions[region]) if regions else ""
+    for step, path, parts in found:
+        name, region, account = parts["name"], parts["region"], parts["account"]
+        wanted = _ALGORITHMS.get(region) if name in _ALGORITHM_NAMES else None
+        if wanted and wanted != account:
+            yield step.at(path), f"the registry of {name} in {region} is {wanted}, not {account}"
+        if region != usual:
+            yield step.at(path), f"the image lies in {region}, the others in {usual}"
+
+
+def _images(definition: Definition) -> Iterator[tuple[Step, str, dict[str, str]]]:
+    from modelyard_cli.check.definitions.model import walk
+
+    for step in definition.steps:
+        for path, value in walk(dict(step.arguments)):
+            if isinstance(value, str) and (match := _IMAGE.fullmatch(value)):
+                yield step, path, match.groupdict()
+
+
+@definition_rule(
+    "MYP524", "An image that is none of ECR, or has no tag", "Push it to ECR and name a tag or a digest."
+)
+def _uris(definition: Definition) -> Hits:
+    for step, at, image, _, _ in _resources(definition):
+        if image is None or not literal(image):
+            continue
+        match = _IMAGE.fullmatch(image)
+        if match is None:
+            yield step.at(at), f"{image} is no image in ECR"
+        elif match["tag"] == "latest" and match["account"] not in (*_ALGORITHMS.values(), _DEEP_LEARNING):
+            yield (
+                step.at(at),
+                f"{image}: latest is another image tomorrow, while the cache and the lineage say it "
+                "is the same",
+            )
+
+
+@definition_rule(
+    "MYP525",
+    "A built-in algorithm without what it needs",
+    "XGBoost: a train channel with ContentType, num_round, and an objective of its list; csv has no header.",
+)
+def _built_in(definition: Definition) -> Hits:
+    for step, at, job in training_parts(definition):
+        algorithm = job.get("AlgorithmSpecification")
+        image = algorithm.get("TrainingImage") if isinstance(algorithm, dict) else None
+        if not isinstance(image, str) or not _BUILT_IN.search(image):
+            continue
+        parameters: dict[str, Any] = {}
+        for member in ("HyperParameters", "StaticHyperParameters"):
+            if isinstance(job.get(member), dict):
+                parameters |= job[member]
+        if "sagemaker_program" in parameters or "SAGEMAKER_PROGRAM" in (job.get("Environment") or {}):
+            continue
+        names = {
+            str(r.get("Name"))
+            for kind in ("Integer", "Continuous", "Categorical")
+            for r in items(_ranges(step, job), f"{kind}ParameterRanges")
+        }
+        if "num_round" not in parameters and "num_round" not in names:
+            yield step.at(at), "the built-in XGBoost requires the hyperparameter num_round"
+        channels = items(job, "InputDataConfig")
+        if channels and "train" not in [c.get("ChannelName") for c in channels]:
+            yield (
+                step.at(f"{at}.InputDataConfig"),
+                "the built-in XGBoost reads the channel train, which is missing",
+            )
+        for index, channel in enumerate(channels):
+            if "ContentType" not in channel:
+                yield (
+                    step.at(f"{at}.InputDataConfig[{index}]"),
+                    "has no ContentType: the built-in XGBoost then expects libsvm",
+                )
+
+
+def _ranges(step: Step, job: dict[str, Any]) -> dict[str, Any]:
+    config = step.arguments.get("HyperParameterTuningJobConfig")
+    ranges = config.get("ParameterRanges") if isinstance(config, dict) else None
+    own = job.get("HyperParameterRanges")
+    return own if isinstance(own, dict) else ranges if isinstance(ranges, dict) else {}

@@ -1,0 +1,1 @@
+"""Rules for CloudFormation templates, one module per part of the domain."""

@@ -1,0 +1,308 @@
+"""Buckets, keys and tables.
+
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/security-best-practices.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from modelyard_cli.check.registry import Hits, template_rule
+from modelyard_cli.check.templates.model import (
+    Resource,
+    Template,
+    known,
+    listed,
+    literal,
+    number,
+    objects,
+    opaque,
+    part,
+)
+from modelyard_cli.check.templates.statements import Statement, resource_statements
+
+BUCKET, KEY, TABLE = "AWS::S3::Bucket", "AWS::KMS::Key", "AWS::DynamoDB::Table"
+
+
+def _statements(template: Template, bucket: Resource) -> Iterator[Statement]:
+    for other in template.assembly.templates:
+        for statement in resource_statements(other):
+            if (
+                statement.resource.type == "AWS::S3::BucketPolicy"
+                and template.assembly.target(statement.resource.properties.get("Bucket"), BUCKET) is bucket
+            ):
+                yield statement
+
+
+@template_rule(
+    "MYT631",
+    "A bucket that may become public, or takes requests in the clear",
+    "Block public access fully, keep ACLs private, and deny s3:* without aws:SecureTransport.",
+)
+def _buckets(template: Template) -> Hits:
+    for bucket in template.of(BUCKET):
+        block = bucket.properties.get("PublicAccessBlockConfiguration") or {}
+        off = [
+            m
+            for m in ("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets")
+            if block.get(m) not in (True, "true")
+        ]
+        if off:
+            yield bucket.at("PublicAccessBlockConfiguration"), f"{', '.join(off)} not set"
+        if str(bucket.properties.get("AccessControl", "Private")).startswith(("Public", "Authenticated")):
+            yield bucket.at("AccessControl"), f"is {bucket.properties['AccessControl']}"
+        secure = [
+            s
+            for s in _statements(template, bucket)
+            if s.body.get("Effect") == "Deny"
+            and any(
+                k.lower() == "aws:securetransport" and str(v[0]).lower() == "false"
+                for _, k, v in s.conditions
+            )
+        ]
+        if not secure:
+            yield bucket.at(), "no policy denies requests without TLS"
+        for statement in secure:
+            if not any(a in ("s3:*", "*") for a in statement.actions):
+                yield statement.at, f"denies only {', '.join(statement.actions)} without TLS"
+
+
+@template_rule(
+    "MYT632",
+    "A bucket, table or volume that is not encrypted with a key of its own",
+    "Give BucketEncryption, SSESpecification or Encrypted with a key.",
+)
+def _encryption(template: Template) -> Hits:
+    for bucket in template.of(BUCKET):
+        if not objects(part(bucket.properties, "BucketEncryption", "ServerSideEncryptionConfiguration")):
+            yield bucket.at("BucketEncryption"), "is missing"
+        for rule in objects(part(bucket.properties, "BucketEncryption", "ServerSideEncryptionConfiguration")):
+            default = rule.get("ServerSideEncryptionByDefault") or {}
+            if default.get("SSEAlgorithm") == "AES256" and default.get("KMSMasterKeyID"):
+                yield bucket.at("BucketEncryption"), "names a key, but AES256 does not use it"
+    for table in template.of(TABLE):
+        if part(table.properties, "SSESpecification", "SSEEnabled") not in (True, "true"):
+            yield table.at("SSESpecification"), "is not enabled"
+    for repository in template.of("AWS::ECR::Repository"):
+        if repository.properties.get("ImageTagMutability") not in ("IMMUTABLE", "IMMUTABLE_WITH_EXCLUSION"):
+            yield (
+                repository.at("ImageTagMutability"),
+                "is not IMMUTABLE: a tag may come to mean another image",
+            )
+        if part(repository.properties, "ImageScanningConfiguration", "ScanOnPush") not in (True, "true"):
+            yield repository.at("ImageScanningConfiguration"), "ScanOnPush is not set"
+    for volume in template.of("AWS::EC2::Volume", "AWS::EFS::FileSystem", "AWS::RDS::DBInstance"):
+        if not any(volume.properties.get(m) in (True, "true") for m in ("Encrypted", "StorageEncrypted")):
+            yield volume.at("Encrypted"), "is not set"
+
+
+@template_rule(
+    "MYT633",
+    "A key that nobody can manage, or everybody can use",
+    "Allow kms:* to the account's root; name services and roles; rotate.",
+)
+def _keys(template: Template) -> Hits:
+    for key in template.of(KEY):
+        statements = [s for s in resource_statements(template) if s.resource is key]
+        admin = any(
+            s.allows and any(a in ("kms:*", "*") or a == "kms:PutKeyPolicy" for a in s.actions)
+            for s in statements
+        )
+        if statements and not admin:
+            yield key.at("KeyPolicy"), "nobody may change the policy: the key cannot be managed any more"
+        if (
+            key.properties.get("EnableKeyRotation") not in (True, "true")
+            and key.properties.get("KeySpec", "SYMMETRIC_DEFAULT") == "SYMMETRIC_DEFAULT"
+        ):
+            yield key.at("EnableKeyRotation"), "is not set"
+        days = number(key.properties.get("PendingWindowInDays"))
+        if days is not None and not 7 <= days <= 30:
+            yield key.at("PendingWindowInDays"), f"{days:g} is not within 7 to 30"
+        if key.properties.get("Enabled") in (False, "false"):
+            yield key.at("Enabled"), "is false: what it encrypts cannot be read"
+
+
+@template_rule(
+    "MYT634",
+    "A life cycle that takes away what is served, or that S3 refuses",
+    "Leave the prefixes of models out; later classes after earlier ones, expiry after both.",
+)
+def _life_cycles(template: Template) -> Hits:
+    for bucket in template.of(BUCKET):
+        for index, rule in enumerate(objects(part(bucket.properties, "LifecycleConfiguration", "Rules"))):
+            if rule.get("Status") == "Disabled":
+                continue
+            at = bucket.at(f"LifecycleConfiguration.Rules[{index}]")
+            expiry = number(rule.get("ExpirationInDays"))
+            days = [number(t.get("TransitionInDays")) for t in objects(rule.get("Transitions"))]
+            if expiry is not None and any(d is not None and d >= expiry for d in days):
+                yield at, f"expires after {expiry:g} days, before it moves"
+            if any(
+                t.get("StorageClass") in ("STANDARD_IA", "ONEZONE_IA")
+                and (number(t.get("TransitionInDays")) or 30) < 30
+                for t in objects(rule.get("Transitions"))
+            ):
+                yield at, "moves to infrequent access before 30 days"
+            prefix = rule.get("Prefix", part(rule, "Filter", "Prefix")) or ""
+            gone = expiry is not None or any(
+                "GLACIER" in str(t.get("StorageClass")) or "DEEP" in str(t.get("StorageClass"))
+                for t in objects(rule.get("Transitions"))
+            )
+            for model in (
+                template.assembly.of("AWS::SageMaker::Model") if gone and not rule.get("TagFilters") else ()
+            ):
+                for url in _urls(model):
+                    if template.assembly.target(url, BUCKET) is bucket and isinstance(prefix, str):
+                        key = (
+                            url.split("}/", 1)[-1]
+                            if "}/" in url
+                            else url.removeprefix("s3://").partition("/")[2]
+                        )
+                        if key.startswith(prefix) or (prefix and prefix.startswith(key)):
+                            yield at, f"takes away models under {key}, which {model.id} serves"
+
+
+def _urls(model: Resource) -> Iterator[str]:
+    for container in [
+        *objects(model.properties.get("PrimaryContainer")),
+        *objects(model.properties.get("Containers")),
+    ]:
+        url = container.get("ModelDataUrl")
+        if isinstance(url, str) and not opaque(url):
+            yield url
+
+
+@template_rule(
+    "MYT635",
+    "A table whose keys are no attributes, or attributes no keys",
+    "AttributeDefinitions has exactly the attributes of the table's and its indexes' keys.",
+)
+def _tables(template: Template) -> Hits:
+    for table in template.of(TABLE, "AWS::DynamoDB::GlobalTable"):
+        p = table.properties
+        declared = [a.get("AttributeName") for a in objects(p.get("AttributeDefinitions"))]
+        schemas = [("KeySchema", p.get("KeySchema"))]
+        schemas += [
+            (f"{kind}[{i}].KeySchema", index.get("KeySchema"))
+            for kind in ("GlobalSecondaryIndexes", "LocalSecondaryIndexes")
+            for i, index in enumerate(objects(p.get(kind)))
+        ]
+        used = [k.get("AttributeName") for _, schema in schemas for k in objects(schema)]
+        for path, schema in schemas:
+            for key in objects(schema):
+                if key.get("AttributeName") not in declared:
+                    yield table.at(path), f"{key.get('AttributeName')!r} is not in AttributeDefinitions"
+            if [k.get("KeyType") for k in objects(schema)] not in (["HASH"], ["HASH", "RANGE"]) and objects(
+                schema
+            ):
+                yield table.at(path), "is not HASH, or HASH and RANGE"
+        for name in declared:
+            if name not in used:
+                yield table.at("AttributeDefinitions"), f"{name!r} is no key: the table is refused"
+        on_demand = p.get("BillingMode") == "PAY_PER_REQUEST"
+        if on_demand and p.get("ProvisionedThroughput"):
+            yield table.at("ProvisionedThroughput"), "stands beside BillingMode PAY_PER_REQUEST"
+        elif not on_demand and table.type == TABLE and not p.get("ProvisionedThroughput"):
+            yield table.at("BillingMode"), "has neither PAY_PER_REQUEST nor ProvisionedThroughput"
+        ttl = part(p, "TimeToLiveSpecification", "AttributeName")
+        if ttl is not None and ttl in used:
+            yield table.at("TimeToLiveSpecification"), f"{ttl!r} is a key"
+
+
+@template_rule(
+    "MYT636",
+    "Data that a mistake takes away for good",
+    "Keep tables and buckets of production: DeletionPolicy Retain beside protection; point-in-time "
+    "recovery for tables.",
+)
+def _recovery(template: Template) -> Hits:
+    for table in template.of(TABLE):
+        if part(table.properties, "PointInTimeRecoverySpecification", "PointInTimeRecoveryEnabled") not in (
+            True,
+            "true",
+        ):
+            yield table.at("PointInTimeRecoverySpecification"), "is not enabled"
+        if (
+            table.properties.get("DeletionProtectionEnabled") in (True, "true")
+            and table.body.get("DeletionPolicy") == "Delete"
+        ):
+            yield (
+                table.at("DeletionProtectionEnabled"),
+                "is set, while DeletionPolicy is Delete: removing the stack fails",
+            )
+    for bucket in template.of(BUCKET):
+        if part(bucket.properties, "VersioningConfiguration", "Status") == "Suspended":
+            yield bucket.at("VersioningConfiguration"), "is Suspended"
+        if (
+            part(bucket.properties, "ReplicationConfiguration")
+            and part(bucket.properties, "VersioningConfiguration", "Status") != "Enabled"
+        ):
+            yield bucket.at("ReplicationConfiguration"), "needs versioning"
+
+
+@template_rule(
+    "MYT637",
+    "A policy of a bucket that does not fit the bucket",
+    "Name this bucket, and its objects with /*.",
+)
+def _policies(template: Template) -> Hits:
+    for statement in resource_statements(template):
+        if statement.resource.type != "AWS::S3::BucketPolicy":
+            continue
+        bucket = template.assembly.target(statement.resource.properties.get("Bucket"), BUCKET)
+        for resource in statement.resources:
+            other = template.assembly.target(resource, BUCKET)
+            if bucket is not None and other is not None and other is not bucket:
+                yield statement.at, f"is about {other.id}, but the policy is that of {bucket.id}"
+        objects_only = [
+            a for a in statement.actions if a in ("s3:GetObject", "s3:PutObject", "s3:DeleteObject")
+        ]
+        if (
+            objects_only
+            and statement.resources
+            and all(
+                "/" not in literal(r).partition(":::")[2] and known(r[-1:]) and not r.endswith("*")
+                for r in statement.resources
+            )
+        ):
+            yield statement.at, f"{objects_only[0]} works on objects, not on the bucket"
+        if (
+            any(a in ("s3:*", "*") for a in statement.actions)
+            and statement.allows
+            and "*" in [literal(p) for p in statement.principals]
+        ):
+            yield statement.at, "allows everything to everybody"
+
+
+@template_rule(
+    "MYT638",
+    "A role that reads encrypted data without the key",
+    "Grant kms:Decrypt (and kms:GenerateDataKey to write) on the key of the bucket, table or queue.",
+)
+def _key_use(template: Template) -> Hits:
+    from modelyard_cli.check.templates.roles import needs
+    from modelyard_cli.check.templates.statements import may
+
+    for resource, path, role, action, on in needs(template):
+        if action not in ("s3:GetObject", "sqs:ReceiveMessage", "sqs:SendMessage"):
+            continue
+        key = _key_of(template, on)
+        wanted = "kms:GenerateDataKey" if action == "sqs:SendMessage" else "kms:Decrypt"
+        if key is not None and not may(role, wanted, key):
+            yield resource.at(path), f"{role.id} may {action}, but not {wanted} on the key"
+
+
+def _key_of(template: Template, arn: str) -> str | None:
+    from modelyard_cli.check.templates import names
+
+    bucket = template.assembly.target(arn, BUCKET) or template.assembly.target(arn.rsplit("/", 1)[0], BUCKET)
+    queue = template.assembly.target(arn, "AWS::SQS::Queue")
+    value: Any = None
+    if bucket is not None:
+        for rule in objects(part(bucket.properties, "BucketEncryption", "ServerSideEncryptionConfiguration")):
+            value = part(rule, "ServerSideEncryptionByDefault", "KMSMasterKeyID")
+    elif queue is not None:
+        value = queue.properties.get("KmsMasterKeyId")
+    key = template.assembly.target(value, KEY) if listed(value) else None
+    return names.arn_of(key) if key is not None else None
