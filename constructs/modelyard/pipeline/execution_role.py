@@ -28,9 +28,6 @@ _NAMES_REASON = (
 _CODE_REASON = (
     "Executions started before a deployment, and their retries, read the code that they began with."
 )
-_TUNING_REASON = (
-    "SageMaker names a pipeline's tuning jobs <execution>-<step>-<random>: there is no prefix to end at."
-)
 _LOG_GROUPS = ("ProcessingJobs", "TrainingJobs", "TransformJobs")
 
 
@@ -46,7 +43,6 @@ class ExecutionRole(iam.Role):
         image: Image of its jobs; None when they use images that need no grant.
         registry: Group that it registers models in, if it does.
         may_approve: Whether it may register a version as approved.
-        tunes: Whether it may run hyperparameter tuning jobs.
         code: Archives that its jobs download.
 
     See https://docs.aws.amazon.com/sagemaker/latest/dg/build-and-manage-access.html
@@ -64,7 +60,6 @@ class ExecutionRole(iam.Role):
         registry: ModelRegistry | None,
         code: Mapping[str, s3_assets.Asset],
         may_approve: bool = False,
-        tunes: bool = False,
     ) -> None:
         super().__init__(
             scope,
@@ -108,20 +103,6 @@ class ExecutionRole(iam.Role):
                 resources=[self._arn("sagemaker", "hyper-parameter-tuning-job", "*")],
                 reason=_NAMES_REASON,
             )
-
-    def _allow_tuning(self) -> None:
-        allow(
-            self,
-            actions=[
-                "sagemaker:AddTags",
-                "sagemaker:CreateHyperParameterTuningJob",
-                "sagemaker:DescribeHyperParameterTuningJob",
-                "sagemaker:ListTrainingJobsForHyperParameterTuningJob",
-                "sagemaker:StopHyperParameterTuningJob",
-            ],
-            resources=[self._arn("sagemaker", "hyper-parameter-tuning-job", "*")],
-            reason=_TUNING_REASON,
-        )
 
     def _allow_models(self) -> None:
         allow(

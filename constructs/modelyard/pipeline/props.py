@@ -67,11 +67,6 @@ class PipelineDefinition:
         return frozenset(types)
 
     @property
-    def step_types(self) -> frozenset[str]:
-        """Types of the steps, such as `Training`, those in branches of conditions included."""
-        return frozenset(_STEP_TYPE.findall(self.path.read_text(encoding="utf-8")))
-
-    @property
     def sha256(self) -> str:
         """Hex digest of the file's bytes, which the custom resource checks."""
         return hashlib.sha256(self.path.read_bytes()).hexdigest()

@@ -109,7 +109,6 @@ class SageMakerPipeline(Construct):
             image=image,
             registry=registry,
             may_approve=may_approve,
-            tunes="Tuning" in definition.step_types,
             code=self.code_assets,
         )
         values = {
