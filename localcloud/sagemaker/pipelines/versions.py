@@ -33,6 +33,10 @@ def find(store: Store, pipeline: Mapping[str, Any], number: int | None) -> Docum
     """One version, the newest without a number. Raises ResourceNotFound when there never was such a one."""
     wanted = pipeline["_Version"] if number is None else number
     record = store.find(VERSION, name_of(pipeline, wanted))
+    if record is None and wanted == pipeline["_Version"]:
+        # A state folder from before versions were kept.
+        add(store, pipeline)
+        record = store.get(VERSION, name_of(pipeline, wanted))
     if record is None:
         raise resource_not_found(
             f"Pipeline '{pipeline['PipelineArn']}' has no version {wanted}; its newest is "
