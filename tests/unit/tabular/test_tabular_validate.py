@@ -89,6 +89,7 @@ def change(table, index, **cells):
             "column emp_length is empty in 100.0% of the rows, at",
         ),
         (lambda t: t[:5], "the table has 5 rows, at least 20 are needed"),
+        (lambda t: t[:1], "the table has 1 rows, at least 20 are needed"),
     ],
 )
 def test_a_bad_table_is_one_line(container, loans, refused, spoil, expected):
