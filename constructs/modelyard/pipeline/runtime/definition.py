@@ -13,6 +13,8 @@ from .request import Desired
 # CreatePipeline takes at most this many characters.
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreatePipeline.html
 MAX_CHARACTERS = 1_048_576
+# Definitions nest some ten levels; steps in branches of branches add four each.
+_MAX_DEPTH = 200
 
 
 def render(stored: bytes, desired: Desired) -> str:
@@ -45,7 +47,24 @@ def _parse(stored: bytes, place: str) -> dict[str, Any]:
         raise PipelineError(f"{place} is not a JSON document: {error}") from error
     if not isinstance(definition, dict):
         raise PipelineError(f"{place} holds no JSON object")
+    if _deeper_than(definition, _MAX_DEPTH):
+        raise PipelineError(f"{place} is nested too deeply")
     return definition
+
+
+def _deeper_than(value: Any, limit: int) -> bool:
+    """Level by level, since how deep Python recurses differs from process to process."""
+    level = [value]
+    for _ in range(limit):
+        level = [
+            child
+            for item in level
+            if isinstance(item, dict | list)
+            for child in (item.values() if isinstance(item, dict) else item)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _refuse_constant(name: str) -> NoReturn:
