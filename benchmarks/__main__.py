@@ -10,7 +10,7 @@ from rich.console import Console
 
 from benchmarks.harness import write
 
-NAMES = ("synth", "cloud", "empty_step", "distributed_xgboost", "pipeline_scale", "tuning")
+NAMES = ("synth", "check", "cloud", "empty_step", "distributed_xgboost", "pipeline_scale", "tuning")
 
 
 def main() -> int:

@@ -48,6 +48,11 @@ ACKNOWLEDGEMENT_RULES = {
             "An acknowledgement that nothing needs",
             "Remove it: the fault is gone, or the rule id or place is misspelt.",
         ),
+        Rule(
+            "MYA003",
+            "A document of such a form that a rule could not read it to its end",
+            "Mend the types that cfn-lint or the other rules name.",
+        ),
     )
 }
 
@@ -99,15 +104,21 @@ def _load(package_name: str) -> None:
 
 def template_findings(template: Template) -> Iterator[tuple[Rule, str, str]]:
     """(rule, place, message) of every fault in a template."""
-    for rule in template_rules().values():
-        assert rule.check is not None
-        for path, message in rule.check(template):
-            yield rule, f"{template.name}/{path}", message
+    yield from _findings(template_rules(), template, template.name)
 
 
 def definition_findings(definition: Definition) -> Iterator[tuple[Rule, str, str]]:
     """(rule, place, message) of every fault in a definition."""
-    for rule in definition_rules().values():
+    yield from _findings(definition_rules(), definition, definition.name)
+
+
+def _findings(rules: dict[str, Rule], subject: Any, name: str) -> Iterator[tuple[Rule, str, str]]:
+    for rule in rules.values():
         assert rule.check is not None
-        for path, message in rule.check(definition):
-            yield rule, f"{definition.name}/{path}", message
+        try:
+            for path, message in rule.check(subject):
+                yield rule, f"{name}/{path}", message
+        # Documents may hold anything anywhere: the rule that trips over it is said, and the others go on.
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            unread = ACKNOWLEDGEMENT_RULES["MYA003"]
+            yield unread, f"{name}/{rule.id}", f"{rule.id} ({rule.title}) stopped at: {error}"

@@ -171,7 +171,9 @@ def _expression(value: dict[str, Any], shape: Any, path: str, definition: Defini
 
 def _start(join: Any) -> str:
     values = join.get("Values") if isinstance(join, dict) else None
-    return values[0] if isinstance(values, list) and values and isinstance(values[0], str) else ""
+    if not isinstance(values, list) or not values or not isinstance(values[0], str):
+        return ""
+    return values[0] + (str(join.get("On", "")) if len(values) > 1 else "")
 
 
 def _parameter(name: str, shape: Any, path: str, definition: Definition) -> Iterator[_Fault]:

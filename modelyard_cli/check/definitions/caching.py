@@ -129,7 +129,7 @@ def _shared_outputs(definition: Definition) -> Hits:
                 and step.type == "Processing"
             ):
                 yield step.at(path), f"{seen[text]} writes to the same place"
-            elif text in seen and seen[text] == step.name:
+            elif text in seen and seen[text] == step.name and step.type == "Processing":
                 yield step.at(path), "two outputs of this step go to the same place"
             seen.setdefault(text, step.name)
             if (
