@@ -1,0 +1,19 @@
+"""`modelyard check` finds nothing in what this app synthesizes, cfn-lint included."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from modelyard_cli.check.run import check
+
+
+@pytest.mark.parametrize("environment", ["local", "dev", "staging", "prod"])
+def test_no_findings(synthesize: Callable[[str], Any], environment: str) -> None:
+    # Templates of the environments differ in values, which cfn-lint's schemas see alike: once is enough.
+    report = check([synthesize(environment).folder], cfn_lint=environment == "prod")
+    assert report.templates >= 5
+    assert report.definitions >= 4
+    assert report.findings == ()
