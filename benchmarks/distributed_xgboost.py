@@ -22,8 +22,8 @@ from benchmarks.harness import ROOT
 
 sys.path.insert(0, str(ROOT))
 BOUND = 0.002
-SEEDS = tuple(range(1, 17))
-HOSTS = (1, 2, 3)
+SEEDS = tuple(range(1, 33))
+HOSTS = (1, 2)
 
 
 def measure(scenario: str = "refinance", target: str = "interest_rate") -> dict[str, Any]:

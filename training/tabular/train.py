@@ -31,6 +31,7 @@ from training.tabular.parts import Row, read_part_names, read_rows
 CHUNK_ROWS = 10_000
 GOLDEN_ROWS = 5
 RELATIVE_TOLERANCE = 1e-5
+SEED_STEP = 1_000_003
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +88,10 @@ def main(_arguments: Sequence[str]) -> None:
             f"validation {len(validation.labels)}; {len(encoder.features)} features"
         )
         with communicator(arguments):
-            booster = fit(encoder, train, validation, parameters, usable_cpus())
+            # Each host samples its rows itself: with one seed, rows at the same place of every share would be in
+            # or out together. Columns are sampled by the first host for all.
+            own = replace(parameters, seed=parameters.seed + SEED_STEP * hosts.rank)
+            booster = fit(encoder, train, validation, own, usable_cpus())
             rows, total = summed([len(train.labels), train.labels.sum(dtype=np.float64)])
     if not hosts.is_first:
         say("trained; the first host writes the model")
