@@ -5,6 +5,7 @@ python -m modelyard_cli.check.cfn_lint TEMPLATE...      one JSON list on stdout
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import json
 import os
@@ -18,7 +19,7 @@ from modelyard_cli.check.templates.model import Template
 from modelyard_cli.errors import CliError
 
 # CDK writes a DependsOn beside each reference to a role, so that its policies are there in time: W3005
-# calls that superfluous. W1030 to W1036 judge default values that a deployment replaces.
+# calls that superfluous.
 IGNORED = ("W3005",)
 _TIMEOUT_S = 300
 
@@ -94,21 +95,20 @@ def lint(files: list[str]) -> list[dict[str, Any]]:
     from cfnlint import ConfigMixIn
     from cfnlint.runner import Runner
 
-    matches = []
-    for file in files:
-        arguments = ["--ignore-checks", *IGNORED, "--", file]
-        for match in Runner(ConfigMixIn(arguments)).run():
-            matches.append(
-                {
-                    "file": file,
-                    "rule": match.rule.id,
-                    "title": match.rule.shortdesc,
-                    "message": match.message,
-                    "path": list(match.path or ()),
-                }
-            )
-    return matches
+    # One runner for all: making the rules takes a third of a second.
+    runner = Runner(ConfigMixIn(["--ignore-checks", *IGNORED, "--", *files]))
+    return [
+        {
+            "file": match.filename,
+            "rule": match.rule.id,
+            "title": match.rule.shortdesc,
+            "message": match.message,
+            "path": list(match.path or ()),
+        }
+        for match in runner.run()
+    ]
 
 
 if __name__ == "__main__":
+    gc.disable()  # the process ends before collecting pays
     sys.stdout.write(json.dumps(lint(sys.argv[1:])))
