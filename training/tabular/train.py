@@ -88,8 +88,8 @@ def main(_arguments: Sequence[str]) -> None:
             f"validation {len(validation.labels)}; {len(encoder.features)} features"
         )
         with communicator(arguments):
-            # Each host samples its rows itself: with one seed, rows at the same place of every share would be in
-            # or out together. Columns are sampled by the first host for all.
+            # Each host samples its rows itself: with one seed, rows at the same place of every share would
+            # be in or out together. Columns are sampled by the first host for all.
             own = replace(parameters, seed=parameters.seed + SEED_STEP * hosts.rank)
             booster = fit(encoder, train, validation, own, usable_cpus())
             rows, total = summed([len(train.labels), train.labels.sum(dtype=np.float64)])
