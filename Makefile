@@ -47,6 +47,7 @@ definitions: ## rebuild pipeline_defs/definitions with the SageMaker SDK
 
 bench: ## measure; figures go to build/bench/
 	@$(PYTHON) tools/setup.py test
+	@$(PYTHON) tools/setup.py peers
 	@$(BIN)/python -m benchmarks
 
 clean: ## remove what was built, but not the environments

@@ -1,8 +1,9 @@
 """What a pipeline step costs beyond its work: a chain of processing steps whose container does nothing.
 
 The cost of a step is the execution's wall time divided by its steps: container start, S3, IAM and state
-included. The container's own process (`python -c pass`) is measured in the same run as a reference.
-Bound: 0.2 s (on 2 cores Metaflow's local runtime takes 0.33 s and KFP's subprocess runner 0.56 s).
+included. In the same run, in turn: the container's own process (`python -c pass`), and ten empty steps on
+Metaflow's local runtime and on KFP's subprocess runner, where `tools/setup.py peers` has installed them.
+Bound: 0.2 s.
 """
 
 from __future__ import annotations
@@ -13,9 +14,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks.harness import ROOT
 from localcloud import lifecycle
 from localcloud.connect import client_environment, connect
 from localcloud.context import Cloud, Credentials
@@ -23,6 +27,7 @@ from localcloud.context import Cloud, Credentials
 BOUND_S = 0.2
 CHAINS = {"short": 10, "long": 50}
 RUNS = 5
+PEERS_PYTHON = ROOT / ".venv-peers" / "bin" / "python"
 
 
 def measure() -> dict[str, Any]:
@@ -45,7 +50,10 @@ def _measure(cloud: Cloud, administrator: Credentials, folder: Path) -> dict[str
         )
     per_step: dict[str, list[float]] = {name: [] for name in CHAINS}
     process: list[float] = []
+    others: dict[str, list[float]] = {name: [] for name in PEERS} if PEERS_PYTHON.exists() else {}
     for _ in range(RUNS):
+        for name, times in others.items():
+            times.append(PEERS[name](folder))
         for name, steps in CHAINS.items():
             per_step[name].append(_run(sagemaker, name) / steps)
         started = time.perf_counter()
@@ -62,6 +70,7 @@ def _measure(cloud: Cloud, administrator: Credentials, folder: Path) -> dict[str
     worst = max(figure["median"] for figure in figures.values())
     return {
         **figures,
+        **{f"{name}_s_per_step": round(statistics.median(times), 4) for name, times in others.items()},
         "own_process_s": round(statistics.median(process), 4),
         "bound_s": BOUND_S,
         "holds": worst <= BOUND_S,
@@ -78,6 +87,38 @@ def _run(sagemaker: Any, pipeline: str) -> float:
         if seen["PipelineExecutionStatus"] != "Executing":
             raise RuntimeError(f"execution {seen['PipelineExecutionStatus']}: {seen.get('FailureReason')}")
         time.sleep(0.2)
+
+
+def _metaflow(folder: Path) -> float:
+    """Seconds per step, between the lines with which it starts and ends the workflow."""
+    home = {
+        "METAFLOW_HOME": str(folder),
+        "METAFLOW_DATASTORE_SYSROOT_LOCAL": str(folder),
+        "METAFLOW_USER": "b",
+    }
+    out = _peer("metaflow_chain.py", "--no-pylint", "run", **home)
+    times = [
+        datetime.fromisoformat(line[:23])
+        for line in out.splitlines()
+        if "Workflow starting" in line or line.endswith("Done!")
+    ]
+    return (times[-1] - times[0]).total_seconds() / 10
+
+
+def _kfp(folder: Path) -> float:
+    return float(_peer("kfp_chain.py", HOME=str(folder)).splitlines()[-1]) / 10
+
+
+def _peer(script: str, *arguments: str, **environment: str) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        basis = {"PATH": f"{PEERS_PYTHON.parent}:/usr/bin:/bin", "HOME": folder, "TERM": "dumb"}
+        return subprocess.run(
+            [PEERS_PYTHON, ROOT / "benchmarks" / "peers" / script, *arguments],
+            check=True, capture_output=True, text=True, cwd=folder, env=basis | environment,
+        ).stdout  # fmt: skip
+
+
+PEERS: dict[str, Callable[[Path], float]] = {"metaflow": _metaflow, "kfp": _kfp}
 
 
 def empty_chain(steps: int, image: str, role: str) -> dict[str, Any]:

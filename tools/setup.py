@@ -3,6 +3,7 @@
     python3 tools/setup.py local      what `make demo` needs
     python3 tools/setup.py test       the checks as well
     python3 tools/setup.py sdk        the SageMaker SDK, in an environment of its own (about 1 GB)
+    python3 tools/setup.py peers      pipeline runtimes of others, which the benchmarks compare with
 
 Runs with the standard library alone. A finished set-up leaves a stamp of what it was made from, so a second
 run does nothing. A step that fails says which one it was and what to do, and the next run repeats it.
@@ -62,9 +63,12 @@ PROFILES = {
     "local": Profile(ROOT / ".venv", "requirements-local.txt", _LOCAL, needs_cdk=True),
     "test": Profile(ROOT / ".venv", "requirements-test.txt", _LOCAL, needs_cdk=True),
     "sdk": Profile(ROOT / ".venv-sdk", "requirements-sdk.txt", ("constraints-sdk.txt",), needs_cdk=False),
+    "peers": Profile(
+        ROOT / ".venv-peers", "requirements-peers.txt", ("constraints-peers.txt",), needs_cdk=False
+    ),
 }
 # A richer profile contains the poorer ones.
-CONTAINS = {"app": ("local", "test"), "local": ("test",), "test": (), "sdk": ()}
+CONTAINS = {"app": ("local", "test"), "local": ("test",), "test": (), "sdk": (), "peers": ()}
 
 
 def packaging() -> bytes:
