@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from pipeline_defs.code import REPO
 
 DEFINITIONS = REPO / "pipeline_defs" / "definitions"
-SHARED_SOURCES = ("gates.py", "model_card.py", "parameters.py", "session.py", "steps.py")
+SHARED_SOURCES = ("gates.py", "model_card.py", "parameters.py", "session.py", "steps.py", "tuning.py")
 
 
 class StaleDefinitionError(Exception):
@@ -77,6 +77,42 @@ class TabularRegression:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TabularClassification:
+    """A classifier of the tabular classification family.
+
+    dataset, target: defaults of the parameters `Dataset` and `Target`: a dataset of
+    `training.classification.datasets` and the column to predict.
+    metric, threshold: defaults of `MetricForRegistration` and `MetricThreshold`.
+    purpose, caveats: sentences for the model card.
+    """
+
+    dataset: str
+    target: str
+    metric: str
+    threshold: float
+    purpose: str
+    caveats: str
+
+    @property
+    def code(self) -> Mapping[str, str]:
+        return {
+            "ValidateCode": "training.classification.validate",
+            "PreprocessCode": "training.classification.preprocess",
+            "TrialCode": "training.classification.trial",
+            "RefitCode": "training.classification.refit",
+            "EvaluateCode": "training.classification.evaluate",
+        }
+
+    @property
+    def builder(self) -> str:
+        return "pipeline_defs.families.tabular_classification"
+
+    @property
+    def raw(self) -> str:
+        return f"raw/{self.dataset}/"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineSpec:
     """A pipeline to deploy, and the model package group (also the public model name) that it registers in."""
 
@@ -129,6 +165,15 @@ def _loans(scenario: str, target: str, mse_threshold: float) -> PipelineSpec:
     return PipelineSpec(name=name, group=name, family=family)
 
 
+# Every one of the six algorithms reaches an area under the curve of 0.98 to 0.997 here, chance 0.5.
+_BREAST_CANCER = TabularClassification(
+    dataset="breast-cancer",
+    target="diagnosis",
+    metric="auc",
+    threshold=0.95,
+    purpose="Tells malignant from benign breast masses by measures of cell nuclei in an image.",
+    caveats="569 samples of one hospital, 1993: to show a pipeline, not to diagnose.",
+)
 # Thresholds lie half-way between a model's mean squared error on held-out rows and that of always predicting
 # the training mean, rounded down. Model and mean were, with standard errors of 5 to 9 %:
 # 15.2 and 25.6, 5.78e7 and 1.05e8, 14.1 and 22.4, 7.75e7 and 1.17e8.
@@ -137,6 +182,7 @@ PIPELINES: tuple[PipelineSpec, ...] = (
     _loans("refinance", "loan_amount", 8.0e7),
     _loans("purchase", "interest_rate", 18.0),
     _loans("purchase", "loan_amount", 9.7e7),
+    PipelineSpec(name="breast-cancer", group="breast-cancer", family=_BREAST_CANCER),
 )
 
 

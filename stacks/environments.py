@@ -129,6 +129,10 @@ def environments() -> Mapping[str, Environment]:
             name="local",
             placement=Placement(account=_LOCAL_ACCOUNT),
             data=_THROW_AWAY,
+            # Each of the six algorithms twice; two trials at once, for a machine with two processors.
+            pipelines=PipelineSettings(
+                parameters={"breast-cancer": {"MaxTuningJobs": "12", "MaxParallelTuningJobs": "2"}}
+            ),
             access=AccessSettings(require_mfa=False),
         ),
         # No reserved concurrency: a new account has none to give, and the deployment would fail.

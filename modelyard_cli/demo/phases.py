@@ -26,7 +26,7 @@ from modelyard_cli.executions import start, watch
 from modelyard_cli.output import console
 from modelyard_cli.pipelines import LOCAL_EVERY_S, show
 from modelyard_cli.predict import invoke
-from pipeline_defs.catalog import PIPELINES, PipelineSpec, TabularRegression
+from pipeline_defs.catalog import PIPELINES, PipelineSpec, TabularClassification, TabularRegression
 
 BUILD = ROOT / "build"
 ASSEMBLY = BUILD / "demo-cdk.out"
@@ -42,10 +42,10 @@ class Data:
     `raw`: where `InputData` lies in the data bucket. `answer`: what the model predicts.
     """
 
-    loans: Path
+    table: Path
     batch: Path
     examples: list[dict[str, Any]]
-    truth: list[float]
+    truth: list[Any]
     model: str = MODEL
     raw: str = "raw/refinance/"
     answer: str = "interest_rate"
@@ -60,25 +60,44 @@ def prepare_data() -> Data:
 def prepare_all() -> list[Data]:
     """The data of every pipeline of the catalogue."""
     out = BUILD / "data"
-    done = subprocess.run(
-        [sys.executable, "tools/loans.py", "--out", str(out)],
-        cwd=ROOT,
-        text=True,
-        capture_output=True,
-        check=False,
-    )
-    if done.returncode:
-        raise CliError(f"no data: {done.stderr.strip()}", FAILED)
-    return [
-        _loans(spec, spec.family, out) for spec in PIPELINES if isinstance(spec.family, TabularRegression)
-    ]
+    for tool in ("loans", "classification_data"):
+        done = subprocess.run(
+            [sys.executable, f"tools/{tool}.py", "--out", str(out)],
+            cwd=ROOT,
+            text=True,
+            capture_output=True,
+            check=False,
+        )
+        if done.returncode:
+            raise CliError(f"no data: {done.stderr.strip()}", FAILED)
+    found: list[Data] = []
+    for spec in PIPELINES:
+        if isinstance(spec.family, TabularRegression):
+            found.append(_loans(spec, spec.family, out))
+        elif isinstance(spec.family, TabularClassification):
+            found.append(_classes(spec, spec.family, out))
+    return found
 
 
 def _loans(spec: PipelineSpec, family: TabularRegression, out: Path) -> Data:
     folder = out / family.scenario / family.target
     demo = json.loads((folder / "demo.json").read_text())
     return Data(
-        loans=out / family.scenario / "loans.csv",
+        table=out / family.scenario / "loans.csv",
+        batch=folder / "batch.jsonl",
+        examples=demo["instances"],
+        truth=demo[family.target],
+        model=spec.name,
+        raw=family.raw,
+        answer=family.target,
+    )
+
+
+def _classes(spec: PipelineSpec, family: TabularClassification, out: Path) -> Data:
+    folder = out / family.dataset
+    demo = json.loads((folder / "demo.json").read_text())
+    return Data(
+        table=folder / "rows.csv",
         batch=folder / "batch.jsonl",
         examples=demo["instances"],
         truth=demo[family.target],
@@ -146,9 +165,9 @@ def upload(session: boto3.Session, outputs: Mapping[str, str], data: Data) -> di
     a hit.
     """
     bucket, s3 = outputs["DataBucketName"], client("s3", session)
-    digest = hashlib.sha256(data.loans.read_bytes()).hexdigest()[:12]
+    digest = hashlib.sha256(data.table.read_bytes()).hexdigest()[:12]
     places = {
-        "InputData": (data.loans, f"{data.raw}{digest}/{data.loans.name}"),
+        "InputData": (data.table, f"{data.raw}{digest}/{data.table.name}"),
         "BatchData": (data.batch, f"batch/{data.model}/{data.batch.name}"),
     }
     for file, key in places.values():
@@ -185,8 +204,11 @@ def run_pipelines(
     return {name: state.as_json() for name, state in ended.items()}
 
 
-def metrics(session: boto3.Session, model: str = MODEL) -> dict[str, float]:
-    """The newest version's evaluation report, found through the registry, and the gate's threshold."""
+def metrics(session: boto3.Session, model: str = MODEL) -> dict[str, Any]:
+    """The newest version's evaluation report, found through the registry, and the gate's threshold.
+
+    `metric`, `value`, `baseline` and `threshold` are of what the gate compared.
+    """
     sagemaker = client("sagemaker", session)
     newest = sagemaker.list_model_packages(
         ModelPackageGroupName=model, SortBy="CreationTime", SortOrder="Descending", MaxResults=1
@@ -195,9 +217,14 @@ def metrics(session: boto3.Session, model: str = MODEL) -> dict[str, float]:
     report = urlsplit(package["ModelMetrics"]["ModelQuality"]["Statistics"]["S3Uri"])
     stored = client("s3", session).get_object(Bucket=report.netloc, Key=report.path.lstrip("/"))
     document = json.loads(stored["Body"].read())
+    metadata = package["CustomerMetadataProperties"]
+    if "gate" in document:
+        gate: dict[str, Any] = document["gate"]
+        return gate | {"threshold": float(metadata["metric_threshold"]), "algorithm": metadata["algorithm"]}
     measured = {name: entry["value"] for name, entry in document["regression_metrics"].items()}
-    baseline = {"baseline_mse": document["baseline"]["mse"]["value"]}
-    return measured | baseline | {"threshold": float(package["CustomerMetadataProperties"]["mse_threshold"])}
+    baseline = document["baseline"]["mse"]["value"]
+    compared = {"metric": "mse", "value": measured["mse"], "baseline": baseline}
+    return measured | compared | {"threshold": float(metadata["mse_threshold"])}
 
 
 def approve(session: boto3.Session, model: str = MODEL) -> dict[str, Any]:

@@ -31,27 +31,31 @@ def _models(models: dict[str, dict[str, Any]]) -> Table:
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.padding = (0, 1, 0, 0)  # 80 columns
     table.add_column("model", no_wrap=True)
-    for name in ("MSE", "constant", "limit", "R²", "predicts", "true"):
+    for name in ("metric", "model", "baseline", "limit", "predicts", "true"):
         table.add_column(name, justify="right", no_wrap=True)
     for name, model in models.items():
         measured, answer = model["metrics"], model["prediction"]
         table.add_row(
             name,
-            f"[green]{measured['mse']:.3g}[/green]",
-            f"{measured['baseline_mse']:.3g}",
+            measured["metric"].upper(),
+            f"[green]{measured['value']:.3g}[/green]",
+            f"{measured['baseline']:.3g}",
             f"{measured['threshold']:.3g}",
-            f"{measured['r2']:.2f}",
             f"[green]{_amount(answer['predictions'][0])}[/green]",
             _amount(answer["true_values"][0]),
         )
     return table
 
 
-def _amount(value: float) -> str:
+def _amount(value: Any) -> str:
+    if isinstance(value, dict):
+        return str(value["label"])
+    if isinstance(value, str):
+        return value
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.2f}"
 
 
-def _metrics(metrics: dict[str, float]) -> Table:
+def _metrics(metrics: dict[str, Any]) -> Table:
     table = Table(title="Held-out rows, and what the gate compared", title_justify="left")
     table.add_column("metric")
     for name in ("model", "constant baseline", "threshold"):
@@ -59,10 +63,10 @@ def _metrics(metrics: dict[str, float]) -> Table:
     table.add_row(
         "MSE",
         f"[green]{metrics['mse']:.3f}[/green]",
-        f"{metrics['baseline_mse']:.3f}",
+        f"{metrics['baseline']:.3f}",
         f"≤ {metrics['threshold']:.3f}",
     )
-    table.add_row("RMSE", f"{metrics['rmse']:.3f}", f"{metrics['baseline_mse'] ** 0.5:.3f}", "")
+    table.add_row("RMSE", f"{metrics['rmse']:.3f}", f"{metrics['baseline'] ** 0.5:.3f}", "")
     table.add_row("R²", f"{metrics['r2']:.3f}", "", "")
     return table
 

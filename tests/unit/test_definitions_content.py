@@ -13,7 +13,7 @@ import pytest
 from botocore.model import Shape
 from botocore.validate import ParamValidator
 
-from pipeline_defs.catalog import PIPELINES, load_definition
+from pipeline_defs.catalog import PIPELINES, TabularRegression, load_definition
 
 MODEL = botocore.session.get_session().get_service_model("sagemaker")
 OPERATIONS = {
@@ -22,12 +22,18 @@ OPERATIONS = {
     "Transform": ("CreateTransformJob", {"TransformJobName": "x"}),
     "Model": ("CreateModel", {"ModelName": "x"}),
     "RegisterModel": ("CreateModelPackage", {}),
+    "Tuning": ("CreateHyperParameterTuningJob", {"HyperParameterTuningJobName": "x"}),
 }
 DESCRIBED = {
-    "Processing": "DescribeProcessingJobResponse",
-    "Training": "DescribeTrainingJobResponse",
-    "Model": "DescribeModelOutput",
+    "Processing": ("DescribeProcessingJobResponse",),
+    "Training": ("DescribeTrainingJobResponse",),
+    "Model": ("DescribeModelOutput",),
+    "Tuning": (
+        "DescribeHyperParameterTuningJobResponse",
+        "ListTrainingJobsForHyperParameterTuningJobResponse",
+    ),
 }
+REGRESSIONS = [spec for spec in PIPELINES if isinstance(spec.family, TabularRegression)]
 EXECUTION = {"Execution.PipelineExecutionId", "Execution.PipelineExecutionArn", "Execution.PipelineName"}
 VALUES = {
     "${ExecutionRoleArn}": "arn:aws:iam::111122223333:role/pipeline",
@@ -50,7 +56,18 @@ def text(spec):
 
 
 @pytest.fixture
-def definition(spec, text):
+def definition(spec):
+    return parsed(spec)
+
+
+@pytest.fixture(params=REGRESSIONS, ids=lambda spec: spec.name)
+def regression(request):
+    return parsed(request.param)
+
+
+def parsed(spec):
+    """The definition with a value for each placeholder."""
+    text = load_definition(spec)
     values = VALUES | {f"${{{name}}}": f"s3://assets/{name}.zip" for name in spec.code}
     for placeholder, value in values.items():
         text = text.replace(placeholder, value)
@@ -130,11 +147,15 @@ def argument_problems(definition: dict[str, Any]) -> list[str]:
 
 def walk(path: str, shape: Shape, step: dict[str, Any]) -> str | None:
     """Why `path` leads nowhere in the description of `step`, or None."""
-    for name, key in re.findall(r"\.?([A-Za-z]\w*)|\['([^']*)'\]", path):
+    for name, place, key in re.findall(r"\.?([A-Za-z]\w*)|\[(\d+)\]|\['([^']*)'\]", path):
         if name:
             if name not in getattr(shape, "members", {}):
                 return f"{shape.name} has no {name}"
             shape = shape.members[name]
+        elif place:
+            if shape.type_name != "list":
+                return f"{shape.name} is no list"
+            shape = shape.member
         else:
             outputs = [item["OutputName"] for item in step["Arguments"]["ProcessingOutputConfig"]["Outputs"]]
             if key not in outputs:
@@ -170,9 +191,9 @@ def reference_problems(definition: dict[str, Any]) -> list[str]:
                     }
                     problems += [] if path in known else [f"{reference}: no such property file"]
                 else:
-                    shape = MODEL.shape_for(DESCRIBED[steps[name]["Type"]])
-                    reason = walk(path, shape, steps[name])
-                    problems += [f"{reference}: {reason}"] if reason else []
+                    shapes = [MODEL.shape_for(known) for known in DESCRIBED[steps[name]["Type"]]]
+                    reasons = [walk(path, shape, steps[name]) for shape in shapes]
+                    problems += [f"{reference}: {reasons}"] if all(reasons) else []
     return problems + [f"parameter {name} is used by no step" for name in sorted(parameters - used)]
 
 
@@ -214,15 +235,15 @@ SPOILERS = {
 
 
 @pytest.mark.parametrize("fault", SPOILERS)
-def test_the_checks_above_notice_a_fault(definition, fault):
+def test_the_checks_above_notice_a_fault(regression, fault):
     spoil, check = SPOILERS[fault]
-    spoiled = copy.deepcopy(definition)
+    spoiled = copy.deepcopy(regression)
     spoil(spoiled)
     assert check(spoiled)
 
 
-def test_the_parameters_are_those_of_the_field(definition):
-    declared = {item["Name"]: (item["Type"], item.get("EnumValues")) for item in definition["Parameters"]}
+def test_the_parameters_are_those_of_the_field(regression):
+    declared = {item["Name"]: (item["Type"], item.get("EnumValues")) for item in regression["Parameters"]}
     assert declared == {
         "InputData": ("String", None),
         "BatchData": ("String", None),
@@ -234,7 +255,7 @@ def test_the_parameters_are_those_of_the_field(definition):
         "OnGateFailure": ("String", ["Fail", "Retrain"]),
         "MseThreshold": ("Float", None),
     }
-    defaults = {item["Name"]: item.get("DefaultValue") for item in definition["Parameters"]}
+    defaults = {item["Name"]: item.get("DefaultValue") for item in regression["Parameters"]}
     assert defaults["ModelApprovalStatus"] == "PendingManualApproval"
     assert defaults["OnGateFailure"] == "Fail"
 
@@ -254,8 +275,8 @@ def test_nothing_is_asked_of_services_that_the_role_may_not_use(definition):
     assert definition.keys() == {"Version", "Metadata", "Parameters", "Steps"}
 
 
-def test_the_steps_run_in_the_order_of_the_design(definition):
-    kinds = [(step["Name"], step["Type"]) for step in steps_of(definition["Steps"])]
+def test_the_steps_run_in_the_order_of_the_design(regression):
+    kinds = [(step["Name"], step["Type"]) for step in steps_of(regression["Steps"])]
     assert kinds == [
         ("ValidateData", "Processing"),
         ("PreprocessData", "Processing"),
@@ -275,37 +296,37 @@ def test_the_steps_run_in_the_order_of_the_design(definition):
         ("MseTooHighWider", "Fail"),
         ("MseTooHigh", "Fail"),
     ]
-    assert definition["Steps"][1]["DependsOn"] == ["ValidateData"]
+    assert regression["Steps"][1]["DependsOn"] == ["ValidateData"]
 
 
 @pytest.mark.parametrize("suffix", ["", "Wider"])
-def test_the_fail_message_states_both_numbers(definition, suffix):
-    joined = arguments_of(definition, f"MseTooHigh{suffix}")["ErrorMessage"]["Std:Join"]["Values"]
-    gate = arguments_of(definition, f"CheckMse{suffix}")["Conditions"][0]
+def test_the_fail_message_states_both_numbers(regression, suffix):
+    joined = arguments_of(regression, f"MseTooHigh{suffix}")["ErrorMessage"]["Std:Join"]["Values"]
+    gate = arguments_of(regression, f"CheckMse{suffix}")["Conditions"][0]
     assert gate["LeftValue"] in joined
     assert gate["RightValue"] == {"Get": "Parameters.MseThreshold"}
     assert "Parameters.MseThreshold" in references(joined)
 
 
-def test_a_failed_gate_fails_or_retrains_once(definition):
+def test_a_failed_gate_fails_or_retrains_once(regression):
     """The wider round is below the gate's other branch, on its own evaluation, and has no further round."""
-    choice = arguments_of(definition, "CheckOnGateFailure")
+    choice = arguments_of(regression, "CheckOnGateFailure")
     assert choice["Conditions"] == [
         {"Type": "Equals", "LeftValue": {"Get": "Parameters.OnGateFailure"}, "RightValue": "Retrain"}
     ]
     assert [step["Name"] for step in choice["ElseSteps"]] == ["MseTooHigh"]
-    assert choice in [step["Arguments"] for step in arguments_of(definition, "CheckMse")["ElseSteps"]]
-    (gate,) = arguments_of(definition, "CheckMseWider")["Conditions"]
+    assert choice in [step["Arguments"] for step in arguments_of(regression, "CheckMse")["ElseSteps"]]
+    (gate,) = arguments_of(regression, "CheckMseWider")["Conditions"]
     assert gate["LeftValue"]["Std:JsonGet"]["PropertyFile"] == {
         "Get": "Steps.EvaluateModelWider.PropertyFiles.EvaluationReportWider"
     }
-    assert [step["Name"] for step in arguments_of(definition, "CheckMseWider")["ElseSteps"]] == [
+    assert [step["Name"] for step in arguments_of(regression, "CheckMseWider")["ElseSteps"]] == [
         "MseTooHighWider"
     ]
 
 
-def test_the_wider_round_is_wider(definition):
-    first, wider = (arguments_of(definition, f"TrainModel{suffix}") for suffix in ("", "Wider"))
+def test_the_wider_round_is_wider(regression):
+    first, wider = (arguments_of(regression, f"TrainModel{suffix}") for suffix in ("", "Wider"))
     numbers = {
         name: (float(value), float(wider["HyperParameters"][name]))
         for name, value in first["HyperParameters"].items()
@@ -346,6 +367,13 @@ def test_every_job_is_encrypted_isolated_and_bounded(definition):
                 assert arguments["OutputDataConfig"]["KmsKeyId"] == key
                 assert arguments["ResourceConfig"]["VolumeKmsKeyId"] == key
                 assert arguments["StoppingCondition"]["MaxRuntimeInSeconds"] <= 3600
+            case "Tuning":
+                for job in arguments["TrainingJobDefinitions"]:
+                    assert job["EnableNetworkIsolation"] is True
+                    assert job["EnableInterContainerTrafficEncryption"] is True
+                    assert job["OutputDataConfig"]["KmsKeyId"] == key
+                    assert job["ResourceConfig"]["VolumeKmsKeyId"] == key
+                    assert job["StoppingCondition"]["MaxRuntimeInSeconds"] <= 3600
             case "Model":
                 assert arguments["EnableNetworkIsolation"] is True
             case "Transform":
@@ -356,8 +384,8 @@ def test_every_job_is_encrypted_isolated_and_bounded(definition):
 def test_cached_steps_have_arguments_that_can_repeat(definition):
     """An execution id in what a cache key is made of would make every step new every time."""
     cached = {step["Name"]: step for step in steps_of(definition["Steps"]) if "CacheConfig" in step}
-    twice = {f"{name}{suffix}" for name in ("TrainModel", "EvaluateModel") for suffix in ("", "Wider")}
-    assert cached.keys() == {"ValidateData", "PreprocessData"} | twice
+    jobs = ("Processing", "Training", "Tuning")
+    assert cached.keys() == {item["Name"] for item in steps_of(definition["Steps"]) if item["Type"] in jobs}
     for step in cached.values():
         assert step["CacheConfig"] == {"Enabled": True, "ExpireAfter": "P30D"}
         kept = {
@@ -394,23 +422,23 @@ def test_each_step_runs_a_module_that_its_archive_holds(spec, definition):
         assert uri == f"s3://assets/{named[module]}.zip"
 
 
-def test_the_gate_reads_what_evaluation_writes(definition):
+def test_the_gate_reads_what_evaluation_writes(regression):
     import numpy as np
 
     from training.tabular.metrics import regression_report
 
-    (step,) = [item for item in definition["Steps"] if item["Name"] == "EvaluateModel"]
+    (step,) = [item for item in regression["Steps"] if item["Name"] == "EvaluateModel"]
     assert step["PropertyFiles"][0]["FilePath"] == "evaluation.json"
-    left = arguments_of(definition, "CheckMse")["Conditions"][0]["LeftValue"]["Std:JsonGet"]
+    left = arguments_of(regression, "CheckMse")["Conditions"][0]["LeftValue"]["Std:JsonGet"]
     report: Any = regression_report(np.array([1.0, 2.0]), np.array([1.0, 1.0]), 1.5)
     for name in left["Path"].split("."):
         report = report[name]
     assert report == 0.5
 
 
-def test_the_metrics_are_found_in_xgboosts_log(definition):
+def test_the_metrics_are_found_in_xgboosts_log(regression):
     line = "[20]\ttrain-rmse:4.08059\tvalidation-rmse:4.41981"
-    metrics = arguments_of(definition, "TrainModel")["AlgorithmSpecification"]["MetricDefinitions"]
+    metrics = arguments_of(regression, "TrainModel")["AlgorithmSpecification"]["MetricDefinitions"]
     found = {item["Name"]: re.findall(item["Regex"], line) for item in metrics}
     assert found == {"train:rmse": ["4.08059"], "validation:rmse": ["4.41981"]}
 
@@ -426,8 +454,8 @@ def filled(value):
 
 
 @pytest.mark.parametrize("suffix", ["", "Wider"])
-def test_the_model_card_is_json_of_the_simplified_schema(definition, suffix):
-    card = arguments_of(definition, f"RegisterModel{suffix}")["ModelCard"]
+def test_the_model_card_is_json_of_the_simplified_schema(regression, suffix):
+    card = arguments_of(regression, f"RegisterModel{suffix}")["ModelCard"]
     content = json.loads(filled(card["ModelCardContent"]))
     # A package's card has no model_package_details, and less of an overview.
     assert content.keys() == {
@@ -439,17 +467,17 @@ def test_the_model_card_is_json_of_the_simplified_schema(definition, suffix):
     (metrics,) = content["evaluation_details"][0]["metric_groups"]
     assert {item["name"]: item["value"] for item in metrics["metric_data"]}["mse"] == 15.25
     job = content["training_details"]["training_job_details"]
-    trained = arguments_of(definition, f"TrainModel{suffix}")["HyperParameters"]
+    trained = arguments_of(regression, f"TrainModel{suffix}")["HyperParameters"]
     assert {item["name"]: item["value"] for item in job["hyper_parameters"]} == trained
     assert job["training_datasets"] == ["sha256:15.25"]
     assert card["ModelCardStatus"] == "Draft"
 
 
 @pytest.mark.parametrize("suffix", ["", "Wider"])
-def test_a_version_says_where_it_comes_from(spec, definition, suffix):
-    metadata = arguments_of(definition, f"RegisterModel{suffix}")["CustomerMetadataProperties"]
+def test_a_version_says_where_it_comes_from(regression, suffix):
+    metadata = arguments_of(regression, f"RegisterModel{suffix}")["CustomerMetadataProperties"]
     assert metadata["execution"] == {"Get": "Execution.PipelineExecutionArn"}
     assert metadata["input_data_sha256"]["Std:JsonGet"]["Path"] == "sha256"
-    archives = {f"s3://assets/{placeholder}.zip" for placeholder in spec.code}
+    archives = {f"s3://assets/{placeholder}.zip" for placeholder in REGRESSIONS[0].code}
     assert {value for name, value in metadata.items() if name.endswith("_code")} == archives
     assert metadata["training_job"] == {"Get": f"Steps.TrainModel{suffix}.TrainingJobArn"}

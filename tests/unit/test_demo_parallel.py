@@ -52,12 +52,17 @@ def test_a_line_says_what_runs_now():
     assert "B, C" in screen.getvalue()
 
 
-def test_four_models_fit_a_terminal(monkeypatch):
+def test_all_models_fit_a_terminal(monkeypatch):
     screen = io.StringIO()
     monkeypatch.setattr(summary, "console", Console(file=screen, width=80))
     model = {
-        "metrics": {"mse": 57786000.0, "baseline_mse": 104680000.0, "threshold": 8e7, "r2": 0.4445},
+        "metrics": {"metric": "mse", "value": 57786000.0, "baseline": 104680000.0, "threshold": 8e7},
         "prediction": {"predictions": [16512.25], "true_values": [40000.0], "version": 1},
+    }
+    answer = {"label": "malignant", "probabilities": {"benign": 0.01, "malignant": 0.99}}
+    classifier = {
+        "metrics": {"metric": "auc", "value": 0.9931, "baseline": 0.5, "threshold": 0.95},
+        "prediction": {"predictions": [answer], "true_values": ["benign"], "version": 1},
     }
     names = (
         "refinance-interest-rate",
@@ -68,11 +73,14 @@ def test_four_models_fit_a_terminal(monkeypatch):
     result = {
         "succeeded": True,
         "total_seconds": 60.0,
-        "models": json.loads(json.dumps(dict.fromkeys(names, model))),
+        "models": json.loads(json.dumps(dict.fromkeys(names, model))) | {"breast-cancer": classifier},
     }
     summary.show(result, None)
     lines = screen.getvalue().splitlines()
     for name in names:
         (line,) = [line for line in lines if name in line]
-        for number in ("5.78e+07", "1.05e+08", "8e+07", "0.44", "16,512", "40,000"):
+        for number in ("5.78e+07", "1.05e+08", "8e+07", "MSE", "16,512", "40,000"):
             assert number in line
+    (line,) = [line for line in lines if "breast-cancer" in line]
+    for word in ("AUC", "0.993", "0.5", "0.95", "malignant", "benign"):
+        assert word in line

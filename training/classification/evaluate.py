@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from training.common.paths import processing_input, processing_output, single_fi
 
 CHUNK_ROWS = 10_000
 ROC_POINTS = 200
+MAX_TEXT = 256
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -105,12 +106,26 @@ def evaluation(model: Classifier, truth: Codes, probabilities: Numbers, metric: 
             "class": classes[int(counts.argmax())],
             **{name: {"value": finite(function(truth, constant))} for name, function in METRICS.items()},
         },
-        "gate": {"metric": metric, "value": found[metric]["value"]},
+        "gate": {
+            "metric": metric,
+            "value": found[metric]["value"],
+            "baseline": finite(METRICS[metric](truth, constant)),
+        },
         "classes": list(classes),
         "positive": training.get("positive"),
         "algorithm": training.get("algorithm"),
+        "hyperparameters": _shown(training.get("hyperparameters", {})),
         "rows": len(truth),
     }
+
+
+def _shown(hyperparameters: Mapping[str, Any]) -> str:
+    """As one text, of the characters and the length that a version's metadata takes."""
+    text = " ".join(
+        f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}"
+        for name, value in hyperparameters.items()
+    )
+    return text[:MAX_TEXT]
 
 
 def _thinned(values: Numbers) -> list[float]:

@@ -426,7 +426,7 @@ def start_afresh(story: Story) -> str:
     """Start an execution for which the cache has nothing."""
     bucket, key = story.outputs["DataBucketName"], f"raw/refinance/{uuid.uuid4()}.csv"
     values = phases.upload(story.scientist, story.outputs, story.data) | {"InputData": f"s3://{bucket}/{key}"}
-    story.scientist.client("s3").upload_file(str(story.data.loans), bucket, key)
+    story.scientist.client("s3").upload_file(str(story.data.table), bucket, key)
     parameters = [{"Name": name, "Value": value} for name, value in values.items()]
     return start(story.scientist.client("sagemaker"), MODEL, parameters)
 
@@ -435,7 +435,7 @@ def run_to(story: Story, step: str) -> dict[str, Any]:
     if step not in FRESH:
         return story.run()
     bucket, key = story.outputs["DataBucketName"], "raw/refinance/again.csv"
-    story.scientist.client("s3").upload_file(str(story.data.loans), bucket, key)
+    story.scientist.client("s3").upload_file(str(story.data.table), bucket, key)
     return story.run(InputData=f"s3://{bucket}/{key}")
 
 

@@ -124,9 +124,9 @@ def test_hyperparameters_arrive_as_text(container):
 
 
 def test_every_committed_hyperparameter_is_known():
-    from pipeline_defs.catalog import PIPELINES, load_definition
+    from pipeline_defs.catalog import PIPELINES, TabularRegression, load_definition
 
-    for spec in PIPELINES:
+    for spec in (spec for spec in PIPELINES if isinstance(spec.family, TabularRegression)):
         steps = {step["Name"]: step for step in json.loads(load_definition(spec))["Steps"]}
         given = steps["TrainModel"]["Arguments"]["HyperParameters"]
         assert given.keys() <= Hyperparameters.__dataclass_fields__.keys()
