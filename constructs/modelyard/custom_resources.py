@@ -13,10 +13,11 @@ from constructs import Construct
 
 from modelyard.functions import FunctionSize, RuntimeFunction, service_role
 from modelyard.permissions import acknowledge_wildcards
+from modelyard.singletons import StackSingleton
 
 
-class CustomResourceProvider(Construct):
-    """Answers CloudFormation for the custom resources of one kind.
+class CustomResourceProvider(StackSingleton):
+    """Answers CloudFormation for the custom resources of one kind in a stack.
 
     Args:
         scope: The parent.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from aws_cdk import Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3_assets as s3_assets
 from constructs import Construct
@@ -13,20 +12,12 @@ from modelyard.custom_resources import CustomResourceProvider
 from modelyard.permissions import allow
 from modelyard.pipeline.runtime.settings import Settings
 
-_ID = "PipelineProvider"
 # How long a delete waits for running executions.
 _STOP_SECONDS = 300
 
 
 class PipelineProvider(CustomResourceProvider):
     """Creates, updates and deletes pipelines for CloudFormation. One per stack, shared by its pipelines."""
-
-    @classmethod
-    def of(cls, scope: Construct) -> PipelineProvider:
-        """The provider of the stack that holds `scope`."""
-        stack = Stack.of(scope)
-        existing = stack.node.try_find_child(_ID)
-        return existing if isinstance(existing, cls) else cls(stack, _ID)
 
     def __init__(self, scope: Construct, construct_id: str) -> None:
         settings = Settings(stop_seconds=_STOP_SECONDS)

@@ -6,24 +6,15 @@ import hashlib
 import tempfile
 from pathlib import Path
 
-from aws_cdk import Stack
 from aws_cdk import aws_s3_assets as s3_assets
 from constructs import Construct
 
 from modelyard.pipeline.props import StepCode
+from modelyard.singletons import StackSingleton
 
-_ID = "StepArchives"
 
-
-class StepArchives(Construct):
+class StepArchives(StackSingleton):
     """One asset for each content, however many pipelines run it. One of these per stack."""
-
-    @classmethod
-    def of(cls, scope: Construct) -> StepArchives:
-        """The archives of the stack that holds `scope`."""
-        stack = Stack.of(scope)
-        existing = stack.node.try_find_child(_ID)
-        return existing if isinstance(existing, cls) else cls(stack, _ID)
 
     def __init__(self, scope: Construct, construct_id: str) -> None:
         super().__init__(scope, construct_id)

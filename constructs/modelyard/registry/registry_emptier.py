@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from aws_cdk import CustomResource, Stack, Tags
+from aws_cdk import CustomResource, Tags
 from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
 
@@ -12,18 +12,9 @@ from modelyard.custom_resources import CustomResourceProvider
 from modelyard.permissions import allow
 from modelyard.registry.runtime.emptying import ON, TAG
 
-_ID = "RegistryEmptier"
-
 
 class RegistryEmptier(CustomResourceProvider):
     """SageMaker deletes only empty groups; this empties them first. One per stack."""
-
-    @classmethod
-    def of(cls, scope: Construct) -> RegistryEmptier:
-        """The emptier of the stack that holds `scope`."""
-        stack = Stack.of(scope)
-        existing = stack.node.try_find_child(_ID)
-        return existing if isinstance(existing, cls) else cls(stack, _ID)
 
     def __init__(self, scope: Construct, construct_id: str) -> None:
         super().__init__(

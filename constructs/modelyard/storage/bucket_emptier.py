@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from aws_cdk import CustomResource, Stack, Tags
+from aws_cdk import CustomResource, Tags
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from modelyard.custom_resources import CustomResourceProvider
 from modelyard.permissions import allow
 from modelyard.storage.runtime.emptying import ON, TAG
-
-_ID = "BucketEmptier"
 
 
 class BucketEmptier(CustomResourceProvider):
@@ -21,13 +19,6 @@ class BucketEmptier(CustomResourceProvider):
     In place of CDK's `auto_delete_objects`, whose role may do it to any bucket whose policy names it, and
     whose custom resource has no timeout.
     """
-
-    @classmethod
-    def of(cls, scope: Construct) -> BucketEmptier:
-        """The emptier of the stack that holds `scope`."""
-        stack = Stack.of(scope)
-        existing = stack.node.try_find_child(_ID)
-        return existing if isinstance(existing, cls) else cls(stack, _ID)
 
     def __init__(self, scope: Construct, construct_id: str) -> None:
         super().__init__(
