@@ -45,8 +45,23 @@ def predict(
     table.add_column("row", justify="right")
     table.add_column("prediction", justify="right", style="green")
     for number, value in enumerate(answer["predictions"], 1):
-        table.add_row(str(number), f"{value:.4f}" if isinstance(value, float) else json.dumps(value))
+        table.add_row(str(number), shown(value))
     console.print(table)
+
+
+def shown(prediction: Any) -> str:
+    """A regression's number, a classifier's label with its probability, anything else as JSON.
+
+    >>> shown({"label": "yes", "probabilities": {"no": 0.1, "yes": 0.9}})
+    'yes (0.900)'
+    """
+    match prediction:
+        case float():
+            return f"{prediction:.4f}"
+        case {"label": str(label), "probabilities": {**probabilities}} if label in probabilities:
+            return f"{label} ({probabilities[label]:.3f})"
+        case _:
+            return json.dumps(prediction)
 
 
 def invoke(url: str, model: str, rows: list[Row], session: boto3.Session | None = None) -> dict[str, Any]:

@@ -165,7 +165,7 @@ def _loans(scenario: str, target: str, mse_threshold: float) -> PipelineSpec:
     return PipelineSpec(name=name, group=name, family=family)
 
 
-# Every one of the six algorithms reaches an area under the curve of 0.98 to 0.997 here, chance 0.5.
+# With their defaults the six algorithms reach an area under the curve of 0.998 to 1 on the 103 test rows.
 _BREAST_CANCER = TabularClassification(
     dataset="breast-cancer",
     target="diagnosis",

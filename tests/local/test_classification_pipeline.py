@@ -49,17 +49,21 @@ class Account:
         definition = load_definition(SPEC)
         for name, value in values.items():
             definition = definition.replace(f"${{{name}}}", value)
-        for file in ("rows.csv", "batch.jsonl"):
-            self.s3.upload_file(str(data / file), self.bucket, file)
+        for folder in sorted(data.iterdir()):
+            for file in ("rows.csv", "batch.jsonl"):
+                self.s3.upload_file(str(folder / file), self.bucket, f"{folder.name}/{file}")
         self.sagemaker.create_pipeline(
             PipelineName=self.bucket, PipelineDefinition=definition, RoleArn=role_arn
         )
 
-    def run(self, **parameters: str) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    def run(
+        self, dataset: str = "breast-cancer", **parameters: str
+    ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
         """Runs the pipeline to its end; the execution, and its steps by name."""
         given = {
-            "InputData": f"s3://{self.bucket}/rows.csv",
-            "BatchData": f"s3://{self.bucket}/batch.jsonl",
+            "InputData": f"s3://{self.bucket}/{dataset}/rows.csv",
+            "BatchData": f"s3://{self.bucket}/{dataset}/batch.jsonl",
+            "Dataset": dataset,
             "MaxTuningJobs": "6",
             "MaxParallelTuningJobs": "2",
             "CrossValidationFolds": "3",
@@ -129,8 +133,8 @@ def account(
 ) -> Account:
     data = tmp_path_factory.mktemp("data")
     tool = [sys.executable, str(REPO / "tools" / "classification_data.py")]
-    subprocess.run([*tool, "--out", str(data), "--dataset", "breast-cancer"], check=True, timeout=60)
-    return Account(cloud, admin, role("sagemaker.amazonaws.com", ALL), data / "breast-cancer")
+    subprocess.run([*tool, "--out", str(data)], check=True, timeout=60)
+    return Account(cloud, admin, role("sagemaker.amazonaws.com", ALL), data)
 
 
 @pytest.fixture(scope="module")
@@ -197,7 +201,10 @@ def test_the_batch_is_scored_with_its_ids(account: Account, first: dict[str, dic
     found = account.s3.list_objects_v2(Bucket=account.bucket, Prefix=SPEC.writes)["Contents"]
     (key,) = [item["Key"] for item in found if item["Key"].endswith("/batch.jsonl.out")]
     scored = [json.loads(line) for line in account.read(f"s3://{account.bucket}/{key}").splitlines()]
-    asked = [json.loads(line) for line in account.read(f"s3://{account.bucket}/batch.jsonl").splitlines()]
+    asked = [
+        json.loads(line)
+        for line in account.read(f"s3://{account.bucket}/breast-cancer/batch.jsonl").splitlines()
+    ]
     assert [row["sample_id"] for row in scored] == [row["sample_id"] for row in asked]
     assert {row["prediction"]["label"] for row in scored} == {"benign", "malignant"}
 
@@ -213,3 +220,37 @@ def test_a_gate_that_fails_says_both_numbers_and_reuses_all_trials(
     for name in ("TuneModels", "RefitModel", "EvaluateModel"):
         assert "CacheHitResult" in steps[name], name
     assert "TuneModelsWider" not in steps
+
+
+def test_a_gate_that_fails_may_tune_once_more_and_wider(
+    account: Account, first: dict[str, dict[str, Any]]
+) -> None:
+    assert first
+    execution, steps = account.run(MetricThreshold="1.5", OnGateFailure="Retrain")
+    assert execution["PipelineExecutionStatus"] == "Failed"
+    for name in ("TuneModelsWider", "RefitModelWider", "EvaluateModelWider"):
+        assert steps[name]["StepStatus"] == "Succeeded", steps[name]
+    reason = steps["MetricTooLowWider"]["FailureReason"]
+    assert re.fullmatch(r"After the wider round: auc 0\.9\d+ is below MetricThreshold 1\.5", reason), reason
+
+
+def test_another_dataset_metric_and_scorer(account: Account, first: dict[str, dict[str, Any]]) -> None:
+    """Mortgages have categories, gaps, and seven times as many approvals as rejections."""
+    assert first
+    execution, steps = account.run(
+        "mortgages",
+        Target="decision",
+        Scorer="negative_log_loss",
+        TestSize="0.3",
+        MetricForRegistration="accuracy",
+        MetricThreshold="0.75",
+    )
+    assert execution["PipelineExecutionStatus"] == "Succeeded", steps
+    package = account.newest_package()
+    report = json.loads(account.read(package["ModelMetrics"]["ModelQuality"]["Statistics"]["S3Uri"]))
+    assert (report["gate"]["metric"], report["rows"], report["positive"]) == ("accuracy", 580, "rejected")
+    assert report["gate"]["baseline"] == pytest.approx(0.8776, abs=0.0001)
+    assert report["binary_classification_metrics"]["auc"]["value"] > 0.65
+    card = json.loads(package["ModelCard"]["ModelCardContent"])
+    (metrics,) = card["evaluation_details"][0]["metric_groups"]
+    assert {item["name"]: item["value"] for item in metrics["metric_data"]}["rows"] == 580

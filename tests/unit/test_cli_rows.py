@@ -53,3 +53,12 @@ def test_a_bad_file_is_named_with_what_is_wrong(tmp_path: Path, name: str, text:
 def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(CliError, match="cannot be read"):
         read_rows(tmp_path / "none.json")
+
+
+def test_predictions_are_shown_by_what_they_are():
+    from modelyard_cli.predict import shown
+
+    assert shown(12.34567) == "12.3457"
+    assert shown({"label": "yes", "probabilities": {"no": 0.1, "yes": 0.9}}) == "yes (0.900)"
+    assert shown({"label": "yes", "probabilities": {}}) == '{"label": "yes", "probabilities": {}}'
+    assert shown(["a"]) == '["a"]'

@@ -15,6 +15,9 @@ from training.classification.rows import Table
 from training.common.array_models import ArrayModel, Preparation
 from training.common.classifier import LightgbmPredictor, Predictor, XgboostPredictor
 from training.common.encoder import Encoder
+from training.common.hosts import usable_cpus
+
+LARGE = 1_000_000  # values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +29,11 @@ class Task:
     classes: int
     seed: int
     threads: int = 1
+
+
+def threads_for(table: Table) -> int:
+    """Trials run side by side: only on a large table is it worth that one takes all processors."""
+    return usable_cpus() if table.matrix.size > LARGE else 1
 
 
 class Algorithm(Protocol):

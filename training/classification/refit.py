@@ -11,13 +11,15 @@ import dataclasses
 import importlib.metadata
 import json
 import tempfile
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from training.classification.algorithms import ALGORITHMS, Algorithm, Task
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from training.classification.algorithms import ALGORITHMS, Algorithm, Task, threads_for
 from training.classification.rows import LabelledRow, encode, read_encoder, read_labels, read_rows
 from training.classification.trial import TRIAL
 from training.common.archive import ArchiveError, unpack
@@ -31,9 +33,7 @@ from training.common.paths import channel, model_dir, single_file
 from training.tabular.parts import read_part_names
 
 GOLDEN_ROWS = 5
-# Rows from which golden ones are chosen: one whose classes are almost equally likely could change its label
-# by the last digit of another processor.
-GOLDEN_CANDIDATES = 100
+# A row whose classes are almost equally likely could change its label by the last digit of another processor.
 CLEAR_MARGIN = 0.01
 _PACKAGES = {"xgboost": "xgboost-cpu"}
 
@@ -44,16 +44,18 @@ def main(_arguments: Sequence[str]) -> None:
     trial = read_trial(single_file(channel("trial"), ".tar.gz"))
     algorithm: Algorithm = build(ALGORITHMS[trial["algorithm"]], trial["hyperparameters"])
     encoder, labels = read_encoder(channel("encoder")), read_labels(channel("encoder"))
-    rows = list(read_rows(channel("train"), encoder.features))
     say(f"{trial['algorithm']} {trial['hyperparameters']}: {trial['scorer']} {trial['score']:.5f} in trials")
+    table = encode(read_rows(channel("train"), encoder.features), encoder, labels)
     task = Task(
         encoder=encoder,
-        table=encode(rows, encoder, labels),
+        table=table,
         classes=len(labels.classes),
-        seed=int(trial["random_state"]),
+        seed=trial["random_state"],
+        threads=threads_for(table),
     )
-    predictor = algorithm.fit(task)
-    counts = Counter(row.label for row in rows)
+    with threadpool_limits(task.threads):  # those of the linear algebra
+        predictor = algorithm.fit(task)
+    counts = np.bincount(table.codes, minlength=task.classes).tolist()
     id_name, target = read_part_names(channel("train"))
     manifest = Manifest(
         framework=algorithm.framework,
@@ -65,8 +67,8 @@ def main(_arguments: Sequence[str]) -> None:
         target=target,
         classes=labels.classes,
         training={
-            "rows": len(rows),
-            "class_rows": {name: counts[name] for name in labels.classes},
+            "rows": len(table.codes),
+            "class_rows": dict(zip(labels.classes, counts, strict=True)),
             "positive": labels.positive,
             "algorithm": trial["algorithm"],
             "hyperparameters": dataclasses.asdict(algorithm),  # type: ignore[call-overload]  # a dataclass
@@ -74,8 +76,8 @@ def main(_arguments: Sequence[str]) -> None:
         },
         golden=Golden(instances=(), predictions=()),
     )
-    write_model(model_dir(), predictor, encoder, manifest, rows[:GOLDEN_CANDIDATES])
-    say(f"trained on {len(rows)} rows; wrote {algorithm.file}")
+    write_model(model_dir(), predictor, encoder, manifest, table.samples)
+    say(f"trained on {len(table.codes)} rows; wrote {algorithm.file}")
 
 
 def read_trial(archive: Path) -> dict[str, Any]:

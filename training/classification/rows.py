@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,8 @@ from training.common.table import read_lines
 from training.tabular.parts import parse_cells, part_files, read_part_names
 
 CLASSES = "classes.json"
+CHUNK_ROWS = 10_000
+SAMPLES = 100
 Codes = NDArray[np.int64]
 
 
@@ -51,10 +54,11 @@ class LabelledRow:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """An encoded split: `matrix` (rows, features), `codes` of the classes (rows,)."""
+    """An encoded split: `matrix` (rows, features), `codes` of the classes (rows,), and a few raw rows."""
 
     matrix: Matrix
     codes: Codes
+    samples: Sequence[LabelledRow] = ()
 
 
 def read_labels(folder: Path) -> Labels:
@@ -86,9 +90,20 @@ def read_rows(folder: Path, features: Sequence[Feature]) -> Iterator[LabelledRow
         yield LabelledRow(identifier, label, parse_cells(line.place, features, cells))
 
 
-def encode(rows: Sequence[LabelledRow], encoder: Encoder, labels: Labels) -> Table:
-    """Raises UserError if there are no rows, or a class that training did not see."""
-    if not rows:
+def encode(rows: Iterable[LabelledRow], encoder: Encoder, labels: Labels) -> Table:
+    """In chunks: of a large table only the float32 matrix is ever in memory.
+
+    Raises UserError if there are no rows, or a class that training did not see.
+    """
+    matrices: list[Matrix] = []
+    codes: list[Codes] = []
+    samples: list[LabelledRow] = []
+    rows = iter(rows)
+    while chunk := list(islice(rows, CHUNK_ROWS)):
+        samples += chunk[: SAMPLES - len(samples)]
+        matrices.append(encoder.encode([row.values for row in chunk]))
+        found = [labels.code(f"row {row.id}", row.label) for row in chunk]
+        codes.append(np.array(found, dtype=np.int64))
+    if not matrices:
         raise UserError("a split has no rows; check the preprocessing step")
-    codes = [labels.code(f"row {row.id}", row.label) for row in rows]
-    return Table(encoder.encode([row.values for row in rows]), np.array(codes, dtype=np.int64))
+    return Table(np.concatenate(matrices), np.concatenate(codes), samples)

@@ -18,7 +18,9 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from training.classification.algorithms import ALGORITHMS, Algorithm, Task
+from threadpoolctl import threadpool_limits
+
+from training.classification.algorithms import ALGORITHMS, Algorithm, Task, threads_for
 from training.classification.metrics import SCORERS
 from training.classification.rows import encode, read_encoder, read_labels, read_rows
 from training.classification.validation import scores
@@ -54,24 +56,25 @@ def main(_arguments: Sequence[str]) -> None:
         raise UserError("a trial runs on one host; more of them run at once with MaxParallelTuningJobs")
     setting, algorithm = read_setting(read_values())
     encoder, labels = read_encoder(channel("encoder")), read_labels(channel("encoder"))
-    table = encode(list(read_rows(channel("train"), encoder.features)), encoder, labels)
+    table = encode(read_rows(channel("train"), encoder.features), encoder, labels)
     task = Task(
         encoder=encoder,
         table=table,
         classes=len(labels.classes),
         seed=setting.random_state,
+        threads=threads_for(table),
     )
     hyperparameters = dataclasses.asdict(algorithm)  # type: ignore[call-overload]  # each is a dataclass
     say(f"{setting.algorithm} {hyperparameters}: {len(table.codes)} rows, {setting.folds} folds")
     started = time.monotonic()
     found = []
-    for fold, score in enumerate(
-        scores(algorithm, task, SCORERS[setting.scorer], setting.folds, labels), start=1
-    ):
-        if not math.isfinite(score):
-            raise UserError(f"{setting.scorer} is undefined on fold {fold}: use fewer folds or more rows")
-        say(f"fold {fold} of {setting.folds}: {setting.scorer} {score:.5f}")
-        found.append(score)
+    with threadpool_limits(task.threads):  # those of the linear algebra
+        folds = scores(algorithm, task, SCORERS[setting.scorer], setting.folds, labels)
+        for fold, score in enumerate(folds, start=1):
+            if not math.isfinite(score):
+                raise UserError(f"{setting.scorer} is undefined on fold {fold}: use fewer folds or more rows")
+            say(f"fold {fold} of {setting.folds}: {setting.scorer} {score:.5f}")
+            found.append(score)
     trial = {
         "algorithm": setting.algorithm,
         "hyperparameters": hyperparameters,

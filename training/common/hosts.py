@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 
 from training.common.failure import UserError
@@ -38,3 +39,10 @@ def read_hosts() -> Hosts:
             except (ValueError, KeyError, TypeError) as error:
                 raise UserError(f"{path} is not a resource configuration: {error}") from error
     return Hosts(("algo-1",), 0)
+
+
+def usable_cpus() -> int:
+    """CPUs that this process may run on; a container's share is less than the machine's."""
+    if hasattr(os, "sched_getaffinity"):  # Linux; elsewhere a step runs only by hand
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -7,7 +7,6 @@ of it. Of several hosts, each trains on its share of the rows, and the first wri
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
@@ -20,7 +19,7 @@ import xgboost
 from training.common.encoder import Encoder, Matrix
 from training.common.failure import UserError, run, say
 from training.common.features import Value
-from training.common.hosts import Hosts, read_hosts
+from training.common.hosts import Hosts, read_hosts, usable_cpus
 from training.common.hyperparameters import read_hyperparameters
 from training.common.manifest import NAME, TOLERANCE, Golden, Manifest
 from training.common.paths import channel, model_dir, single_file
@@ -164,13 +163,6 @@ def fit(encoder: Encoder, train: Table, validation: Table, parameters: Hyperpara
         verbose_eval=20,
     )
     return booster[: booster.best_iteration + 1]
-
-
-def usable_cpus() -> int:
-    """CPUs that this process may run on; a container's share is less than the machine's."""
-    if hasattr(os, "sched_getaffinity"):  # Linux; elsewhere a step runs only by hand
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def write_model(folder: Path, booster: Any, encoder: Encoder, manifest: Manifest) -> None:

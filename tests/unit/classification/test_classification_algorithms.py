@@ -29,7 +29,7 @@ def copy(container, target: Path) -> Path:
 
 def task_of(container, seed=5) -> Task:
     encoder, labels = read_encoder(container.output("encoder")), read_labels(container.output("encoder"))
-    table = encode(list(read_rows(container.output("train"), encoder.features)), encoder, labels)
+    table = encode(read_rows(container.output("train"), encoder.features), encoder, labels)
     return Task(encoder=encoder, table=table, classes=len(labels.classes), seed=seed)
 
 

@@ -148,3 +148,17 @@ def test_the_refit_refuses_what_is_no_trial(prepared, refused, content):
     folder.mkdir()
     (folder / "model.tar.gz").write_bytes(content)
     assert "model.tar.gz is not the archive of a trial" in refused(refit.main, [])
+
+
+def test_large_tables_are_encoded_in_pieces(prepared, monkeypatch):
+    from training.classification import rows
+
+    encoder = rows.read_encoder(prepared.output("encoder"))
+    labels = rows.read_labels(prepared.output("encoder"))
+    whole = rows.encode(rows.read_rows(prepared.output("train"), encoder.features), encoder, labels)
+    monkeypatch.setattr(rows, "CHUNK_ROWS", 7)
+    monkeypatch.setattr(rows, "SAMPLES", 10)
+    pieces = rows.encode(rows.read_rows(prepared.output("train"), encoder.features), encoder, labels)
+    np.testing.assert_array_equal(pieces.matrix, whole.matrix)
+    np.testing.assert_array_equal(pieces.codes, whole.codes)
+    assert [row.id for row in pieces.samples] == [row.id for row in whole.samples][:10]
