@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
 import zlib
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from urllib.parse import urlparse
 
 from .environment import Surroundings, UserError, arguments, variables
@@ -69,10 +70,28 @@ def fetch_code(source: str, folder: Path) -> None:
 def _unpack(source: Path, folder: Path) -> None:
     """An archive is unpacked, a single script is copied."""
     if tarfile.is_tarfile(source):
-        with tarfile.open(source) as members:
-            members.extractall(folder, filter="data")
+        with tarfile.open(source) as archive:
+            for member in archive:
+                _extract(archive, member, folder)
     else:
         (folder / source.name).write_bytes(source.read_bytes())
+
+
+def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
+    """Files and folders below `folder`; by hand, since tarfile's own filter came with Python 3.11.4."""
+    place = PurePosixPath(member.name)
+    if place.is_absolute() or ".." in place.parts or not (member.isfile() or member.isdir()):
+        raise UserError(f"the member {member.name!r} of the code archive is no file or folder below it")
+    target = folder / place
+    if member.isdir():
+        target.mkdir(parents=True, exist_ok=True)
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    content = archive.extractfile(member)
+    assert content is not None  # it is a file
+    with content, target.open("wb") as out:
+        shutil.copyfileobj(content, out)
+    target.chmod(0o755 if member.mode & 0o100 else 0o644)
 
 
 def check_requirements(folder: Path) -> None:
