@@ -36,7 +36,7 @@ class CustomResourceProvider(StackSingleton):
     """
 
     handler: RuntimeFunction
-    handler_role: iam.IRole
+    handler_role: iam.Role
     service_token: str
     service_timeout: Duration
 
@@ -60,8 +60,7 @@ class CustomResourceProvider(StackSingleton):
             environment=environment,
             size=FunctionSize(memory_mib=512, timeout_seconds=timeout_seconds),
         )
-        assert self.handler.role is not None
-        self.handler_role = self.handler.role
+        self.handler_role = self.handler.execution_role
         log_group = logs.LogGroup(
             self,
             "FrameworkLogs",

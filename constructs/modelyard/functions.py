@@ -60,8 +60,12 @@ class RuntimeFunction(lambda_.Function):
         dead_letter_queue: Where asynchronous events go that failed for good.
         reserved_concurrency: Concurrency set aside and not exceeded; None for the account's pool.
 
-    Its role may write to its own log group and nowhere else; the construct around it grants the rest.
+    Attributes:
+        execution_role: May write to the function's own log group and nowhere else; the construct around it
+            grants the rest, to the role, since CDK is asked less about that than about a function.
     """
+
+    execution_role: iam.Role
 
     def __init__(
         self,
@@ -79,7 +83,7 @@ class RuntimeFunction(lambda_.Function):
         log_group = logs.LogGroup(
             scope, f"{construct_id}Logs", retention=log_retention, removal_policy=RemovalPolicy.DESTROY
         )
-        role = service_role(
+        self.execution_role = service_role(
             scope, f"{construct_id}Role", description=f"Runs: {description}", log_group=log_group
         )
         super().__init__(
@@ -96,7 +100,7 @@ class RuntimeFunction(lambda_.Function):
             memory_size=size.memory_mib,
             timeout=Duration.seconds(size.timeout_seconds),
             ephemeral_storage_size=Size.mebibytes(size.storage_mib) if size.storage_mib != 512 else None,
-            role=role,
+            role=self.execution_role,
             log_group=log_group,
             logging_format=lambda_.LoggingFormat.JSON,
             dead_letter_queue=dead_letter_queue,

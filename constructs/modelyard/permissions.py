@@ -7,6 +7,7 @@ finding, on exactly that role, so that a new wildcard elsewhere still fails the 
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -174,8 +175,13 @@ class _LateAcknowledgements:
         for scope, findings in reasons.items():
             # What `Validations.acknowledge` writes, less the stack trace: from a callback it would name
             # jsii's temporary folder, and no two syntheses would be equal.
-            scope.node.add_metadata(Validations.ACKNOWLEDGED_RULES_METADATA_KEY, findings, stack_trace=False)
+            scope.node.add_metadata(_metadata_key(), findings, stack_trace=False)
         return []
+
+
+@functools.cache
+def _metadata_key() -> str:
+    return Validations.ACKNOWLEDGED_RULES_METADATA_KEY
 
 
 _collected: dict[iam.Role, list[dict[str, Any]]] = {}

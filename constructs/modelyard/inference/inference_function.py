@@ -75,8 +75,9 @@ class InferenceFunction(Construct):
             size=FunctionSize(memory_mib=512, timeout_seconds=settings.timeout_seconds),
             reserved_concurrency=concurrency.reserved,
         )
-        endpoint.grant_invoke(self.function, target_models=[f"{model}/*.tar.gz" for model in models])
-        records.grant_read(self.function)
+        role = self.function.execution_role
+        endpoint.grant_invoke(role, target_models=[f"{model}/*.tar.gz" for model in models])
+        records.grant_read(role)
         self.alias = lambda_.Alias(
             self,
             "Live",

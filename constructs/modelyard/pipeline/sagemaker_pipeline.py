@@ -115,7 +115,7 @@ class SageMakerPipeline(Construct):
             key: value
             for key, value in {"ExecutionRoleArn": self.execution_role.role_arn, **values}.items()
             if key in wanted
-        } | {key: asset.s3_object_url for key, asset in self.code_assets.items()}
+        } | {placeholder: archives.url(step) for placeholder, step in code.items()}
         self.resource = self._custom_resource(definition, values, tags or {})
         if registry:
             self.resource.node.add_dependency(registry)

@@ -20,6 +20,7 @@ class StepArchives(StackSingleton):
         super().__init__(scope, construct_id)
         self._by_step: dict[StepCode, s3_assets.Asset] = {}
         self._by_content: dict[str, s3_assets.Asset] = {}
+        self._urls: dict[StepCode, str] = {}
 
     def asset(self, step: StepCode) -> s3_assets.Asset:
         """The archive of these files."""
@@ -28,6 +29,12 @@ class StepArchives(StackSingleton):
             name = hashlib.sha256(content).hexdigest()[:12]
             self._by_step[step] = self._by_content.get(name) or self._create(name, content)
         return self._by_step[step]
+
+    def url(self, step: StepCode) -> str:
+        """Where the archive lies, as `s3://bucket/key`."""
+        if step not in self._urls:
+            self._urls[step] = self.asset(step).s3_object_url
+        return self._urls[step]
 
     def _create(self, name: str, content: bytes) -> s3_assets.Asset:
         # A file, and not the folder less what is to be ignored: CDK would walk the whole folder, twice.

@@ -156,15 +156,16 @@ class ModelDeployer(Construct):
         return queue
 
     def _grant(self, endpoint: MultiModelEndpoint, data: IDataBucket, sources: Sequence[ModelSource]) -> None:
-        self.records.grant_write(self.function)
+        role = self.function.execution_role
+        self.records.grant_write(role)
         # Archives only: what else a pipeline writes, its training data above all, is none of its business.
-        data.grant_get(self.function, *(f"{source.artifacts}*/model.tar.gz" for source in sources))
-        data.grant_read(self.function, endpoint.model_prefix)
-        data.grant_write(self.function, endpoint.model_prefix, multipart=False)
+        data.grant_get(role, *(f"{source.artifacts}*/model.tar.gz" for source in sources))
+        data.grant_read(role, endpoint.model_prefix)
+        data.grant_write(role, endpoint.model_prefix, multipart=False)
         for source in sources:
-            source.registry.grant_read(self.function)
+            source.registry.grant_read(role)
         endpoint.grant_invoke(
-            self.function, target_models=[f"{source.registry.group_name}/*.tar.gz" for source in sources]
+            role, target_models=[f"{source.registry.group_name}/*.tar.gz" for source in sources]
         )
 
     def _listen(self, groups: Sequence[str], interval: Duration) -> None:
