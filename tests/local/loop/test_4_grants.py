@@ -17,8 +17,6 @@ _VERSIONS = "CDK's framework may call a version of its handler; CDK writes this 
 _VOLUME = "SageMaker encrypts the volumes of jobs; here they have none"
 _LISTING = "SageMaker asks for the right to list the models of an endpoint; here they are only loaded by name"
 _TUNING = "the classifier tunes: `make demo ALL=1`, tests/local/test_classification_pipeline.py"
-    "the classifier's pipeline tunes; it runs in `make demo ALL=1`, and on grants like these in tests/local"
-)
 _ROLE = "pipelines/RefinanceInterestRatePipelineExecutionRole"
 UNUSED = {
     **{
