@@ -64,7 +64,7 @@ def _folded(grant: Grant) -> str:
     """The grant as if it were of the pipeline that the loop runs; those of the others are its like."""
     text = str(grant)
     for spec in PIPELINES:
-        text = text.replace(f"raw/{spec.family.raw}/", f"raw/{PIPELINES[0].family.raw}/")
+        text = text.replace(spec.family.raw, PIPELINES[0].family.raw)
         text = text.replace(spec.name, MODEL)
         text = text.replace(spec.name.title().replace("-", ""), MODEL.title().replace("-", ""))
     return text
