@@ -18,7 +18,15 @@ from typing import Any, Protocol
 from pipeline_defs.code import REPO
 
 DEFINITIONS = REPO / "pipeline_defs" / "definitions"
-SHARED_SOURCES = ("gates.py", "model_card.py", "parameters.py", "session.py", "steps.py", "tuning.py")
+SHARED_SOURCES = (
+    "gates.py",
+    "model_card.py",
+    "parameters.py",
+    "release.py",
+    "session.py",
+    "steps.py",
+    "tuning.py",
+)
 
 
 class StaleDefinitionError(Exception):

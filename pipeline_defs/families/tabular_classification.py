@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sagemaker.core.workflow.functions import Join, JsonGet
+from sagemaker.core.workflow.functions import JsonGet
 from sagemaker.core.workflow.parameters import Parameter, ParameterFloat, ParameterInteger, ParameterString
 from sagemaker.core.workflow.properties import PropertyFile
 from sagemaker.mlops.workflow.pipeline import Pipeline
@@ -20,11 +20,10 @@ from pipeline_defs.catalog import PipelineSpec, TabularClassification
 from pipeline_defs.gates import WIDER, Gate, Round
 from pipeline_defs.model_card import Card
 from pipeline_defs.parameters import common_parameters
-from pipeline_defs.steps import StepBuilder, lineage, output_of
+from pipeline_defs.release import Release
+from pipeline_defs.steps import StepBuilder, output_of
 from pipeline_defs.tuning import Range, Search, best_archive, tuning_step
 
-CONTENT_TYPES = ("application/json", "application/jsonlines", "text/csv")
-INSTANCES = ("ml.m5.large", "ml.m5.xlarge")
 DATASETS = ["breast-cancer", "mortgages"]
 METRICS = ["accuracy", "precision", "recall", "f1", "auc"]
 SCORERS = [*METRICS, "balanced_accuracy", "negative_log_loss"]
@@ -211,6 +210,8 @@ def build(spec: PipelineSpec) -> Pipeline:
             },
         )
 
+    releases = Release(steps=steps, common=common, code=code, data_sha256=data_sha256)
+
     def release(passed: Round) -> list[Any]:
         evaluated = f"EvaluateModel{passed.suffix}"
         report = f"EvaluationReport{passed.suffix}"
@@ -218,45 +219,20 @@ def build(spec: PipelineSpec) -> Pipeline:
         def found(path: str) -> JsonGet:
             return JsonGet(step_name=evaluated, property_file=report, json_path=path)
 
-        register = steps.register(
-            f"RegisterModel{passed.suffix}",
-            model_data=passed.model_data,
-            evaluation=passed.evaluation,
-            approval_status=common.approval,
-            content_types=CONTENT_TYPES,
-            instance_types=INSTANCES,
-            metadata={
-                **lineage(code),
-                "input_data": common.input_data,
-                "input_data_sha256": data_sha256,
-                "algorithm": found("algorithm"),
-                "hyperparameters": found("hyperparameters"),
-                "metric": metric,
-                "metric_threshold": threshold.to_string(),
-                "training_job": passed.training_job,
-                "report": Join(on="/", values=[passed.evaluation, "report.html"]),
-            },
-            card=Card(
-                purpose=family.purpose,
-                intended_use="Batch scoring and single predictions for rows like those it was trained on.",
-                caveats=family.caveats,
-                minimize="Each algorithm its own loss; its hyperparameters by cross-validation.",
-                metrics=passed.metrics,
-            ).content(
-                training_job=passed.training_job,
-                dataset=Join(on="", values=["sha256:", data_sha256]),
-                hyperparameters=passed.hyperparameters,
-            ),
+        metadata = {
+            "algorithm": found("algorithm"),
+            "hyperparameters": found("hyperparameters"),
+            "metric": metric,
+            "metric_threshold": threshold.to_string(),
+        }
+        card = Card(
+            purpose=family.purpose,
+            intended_use="Batch scoring and single predictions for rows like those it was trained on.",
+            caveats=family.caveats,
+            minimize="Each algorithm its own loss; its hyperparameters by cross-validation.",
+            metrics=passed.metrics,
         )
-        model = steps.model(f"CreateModel{passed.suffix}", model_data=passed.model_data)
-        transform = steps.transform(
-            f"BatchTransform{passed.suffix}",
-            model_name=model.properties.ModelName,
-            data=common.batch_data,
-            content_type="application/jsonlines",
-            instance_type=common.processing_type,
-        )
-        return [register, model, transform]
+        return releases.of(passed, card=card, metadata=metadata)
 
     gate = Gate(
         name="Metric",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sagemaker.core.workflow.functions import Join, JsonGet
+from sagemaker.core.workflow.functions import JsonGet
 from sagemaker.core.workflow.parameters import ParameterFloat
 from sagemaker.core.workflow.properties import PropertyFile
 from sagemaker.mlops.workflow.pipeline import Pipeline
@@ -13,10 +13,9 @@ from pipeline_defs.catalog import PipelineSpec, TabularRegression
 from pipeline_defs.gates import WIDER, Gate, Round
 from pipeline_defs.model_card import Card
 from pipeline_defs.parameters import common_parameters
-from pipeline_defs.steps import StepBuilder, lineage, output_of
+from pipeline_defs.release import Release
+from pipeline_defs.steps import StepBuilder, output_of
 
-CONTENT_TYPES = ("application/json", "application/jsonlines", "text/csv")
-INSTANCES = ("ml.m5.large", "ml.m5.xlarge")
 HYPERPARAMETERS = {
     "num_round": 400,
     "early_stopping_rounds": 20,
@@ -117,43 +116,17 @@ def build(spec: PipelineSpec) -> Pipeline:
             },
         )
 
+    releases = Release(steps=steps, common=common, code=code, data_sha256=data_sha256)
+
     def release(passed: Round) -> list[Any]:
-        register = steps.register(
-            f"RegisterModel{passed.suffix}",
-            model_data=passed.model_data,
-            evaluation=passed.evaluation,
-            approval_status=common.approval,
-            content_types=CONTENT_TYPES,
-            instance_types=INSTANCES,
-            metadata={
-                **lineage(code),
-                "input_data": common.input_data,
-                "input_data_sha256": data_sha256,
-                "mse_threshold": mse_threshold.to_string(),
-                "training_job": passed.training_job,
-                "report": Join(on="/", values=[passed.evaluation, "report.html"]),
-            },
-            card=Card(
-                purpose=f"Predicts {family.target} of {family.scenario} loans.",
-                intended_use="Batch scoring and single predictions for loans like those it was trained on.",
-                caveats="Trained on loans that were granted: of refused applications it knows nothing.",
-                minimize="Squared error of the prediction.",
-                metrics=passed.metrics,
-            ).content(
-                training_job=passed.training_job,
-                dataset=Join(on="", values=["sha256:", data_sha256]),
-                hyperparameters=passed.hyperparameters,
-            ),
+        card = Card(
+            purpose=f"Predicts {family.target} of {family.scenario} loans.",
+            intended_use="Batch scoring and single predictions for loans like those it was trained on.",
+            caveats="Trained on loans that were granted: of refused applications it knows nothing.",
+            minimize="Squared error of the prediction.",
+            metrics=passed.metrics,
         )
-        model = steps.model(f"CreateModel{passed.suffix}", model_data=passed.model_data)
-        transform = steps.transform(
-            f"BatchTransform{passed.suffix}",
-            model_name=model.properties.ModelName,
-            data=common.batch_data,
-            content_type="application/jsonlines",
-            instance_type=common.processing_type,
-        )
-        return [register, model, transform]
+        return releases.of(passed, card=card, metadata={"mse_threshold": mse_threshold.to_string()})
 
     gate = Gate(
         name="Mse",

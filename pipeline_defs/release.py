@@ -1,0 +1,66 @@
+"""What becomes of a model that passed its gate: a version in the registry, a model, a scored batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sagemaker.core.workflow.functions import Join
+
+from pipeline_defs.gates import Round
+from pipeline_defs.model_card import Card
+from pipeline_defs.parameters import CommonParameters
+from pipeline_defs.steps import StepBuilder, lineage
+
+CONTENT_TYPES = ("application/json", "application/jsonlines", "text/csv")
+INSTANCES = ("ml.m5.large", "ml.m5.xlarge")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """Builds the steps after the gate, the same for every round and every tabular family.
+
+    steps: the pipeline's step builder.
+    common: the parameters that all families have.
+    code: placeholder -> module of each step's code, for the lineage.
+    data_sha256: the validated data's hash, a `JsonGet`.
+    """
+
+    steps: StepBuilder
+    common: CommonParameters
+    code: Mapping[str, str]
+    data_sha256: Any
+
+    def of(self, passed: Round, *, card: Card, metadata: Mapping[str, Any]) -> list[Any]:
+        """Register `passed` with its lineage, its card and `metadata` of its own; score the batch with it."""
+        register = self.steps.register(
+            f"RegisterModel{passed.suffix}",
+            model_data=passed.model_data,
+            evaluation=passed.evaluation,
+            approval_status=self.common.approval,
+            content_types=CONTENT_TYPES,
+            instance_types=INSTANCES,
+            metadata={
+                **lineage(self.code),
+                "input_data": self.common.input_data,
+                "input_data_sha256": self.data_sha256,
+                **metadata,
+                "training_job": passed.training_job,
+                "report": Join(on="/", values=[passed.evaluation, "report.html"]),
+            },
+            card=card.content(
+                training_job=passed.training_job,
+                dataset=Join(on="", values=["sha256:", self.data_sha256]),
+                hyperparameters=passed.hyperparameters,
+            ),
+        )
+        model = self.steps.model(f"CreateModel{passed.suffix}", model_data=passed.model_data)
+        transform = self.steps.transform(
+            f"BatchTransform{passed.suffix}",
+            model_name=model.properties.ModelName,
+            data=self.common.batch_data,
+            content_type="application/jsonlines",
+            instance_type=self.common.processing_type,
+        )
+        return [register, model, transform]
