@@ -185,6 +185,8 @@ def test_refuses_wrong_definitions(change, message):
         (b'{"a": 1, "a": 2}', "'a' is given twice"),
         (b"\xff", "not a JSON document"),
         (b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}", "nested too deeply"),
+        # Python itself would take this one.
+        (b'{"a":' + b"[" * 300 + b"]" * 300 + b"}", "nested too deeply"),
     ],
 )
 def test_refuses_what_is_no_definition(stored, message):
