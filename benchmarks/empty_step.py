@@ -154,12 +154,13 @@ def make_role(cloud: Cloud, administrator: Credentials) -> str:
     return str(arn)
 
 
-def make_image(cloud: Cloud, administrator: Credentials, folder: Path) -> str:
+def make_image(cloud: Cloud, administrator: Credentials, folder: Path, program: str = "") -> str:
+    """An image whose containers run `program`, Python source, and end."""
     context = folder / "image"
     context.mkdir()
-    (context / "nothing.py").write_text("")
+    (context / "program.py").write_text(program)
     (context / "Dockerfile").write_text(
-        'FROM python:3.11\nCOPY nothing.py /opt/nothing.py\nENTRYPOINT ["python", "/opt/nothing.py"]\n'
+        'FROM python:3.11\nCOPY program.py /opt/program.py\nENTRYPOINT ["python", "/opt/program.py"]\n'
     )
     cloud.client("ecr", administrator).create_repository(repositoryName="bench")
     image = f"{cloud.account}.dkr.ecr.{cloud.region}.amazonaws.com/bench:1"

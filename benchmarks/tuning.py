@@ -16,9 +16,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.empty_step import make_role
+from benchmarks.empty_step import make_image, make_role
 from localcloud import lifecycle
-from localcloud.connect import client_environment, connect
+from localcloud.connect import connect
 from localcloud.context import Cloud, Credentials
 
 JOBS = 20
@@ -39,7 +39,8 @@ def measure() -> dict[str, Any]:
 
 
 def _measure(cloud: Cloud, administrator: Credentials, folder: Path) -> dict[str, Any]:
-    image, role = _image(cloud, administrator, folder), make_role(cloud, administrator)
+    image = make_image(cloud, administrator, folder, 'print("score=1")')
+    role = make_role(cloud, administrator)
     cloud.client("s3", administrator).create_bucket(Bucket="bench")
     sagemaker = cloud.client("sagemaker", administrator)
     per_job: dict[str, list[float]] = {strategy: [] for strategy in STRATEGIES}
@@ -106,22 +107,3 @@ def _run(
     own = [item["TrainingEndTime"] - item["CreationTime"] for item in listed["TrainingJobSummaries"]]
     whole = seen["HyperParameterTuningEndTime"] - seen["CreationTime"]
     return whole.total_seconds(), sum(item.total_seconds() for item in own)
-
-
-def _image(cloud: Cloud, administrator: Credentials, folder: Path) -> str:
-    context = folder / "image"
-    context.mkdir()
-    (context / "train.py").write_text('print("score=1")\n')
-    (context / "Dockerfile").write_text(
-        'FROM python:3.11\nCOPY train.py /opt/train.py\nENTRYPOINT ["python", "/opt/train.py"]\n'
-    )
-    cloud.client("ecr", administrator).create_repository(repositoryName="bench")
-    image = f"{cloud.account}.dkr.ecr.{cloud.region}.amazonaws.com/bench:1"
-    for command in (["build", "--tag", image, str(context)], ["push", image]):
-        subprocess.run(
-            [sys.executable, "-m", "localcloud.containers.docker_cli", *command],
-            check=True,
-            capture_output=True,
-            env={"PATH": "/usr/bin:/bin"} | client_environment(cloud, administrator),
-        )
-    return image
