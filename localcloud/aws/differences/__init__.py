@@ -1,7 +1,7 @@
 """Where MiniStack is laxer than AWS, or says other than AWS, and it matters to what runs here.
 
 Each module closes one difference through `apply(...)`, in process, and names the AWS page behind it.
-`tests/local/test_cloud_differences.py` shows each one, also that MiniStack alone still behaves the
+`tests/local/differences/` shows each one, also that MiniStack alone still behaves the
 other way, so that a patch which is no longer needed is noticed.
 """
 

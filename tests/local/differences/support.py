@@ -1,0 +1,47 @@
+"""What the tests of differences share."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from localcloud.context import Credentials
+
+Statements = list[dict[str, Any]]
+Actor = Callable[[Statements], Credentials]
+Role = Callable[[str, Statements], str]
+
+CODE = "def handler(event, context):\n    return {'ok': True}\n"
+
+
+def code_of(call: Callable[[], object]) -> tuple[str, str]:
+    with pytest.raises(ClientError) as caught:
+        call()
+    error = caught.value.response["Error"]
+    return error["Code"], error["Message"]
+
+
+def allow(action: str | list[str], resource: str = "*") -> dict[str, Any]:
+    return {"Effect": "Allow", "Action": action, "Resource": resource}
+
+
+def archive(code: str = CODE) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        file.writestr("index.py", code)
+    return buffer.getvalue()
+
+
+def function(name: str, role: str) -> dict[str, Any]:
+    return {
+        "FunctionName": name,
+        "Role": role,
+        "Runtime": "python3.11",
+        "Handler": "index.handler",
+        "Code": {"ZipFile": archive()},
+    }

@@ -1,0 +1,254 @@
+"""What MiniStack alone would allow or say otherwise than AWS: functions and the events they get."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from typing import Any
+
+import pytest
+from botocore.exceptions import WaiterError
+
+from localcloud.context import Cloud, Credentials
+from tests.local.differences.support import CODE, Actor, Role, allow, archive, code_of, function
+
+
+def test_event_rule_needs_the_functions_permission(cloud: Cloud, admin: Credentials, role: Role) -> None:
+    lambdas, events, s3 = (cloud.client(name, admin) for name in ("lambda", "events", "s3"))
+    s3.create_bucket(Bucket="event-proof")
+    execution = role("lambda.amazonaws.com", [allow("s3:PutObject", "arn:aws:s3:::event-proof/*")])
+    code = (
+        "import boto3\ndef handler(event, context):\n"
+        "    boto3.client('s3').put_object(Bucket='event-proof', Key=event['detail']['key'], Body=b'')\n"
+    )
+    spec = {**function("event-proof", execution), "Code": {"ZipFile": archive(code)}}
+    function_arn = lambdas.create_function(**spec)["FunctionArn"]
+    rule = events.put_rule(Name="event-proof", EventPattern='{"source": ["test.proof"]}')["RuleArn"]
+    events.put_targets(Rule="event-proof", Targets=[{"Id": "1", "Arn": function_arn}])
+
+    def send(key: str) -> None:
+        entry = {"Source": "test.proof", "DetailType": "t", "Detail": json.dumps({"key": key})}
+        events.put_events(Entries=[entry])
+
+    def keys() -> list[str]:
+        found = s3.list_objects_v2(Bucket="event-proof").get("Contents", [])
+        return [item["Key"] for item in found]
+
+    send("before")
+    lambdas.add_permission(
+        FunctionName="event-proof",
+        StatementId="rule",
+        Action="lambda:InvokeFunction",
+        Principal="events.amazonaws.com",
+        SourceArn=rule,
+    )
+    send("after")
+    deadline = time.monotonic() + 20
+    while "after" not in keys() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert keys() == ["after"]
+
+
+def test_a_failed_event_is_tried_again(cloud: Cloud, admin: Credentials, role: Role) -> None:
+    lambdas, events, s3 = (cloud.client(name, admin) for name in ("lambda", "events", "s3"))
+    s3.create_bucket(Bucket="event-retries")
+    execution = role("lambda.amazonaws.com", [allow("s3:PutObject", "arn:aws:s3:::event-retries/*")])
+    code = (
+        "import boto3, uuid\ndef handler(event, context):\n"
+        "    boto3.client('s3').put_object(Bucket='event-retries', Key=uuid.uuid4().hex, Body=b'')\n"
+        "    raise ValueError('no')\n"
+    )
+    spec = {**function("event-retries", execution), "Code": {"ZipFile": archive(code)}}
+    function_arn = lambdas.create_function(**spec)["FunctionArn"]
+    lambdas.add_permission(
+        FunctionName="event-retries",
+        StatementId="rule",
+        Action="lambda:InvokeFunction",
+        Principal="events.amazonaws.com",
+    )
+    events.put_rule(Name="event-retries", EventPattern='{"source": ["test.retries"]}')
+    events.put_targets(Rule="event-retries", Targets=[{"Id": "1", "Arn": function_arn}])
+    events.put_events(Entries=[{"Source": "test.retries", "DetailType": "t", "Detail": "{}"}])
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and s3.list_objects_v2(Bucket="event-retries")["KeyCount"] < 3:
+        time.sleep(0.2)
+    assert s3.list_objects_v2(Bucket="event-retries")["KeyCount"] == 3
+
+
+def test_logs_need_the_roles_permission(cloud: Cloud, admin: Credentials, role: Role) -> None:
+    lambdas, logs = cloud.client("lambda", admin), cloud.client("logs", admin)
+    write = allow(
+        ["logs:CreateLogStream", "logs:PutLogEvents"], "arn:aws:logs:*:*:log-group:/aws/lambda/t*:*"
+    )
+    create = allow("logs:CreateLogGroup")
+    lambdas.create_function(**function("mute", role("lambda.amazonaws.com", [])))
+    lambdas.create_function(**function("talks", role("lambda.amazonaws.com", [write, create])))
+    lambdas.create_function(**function("tells", role("lambda.amazonaws.com", [write])))
+    logs.create_log_group(logGroupName="/aws/lambda/tells")
+    for name in ("mute", "talks", "tells"):
+        lambdas.invoke(FunctionName=name)
+    groups = logs.describe_log_groups(logGroupNamePrefix="/aws/lambda/")["logGroups"]
+    names = {group["logGroupName"] for group in groups}
+    assert "/aws/lambda/talks" in names
+    assert "/aws/lambda/mute" not in names
+    assert logs.describe_log_streams(logGroupName="/aws/lambda/tells")["logStreams"]
+
+
+def test_event_source_needs_the_roles_permission(
+    cloud: Cloud, admin: Credentials, role: Role, deploy: Any
+) -> None:
+    lambdas, sqs = cloud.client("lambda", admin), cloud.client("sqs", admin)
+    url = sqs.create_queue(QueueName="source")["QueueUrl"]
+    queue = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    lambdas.create_function(**function("blind", role("lambda.amazonaws.com", [])))
+    code, message = code_of(
+        lambda: lambdas.create_event_source_mapping(FunctionName="blind", EventSourceArn=queue)
+    )
+    assert code == "InvalidParameterValueException"
+    assert "ReceiveMessage" in message
+    reads = allow(["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"], queue)
+    lambdas.create_function(**function("reads", role("lambda.amazonaws.com", [reads])))
+    lambdas.create_event_source_mapping(FunctionName="reads", EventSourceArn=queue)
+    mapping = {"Type": "AWS::Lambda::EventSourceMapping"}
+    good = {"Mapping": {**mapping, "Properties": {"FunctionName": "reads", "EventSourceArn": queue}}}
+    deploy("mapping-of-a-reader", good)
+    bad = {"Mapping": {**mapping, "Properties": {"FunctionName": "blind", "EventSourceArn": queue}}}
+    with pytest.raises(WaiterError):
+        deploy("mapping-of-a-blind-one", bad)
+
+
+@pytest.mark.parametrize("kind", ["dead-letters", "destination"])
+def test_where_failed_events_go(cloud: Cloud, admin: Credentials, role: Role, kind: str) -> None:
+    lambdas, sqs = cloud.client("lambda", admin), cloud.client("sqs", admin)
+    name = f"fails-{kind}"
+    url = sqs.create_queue(QueueName=name)["QueueUrl"]
+    queue = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    code = "def handler(event, context):\n    raise ValueError('no such thing')\n"
+    spec = function(name, role("lambda.amazonaws.com", [allow("sqs:SendMessage", queue)]))
+    spec["Code"] = {"ZipFile": archive(code)}
+    options: dict[str, Any] = {"FunctionName": name, "MaximumRetryAttempts": 0}
+    if kind == "dead-letters":
+        spec["DeadLetterConfig"] = {"TargetArn": queue}
+    else:
+        options["DestinationConfig"] = {"OnFailure": {"Destination": queue}}
+    lambdas.create_function(**spec)
+    lambdas.put_function_event_invoke_config(**options)
+    lambdas.invoke(FunctionName=name, InvocationType="Event", Payload=b'{"a": 1}')
+    deadline = time.monotonic() + 20
+    messages: list[dict[str, Any]] = []
+    while not messages and time.monotonic() < deadline:
+        answer = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=1, MessageAttributeNames=["All"])
+        messages = answer.get("Messages", [])
+    body = json.loads(messages[0]["Body"])
+    if kind == "dead-letters":
+        assert body == {"a": 1}
+        assert messages[0]["MessageAttributes"]["ErrorMessage"]["StringValue"] == "no such thing"
+    else:
+        assert body["requestPayload"] == {"a": 1}
+        assert body["requestContext"]["condition"] == "RetriesExhausted"
+
+
+def test_dead_letter_queue_of_a_template(cloud: Cloud, admin: Credentials, role: Role, deploy: Any) -> None:
+    def resources(execution: str) -> dict[str, Any]:
+        properties = {
+            "Role": execution,
+            "Runtime": "python3.11",
+            "Handler": "index.handler",
+            "Code": {"ZipFile": CODE},
+            "DeadLetterConfig": {"TargetArn": {"Fn::GetAtt": ["Queue", "Arn"]}},
+        }
+        return {
+            "Queue": {"Type": "AWS::SQS::Queue"},
+            "Function": {"Type": "AWS::Lambda::Function", "Properties": properties},
+        }
+
+    sends = role("lambda.amazonaws.com", [allow("sqs:SendMessage")])
+    name = deploy("dead-letters", resources(sends), {"Name": {"Ref": "Function"}})["Name"]
+    config = cloud.client("lambda", admin).get_function_configuration(FunctionName=name)
+    assert config["DeadLetterConfig"]["TargetArn"].startswith("arn:aws:sqs:")
+    with pytest.raises(WaiterError):
+        deploy("no-dead-letters", resources(role("lambda.amazonaws.com", [])))
+
+
+def test_function_of_a_template(cloud: Cloud, admin: Credentials, role: Role, deploy: Any) -> None:
+    def resources(reserved: int | None) -> dict[str, Any]:
+        properties: dict[str, Any] = {
+            "FunctionName": "of-a-template",
+            "Role": execution,
+            "Runtime": "python3.11",
+            "Handler": "index.handler",
+            "Code": {"ZipFile": CODE},
+        }
+        if reserved is not None:
+            properties["ReservedConcurrentExecutions"] = reserved
+        return {"Function": {"Type": "AWS::Lambda::Function", "Properties": properties}}
+
+    execution = role("lambda.amazonaws.com", [])
+    client = cloud.client("lambda", admin)
+    for reserved in (5, 7, None):
+        deploy("function-of-a-template", resources(reserved))
+        answer = client.get_function_concurrency(FunctionName="of-a-template")
+        assert answer.get("ReservedConcurrentExecutions") == reserved
+
+
+def test_function_url_leads_here(cloud: Cloud, admin: Credentials, actor: Actor, role: Role) -> None:
+    client = cloud.client("lambda", admin)
+    function_arn = client.create_function(**function("has-url", role("lambda.amazonaws.com", [])))[
+        "FunctionArn"
+    ]
+    url = client.create_function_url_config(FunctionName="has-url", AuthType="AWS_IAM")["FunctionUrl"]
+    assert url.startswith(f"{cloud.endpoint_url}/_aws/lambda-url/")
+    grant = {
+        **allow("lambda:InvokeFunctionUrl", function_arn),
+        "Condition": {"StringEquals": {"lambda:FunctionUrlAuthType": "AWS_IAM"}},
+    }
+    via = {**allow("lambda:InvokeFunction", function_arn)}
+    via["Condition"] = {"Bool": {"lambda:InvokedViaFunctionUrl": "true"}}
+    both = [grant, via]
+    assert call_url(cloud, url, actor([grant]))[0] == 403
+    assert call_url(cloud, url, actor(both)) == (200, '{"ok": true}')
+    for service in ("sts", "execute-api", "s3"):
+        status, body = call_url(cloud, url, actor(both), service)
+        assert status == 403
+        assert "scoped to correct service: 'lambda'" in body
+    assert call_url(cloud, url, actor([]))[0] == 403
+    assert call_url(cloud, url, None)[0] == 403
+
+
+def call_url(
+    cloud: Cloud, url: str, credentials: Credentials | None, service: str = "lambda"
+) -> tuple[int, str]:
+    import ssl
+    import urllib.error
+    import urllib.request
+
+    from botocore.auth import SigV4Auth
+    from botocore.awsrequest import AWSRequest
+    from botocore.credentials import Credentials as Signing
+
+    request = AWSRequest("POST", url, headers={"Content-Type": "application/json"}, data=b"{}")
+    if credentials is not None:
+        signing = Signing(credentials.access_key_id, credentials.secret_access_key, credentials.session_token)
+        SigV4Auth(signing, service, cloud.region).add_auth(request)
+    sent = urllib.request.Request(url, data=b"{}", headers=dict(request.headers), method="POST")
+    context = ssl.create_default_context(cafile=str(cloud.ca_bundle))
+    try:
+        with urllib.request.urlopen(sent, context=context, timeout=60) as answer:
+            return int(answer.status), answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def test_function_credentials_cannot_be_computed(cloud: Cloud, admin: Credentials, role: Role) -> None:
+    execution = role("lambda.amazonaws.com", [allow("s3:ListAllMyBuckets")])
+    arn = cloud.client("lambda", admin).create_function(**function("secretive", execution))["FunctionArn"]
+    cloud.client("lambda", admin).invoke(FunctionName="secretive")
+    # MiniStack's own derivation.
+    digest = hashlib.sha256(f"{arn}:{execution}".encode()).hexdigest()
+    guessed = Credentials(
+        access_key_id=f"ASIA{digest[:16].upper()}",
+        secret_access_key=hashlib.sha256(f"secret:{digest}".encode()).hexdigest(),
+        session_token=hashlib.sha256(f"token:{digest}".encode()).hexdigest(),
+    )
+    assert code_of(cloud.client("s3", guessed).list_buckets)[0] == "InvalidAccessKeyId"

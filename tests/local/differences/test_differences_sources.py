@@ -1,0 +1,82 @@
+"""Whether MiniStack still is what the differences were written against."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import inspect
+
+import pytest
+
+# Digests of the sources of what the differences wrap. A change means: read what MiniStack does now, decide
+# whether the difference still exists, and only then write the new digest down.
+_SOURCES = {
+    "services.cloudformation.stacks._validation_errors": "4B22RYUXS5KJRD3O",
+    "app.call_service_handler_sync": "MTQNPZRVABMBNLGJ",
+    "services.stepfunctions._invoke_aws_sdk_integration": "LGUXBYNHYBWL5R3N",
+    "services.lambda_svc.handle_request": "6ISVX7TPSCVQUDCP",
+    "services.sts.handle_request": "6LL4OLIB2ZEVAKIB",
+    "services.iam._create_role": "7325766NGG6Q3SE2",
+    "services.iam._put_role_policy": "GARWOM5NG554NIDI",
+    "services.cloudformation.provisioners._iam_managed_policy_create": "6DXHTRNDK4QG2RCU",
+    "services.cloudformation.provisioners._iam_policy_create": "42TQ6K4WDOXPQK4M",
+    "services.cloudformation.provisioners._iam_role_create": "FV7D3DWFA7KEQAWK",
+    "services.cloudformation.engine._validate_template_statics": "IB6IEJLRX62OLGCJ",
+    "services.cloudformation.engine._evaluate_conditions": "4746FG3MAGSKPLU4",
+    "services.eventbridge._events_log_list": "JY2LKGMDKQFZ6MFK",
+    "services.cloudwatch._metric_bucket": "XZRML4KURXAA4ZDT",
+    "services.cloudwatch_logs._put_log_events": "VTKP3IZ2HBL5OPHW",
+    "services.cloudwatch_logs._collect_query_records": "WFKPPXIRBETZMQJ5",
+    "services.cloudwatch_logs._start_query": "IFIUISP2S4R5HRKQ",
+    "core.iam_evaluator._conditions_met": "CW2MESQD4P7ROPFZ",
+    "core.iam_evaluator._first_match": "3SLO6SCGY5BBE27R",
+    "core.iam_evaluator.fnmatch_iam_cs": "ON3D5EX4VLJJ4VJX",
+    "core.iam_actions.s3_additional_checks": "E3S6KYBNOQYUBEOP",
+    "services.cloudwatch_logs._append_log_events": "4R6K46QVUTGEM2FV",
+    "services.eventbridge._validate_target_arn": "CA4DJ7K4HP6HVPXQ",
+    "services.s3._complete_multipart_upload": "TYWWIUW74EUKBQWE",
+    "services.s3._head_object": "G2ODVBEC5LNTM5IZ",
+    "services.s3._persist_object": "ZMZLNLUHA27PQAY7",
+    "services.s3._upload_part_copy": "REEVBW3J6ICTSYA3",
+    "services.stepfunctions._execute_task": "KPEBRUSH3OTCYSNY",
+    "services.stepfunctions._invoke_resource": "VBOSX2NILBGOB6DG",
+    "core.iam_evaluator.enforce": "Z5SLD3S3BGOI64C6",
+    "core.iam_evaluator.is_root_access_key": "42XDWYZTKWJ4BV7R",
+    "core.iam_evaluator.evaluate_resource_policy": "4SOOOFQ22Y7DKZZK",
+    "core.lambda_runtime.execution_credentials": "Z75K3RHTS33OISRE",
+    "services.dynamodb.handle_request": "CIA7FLEZHTQ2A4ZZ",
+    "services.ecr._describe_images": "Q3D7PMTTVMRRMG25",
+    "services.eventbridge._invoke_target": "KUHDASXQQCKWG7WU",
+    "services.eventbridge._put_targets": "TUJJ7A6BRG2MSXOI",
+    "services.eventbridge._dispatch_to_lambda": "D6K23OXNHKLGUW2X",
+    "services.lambda_svc._create_esm": "2NIVEG5WZXJQ6ASO",
+    "services.lambda_svc._emit_lambda_logs": "CEPPX4DJNC5SA5BH",
+    "services.lambda_svc.invoke_async_with_retry": "FCP6JU6L2QEJWS5M",
+    "services.cloudformation.provisioners._lambda_esm_create": "6BJ2J2GDBRKUHIKX",
+    "services.lambda_svc._create_function": "4MD65TPQ3C2RZEVX",
+    "services.lambda_svc._create_function_url_config": "5AQRI7C33AQIBOZN",
+    "services.lambda_svc._update_config": "NGM4WBUV3LHABGPG",
+    "services.s3._copy_object": "ZZD6OMUYX34KRFMX",
+    "services.s3._create_multipart_upload": "H2GKFCHUQAMUNGMB",
+    "services.s3._get_object": "MSWXA4PPB3CFVW4M",
+    "services.s3._put_object": "Z5MGDZGZTGJEGAK2",
+    "services.s3._resolve_sse_write_headers": "FL766WT5G6QFKZ3X",
+    "services.stepfunctions._create_state_machine": "JPASGHO2NES5EHQR",
+    "services.lambda_svc._route_async_failure": "YARTGHRTH54W37L5",
+    "services.cloudformation.provisioners._ddb_create": "E52YNYAWY2J32JGE",
+    "services.cloudformation.provisioners._ddb_global_table_create": "ZVY3IABE7UVRVFN3",
+    "services.cloudformation.provisioners._lambda_create": "RMWPQDUWDWJO4HYX",
+    "services.cloudformation.provisioners._s3_create": "I55XRI6LCUG73DGM",
+    "services.cloudformation.provisioners._s3_delete": "KK6K6WN5LO6DSM2T",
+    "services.cloudformation.stacks._runs_on_worker_thread": "EOKVKEIUD6CICCF3",
+}
+
+
+@pytest.mark.parametrize("name", _SOURCES)
+def test_ministack_is_as_it_was_when_the_differences_were_found(name: str) -> None:
+    import importlib
+
+    module, _, attribute = name.rpartition(".")
+    source = inspect.getsource(getattr(importlib.import_module(f"ministack.{module}"), attribute))
+    digest = base64.b32encode(hashlib.sha256(source.encode()).digest()).decode()[:16]
+    assert digest == _SOURCES[name], f"{name} changed; its digest is now {digest}"
