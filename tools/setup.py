@@ -1,6 +1,7 @@
 """Prepare this checkout: virtual environment, Node from its wheel, the pinned CDK CLI, bytecode.
 
     python3 tools/setup.py local      what `make demo` needs
+    python3 tools/setup.py vision     PyTorch as well, for pipelines on images (`make demo ALL=1`)
     python3 tools/setup.py test       the checks as well
     python3 tools/setup.py sdk        the SageMaker SDK, in an environment of its own (about 1 GB)
     python3 tools/setup.py peers      pipeline runtimes of others, which the benchmarks compare with
@@ -58,17 +59,26 @@ class Profile:
 
 _APP = ("requirements.txt", "constraints.txt", "package-lock.json")
 _LOCAL = (*_APP, "requirements-local.txt", "training/requirements.txt")
+_VISION = (*_LOCAL, "requirements-vision.txt")
 PROFILES = {
     "app": Profile(ROOT / ".venv", "requirements.txt", _APP, needs_cdk=True),
     "local": Profile(ROOT / ".venv", "requirements-local.txt", _LOCAL, needs_cdk=True),
-    "test": Profile(ROOT / ".venv", "requirements-test.txt", _LOCAL, needs_cdk=True),
+    "vision": Profile(ROOT / ".venv", "requirements-vision.txt", _LOCAL, needs_cdk=True),
+    "test": Profile(ROOT / ".venv", "requirements-test.txt", _VISION, needs_cdk=True),
     "sdk": Profile(ROOT / ".venv-sdk", "requirements-sdk.txt", ("constraints-sdk.txt",), needs_cdk=False),
     "peers": Profile(
         ROOT / ".venv-peers", "requirements-peers.txt", ("constraints-peers.txt",), needs_cdk=False
     ),
 }
 # A richer profile contains the poorer ones.
-CONTAINS = {"app": ("local", "test"), "local": ("test",), "test": (), "sdk": (), "peers": ()}
+CONTAINS = {
+    "app": ("local", "vision", "test"),
+    "local": ("vision", "test"),
+    "vision": ("test",),
+    "test": (),
+    "sdk": (),
+    "peers": (),
+}
 
 
 def packaging() -> bytes:
@@ -88,6 +98,18 @@ def is_ready(name: str) -> bool:
         if stamp.is_file() and stamp.read_text() == profile.fingerprint():
             return True
     return False
+
+
+def forget_others(profile: Profile) -> None:
+    """Delete the stamps of profiles in the same environment that were made from other files.
+
+    What is installed now replaces what they vouch for: should the files become as they were, a stamp that
+    matches again would be wrong.
+    """
+    for other in PROFILES.values():
+        stamp = other.stamp()
+        if other.venv == profile.venv and stamp.is_file() and stamp.read_text() != other.fingerprint():
+            stamp.unlink()
 
 
 def run(command: list[str], remedy: str, **environment: str) -> None:
@@ -184,6 +206,7 @@ def main() -> int:
     if is_ready(name):
         return 0
     profile = PROFILES[name]
+    forget_others(profile)
     todo = steps(profile)
     for number, (title, step) in enumerate(todo, 1):
         print(f"set-up {number}/{len(todo)}: {title} ...", end=" ", flush=True)
