@@ -18,6 +18,8 @@ from typing import Any, Protocol
 from pipeline_defs.code import REPO
 
 DEFINITIONS = REPO / "pipeline_defs" / "definitions"
+# Name of an image -> its Dockerfile in `training/`, which is also its build context.
+IMAGES: Mapping[str, str] = {"tabular": "Dockerfile", "vision": "vision.Dockerfile"}
 SHARED_SOURCES = (
     "gates.py",
     "model_card.py",
@@ -46,6 +48,10 @@ class Family(Protocol):
     @property
     def builder(self) -> str:
         """The module whose `build(spec)` makes the definition."""
+
+    @property
+    def image(self) -> str:
+        """What its jobs and models run in: a name in `IMAGES`."""
 
     @property
     def raw(self) -> str:
@@ -78,6 +84,10 @@ class TabularRegression:
     @property
     def builder(self) -> str:
         return "pipeline_defs.families.tabular_regression"
+
+    @property
+    def image(self) -> str:
+        return "tabular"
 
     @property
     def raw(self) -> str:
@@ -114,6 +124,10 @@ class TabularClassification:
     @property
     def builder(self) -> str:
         return "pipeline_defs.families.tabular_classification"
+
+    @property
+    def image(self) -> str:
+        return "tabular"
 
     @property
     def raw(self) -> str:

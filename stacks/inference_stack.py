@@ -7,13 +7,12 @@ from constructs import Construct
 
 from modelyard.inference import InferenceFunction
 from stacks.environments import Environment
-from stacks.pipeline_stack import PipelineStack
 from stacks.serving_stack import ServingStack
 from stacks.stage_stack import StageStack
 
 
 class InferenceStack(StageStack):
-    """The function that answers for all models.
+    """The function that answers for all models of the endpoint.
 
     Attributes:
         inference: The function with its URL.
@@ -27,7 +26,6 @@ class InferenceStack(StageStack):
         construct_id: str,
         *,
         environment: Environment,
-        pipelines: PipelineStack,
         serving: ServingStack,
     ) -> None:
         super().__init__(scope, construct_id, environment=environment, description="predictions over HTTPS")
@@ -36,7 +34,7 @@ class InferenceStack(StageStack):
             "Inference",
             endpoint=serving.endpoint,
             records=serving.deployer.records,
-            models=[registry.group_name for registry in pipelines.registries.values()],
+            models=[registry.group_name for registry in serving.models.values()],
             concurrency=environment.inference,
         )
         CfnOutput(self, "FunctionUrl", value=self.inference.url.url, description="POST here, signed (lambda)")

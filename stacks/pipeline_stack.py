@@ -1,4 +1,4 @@
-"""The image, and every pipeline of the catalogue with its model registry."""
+"""The images, and every pipeline of the catalogue with its model registry."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from modelyard.images import ContainerImage
 from modelyard.pipeline import PipelineData, PipelineDefinition, SageMakerPipeline, StepCode
 from modelyard.registry import ModelRegistry
 from modelyard.storage import IDataBucket
-from pipeline_defs.catalog import PIPELINES, PipelineSpec, load_definition
+from pipeline_defs.catalog import IMAGES, PIPELINES, PipelineSpec, load_definition
 from pipeline_defs.code import REPO, code_files
 from stacks.environments import Environment
 from stacks.stage_stack import StageStack
@@ -22,12 +22,12 @@ class PipelineStack(StageStack):
     """Pipelines from `pipeline_defs.catalog`, one registry each.
 
     Attributes:
-        image: Processing, training and serving of tabular models.
+        images: By the name in the catalogue: processing, training and serving of one kind of model.
         pipelines: By the name in the catalogue.
         registries: By the name in the catalogue.
     """
 
-    image: ContainerImage
+    images: dict[str, ContainerImage]
     pipelines: dict[str, SageMakerPipeline]
     registries: dict[str, ModelRegistry]
 
@@ -42,16 +42,8 @@ class PipelineStack(StageStack):
         super().__init__(
             scope, construct_id, environment=environment, description="pipelines and model registries"
         )
-        self.image = ContainerImage.from_asset(
-            ecr_assets.DockerImageAsset(
-                self,
-                "Image",
-                directory=str(REPO / "training"),
-                ignore_mode=IgnoreMode.DOCKER,
-                # SageMaker's ml.m5 are x86, whatever the deploying machine is.
-                platform=ecr_assets.Platform.LINUX_AMD64,
-            )
-        )
+        used = sorted({spec.family.image for spec in PIPELINES})
+        self.images = {name: self._image(name) for name in used}
         self.registries = {}
         self.pipelines = {}
         modules = {module for spec in PIPELINES for module in spec.code.values()}
@@ -78,7 +70,7 @@ class PipelineStack(StageStack):
                     read=spec.reads,
                     write=(spec.writes,),
                 ),
-                image=self.image,
+                image=self.images[spec.family.image],
                 registry=self.registries[spec.name],
                 code={placeholder: code[module] for placeholder, module in spec.code.items()},
                 tags=tags,
@@ -89,6 +81,32 @@ class PipelineStack(StageStack):
                 value=self.pipelines[spec.name].pipeline_name,
                 description=spec.name,
             )
+
+    def _image(self, name: str) -> ContainerImage:
+        dockerfile = IMAGES[name]
+        context = Path(REPO) / "training"
+        return ContainerImage.from_asset(
+            ecr_assets.DockerImageAsset(
+                self,
+                f"{_pascal_case(name)}Image",
+                directory=str(context),
+                file=dockerfile,
+                exclude=_ignored(context, dockerfile),
+                ignore_mode=IgnoreMode.DOCKER,
+                # SageMaker's instances are x86, whatever the deploying machine is.
+                platform=ecr_assets.Platform.LINUX_AMD64,
+            )
+        )
+
+
+def _ignored(context: Path, dockerfile: str) -> list[str]:
+    """The lines of `<dockerfile>.dockerignore`, which Docker reads before any other and CDK does not know.
+
+    They come after those of `.dockerignore`, and the last line that matches a path decides; the file itself
+    goes along, for Docker.
+    """
+    own = context / f"{dockerfile}.dockerignore"
+    return [*filter(None, own.read_text().splitlines()), f"!{own.name}"] if own.is_file() else []
 
 
 def definition_of(spec: PipelineSpec, environment: Environment) -> PipelineDefinition:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from aws_cdk import CfnOutput
 from constructs import Construct
 
+from modelyard.registry import ModelRegistry
 from modelyard.serving import EndpointScaling, ModelDeployer, ModelSource, MultiModelEndpoint
 from modelyard.storage import IDataBucket
 from pipeline_defs.catalog import PIPELINES
@@ -12,16 +13,24 @@ from stacks.environments import Environment
 from stacks.pipeline_stack import PipelineStack
 from stacks.stage_stack import StageStack
 
+# The models of an endpoint share one container, so one image.
+SERVED_IMAGE = "tabular"
+
 
 class ServingStack(StageStack):
-    """One multi-model endpoint for all pipelines of the catalogue.
+    """One multi-model endpoint for all pipelines of the catalogue whose image is the endpoint's.
+
+    Models of other images are registered and approved as all are, and score batches. The approval of one of
+    them deploys nothing: no rule listens to its group, and the inference function does not know its name.
 
     Attributes:
         endpoint: The endpoint.
+        models: What it serves: registries by the name in the catalogue.
         deployer: What keeps it at what the registries approve.
     """
 
     endpoint: MultiModelEndpoint
+    models: dict[str, ModelRegistry]
     deployer: ModelDeployer
 
     def __init__(
@@ -40,21 +49,20 @@ class ServingStack(StageStack):
             self,
             "Endpoint",
             endpoint_name=environment.named("modelyard"),
-            image=pipelines.image,
+            image=pipelines.images[SERVED_IMAGE],
             data=data,
             variant=environment.serving.variant,
             rollout=environment.serving.rollout,
         )
         EndpointScaling(self, "Scaling", endpoint=self.endpoint, scaling=environment.serving.scaling)
+        served = [spec for spec in PIPELINES if spec.family.image == SERVED_IMAGE]
+        self.models = {spec.name: pipelines.registries[spec.name] for spec in served}
         self.deployer = ModelDeployer(
             self,
             "Deployer",
             endpoint=self.endpoint,
             data=data,
-            sources=[
-                ModelSource(registry=pipelines.registries[spec.name], artifacts=spec.writes)
-                for spec in PIPELINES
-            ],
+            sources=[ModelSource(registry=self.models[spec.name], artifacts=spec.writes) for spec in served],
             retention=environment.data.retention,
         )
         # The image is pushed, and the groups exist, before anything here needs them.
