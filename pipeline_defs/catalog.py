@@ -135,6 +135,51 @@ class TabularClassification:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ImageClassification:
+    """A classifier of the image classification family.
+
+    dataset: the folder of the data under `raw/` in the data bucket.
+    image_size, epochs, backbone: defaults of `ImageSize` (pixels), `Epochs`, `Backbone` (a name of timm's).
+    wider_epochs, wider_backbone: likewise, of the round that follows a failed gate.
+    top1_threshold: default of `Top1Threshold`, a share of the held-out images.
+    augment: how training varies images; what is mirrored must keep its class.
+    purpose, caveats: sentences for the model card.
+    """
+
+    dataset: str
+    image_size: int
+    epochs: int
+    backbone: str
+    wider_epochs: int
+    wider_backbone: str
+    top1_threshold: float
+    augment: str
+    purpose: str
+    caveats: str
+
+    @property
+    def code(self) -> Mapping[str, str]:
+        return {
+            "ValidateCode": "training.vision.validate",
+            "PreprocessCode": "training.vision.preprocess",
+            "TrainCode": "training.vision.train",
+            "EvaluateCode": "training.vision.evaluate",
+        }
+
+    @property
+    def builder(self) -> str:
+        return "pipeline_defs.families.image_classification"
+
+    @property
+    def image(self) -> str:
+        return "vision"
+
+    @property
+    def raw(self) -> str:
+        return f"raw/{self.dataset}/"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineSpec:
     """A pipeline to deploy, and the model package group (also the public model name) that it registers in."""
 

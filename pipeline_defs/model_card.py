@@ -24,6 +24,7 @@ class Card:
     purpose, intended_use, caveats: sentences for people.
     minimize: the objective of training, in words.
     metrics: name -> the number, as the evaluation step measured it.
+    unit: what was held out to measure them, in the plural.
     """
 
     purpose: str
@@ -31,6 +32,7 @@ class Card:
     caveats: str
     minimize: str
     metrics: Mapping[str, Any]
+    unit: str = "rows"
 
     def content(self, *, training_job: Any, dataset: Any, hyperparameters: Mapping[str, Any]) -> Join:
         """`ModelCardContent`, JSON in which SageMaker puts the values of the execution."""
@@ -50,13 +52,17 @@ class Card:
                         "training_arn": training_job,
                         "training_datasets": [dataset],
                         "hyper_parameters": [
-                            {"name": name, "value": str(value)} for name, value in hyperparameters.items()
+                            {
+                                "name": name,
+                                "value": value if isinstance(value, PipelineVariable) else str(value),
+                            }
+                            for name, value in hyperparameters.items()
                         ],
                     },
                 },
                 "evaluation_details": [
                     {
-                        "name": "Held-out rows",
+                        "name": f"Held-out {self.unit}",
                         "metric_groups": [
                             {
                                 "name": "metrics",

@@ -28,12 +28,12 @@ class CommonParameters:
         return [getattr(self, item.name) for item in fields(self)]
 
 
-def common_parameters(pipeline: str) -> CommonParameters:
-    """New parameters of `pipeline`, whose batch file lies below `batch/<pipeline>/`."""
+def common_parameters(pipeline: str, *, batch: str = "batch.jsonl") -> CommonParameters:
+    """New parameters of `pipeline`, whose batch lies below `batch/<pipeline>/`: the file `batch`, or all."""
     return CommonParameters(
         # No default: the cache compares addresses, so a fixed one would answer new data with old results.
         input_data=ParameterString("InputData"),
-        batch_data=ParameterString("BatchData", default_value=f"s3://{BUCKET}/batch/{pipeline}/batch.jsonl"),
+        batch_data=ParameterString("BatchData", default_value=f"s3://{BUCKET}/batch/{pipeline}/{batch}"),
         processing_count=ParameterInteger("ProcessingInstanceCount", default_value=1),
         processing_type=ParameterString("ProcessingInstanceType", default_value=DEFAULT_INSTANCE),
         training_type=ParameterString("TrainingInstanceType", default_value=DEFAULT_INSTANCE),

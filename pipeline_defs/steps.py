@@ -10,7 +10,8 @@ https://docs.aws.amazon.com/sagemaker/latest/dg/pipelines-caching.html
 
 Volumes are encrypted with the KMS key. SageMaker refuses that for instance types with local NVMe storage
 (m5d, c5d, r5d, g4dn, g5, p4d, ...), which encrypt in hardware: the parameters for instance types take types
-without it.
+without it. GPUs of today come with it, so training that may run on one is given no key for its volume:
+SageMaker then encrypts what is no NVMe with a key of its own.
 https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ResourceConfig.html
 """
 
@@ -151,8 +152,13 @@ class StepBuilder:
         instance_type: Any,
         instance_count: Any,
         max_runtime_s: int = 3600,
+        accelerated: bool = False,
     ) -> TrainingStep:
-        """A training job that runs `module`. `metrics`: name -> regex over the job's log."""
+        """A training job that runs `module`.
+
+        metrics: name -> regex over the job's log.
+        accelerated: whether it may run on a GPU, so without the KMS key for its volume.
+        """
         trainer = ModelTrainer(
             training_image=IMAGE,
             role=ROLE,
@@ -162,7 +168,7 @@ class StepBuilder:
                 instance_type=instance_type,
                 instance_count=instance_count,
                 volume_size_in_gb=30,
-                volume_kms_key_id=KMS_KEY,
+                volume_kms_key_id=None if accelerated else KMS_KEY,
             ),
             networking=Networking(
                 enable_network_isolation=True, enable_inter_container_traffic_encryption=True
@@ -193,6 +199,7 @@ class StepBuilder:
         evaluation: Any,
         approval_status: Any,
         content_types: Sequence[str],
+        response_types: Sequence[str],
         instance_types: Sequence[str],
         metadata: Mapping[str, Any],
         card: Any,
@@ -208,7 +215,7 @@ class StepBuilder:
         arguments = self._model(model_data).register(
             model_package_group_name=GROUP,
             content_types=list(content_types),
-            response_types=list(content_types),
+            response_types=list(response_types),
             inference_instances=list(instance_types),
             transform_instances=list(instance_types),
             approval_status=approval_status,
@@ -230,27 +237,38 @@ class StepBuilder:
         return ModelStep(name, step_args=self._model(model_data).build(), retry_policies=CALL_RETRIES)
 
     def transform(
-        self, name: str, *, model_name: Any, data: Any, content_type: str, instance_type: Any
+        self,
+        name: str,
+        *,
+        model_name: Any,
+        data: Any,
+        content_type: str,
+        accept: str,
+        lines: bool,
+        instance_type: Any,
     ) -> TransformStep:
-        """A batch transform of JSON Lines or CSV: one line of output per line of input, in the same order.
+        """A batch transform of the objects below `data`: `<name>.out` for each of them.
 
+        lines: whether an object is JSON Lines or CSV, with a line of output per line, in the same order; else
+        an object is one request.
         Not cached: its model's name is new in every execution, so that no entry could ever match.
         """
         transformer = Transformer(
             model_name=model_name,
             instance_count=1,
             instance_type=instance_type,
-            strategy="MultiRecord",
-            assemble_with="Line",
+            strategy="MultiRecord" if lines else "SingleRecord",
+            assemble_with="Line" if lines else None,
             output_path=self.output_uri(name, "predictions"),
             output_kms_key=KMS_KEY,
             volume_kms_key=KMS_KEY,
-            accept=content_type,
+            accept=accept,
             sagemaker_session=self.session,
         )
+        split = "Line" if lines else None
         return TransformStep(
             name,
-            step_args=transformer.transform(data=data, content_type=content_type, split_type="Line"),
+            step_args=transformer.transform(data=data, content_type=content_type, split_type=split),
             retry_policies=JOB_RETRIES,
         )
 
