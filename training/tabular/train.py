@@ -87,10 +87,7 @@ def main(_arguments: Sequence[str]) -> None:
             f"validation {len(validation.labels)}; {len(encoder.features)} features"
         )
         with communicator(arguments):
-            # Each host samples its rows itself: with one seed, rows at the same place of every share would
-            # be in or out together. Columns are sampled by the first host for all.
-            own = replace(parameters, seed=parameters.seed + SEED_STEP * hosts.rank)
-            booster = fit(encoder, train, validation, own, usable_cpus())
+            booster = fit(encoder, train, validation, of_host(parameters, hosts), usable_cpus())
             rows, total = summed([len(train.labels), train.labels.sum(dtype=np.float64)])
     if not hosts.is_first:
         say("trained; the first host writes the model")
@@ -117,6 +114,15 @@ def main(_arguments: Sequence[str]) -> None:
     )
     write_model(model_dir(), booster, encoder, manifest)
     say(f"best of {booster.num_boosted_rounds()} rounds kept; wrote {model_dir()}")
+
+
+def of_host(parameters: Hyperparameters, hosts: Hosts) -> Hyperparameters:
+    """The parameters as one of several hosts trains with them: with a seed of its own.
+
+    Each host samples its rows itself: with one seed, rows at the same place of every share would be in or out
+    together. Columns are sampled by the first host for all.
+    """
+    return replace(parameters, seed=parameters.seed + SEED_STEP * hosts.rank)
 
 
 def _rows(name: str, encoder: Encoder, hosts: Hosts) -> Iterator[Row]:

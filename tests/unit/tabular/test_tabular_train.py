@@ -130,3 +130,10 @@ def test_every_committed_hyperparameter_is_known():
         steps = {step["Name"]: step for step in json.loads(load_definition(spec))["Steps"]}
         given = steps["TrainModel"]["Arguments"]["HyperParameters"]
         assert given.keys() <= Hyperparameters.__dataclass_fields__.keys()
+
+
+def test_each_host_samples_its_rows_by_a_seed_of_its_own():
+    names = ("algo-1", "algo-2", "algo-3")
+    seeds = [train.of_host(Hyperparameters(seed=7), Hosts(names, rank)).seed for rank in range(3)]
+    assert seeds[0] == 7
+    assert len(set(seeds)) == 3
