@@ -7,8 +7,8 @@ Writes under OUT:
     digits/batch/<name>.png            held-back images for BatchData
     digits/batch_truth.json            their true classes: {name: class}
 
-The digits are the 1,797 handwritten ones that come with scikit-learn, 8 x 8 pixels with 17 shades of grey. The
-same arguments write the same bytes.
+The digits are the 1,797 handwritten ones that come with scikit-learn, 8 x 8 pixels in 17 shades of grey.
+The same arguments write the same bytes.
 """
 
 from __future__ import annotations

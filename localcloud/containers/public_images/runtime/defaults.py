@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -56,19 +55,25 @@ _XGBOOST = SimpleNamespace(
 )
 
 
+# https://github.com/aws/sagemaker-pytorch-inference-toolkit
 def _torch_model(folder: str) -> Any:
     import torch
 
-    named = os.environ.get("SAGEMAKER_MODEL_FILE", "model.pth")
-    if not (Path(folder) / named).is_file():
-        _no_model(folder)
-    return torch.jit.load(str(Path(folder) / named), map_location="cpu").eval()
+    files = sorted(path for path in Path(folder).iterdir() if path.suffix in {".pt", ".pth"})
+    file = next((path for path in files if path.name == "model.pt"), None)
+    if file is None:
+        if len(files) != 1:
+            _no_model(folder)
+        file = files[0]
+    return torch.jit.load(str(file), map_location="cpu").eval()
 
 
 def _torch_input(payload: Any, content_type: str) -> Any:
     import torch
 
-    return torch.tensor(_decode(payload, content_type))
+    rows = _decode(payload, content_type)
+    text = codecs.media_type(content_type, codecs.JSON) in {codecs.JSON, codecs.CSV}
+    return torch.as_tensor(rows, dtype=torch.float32 if text else None)
 
 
 def _torch_predict(data: Any, model: Any) -> Any:
