@@ -270,6 +270,14 @@ def test_a_type_that_cannot_run_here_is_a_valid_step_but_refused_by_name() -> No
     assert not cannot_run(parse(GOOD), parse(GOOD).steps)
 
 
+def test_checks_may_name_the_model_that_they_ask() -> None:
+    """As the SDK writes a ClarifyCheckStep for bias after training and for explainability."""
+    document = copy.deepcopy(GOOD)
+    check = {"Name": "Bias", "Type": "ClarifyCheck", "CheckType": "MODEL_BIAS", "ModelName": "m"}
+    document["Steps"].append({**check, "Arguments": {}})
+    assert "'Bias'" in cannot_run(parse(document), ["Bias"])[0]
+
+
 def test_what_the_sdk_writes_is_taken() -> None:
     """Lambda, Callback, nested Condition and Fail steps as SageMaker SDK 3.27 emits them."""
     text = (Path(__file__).parent / "data" / "sdk_v3_steps.json").read_text(encoding="utf-8")

@@ -190,6 +190,14 @@ def test_bodies_that_are_refused() -> None:
         codecs.decode(b"", "image/png")
 
 
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [(b"\n0.5,1\n", "text/csv"), (b"0.5", "text/csv"), (b"1 0:2\n", "text/libsvm"), (b"", "text/csv")],
+)
+def test_rows_without_a_content_type_are_recognized(body: bytes, kind: str) -> None:
+    assert codecs.guess(body) == kind
+
+
 def test_a_script_sees_what_the_toolkit_shows(tmp_path: Path) -> None:
     record: dict[str, Any] = {
         "ResourceConfig": {"InstanceCount": 2, "InstanceType": "ml.m5.large"},

@@ -217,10 +217,10 @@ class _Worker:
 
     def _invoke(self, item: Item, body: bytes, settings: _Settings) -> bytes:
         record = self._job.record
-        headers = {
-            "Content-Type": record["TransformInput"].get("ContentType", "application/octet-stream"),
-            "Accept": record["TransformOutput"].get("Accept", "*/*"),
-        }
+        headers = {"Accept": record["TransformOutput"].get("Accept", "*/*")}
+        # Without a type the container decides: AWS's own have each a default.
+        if kind := record["TransformInput"].get("ContentType"):
+            headers["Content-Type"] = kind
         problem = ""
         for _ in range(settings.retries + 1):
             if self._job.stopping.is_set():

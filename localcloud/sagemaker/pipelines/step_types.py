@@ -38,6 +38,7 @@ _CHECK = frozenset(
     {
         "CheckType",
         "FailOnViolation",
+        "ModelName",
         "ModelPackageGroupName",
         "RegisterNewBaseline",
         "SkipCheck",

@@ -190,24 +190,31 @@ def test_the_algorithms_own_server(data: Any) -> None:
         with pytest.raises(ClientError, match=message):
             ask(body, kind)
     data.put("images/batch/rows.csv", "0.5,0.5,0.5\n0.1,0.2,0.3\n")
-    data.client("sagemaker").create_transform_job(
-        TransformJobName=name,
-        ModelName=name,
-        TransformInput={
-            "DataSource": {
-                "S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"s3://{data.bucket}/images/batch/"}
-            },
-            "ContentType": "text/csv",
-            "SplitType": "Line",
-        },
-        TransformOutput={"S3OutputPath": f"s3://{data.bucket}/images/scored", "AssembleWith": "Line"},
+    source = {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"s3://{data.bucket}/images/batch/"}}
+    # As `transformer.transform(data=...)` sends it when nobody says what the rows are.
+    for job, options in (
+        (f"{name}-typed", {"ContentType": "text/csv", "SplitType": "Line"}),
+        (f"{name}-bare", {}),
+    ):
+        done = transform(data, job, name, {"DataSource": source, **options})
+        scored = data.read(f"{done['TransformOutput']['S3OutputPath']}/rows.csv.out").decode().split()
+        assert [float(row) for row in scored] == pytest.approx([float(row) for row in rows])
+    assert "without a content type" in data.log("/aws/sagemaker/TransformJobs", f"{name}-bare")
+
+
+def transform(data: Any, job: str, model_name: str, source: dict[str, Any]) -> Any:
+    """Run a transform job to its end; its description."""
+    sagemaker = data.client("sagemaker")
+    sagemaker.create_transform_job(
+        TransformJobName=job,
+        ModelName=model_name,
+        TransformInput=source,
+        TransformOutput={"S3OutputPath": f"s3://{data.bucket}/images/{job}", "AssembleWith": "Line"},
         TransformResources={"InstanceType": "ml.m5.large", "InstanceCount": 1},
     )
-    sagemaker = data.client("sagemaker")
-    done = settled(lambda: sagemaker.describe_transform_job(TransformJobName=name), "TransformJobStatus")
+    done = settled(lambda: sagemaker.describe_transform_job(TransformJobName=job), "TransformJobStatus")
     assert done["TransformJobStatus"] == "Completed", done
-    scored = data.read(f"s3://{data.bucket}/images/scored/rows.csv.out").decode().split()
-    assert [float(row) for row in scored] == pytest.approx([float(row) for row in rows])
+    return done
 
 
 def test_answers_are_joined_with_what_they_answer(data: Any) -> None:

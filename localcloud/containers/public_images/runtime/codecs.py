@@ -26,6 +26,16 @@ def media_type(header: str | None, default: str) -> str:
     return default if name in {"", "*/*"} else name
 
 
+def guess(body: bytes) -> str:
+    """The type of rows that came without one: libsvm, or CSV if the first line has no `index:value`.
+
+    >>> guess(b"1,2\\n"), guess(b"0 1:2\\n")
+    ('text/csv', 'text/libsvm')
+    """
+    first = next((line for line in body.splitlines() if line.strip()), b"")
+    return "text/libsvm" if b":" in first else CSV
+
+
 def decode(body: bytes, content_type: str) -> Any:
     """A body as an array. UnsupportedTypeError, or ValueError if it does not hold what it says."""
     kind = media_type(content_type, JSON)

@@ -157,12 +157,13 @@ class BuiltInModel:
         self._booster.set_param({"nthread": 1})
         self._columns = int(self._booster.num_features())
         self._lock = threading.Lock()
+        self._guessing = False
 
     def answer(self, body: bytes, content_type: str, accept: str) -> Answer:
         """See `Model`."""
         if not body:
             return Answer(204, b"")
-        kind = codecs.media_type(content_type, "text/libsvm")
+        kind = codecs.media_type(content_type, "") or self._guessed(body)
         try:
             if kind == codecs.CSV:
                 rows = codecs.csv_rows(body)
@@ -184,6 +185,17 @@ class BuiltInModel:
         with self._lock:
             predicted = self._booster.inplace_predict(rows, validate_features=False)
         return Answer(200, _encoded(predicted, accept), accept)
+
+    def _guessed(self, body: bytes) -> str:
+        kind = codecs.guess(body)
+        if kind == codecs.CSV and not self._guessing:
+            self._guessing = True
+            sys.stdout.write(
+                "[local cloud] rows came without a content type and are read as CSV; AWS's image would read "
+                "them as libsvm, and answer nonsense: give the content type text/csv\n"
+            )
+            sys.stdout.flush()
+        return kind
 
 
 def load_booster(path: Path) -> Any:
