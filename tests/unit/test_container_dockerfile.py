@@ -195,6 +195,19 @@ def test_copy_places_files_as_docker_does(context: Path) -> None:
     assert "/opt" not in owned
 
 
+def test_a_second_dockerfile_has_an_ignore_file_of_its_own(context: Path) -> None:
+    """Docker reads `<Dockerfile>.dockerignore` in place of `.dockerignore`, whose lines then do not count."""
+    (context / "Dockerfile").write_text("FROM x\nCOPY . /app\n")
+    (context / "vision.Dockerfile").write_text("FROM y\nCOPY . /app\n")
+    (context / "vision.Dockerfile.dockerignore").write_text("*\n!pkg/secret.txt\n!train\n")
+    store = ImageStore(context.parent / "images")
+    first, second = store.build(context), store.build(context, dockerfile="vision.Dockerfile")
+    assert (first.base, second.base) == ("x", "y")
+    copied = {path.relative_to(second.root).as_posix() for path in second.root.rglob("*") if path.is_file()}
+    assert copied == {"app/pkg/secret.txt", "app/train"}
+    assert not (first.root / "app" / "pkg" / "secret.txt").exists()
+
+
 def test_the_digest_is_that_of_the_content(context: Path) -> None:
     text = "FROM x\nCOPY pkg /app\n"
     store, _, _ = build(context, text)

@@ -48,6 +48,28 @@ def test_the_calls_of_cdk_assets(run_docker: Any, context: Path) -> None:
     assert run_docker("--version", cwd=context).stdout.startswith("Docker version")
 
 
+def test_the_calls_of_cdk_assets_for_a_second_dockerfile(run_docker: Any, context: Path) -> None:
+    """`DockerImageAsset(file="vision.Dockerfile")`: the CLI runs docker in the asset's folder."""
+    (context / "vision.Dockerfile").write_text('FROM other\nCOPY kept /opt/program/kept\nCMD ["kept"]\n')
+    (context / "vision.Dockerfile.dockerignore").write_text("*\n!kept\n")
+    (context / ".dockerignore").write_text("kept\n")
+    (context / "kept").write_text("")
+    command = [
+        "build",
+        "--tag",
+        "cdkasset-2",
+        "--file",
+        "vision.Dockerfile",
+        "--platform",
+        "linux/amd64",
+        ".",
+    ]
+    built = run_docker(*command, cwd=context)
+    assert built.returncode == 0, built.stderr
+    (inspected,) = json.loads(run_docker("inspect", "cdkasset-2", cwd=context).stdout)
+    assert inspected["Config"]["Cmd"] == ["kept"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
