@@ -20,7 +20,7 @@ Reason = Annotated[str | None, typer.Option(help="Kept with the version as its a
 def approve(
     group: Group, version: Version = None, reason: Reason = None, as_json: JsonOption = False
 ) -> None:
-    """Approve a version of a model: the deployer puts it behind the endpoint."""
+    """Approve a version of a model: where the endpoint serves its group, the deployer puts it there."""
     _decide(group, version, "Approved", reason, as_json)
 
 

@@ -67,6 +67,8 @@ class PipelineSettings:
 
     Args:
         processing_instance_type, training_instance_type: Instances of the jobs.
+        vision_training_instance_type: Of the training of models of images, where a GPU pays with the size of
+            the data.
         parameters: Pipeline -> parameter -> default, as text, where this stage differs from the definition:
             `{"refinance-interest-rate": {"MseThreshold": "18"}}`.
         parallelism: Most steps of one execution at a time.
@@ -74,6 +76,7 @@ class PipelineSettings:
 
     processing_instance_type: str = "ml.m5.large"
     training_instance_type: str = "ml.m5.large"
+    vision_training_instance_type: str = "ml.g4dn.xlarge"
     parameters: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     parallelism: int = 4
 
@@ -113,6 +116,7 @@ class Environment:
 
 
 _LOCAL_ACCOUNT = "000000000000"
+_NO_GPU = "ml.m5.xlarge"
 _THROW_AWAY = DataSettings(
     retention=Retention(on_delete="destroy", data_may_be_deleted=True),
     # Longer than a step cache answers from what is there, which is 30 days.
@@ -131,15 +135,18 @@ def environments() -> Mapping[str, Environment]:
             data=_THROW_AWAY,
             # Each of the six algorithms twice; two trials at once, for a machine with two processors.
             pipelines=PipelineSettings(
-                parameters={"breast-cancer": {"MaxTuningJobs": "12", "MaxParallelTuningJobs": "2"}}
+                vision_training_instance_type=_NO_GPU,
+                parameters={"breast-cancer": {"MaxTuningJobs": "12", "MaxParallelTuningJobs": "2"}},
             ),
             access=AccessSettings(require_mfa=False),
         ),
-        # No reserved concurrency: a new account has none to give, and the deployment would fail.
+        # No reserved concurrency and no GPUs: a new account has none to give. The deployment would fail, and so
+        # would each training of a model of images.
         Environment(
             name="dev",
             placement=Placement(name_prefix="dev-"),
             data=_THROW_AWAY,
+            pipelines=PipelineSettings(vision_training_instance_type=_NO_GPU),
             serving=ServingSettings(scaling=Scaling(max_instances=2)),
             access=AccessSettings(require_mfa=False),
         ),

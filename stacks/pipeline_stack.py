@@ -114,7 +114,9 @@ def definition_of(spec: PipelineSpec, environment: Environment) -> PipelineDefin
     settings = environment.pipelines
     defaults = {
         "ProcessingInstanceType": settings.processing_instance_type,
-        "TrainingInstanceType": settings.training_instance_type,
+        "TrainingInstanceType": settings.vision_training_instance_type
+        if spec.family.image == "vision"
+        else settings.training_instance_type,
         **settings.parameters.get(spec.name, {}),
     }
     return PipelineDefinition(

@@ -57,7 +57,8 @@ def loop(screen: Screen, result: dict[str, Any], *, everything: bool) -> None:
     """The phases, in order; synthesis runs beside the start of the cloud, for it needs neither."""
     with ThreadPoolExecutor(max_workers=1) as beside:
         synthesized = beside.submit(phases.synthesize)
-        with screen.phase("data", "Real loans from Lending Club"):
+        title = "Real loans, cell nuclei and digits" if everything else "Real loans from Lending Club"
+        with screen.phase("data", title):
             chosen = phases.prepare_all() if everything else [phases.prepare_data()]
         with screen.phase("cloud", "Local cloud, IAM enforced"):
             environment = phases.start_cloud(STATE)
@@ -83,7 +84,12 @@ def loop(screen: Screen, result: dict[str, Any], *, everything: bool) -> None:
         metrics = {data.model: phases.metrics(approver, data.model) for data in chosen}
         approvals = {data.model: phases.approve(approver, data.model) for data in chosen}
     with screen.phase("predict", "Prediction through the function URL") as news:
-        predictions = {data.model: phases.predict(scientist, outputs, data, news) for data in chosen}
+        predictions = {
+            data.model: phases.predict(scientist, outputs, data, news)
+            if data.served
+            else phases.scored(scientist, outputs, data, executions[data.model])
+            for data in chosen
+        }
     models = {
         name: {
             "parameters": parameters[name],

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,7 +14,9 @@ import boto3
 
 from modelyard_cli import registry
 from modelyard_cli.aws import client
+from modelyard_cli.demo import data
 from modelyard_cli.demo.commands import ROOT, cdk, modelyard
+from modelyard_cli.demo.data import Data
 from modelyard_cli.demo.parallel import together
 from modelyard_cli.demo.screen import News
 from modelyard_cli.errors import FAILED, CliError
@@ -26,7 +24,7 @@ from modelyard_cli.executions import start, watch
 from modelyard_cli.output import console
 from modelyard_cli.pipelines import LOCAL_EVERY_S, show
 from modelyard_cli.predict import invoke
-from pipeline_defs.catalog import PIPELINES, PipelineSpec, TabularClassification, TabularRegression
+from pipeline_defs.catalog import PIPELINES
 
 BUILD = ROOT / "build"
 ASSEMBLY = BUILD / "demo-cdk.out"
@@ -35,76 +33,15 @@ MODEL = "refinance-interest-rate"
 DEPLOYMENT_LIMIT_S = 60.0
 
 
-@dataclass(frozen=True)
-class Data:
-    """Files made from the package of real data, for one pipeline.
-
-    `raw`: where `InputData` lies in the data bucket. `answer`: what the model predicts.
-    """
-
-    table: Path
-    batch: Path
-    examples: list[dict[str, Any]]
-    truth: list[Any]
-    model: str = MODEL
-    raw: str = "raw/refinance/"
-    answer: str = "interest_rate"
-
-
 def prepare_data() -> Data:
     """The data of the one pipeline that the demo runs unless it is told to run all."""
-    (data,) = [data for data in prepare_all() if data.model == MODEL]
-    return data
+    (found,) = data.prepare([spec for spec in PIPELINES if spec.name == MODEL], BUILD / "data")
+    return found
 
 
 def prepare_all() -> list[Data]:
     """The data of every pipeline of the catalogue."""
-    out = BUILD / "data"
-    for tool in ("loans", "classification_data"):
-        done = subprocess.run(
-            [sys.executable, f"tools/{tool}.py", "--out", str(out)],
-            cwd=ROOT,
-            text=True,
-            capture_output=True,
-            check=False,
-        )
-        if done.returncode:
-            raise CliError(f"no data: {done.stderr.strip()}", FAILED)
-    found: list[Data] = []
-    for spec in PIPELINES:
-        if isinstance(spec.family, TabularRegression):
-            found.append(_loans(spec, spec.family, out))
-        elif isinstance(spec.family, TabularClassification):
-            found.append(_classes(spec, spec.family, out))
-    return found
-
-
-def _loans(spec: PipelineSpec, family: TabularRegression, out: Path) -> Data:
-    folder = out / family.scenario / family.target
-    demo = json.loads((folder / "demo.json").read_text())
-    return Data(
-        table=out / family.scenario / "loans.csv",
-        batch=folder / "batch.jsonl",
-        examples=demo["instances"],
-        truth=demo[family.target],
-        model=spec.name,
-        raw=family.raw,
-        answer=family.target,
-    )
-
-
-def _classes(spec: PipelineSpec, family: TabularClassification, out: Path) -> Data:
-    folder = out / family.dataset
-    demo = json.loads((folder / "demo.json").read_text())
-    return Data(
-        table=folder / "rows.csv",
-        batch=folder / "batch.jsonl",
-        examples=demo["instances"],
-        truth=demo[family.target],
-        model=spec.name,
-        raw=family.raw,
-        answer=family.target,
-    )
+    return data.prepare(PIPELINES, BUILD / "data")
 
 
 def synthesize() -> None:
@@ -158,21 +95,9 @@ def acting_as(role: str, environment: Mapping[str, str], outputs: Mapping[str, s
     )
 
 
-def upload(session: boto3.Session, outputs: Mapping[str, str], data: Data) -> dict[str, str]:
-    """Put the files where the pipeline reads them; returns its parameters.
-
-    SageMaker's step cache compares addresses: one that its content decides makes equal data, and only that,
-    a hit.
-    """
-    bucket, s3 = outputs["DataBucketName"], client("s3", session)
-    digest = hashlib.sha256(data.table.read_bytes()).hexdigest()[:12]
-    places = {
-        "InputData": (data.table, f"{data.raw}{digest}/{data.table.name}"),
-        "BatchData": (data.batch, f"batch/{data.model}/{data.batch.name}"),
-    }
-    for file, key in places.values():
-        s3.upload_file(str(file), bucket, key)
-    return {name: f"s3://{bucket}/{key}" for name, (_, key) in places.items()}
+def upload(session: boto3.Session, outputs: Mapping[str, str], chosen: Data) -> dict[str, str]:
+    """Put the files where the pipeline reads them; returns its parameters."""
+    return data.upload(client("s3", session), outputs["DataBucketName"], chosen)
 
 
 def run_pipeline(session: boto3.Session, parameters: Mapping[str, str]) -> dict[str, Any]:
@@ -221,6 +146,14 @@ def metrics(session: boto3.Session, model: str = MODEL) -> dict[str, Any]:
     if "gate" in document:
         gate: dict[str, Any] = document["gate"]
         return gate | {"threshold": float(metadata["metric_threshold"]), "algorithm": metadata["algorithm"]}
+    if "classification_metrics" in document:
+        metric = metadata["metric"]
+        return {
+            "metric": metric,
+            "value": document["classification_metrics"][metric]["value"],
+            "baseline": document["baseline"][metric]["value"],
+            "threshold": float(metadata["metric_threshold"]),
+        }
     measured = {name: entry["value"] for name, entry in document["regression_metrics"].items()}
     baseline = document["baseline"]["mse"]["value"]
     compared = {"metric": "mse", "value": measured["mse"], "baseline": baseline}
@@ -231,17 +164,37 @@ def approve(session: boto3.Session, model: str = MODEL) -> dict[str, Any]:
     return registry.decide(client("sagemaker", session), model, None, "Approved", "make demo")
 
 
-def predict(session: boto3.Session, outputs: Mapping[str, str], data: Data, news: News) -> dict[str, Any]:
+def predict(session: boto3.Session, outputs: Mapping[str, str], chosen: Data, news: News) -> dict[str, Any]:
     """Ask until the approved version answers: its deployment follows the approval by events."""
     deadline = time.monotonic() + DEPLOYMENT_LIMIT_S
     attempts = 0
     while True:
         attempts += 1
         try:
-            answer = invoke(outputs["FunctionUrl"], data.model, data.examples, session)
-            return answer | {"true_values": data.truth, "attempts": attempts, "url": outputs["FunctionUrl"]}
+            answer = invoke(outputs["FunctionUrl"], chosen.model, chosen.examples, session)
+            return answer | {"true_values": chosen.truth, "attempts": attempts, "url": outputs["FunctionUrl"]}
         except CliError as error:
             if time.monotonic() > deadline:
                 raise
             news(str(error))
             time.sleep(0.5)
+
+
+def scored(
+    session: boto3.Session, outputs: Mapping[str, str], chosen: Data, execution: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What the execution's batch transform answered, for a model that the endpoint does not serve."""
+    (spec,) = [spec for spec in PIPELINES if spec.name == chosen.model]
+    number = execution["execution_arn"].rpartition("/")[2]
+    bucket, place = outputs["DataBucketName"], f"{spec.writes}{number}/BatchTransform/predictions"
+    s3 = client("s3", session)
+    answers = [
+        json.loads(s3.get_object(Bucket=bucket, Key=f"{place}/{name}.out")["Body"].read())
+        for name in chosen.examples
+    ]
+    return {
+        "model": chosen.model,
+        "predictions": answers,
+        "true_values": chosen.truth,
+        "url": f"s3://{bucket}/{place}/",
+    }
