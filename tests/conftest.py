@@ -1,7 +1,7 @@
 """Makes the Lambda functions' code importable as `pipeline_runtime`, `serving_runtime`, `inference_runtime`.
 
-Lambda sees each `runtime` folder alone. Imported as `modelyard.pipeline.runtime`, it would bring the
-constructs around it, hence aws_cdk and its Node process, into tests that take milliseconds.
+In Lambda the packages above each `runtime` are empty. Imported here as `modelyard.pipeline.runtime`, it would
+bring the constructs around it, hence aws_cdk and its Node process, into tests that take milliseconds.
 """
 
 import importlib.util

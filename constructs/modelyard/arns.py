@@ -27,6 +27,11 @@ def arn_in_stack(scope: Construct, service: str, resource: str) -> str:
     return f"arn:{partition}:{service}:{region}:{account}:{resource}"
 
 
+def partition_of(scope: Construct) -> str:
+    """The partition of the stack of `scope`, for ARNs that have neither region nor account, as S3's."""
+    return _place(stack_of(scope))[0]
+
+
 @functools.cache
 def _place(stack: Stack) -> tuple[str, str, str]:
     return stack.partition, stack.region, stack.account

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from aws_cdk import Duration, RemovalPolicy
 from aws_cdk import aws_iam as iam
@@ -22,7 +21,7 @@ class CustomResourceProvider(StackSingleton):
     Args:
         scope: The parent.
         construct_id: Unique within the parent.
-        folder: Holds `runtime/` with the handler.
+        domain: Whose `runtime` is the handler.
         description: What the handler does.
         environment: The handler's environment variables.
         timeout_seconds: The handler's timeout.
@@ -45,7 +44,7 @@ class CustomResourceProvider(StackSingleton):
         scope: Construct,
         construct_id: str,
         *,
-        folder: Path,
+        domain: str,
         description: str,
         environment: Mapping[str, str],
         timeout_seconds: int,
@@ -55,7 +54,7 @@ class CustomResourceProvider(StackSingleton):
         self.handler = RuntimeFunction(
             self,
             "Handler",
-            folder=folder,
+            domain=domain,
             description=description,
             environment=environment,
             size=FunctionSize(memory_mib=512, timeout_seconds=timeout_seconds),

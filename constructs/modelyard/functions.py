@@ -1,17 +1,20 @@
-"""Python functions as this library wants them: newest runtime, own role, own logs, code of one folder."""
+"""Python functions as this library wants them: newest runtime, own role, own logs, code of one domain."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from aws_cdk import Duration, RemovalPolicy, Size
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
+from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
+
+from modelyard.archives import function_code
+from modelyard.assets import FileAsset, add_file
 
 RUNTIME = lambda_.Runtime.PYTHON_3_14
 
@@ -46,13 +49,12 @@ class FunctionSize:
 
 
 class RuntimeFunction(lambda_.Function):
-    """A function whose code is the folder `runtime` beside the construct that creates it.
+    """A function whose code is the folder `runtime` of a domain of this library.
 
     Args:
         scope: The parent.
         construct_id: Unique within the parent.
-        folder: The folder that holds `runtime/`; nothing else of it is in the archive. Handlers use relative
-            imports, so that the same files work as `runtime` and as `modelyard.<domain>.runtime`.
+        domain: The domain: `serving` for the handler `modelyard.serving.runtime.handler.handle`.
         description: What the function does.
         environment: Environment variables.
         size: Memory, time and disk.
@@ -72,7 +74,7 @@ class RuntimeFunction(lambda_.Function):
         scope: Construct,
         construct_id: str,
         *,
-        folder: Path,
+        domain: str,
         description: str,
         environment: Mapping[str, str],
         size: FunctionSize,
@@ -92,9 +94,15 @@ class RuntimeFunction(lambda_.Function):
             description=description,
             runtime=RUNTIME,
             architecture=lambda_.Architecture.ARM_64,
-            handler="runtime.handler.handle",
-            code=lambda_.Code.from_asset(
-                str(folder), exclude=["*", "!runtime", "!runtime/**", "**/__pycache__", "**/*.md"]
+            handler=f"modelyard.{domain}.runtime.handler.handle",
+            code=_ArchivedCode(
+                add_file(
+                    scope,
+                    function_code(domain),
+                    suffix=".zip",
+                    name=f"modelyard.{domain}.runtime",
+                    deploy_time=True,
+                )
             ),
             environment=dict(environment),
             memory_size=size.memory_mib,
@@ -105,6 +113,23 @@ class RuntimeFunction(lambda_.Function):
             logging_format=lambda_.LoggingFormat.JSON,
             dead_letter_queue=dead_letter_queue,
             reserved_concurrent_executions=reserved_concurrency,
+        )
+
+
+class _ArchivedCode(lambda_.Code):
+    """Code that is an archive already; CDK's own `Code.from_asset` makes one of a folder, with an Asset."""
+
+    def __init__(self, archive: FileAsset) -> None:
+        super().__init__()
+        self._archive = archive
+
+    def bind(self, scope: Construct) -> lambda_.CodeConfig:
+        """Where Lambda finds it."""
+        del scope
+        return lambda_.CodeConfig(
+            s3_location=s3.Location(
+                bucket_name=self._archive.bucket_name, object_key=self._archive.object_key
+            )
         )
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 import zipfile
+from pathlib import Path
 
 import aws_cdk as cdk
 import pytest
@@ -155,7 +157,7 @@ def test_code_archives_hold_exactly_the_files(new_app, tmp_path):
         code={"StepCode": StepCode(root=tmp_path / "code", files=wanted)},
     )
     app.synth()
-    staged = tmp_path / "out" / f"asset.{pipeline.code_assets['StepCode'].asset_hash}.zip"
+    staged = tmp_path / "out" / f"asset.{pipeline.code_assets['StepCode'].sha256}.zip"
     with zipfile.ZipFile(staged) as bundle:
         assert {name: bundle.read(name).decode() for name in bundle.namelist()} == {n: n for n in wanted}
 
@@ -172,11 +174,36 @@ def test_a_code_archive_is_named_by_its_content_alone(tmp_path):
 
 def test_functions_carry_their_runtime_and_nothing_else(synthesize):
     folder = synthesize("local").folder
-    handlers = [path.parent.parent for path in folder.glob("asset.*/runtime/handler.py")]
-    assert len(handlers) == 5  # pipelines, deployer, inference, and two that empty
-    for handler in handlers:
-        assert [path.name for path in handler.iterdir()] == ["runtime"]
-        assert {path.suffix for path in handler.rglob("*") if path.is_file()} == {".py"}
+    carried = {}
+    for function in synthesize("local").of_type("AWS::Lambda::Function").values():
+        if function["Description"].startswith("AWS CDK resource provider framework"):
+            continue
+        with zipfile.ZipFile(folder / f"asset.{function['Code']['S3Key']}") as bundle:
+            names = set(bundle.namelist())
+        modelyard, domain, runtime, *_ = function["Handler"].split(".")
+        assert f"{modelyard}/{domain}/{runtime}/handler.py" in names
+        assert {name.split("/")[1] for name in names} == {"__init__.py", "runtime", domain}
+        carried[domain] = names
+    assert carried.keys() == {"pipeline", "serving", "inference", "registry", "storage"}
+
+
+def test_the_cli_uploads_files_as_they_are_under_names_that_say_what_they_are(synthesize):
+    """Packed by the CLI, a file would be another; without its suffix, SageMaker would not know an archive."""
+    folder = synthesize("local").folder
+    found = {}
+    for path in folder.glob("*.assets.json"):
+        for key, asset in json.loads(path.read_text())["files"].items():
+            source, (destination,) = asset["source"], asset["destinations"].values()
+            if source["path"].endswith(".template.json"):
+                continue
+            if source["packaging"] == "zip":  # CDK's own
+                continue
+            assert source["path"] == f"asset.{destination['objectKey']}"
+            assert destination["objectKey"].removesuffix(Path(source["path"]).suffix) == key
+            assert hashlib.sha256((folder / source["path"]).read_bytes()).hexdigest() == key
+            found.setdefault(Path(source["path"]).suffix, []).append(asset["displayName"])
+    assert "definition of refinance-interest-rate" in found[".json"]
+    assert {"modelyard.serving.runtime", "code of a step"} <= set(found[".zip"])
 
 
 def test_each_pipeline_has_its_permissions_as_long_as_it_lives(stack, data, tmp_path):

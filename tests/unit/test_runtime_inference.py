@@ -15,9 +15,10 @@ from botocore.stub import Stubber
 from hypothesis import example, given
 from hypothesis import strategies as st
 from inference_runtime.api import Api
-from inference_runtime.invoke import Invoker
 from inference_runtime.models import Models
 from inference_runtime.settings import Settings
+
+from modelyard.runtime.invoke import Invoker
 
 SETTINGS = Settings(
     endpoint_name="models", table_name="records", models=("loans", "homes"), max_body_bytes=2000, max_rows=5

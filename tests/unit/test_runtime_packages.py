@@ -1,15 +1,19 @@
 """What holds for the code of every Lambda function."""
 
+import io
 import json
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import inference_runtime.settings
 import pipeline_runtime.settings
 import pytest
 import serving_runtime.settings
+
+from modelyard.archives import function_code
 
 LIBRARY = Path(__file__).parents[2] / "constructs" / "modelyard"
 SETTINGS = {
@@ -19,32 +23,63 @@ SETTINGS = {
     ),
     "inference": inference_runtime.settings.Settings(endpoint_name="e", table_name="t", models=("a", "b")),
 }
+DOMAINS = (*SETTINGS, "storage", "registry")
 # Importing the handler as Lambda does, and saying what came with it.
 PROBE = """
-import json, sys
+import importlib, json, sys
 sys.path.insert(0, sys.argv[1])
-from runtime.handler import handle
-print(json.dumps(sorted(sys.modules)))
+importlib.import_module(f"modelyard.{sys.argv[2]}.runtime.handler").handle
+print(json.dumps({name: getattr(module, "__file__", None) or "" for name, module in sys.modules.items()}))
 """
 
 
-@pytest.mark.parametrize("domain", SETTINGS)
-def test_handler_imports_from_its_asset_alone(domain, tmp_path):
-    shutil.copytree(LIBRARY / domain / "runtime", tmp_path / "runtime")
-    environment = {"AWS_DEFAULT_REGION": "eu-west-1", **SETTINGS[domain].to_environment()}
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_handler_imports_from_its_archive_alone(domain, tmp_path):
+    zipfile.ZipFile(io.BytesIO(function_code(domain))).extractall(tmp_path)
+    settings = SETTINGS[domain].to_environment() if domain in SETTINGS else {}
     run = subprocess.run(
-        [sys.executable, "-I", "-c", PROBE, str(tmp_path)],
-        env=environment,
+        [sys.executable, "-I", "-c", PROBE, str(tmp_path), domain],
+        env={"AWS_DEFAULT_REGION": "eu-west-1", **settings},
         capture_output=True,
         text=True,
         check=False,
     )
     assert run.returncode == 0, run.stderr
-    loaded = set(json.loads(run.stdout))
+    loaded = json.loads(run.stdout)
     assert "botocore" in loaded
-    assert not loaded & {"aws_cdk", "modelyard", "jsii", "constructs", "localcloud", "training"}
+    assert not loaded.keys() & {"aws_cdk", "jsii", "constructs", "localcloud", "training"}
+    # Not the library that is installed beside it here.
+    ours = [file for name, file in loaded.items() if name.split(".")[0] == "modelyard"]
+    assert [file for file in ours if not file.startswith(str(tmp_path))] == []
     # Callers wait for this function's cold start, and every import is part of it.
-    assert domain != "inference" or not loaded & {"boto3", "s3transfer"}
+    assert domain != "inference" or not loaded.keys() & {"boto3", "s3transfer"}
+
+
+def test_archives_hold_the_code_of_one_function_and_what_all_share():
+    names = zipfile.ZipFile(io.BytesIO(function_code("storage"))).namelist()
+    assert "modelyard/storage/runtime/handler.py" in names
+    assert "modelyard/runtime/log.py" in names
+    assert {name.split("/")[1] for name in names} == {"__init__.py", "runtime", "storage"}
+    assert not [name for name in names if not name.endswith(".py")]
+
+
+def test_archives_depend_on_nothing_but_the_files(tmp_path):
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from modelyard.archives import function_code; "
+        "import hashlib; print(hashlib.sha256(function_code('serving')).hexdigest())"
+    )
+    digests = []
+    for place, seed in (("a", "1"), ("b", "2")):
+        copy = shutil.copytree(LIBRARY, tmp_path / place / "modelyard", copy_function=shutil.copyfile)
+        run = subprocess.run(
+            [sys.executable, "-c", code, str(Path(copy).parent)],
+            env={"PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        digests.append(run.stdout)
+    assert digests[0] == digests[1]
 
 
 @pytest.mark.parametrize("domain", SETTINGS)
@@ -59,19 +94,13 @@ def test_settings_survive_the_environment(domain):
 
 
 @pytest.mark.parametrize("domain", SETTINGS)
-def test_construct_reads_settings_without_boto3(domain):
-    code = f"import sys; sys.path.insert(0, {str(LIBRARY / domain)!r}); import runtime.settings; " + (
-        "assert not {'boto3', 'botocore'} & set(sys.modules)"
+def test_construct_reads_settings_without_boto3(domain, tmp_path):
+    zipfile.ZipFile(io.BytesIO(function_code(domain))).extractall(tmp_path)
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import modelyard.{domain}.runtime.settings; "
+        + ("assert not {'boto3', 'botocore'} & set(sys.modules)")
     )
     subprocess.run([sys.executable, "-I", "-c", code], check=True)
-
-
-@pytest.mark.parametrize(
-    ("name", "domains"), [("log.py", tuple(SETTINGS)), ("invoke.py", ("serving", "inference"))]
-)
-def test_modules_that_two_functions_carry_are_one(name, domains):
-    # A function's asset holds its own folder only, so that each carries a copy.
-    assert len({(LIBRARY / domain / "runtime" / name).read_bytes() for domain in domains}) == 1
 
 
 @pytest.mark.parametrize(

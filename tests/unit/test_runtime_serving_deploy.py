@@ -15,10 +15,11 @@ from botocore.stub import ANY, Stubber
 from serving_runtime.aws import DynamoRecords, S3Artifacts, SageMakerEndpoint, SageMakerRegistry
 from serving_runtime.errors import DeployError, OutdatedError, ReconcileError
 from serving_runtime.events import groups_of
-from serving_runtime.invoke import Invoker
 from serving_runtime.ports import Archive, Package
 from serving_runtime.record import Deployment, Failure, Record, from_item, to_item
 from serving_runtime.settings import Settings
+
+from modelyard.runtime.invoke import Invoker
 
 SETTINGS = Settings(
     endpoint_name="models",

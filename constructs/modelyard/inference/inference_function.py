@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from aws_cdk import Duration
 from aws_cdk import aws_cloudwatch as cloudwatch
@@ -69,7 +68,7 @@ class InferenceFunction(Construct):
         self.function = RuntimeFunction(
             self,
             "Function",
-            folder=Path(__file__).parent,
+            domain="inference",
             description=f"Predictions of endpoint {endpoint.endpoint_name}",
             environment=settings.to_environment(),
             size=FunctionSize(memory_mib=512, timeout_seconds=settings.timeout_seconds),

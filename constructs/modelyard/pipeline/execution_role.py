@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_s3_assets as s3_assets
 from constructs import Construct
 
 from modelyard.arns import arn_in_stack
+from modelyard.assets import FileAsset
 from modelyard.images import ContainerImage
 from modelyard.permissions import allow, in_one_policy
 from modelyard.pipeline.props import PipelineData
@@ -58,7 +58,7 @@ class ExecutionRole(iam.Role):
         data: PipelineData,
         image: ContainerImage | None,
         registry: ModelRegistry | None,
-        code: Mapping[str, s3_assets.Asset],
+        code: Mapping[str, FileAsset],
         may_approve: bool = False,
     ) -> None:
         super().__init__(
@@ -157,19 +157,19 @@ class ExecutionRole(iam.Role):
                 conditions={"Bool": {"kms:GrantIsForAWSResource": "true"}},
             )
 
-    def _allow_code(self, archives: Sequence[s3_assets.Asset]) -> None:
-        bucket = archives[0].bucket
+    def _allow_code(self, archives: Sequence[FileAsset]) -> None:
+        bucket_arn = archives[0].bucket_arn
         allow(
             self,
             actions=["s3:GetObject"],
-            resources=[bucket.arn_for_objects("*.zip")],
+            resources=[f"{bucket_arn}/*.zip"],
             reason=_CODE_REASON,
         )
         # SageMaker lists an input's prefix, also where it is a single key.
         allow(
             self,
             actions=["s3:ListBucket"],
-            resources=[bucket.bucket_arn],
+            resources=[bucket_arn],
             conditions={"StringLike": {"s3:prefix": "*.zip"}},
         )
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import re
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from modelyard.archives import zip_of
 from modelyard.pipeline.runtime.definition import render
 from modelyard.pipeline.runtime.errors import PipelineError
 from modelyard.pipeline.runtime.request import Desired
@@ -19,8 +18,6 @@ from modelyard.pipeline.runtime.request import Desired
 if TYPE_CHECKING:
     from modelyard.storage import IDataBucket
 
-# Of the machine that made the archive: the same on all of them.
-_UNIX = 3
 _PLACEHOLDER = re.compile(r"\$\{([A-Za-z][A-Za-z0-9]*)\}")
 
 
@@ -139,14 +136,5 @@ class StepCode:
                 raise ValueError(f"StepCode: {self.root / name} does not exist")
 
     def archive(self) -> bytes:
-        """The files as a zip whose bytes depend on them alone.
-
-        Stored, not deflated: another zlib may pack the same files otherwise, and so under another hash.
-        """
-        buffer = io.BytesIO()
-        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as bundle:
-            for name in sorted(self.files):
-                entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
-                entry.create_system, entry.external_attr = _UNIX, 0o644 << 16
-                bundle.writestr(entry, (self.root / name).read_bytes())
-        return buffer.getvalue()
+        """The files as a zip whose bytes depend on them alone."""
+        return zip_of({name: (self.root / name).read_bytes() for name in self.files})

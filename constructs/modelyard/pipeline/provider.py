@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_s3_assets as s3_assets
 from constructs import Construct
 
+from modelyard.assets import FileAsset
 from modelyard.custom_resources import CustomResourceProvider
 from modelyard.permissions import allow
 from modelyard.pipeline.runtime.settings import Settings
@@ -24,7 +22,7 @@ class PipelineProvider(CustomResourceProvider):
         super().__init__(
             scope,
             construct_id,
-            folder=Path(__file__).parent,
+            domain="pipeline",
             description="Keeps SageMaker pipelines as their templates want them",
             environment=settings.to_environment(),
             timeout_seconds=settings.timeout_seconds,
@@ -37,7 +35,7 @@ class PipelineProvider(CustomResourceProvider):
         name: str,
         pipeline_arn: str,
         execution_role: iam.IRole,
-        definition: s3_assets.Asset,
+        definition: FileAsset,
     ) -> iam.Policy:
         """Allow the handler this pipeline, its role and its definition, and nothing of any other.
 
@@ -73,6 +71,6 @@ class PipelineProvider(CustomResourceProvider):
         allow(
             permissions,
             actions=["s3:GetObject"],
-            resources=[definition.bucket.arn_for_objects(definition.s3_object_key)],
+            resources=[definition.object_arn],
         )
         return permissions

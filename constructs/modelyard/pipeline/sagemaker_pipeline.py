@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 
-from aws_cdk import CustomResource
+from aws_cdk import CustomResource, Stack
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_s3_assets as s3_assets
 from constructs import Construct
 
-from modelyard.arns import arn_in_stack
+from modelyard.arns import arn_in_stack, stack_of
+from modelyard.assets import FileAsset, add_file
 from modelyard.images import ContainerImage
 from modelyard.permissions import allow
 from modelyard.pipeline.execution_role import ExecutionRole
 from modelyard.pipeline.props import PipelineData, PipelineDefinition, StepCode
 from modelyard.pipeline.provider import PipelineProvider
-from modelyard.pipeline.step_archives import StepArchives
 from modelyard.registry import ModelRegistry
 
 _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,255}")
@@ -66,7 +66,7 @@ class SageMakerPipeline(Construct):
     pipeline_arn: str
     execution_role: ExecutionRole
     resource: CustomResource
-    code_assets: dict[str, s3_assets.Asset]
+    code_assets: dict[str, FileAsset]
 
     def __init__(
         self,
@@ -98,8 +98,7 @@ class SageMakerPipeline(Construct):
         # What the construct offers may go unused; what the caller gave may not.
         wanted, code = definition.placeholders, code or {}
         definition.check(pipeline=name, given=wanted & {"ExecutionRoleArn", *values} | code.keys())
-        archives = StepArchives.of(self)
-        self.code_assets = {placeholder: archives.asset(step) for placeholder, step in code.items()}
+        self.code_assets = {key: _archive(stack_of(self), step) for key, step in code.items()}
         self.execution_role = ExecutionRole(
             self,
             "ExecutionRole",
@@ -115,7 +114,7 @@ class SageMakerPipeline(Construct):
             key: value
             for key, value in {"ExecutionRoleArn": self.execution_role.role_arn, **values}.items()
             if key in wanted
-        } | {placeholder: archives.url(step) for placeholder, step in code.items()}
+        } | {key: archive.url for key, archive in self.code_assets.items()}
         self.resource = self._custom_resource(definition, values, tags or {})
         if registry:
             self.resource.node.add_dependency(registry)
@@ -153,7 +152,9 @@ class SageMakerPipeline(Construct):
     def _custom_resource(
         self, definition: PipelineDefinition, values: Mapping[str, str], tags: Mapping[str, str]
     ) -> CustomResource:
-        asset = s3_assets.Asset(self, "Definition", path=str(definition.path.resolve()))
+        asset = add_file(
+            self, definition.path.read_bytes(), suffix=".json", name=f"definition of {self.pipeline_name}"
+        )
         provider = PipelineProvider.of(self)
         permissions = provider.manage(
             self,
@@ -171,8 +172,8 @@ class SageMakerPipeline(Construct):
             properties={
                 "PipelineName": self.pipeline_name,
                 "RoleArn": self.execution_role.role_arn,
-                "DefinitionBucket": asset.s3_bucket_name,
-                "DefinitionKey": asset.s3_object_key,
+                "DefinitionBucket": asset.bucket_name,
+                "DefinitionKey": asset.object_key,
                 "DefinitionSha256": definition.sha256,
                 "ParallelismMax": str(definition.parallelism),
                 "Values": dict(values),
@@ -184,3 +185,9 @@ class SageMakerPipeline(Construct):
         # The permissions of both roles must be there before the handler needs them, and after it has deleted.
         resource.node.add_dependency(self.execution_role, provider.handler_role, permissions)
         return resource
+
+
+@functools.cache
+def _archive(stack: Stack, step: StepCode) -> FileAsset:
+    """One for each step, however many pipelines of the stack run it."""
+    return add_file(stack, step.archive(), suffix=".zip", name="code of a step")

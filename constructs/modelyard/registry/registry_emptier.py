@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from aws_cdk import CustomResource, Tags
 from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
@@ -20,7 +18,7 @@ class RegistryEmptier(CustomResourceProvider):
         super().__init__(
             scope,
             construct_id,
-            folder=Path(__file__).parent,
+            domain="registry",
             description="Empties model package groups before they are deleted",
             environment={},
             timeout_seconds=840,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aws_cdk import Duration
@@ -104,7 +103,7 @@ class ModelDeployer(Construct):
         self.function = RuntimeFunction(
             self,
             "Function",
-            folder=Path(__file__).parent,
+            domain="serving",
             description=f"Keeps endpoint {endpoint.endpoint_name} at what the registry approves",
             environment=settings.to_environment(),
             size=FunctionSize(memory_mib=1024, timeout_seconds=settings.timeout_seconds, storage_mib=1024),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from aws_cdk import CustomResource, Tags
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
@@ -24,7 +22,7 @@ class BucketEmptier(CustomResourceProvider):
         super().__init__(
             scope,
             construct_id,
-            folder=Path(__file__).parent,
+            domain="storage",
             description="Empties buckets before they are deleted",
             environment={},
             timeout_seconds=840,

@@ -4,10 +4,11 @@ import json
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
+from modelyard.runtime.invoke import Invoker, ModelError, NotReadyError, RefusedError
+from modelyard.runtime.log import log
+
 from . import bodies, http
 from .errors import ApiError, invalid_instances
-from .invoke import Invoker, ModelError, NotReadyError, RefusedError
-from .log import log
 from .models import Models
 from .settings import Settings
 

@@ -9,8 +9,9 @@ from typing import Any, Protocol
 import botocore.session
 from botocore.config import Config
 
+from modelyard.runtime.invoke import CONFIG, Invoker
+
 from .api import Api
-from .invoke import CONFIG, Invoker
 from .models import Models
 from .settings import Settings
 

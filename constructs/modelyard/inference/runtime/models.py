@@ -7,8 +7,9 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from modelyard.runtime.log import log
+
 from .errors import ApiError
-from .log import log
 from .settings import Settings
 
 

@@ -3,9 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-# SageMaker gives a model 60 s to answer, its download included when it is cold; waiting less than that would
-# cut off answers that still come.
-ANSWER_SECONDS = 70
+from modelyard.runtime.limits import ANSWER_SECONDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

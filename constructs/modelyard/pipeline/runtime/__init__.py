@@ -1,10 +1,8 @@
 """The Lambda function behind `SageMakerPipeline`: keeps one SageMaker pipeline as CloudFormation wants it.
 
-The asset's root holds this folder under the name `runtime` and nothing else
-(``Code.from_asset(<folder above>, exclude=["*", "!runtime", "!runtime/**", "**/__pycache__"])``), and the
-handler is ``runtime.handler.handle``. It imports the standard library and boto3 only, by relative imports,
-so that the same files work as `runtime` in Lambda and as `modelyard.pipeline.runtime` at synth.
-This file imports nothing: the construct reads `settings.Settings` at synth without boto3.
+The handler is ``modelyard.pipeline.runtime.handler.handle``; its archive holds this folder and
+`modelyard.runtime`. It imports the standard library and boto3 only. This file imports nothing: the construct
+reads `settings.Settings` at synth without boto3.
 
 Resource properties (all strings, as CloudFormation delivers them, or mappings of strings):
 ``PipelineName``, ``RoleArn``, ``DefinitionBucket``, ``DefinitionKey``, ``DefinitionSha256`` (hex digest of

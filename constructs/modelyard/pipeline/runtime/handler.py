@@ -9,8 +9,9 @@ from typing import Any
 import boto3
 from botocore.exceptions import ClientError
 
+from modelyard.runtime.log import log
+
 from .errors import PipelineError
-from .log import log
 from .patience import patiently
 from .pipelines import Pipelines
 from .request import parse

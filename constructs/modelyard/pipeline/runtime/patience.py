@@ -10,8 +10,9 @@ from typing import TypeVar
 
 from botocore.exceptions import ClientError
 
+from modelyard.runtime.log import log
+
 from .errors import PipelineError
-from .log import log
 
 Result = TypeVar("Result")
 _DENIED = frozenset({"AccessDenied", "AccessDeniedException"})  # S3's word, SageMaker's word

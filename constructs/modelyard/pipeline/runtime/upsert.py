@@ -5,9 +5,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from modelyard.runtime.log import log
+
 from .definition import render
 from .errors import PipelineError
-from .log import log
 from .pipelines import Existing, Pipelines
 from .request import LOGICAL_ID_TAG, STACK_TAG, Desired, Owner, Request
 

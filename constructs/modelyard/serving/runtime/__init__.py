@@ -1,10 +1,8 @@
 """The Lambda function behind `ModelDeployer`: makes the endpoint serve what the registry approves.
 
-The asset's root holds this folder under the name `runtime` and nothing else
-(``Code.from_asset(<folder above>, exclude=["*", "!runtime", "!runtime/**", "**/__pycache__"])``), and the
-handler is ``runtime.handler.handle``. It imports the standard library and boto3 only, by relative imports,
-so that the same files work as `runtime` in Lambda and as `modelyard.serving.runtime` at synth.
-This file imports nothing: the construct reads `settings.Settings` at synth without boto3.
+The handler is ``modelyard.serving.runtime.handler.handle``; its archive holds this folder and
+`modelyard.runtime`. It imports the standard library and boto3 only. This file imports nothing: the construct
+reads `settings.Settings` at synth without boto3.
 
 Events, all asynchronous and all with the same meaning, "reconcile": EventBridge's
 "SageMaker Model Package State Change", a scheduled rule (every group), or ``{"group": "<name>"}``.

@@ -11,8 +11,9 @@ from typing import Any, BinaryIO
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from modelyard.runtime.invoke import Invoker, ModelError, NotReadyError, RefusedError
+
 from .errors import DeployError, OutdatedError
-from .invoke import Invoker, ModelError, NotReadyError, RefusedError
 from .ports import Archive, Package
 from .record import Record, from_item, to_item
 from .settings import Settings

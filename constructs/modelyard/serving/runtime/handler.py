@@ -6,11 +6,12 @@ from typing import Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from modelyard.runtime.invoke import CONFIG, Invoker
+from modelyard.runtime.log import log
+
 from .aws import DynamoRecords, S3Artifacts, SageMakerEndpoint, SageMakerRegistry
 from .errors import ReconcileError
 from .events import groups_of
-from .invoke import CONFIG, Invoker
-from .log import log
 from .ports import Ports
 from .reconcile import reconcile
 from .settings import Settings

@@ -10,10 +10,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from modelyard.runtime.log import log
+
 from .archive import read_file
 from .errors import DeployError, OutdatedError, ReconcileError
 from .golden import MANIFEST, MAX_MANIFEST_BYTES, compare, parse_manifest
-from .log import log
 from .ports import Package, Ports
 from .record import Deployment, Failure, Record
 

@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from modelyard.runtime.limits import ANSWER_SECONDS
+
 # Reading the registry, copying an archive of the largest size and checking it.
 PREPARATION_SECONDS = 230
-# SageMaker gives a model 60 s to answer, its download included when it is cold; waiting less than that would
-# cut off answers that still come.
-ANSWER_SECONDS = 70
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """The Lambda function that empties a bucket before CloudFormation deletes it.
 
-The asset's root holds this folder under the name `runtime` and nothing else; the handler is
-``runtime.handler.handle``. It imports the standard library and boto3 only.
+The handler is ``modelyard.storage.runtime.handler.handle``; its archive holds this folder and
+`modelyard.runtime`. It imports the standard library and boto3 only.
 
 Resource property: ``BucketName``. Only a bucket tagged `modelyard:may-be-emptied=true` is emptied: the tag
 goes with an update that keeps the bucket from now on, and updates run before what is no longer in the

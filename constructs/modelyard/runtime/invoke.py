@@ -13,7 +13,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as BotoConnectionError
 
-from .settings import ANSWER_SECONDS
+from modelyard.runtime.limits import ANSWER_SECONDS
 
 # No retries by botocore: they would multiply with the ones here.
 CONFIG = Config(

@@ -1,0 +1,96 @@
+"""Files that go up with a deployment, into the bucket of CDK's bootstrap, under the hash of their content.
+
+In place of `aws_s3_assets.Asset`, which copies and hashes a path once more, and makes a bucket construct for
+each: files were a sixth of a synth, most of it for what CDK then loads to know about buckets in all regions.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from aws_cdk import FileAssetPackaging, IStackSynthesizer, Stack, Stage
+from constructs import Construct
+
+from modelyard.arns import partition_of, stack_of
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FileAsset:
+    """A file in the bucket of CDK's bootstrap.
+
+    Args:
+        bucket_name: Name of that bucket, known at deployment.
+        bucket_arn: Its ARN.
+        object_key: `<sha256>.<suffix>`, with the bootstrap's prefix if it has one.
+        url: `s3://bucket/key`.
+        sha256: Hex digest of the content.
+    """
+
+    bucket_name: str
+    bucket_arn: str
+    object_key: str
+    url: str
+    sha256: str
+
+    @property
+    def object_arn(self) -> str:
+        """ARN of the object."""
+        return f"{self.bucket_arn}/{self.object_key}"
+
+
+def add_file(
+    scope: Construct, content: bytes, *, suffix: str, name: str, deploy_time: bool = False
+) -> FileAsset:
+    """Have the CDK CLI upload a file before it deploys the stack of `scope`.
+
+    Args:
+        scope: Anything in the stack.
+        content: The file's bytes. Its name is their hash, so that equal content is one object.
+        suffix: How its key ends, for example `.zip`.
+        name: What the CLI calls it while it uploads.
+        deploy_time: Whether it is needed only until the deployment has ended, as a function's code is.
+
+    Example:
+        >>> add_file(stack, path.read_bytes(), suffix=".json", name="refinance: definition")
+
+    See https://docs.aws.amazon.com/cdk/v2/guide/assets.html
+    """
+    place = _place(stack_of(scope))
+    digest = hashlib.sha256(content).hexdigest()
+    # As CDK names what it stages; the CLI's manifest says which of these files goes where.
+    file = Path(place.folder) / f"asset.{digest}{suffix}"
+    file.write_bytes(content)
+    location = place.synthesizer.add_file_asset(
+        source_hash=digest,
+        file_name=os.path.relpath(file, place.manifest_folder),
+        packaging=FileAssetPackaging.FILE,
+        display_name=name,
+        deploy_time=deploy_time,
+    )
+    return FileAsset(
+        bucket_name=location.bucket_name,
+        bucket_arn=f"arn:{partition_of(scope)}:s3:::{location.bucket_name}",
+        object_key=location.object_key,
+        url=location.s3_object_url,
+        sha256=digest,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Place:
+    """Where a stack's files are staged, and who writes them into its manifest."""
+
+    folder: str
+    manifest_folder: str
+    synthesizer: IStackSynthesizer
+
+
+@functools.cache
+def _place(stack: Stack) -> _Place:
+    stage = Stage.of(stack)
+    assert stage is not None
+    return _Place(folder=stage.asset_outdir, manifest_folder=stage.outdir, synthesizer=stack.synthesizer)
