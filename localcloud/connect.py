@@ -37,6 +37,7 @@ def connect(root: Path) -> tuple[Cloud, Credentials]:
         endpoint_url=record["endpoint_url"],
         ca_bundle=Path(record["ca_bundle"]),
         folder=folder,
+        clock=record["clock"],
     )
     key = record["credentials"]
     return cloud, Credentials(access_key_id=key["access_key_id"], secret_access_key=key["secret_access_key"])

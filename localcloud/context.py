@@ -54,6 +54,8 @@ class Cloud:
         ca_bundle: PEM file with the public authorities and the cloud's own.
         folder: where it keeps its state.
         run_id: of the server process; empty in clients, whose children are not the cloud's to end.
+        clock: how many times faster the periods of endpoints' metrics, and the alarms and cooldowns of
+            scaling, pass than on AWS. All else, scheduled actions too, keeps to the real time.
 
     Example:
         >>> cloud.client("s3", credentials).list_buckets()
@@ -65,6 +67,7 @@ class Cloud:
     ca_bundle: Path
     folder: StateFolder
     run_id: str = ""
+    clock: float = 1.0
 
     def environment(self, credentials: Credentials | None) -> dict[str, str]:
         """Variables with which any AWS client in a child process reaches this cloud.

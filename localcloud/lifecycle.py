@@ -33,13 +33,14 @@ _END_SECONDS = 10.0
 _STOP_SECONDS = 150.0
 
 
-def up(root: Path, *, port: int = 0, region: str | None = None) -> dict[str, Any]:
+def up(root: Path, *, port: int = 0, region: str | None = None, clock: float = 1.0) -> dict[str, Any]:
     """Start a cloud in the background and return when it answers.
 
     Args:
         root: its state folder; one cloud at most serves it.
         port: 0 for the one of the last run, or else any free one.
         region: None for the one of the folder's resources, or else `us-east-1`.
+        clock: see `Cloud.clock`; of this run alone.
 
     Returns:
         the content of `cloud.json`; `state_discarded` is true if the last run did not end cleanly,
@@ -58,12 +59,12 @@ def up(root: Path, *, port: int = 0, region: str | None = None) -> dict[str, Any
         # Again: another start may have ended between the first look and now.
         if locked(folder):
             raise Refused(already_running(folder))
-        return _start(folder, port, region)
+        return _start(folder, port, region, clock)
 
 
-def _start(folder: StateFolder, port: int, region: str) -> dict[str, Any]:
+def _start(folder: StateFolder, port: int, region: str, clock: float) -> dict[str, Any]:
     command = [sys.executable, "-P", "-m", "localcloud.server", "--state", str(folder.root)]
-    command += ["--port", str(port), "--region", region]
+    command += ["--port", str(port), "--region", region, "--clock", str(clock)]
     if folder.server_log.exists():
         folder.server_log.replace(folder.server_log.with_suffix(".log.1"))
     with folder.server_log.open("w") as log:
@@ -181,7 +182,7 @@ def status(root: Path) -> dict[str, Any]:
 
     Returns:
         `running`, and if so `endpoint_url`, `region`, `account`, `pid`, `uptime_seconds`,
-        `processes`, `memory_bytes` (resident, of all of them), `ca_bundle` and `state`.
+        `processes`, `memory_bytes` (resident, of all of them), `ca_bundle`, `clock` and `state`.
     """
     folder = StateFolder(root.resolve())
     record = read_json(folder.cloud_json)
@@ -201,6 +202,7 @@ def status(root: Path) -> dict[str, Any]:
         "processes": len(unique),
         "memory_bytes": sum(_resident(process) for process in unique.values()),
         "ca_bundle": record["ca_bundle"],
+        "clock": record["clock"],
         "state": str(folder.root),
     }
 

@@ -91,6 +91,7 @@ class Run:
             "account": cloud.account,
             "region": cloud.region,
             "ca_bundle": str(cloud.ca_bundle),
+            "clock": cloud.clock,
             "pid": os.getpid(),
             "started": time.time(),
             "state_discarded": self.discarded,

@@ -162,8 +162,8 @@ def _install_services(cloud: Cloud) -> list[Closable]:
     from localcloud.sagemaker import service
 
     sagemaker = service.install(cloud)
-    exists = sagemaker_variants.exists_in(sagemaker.store)
-    return [sagemaker, autoscaling.install(cloud, {"sagemaker": exists})]
+    variants = sagemaker_variants.Variants(cloud, sagemaker.store)
+    return [sagemaker, autoscaling.install(cloud, {"sagemaker": variants})]
 
 
 async def _refuse(send: Send) -> None:
@@ -173,7 +173,13 @@ async def _refuse(send: Send) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def serve(root: Path, port: int, region: str | None, announce: Callable[[dict[str, Any]], None]) -> None:
+def serve(
+    root: Path,
+    port: int,
+    region: str | None,
+    announce: Callable[[dict[str, Any]], None],
+    clock: float = 1.0,
+) -> None:
     """Run a cloud in this process until a signal stops it.
 
     Args:
@@ -181,6 +187,7 @@ def serve(root: Path, port: int, region: str | None, announce: Callable[[dict[st
         port: 0 for the one of the last run, or else any free one.
         region: for example `us-east-1`; None for the folder's.
         announce: called once, from the event loop, with the content of `cloud.json`.
+        clock: see `Cloud.clock`.
 
     Raises:
         Refused: the folder has a running cloud or another region, or the port is taken.
@@ -198,6 +205,7 @@ def serve(root: Path, port: int, region: str | None, announce: Callable[[dict[st
             ca_bundle=files.bundle,
             folder=folder,
             run_id=run.run_id,
+            clock=clock,
         )
         environment = server_environment(cloud, files, port, os.environ)
         os.environ.clear()
@@ -227,6 +235,7 @@ def main() -> None:
     parser.add_argument("--state", type=Path, required=True, help="folder for everything the cloud writes")
     parser.add_argument("--port", type=int, default=0, help="0: the last run's, or any free one")
     parser.add_argument("--region", help="the folder's, or us-east-1")
+    parser.add_argument("--clock", type=float, default=1.0, help="how many times faster scaling's time runs")
     options = parser.parse_args()
     # A shell's `&` starts us with SIGINT ignored; until the loop runs, both signals just end the start.
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -239,7 +248,7 @@ def main() -> None:
         os.dup2(2, 1)
 
     try:
-        serve(options.state, options.port, options.region, announce)
+        serve(options.state, options.port, options.region, announce, options.clock)
     except Refused as refusal:
         sys.stderr.write(f"{refusal}\n")
         raise SystemExit(1) from None

@@ -17,16 +17,30 @@ Port = Annotated[
 Region = Annotated[
     str | None, typer.Option(help="Region that the local cloud plays; default: the folder's, or us-east-1.")
 ]
+Clock = Annotated[
+    float,
+    typer.Option(
+        min=1,
+        max=60,
+        help="How many times faster the metrics, alarms and cooldowns of scaling run than on AWS.",
+    ),
+]
 _STATE = Path(".modelyard")
 
 
-def up(state: State = _STATE, port: Port = 0, region: Region = None, as_json: JsonOption = False) -> None:
+def up(
+    state: State = _STATE,
+    port: Port = 0,
+    region: Region = None,
+    clock: Clock = 1.0,
+    as_json: JsonOption = False,
+) -> None:
     """Start the local cloud in the background; returns when it answers."""
     from localcloud import lifecycle
 
     with progress.status("Starting the local cloud ..."):
         try:
-            record = lifecycle.up(state, port=port, region=region)
+            record = lifecycle.up(state, port=port, region=region, clock=clock)
         except lifecycle.Refused as refusal:
             raise CliError(str(refusal), FAILED) from None
     if as_json:
@@ -35,7 +49,13 @@ def up(state: State = _STATE, port: Port = 0, region: Region = None, as_json: Js
     if record["state_discarded"]:
         console.print("[yellow]The last run did not end cleanly: its resources are gone.[/yellow]")
     console.print(f"Local cloud at [bold]{record['endpoint_url']}[/bold] ({record['region']})")
+    _say_clock(record["clock"])
     console.print('Point a shell at it: [cyan]eval "$(modelyard env)"[/cyan]')
+
+
+def _say_clock(clock: float) -> None:
+    if clock != 1:
+        console.print(f"[yellow]Scaling's time runs {clock:g} times as fast as on AWS.[/yellow]")
 
 
 def down(state: State = _STATE, as_json: JsonOption = False) -> None:
@@ -80,6 +100,7 @@ def status(state: State = _STATE, as_json: JsonOption = False) -> None:
         f"up {minutes} min {seconds} s, {report['processes']} processes, {megabytes:.0f} MB, "
         f"state in {report['state']}"
     )
+    _say_clock(report["clock"])
 
 
 def env(state: State = _STATE, as_json: JsonOption = False) -> None:

@@ -6,8 +6,12 @@ https://docs.aws.amazon.com/autoscaling/application/userguide/target-tracking-sc
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from localcloud.autoscaling.rules.alarm import Alarm as Rule
+from localcloud.autoscaling.rules.alarm import State
+from localcloud.autoscaling.rules.tracking import Policy
 from localcloud.aws import administrator
 from localcloud.context import Cloud
 
@@ -17,40 +21,75 @@ _PREDEFINED = {
     "SageMakerVariantInvocationsPerInstance": ("InvocationsPerInstance", "Sum", 60),
     "SageMakerVariantConcurrentRequestsPerModelHighResolution": ("ConcurrentRequestsPerModel", "Maximum", 10),
 }
-# AWS scales out after three minutes above the target, and in after fifteen minutes below 90 % of it.
-_HIGH = ("AlarmHigh", "GreaterThanThreshold", 3, 1.0)
-_LOW = ("AlarmLow", "LessThanThreshold", 15, 0.9)
-
+_SHOWN = 3  # datapoints in the reason of a state
 Alarm = dict[str, Any]
 
 
-def for_tracking(policy: dict[str, Any]) -> list[Alarm]:
+def for_tracking(policy: dict[str, Any], rules: Policy | None) -> list[Alarm]:
     """The alarms that a target tracking policy gets, as PutMetricAlarm takes them.
 
     None for metrics of other services, whose source is not known here.
     """
-    configuration = policy["TargetTrackingScalingPolicyConfiguration"]
-    metric = _metric(policy, configuration)
-    if metric is None:
+    source = metric(policy)
+    if source is None or rules is None:
         return []
-    sides = [_HIGH] if configuration.get("DisableScaleIn") else [_HIGH, _LOW]
     return [
         {
-            **metric,
+            **source,
             "AlarmName": f"TargetTracking-{policy['ResourceId']}-{side}-{uuid.uuid4()}",
             "AlarmDescription": (
                 f"DO NOT EDIT OR DELETE. For TargetTrackingScaling policy {policy['PolicyARN']}."
             ),
             "AlarmActions": [policy["PolicyARN"]],
-            "ComparisonOperator": comparison,
-            "EvaluationPeriods": periods,
-            "Threshold": configuration["TargetValue"] * share,
+            "ComparisonOperator": alarm.comparison,
+            "EvaluationPeriods": alarm.periods,
+            "Threshold": alarm.threshold,
         }
-        for side, comparison, periods, share in sides
+        for side, alarm in (("AlarmHigh", rules.high), ("AlarmLow", rules.low))
+        if alarm is not None
     ]
 
 
-def _metric(policy: dict[str, Any], configuration: dict[str, Any]) -> Alarm | None:
+def name_of(policy: dict[str, Any], side: str) -> str:
+    """Name of a policy's alarm, `AlarmHigh` or `AlarmLow`."""
+    names: list[str] = [alarm["AlarmName"] for alarm in policy["Alarms"]]
+    return next(name for name in names if f"-{side}-" in name)
+
+
+def set_state(cloud: Cloud, name: str, rule: Rule, state: State, points: Sequence[float | None]) -> None:
+    """Show in CloudWatch what an alarm came to."""
+    newest = ", ".join(f"{value:g}" for value in points[-_SHOWN:] if value is not None)
+    sides = {"GreaterThanThreshold": "greater", "LessThanThreshold": "less"}
+    crossed = f"{'' if state is State.ALARM else 'not '}{sides[rule.comparison]} than"
+    reason = (
+        f"Insufficient Data: {rule.periods} datapoints were unknown."
+        if state is State.INSUFFICIENT_DATA
+        else f"Threshold Crossed: the datapoints, of which the newest are [{newest}], were {crossed} the "
+        f"threshold ({rule.threshold:g})."
+    )
+    _client(cloud).set_alarm_state(AlarmName=name, StateValue=state.value, StateReason=reason)
+
+
+def leave_to_the_scaler() -> None:
+    """Keep MiniStack from evaluating the alarms of scaling policies.
+
+    It takes all points of the time that an alarm spans for one datapoint, of whatever dimensions.
+    https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-evaluation.html
+    """
+    from ministack.services import cloudwatch
+
+    evaluate: Callable[[dict[str, Any]], None] = cloudwatch._evaluate_alarm
+
+    def evaluate_others(alarm: dict[str, Any]) -> None:
+        if not any(":scalingPolicy:" in str(action) for action in alarm.get("AlarmActions") or ()):
+            evaluate(alarm)
+
+    cloudwatch._evaluate_alarm = evaluate_others
+
+
+def metric(policy: dict[str, Any]) -> Alarm | None:
+    """What a target tracking policy looks at, as PutMetricAlarm takes it; None if that is not known here."""
+    configuration = policy["TargetTrackingScalingPolicyConfiguration"]
     custom = configuration.get("CustomizedMetricSpecification")
     if custom is not None:
         names = ("MetricName", "Namespace", "Dimensions", "Statistic", "Unit")
@@ -58,11 +97,11 @@ def _metric(policy: dict[str, Any], configuration: dict[str, Any]) -> Alarm | No
     kind = configuration["PredefinedMetricSpecification"]["PredefinedMetricType"]
     if kind not in _PREDEFINED:
         return None
-    metric, statistic, period = _PREDEFINED[kind]
+    name, statistic, period = _PREDEFINED[kind]
     _endpoint, endpoint, _variant, variant = policy["ResourceId"].split("/")
     return {
         "Namespace": "AWS/SageMaker",
-        "MetricName": metric,
+        "MetricName": name,
         "Statistic": statistic,
         "Period": period,
         "Dimensions": [

@@ -9,6 +9,7 @@ import uuid
 from typing import Any
 
 from localcloud.autoscaling import alarms, targets
+from localcloud.autoscaling.rules.tracking import Policy
 from localcloud.autoscaling.service import AutoScaling, Call, Operation
 from localcloud.sagemaker.errors import ServiceError, validation
 from localcloud.sagemaker.pagination import page
@@ -17,6 +18,9 @@ from localcloud.sagemaker.store import now
 KIND = "scaling-policy"
 _PAGE = 50
 _TRACKING = "TargetTrackingScaling"
+# Seconds, where a policy names no cooldowns; 0 for what is not listed.
+# https://docs.aws.amazon.com/autoscaling/application/APIReference/API_TargetTrackingScalingPolicyConfiguration.html
+_COOLDOWNS = {"sagemaker": 300, "ecs": 300}
 _CONFIGURATIONS = {
     _TRACKING: "TargetTrackingScalingPolicyConfiguration",
     "StepScaling": "StepScalingPolicyConfiguration",
@@ -30,6 +34,23 @@ def _name_of(policy: dict[str, Any]) -> str:
 def of_target(service: AutoScaling, target: dict[str, Any]) -> list[dict[str, Any]]:
     """Every policy of a target, oldest first."""
     return service.store.query(KIND, prefix=f"{targets.name_of(target)}|")
+
+
+def tracking(policy: dict[str, Any]) -> Policy | None:
+    """A target tracking policy as the rules take it; None for other kinds and metrics not known here."""
+    configuration = policy.get(_CONFIGURATIONS[_TRACKING])
+    source = None if configuration is None else alarms.metric(policy)
+    if configuration is None or source is None:
+        return None
+    cooldown = _COOLDOWNS.get(policy["ServiceNamespace"], 0)
+    return Policy(
+        name=policy["PolicyName"],
+        target=configuration["TargetValue"],
+        out_cooldown=configuration.get("ScaleOutCooldown", cooldown),
+        in_cooldown=configuration.get("ScaleInCooldown", cooldown),
+        disable_in=configuration.get("DisableScaleIn", False),
+        period=source["Period"],
+    )
 
 
 def remove(service: AutoScaling, policy: dict[str, Any]) -> None:
@@ -56,7 +77,7 @@ def _put(call: Call) -> dict[str, Any]:
     for other, member in _CONFIGURATIONS.items():
         if other != kind:
             policy.pop(member, None)
-    wanted = alarms.for_tracking(policy) if kind == _TRACKING else []
+    wanted = alarms.for_tracking(policy, tracking(policy)) if kind == _TRACKING else []
     policy["Alarms"] = alarms.replace(call.service.cloud, policy["Alarms"], wanted)
     if known is None:
         store.create(KIND, _name_of(request), policy)
@@ -80,6 +101,10 @@ def _check(call: Call, kind: str, target: dict[str, Any]) -> None:
     if kind != _TRACKING:
         return
     configuration = request[member]
+    if not configuration["TargetValue"] > 0:
+        raise validation("TargetValue must be greater than 0.")
+    if min(configuration.get(name, 0) for name in ("ScaleInCooldown", "ScaleOutCooldown")) < 0:
+        raise validation("Cooldowns must not be negative.")
     metrics = ("PredefinedMetricSpecification", "CustomizedMetricSpecification")
     given = [name for name in metrics if name in configuration]
     if len(given) != 1:
@@ -129,15 +154,8 @@ def _delete(call: Call) -> dict[str, Any]:
     return {}
 
 
-def _activities(call: Call) -> dict[str, Any]:
-    call.require("DescribeScalingActivities")
-    # True as long as nothing acts on the alarms.
-    return {"ScalingActivities": []}
-
-
 OPERATIONS: dict[str, Operation] = {
     "PutScalingPolicy": _put,
     "DescribeScalingPolicies": _describe,
     "DeleteScalingPolicy": _delete,
-    "DescribeScalingActivities": _activities,
 }

@@ -59,10 +59,19 @@ class ScalableTarget:
         self._cloud = cloud
 
     def create(self, _logical_id: str, properties: Properties, _stack_name: str) -> Created:
-        return self._register(properties)
+        created = self._register(properties)
+        try:
+            self._schedule({}, properties)
+        except Exception:
+            # What failed to be created is not deleted by CloudFormation.
+            self.delete(created[0], properties)
+            raise
+        return created
 
-    def update(self, _physical_id: str, _old: Properties, new: Properties, _stack_name: str) -> Created:
-        return self._register(new)
+    def update(self, _physical_id: str, old: Properties, new: Properties, _stack_name: str) -> Created:
+        created = self._register(new)
+        self._schedule(old, new)
+        return created
 
     def delete(self, physical_id: str, _properties: Properties) -> None:
         client = _client(self._cloud)
@@ -73,14 +82,26 @@ class ScalableTarget:
             return
 
     def _register(self, properties: Properties) -> Created:
-        if properties.get("ScheduledActions"):
-            raise ValueError("The local Application Auto Scaling has no scheduled actions.")
         request = _request("RegisterScalableTarget", properties)
         # What a template no longer suspends runs again.
         request.setdefault("SuspendedState", {})
         _client(self._cloud).register_scalable_target(**request)
         physical_id = "|".join(str(request[name]) for name in _IDENTITY)
         return physical_id, {"Id": physical_id}
+
+    def _schedule(self, old: Properties, new: Properties) -> None:
+        client = _client(self._cloud)
+        identity = {name: str(new[name]) for name in _IDENTITY}
+        before = {action["ScheduledActionName"]: action for action in old.get("ScheduledActions") or ()}
+        wanted = {action["ScheduledActionName"]: action for action in new.get("ScheduledActions") or ()}
+        for name in before.keys() - wanted.keys():
+            try:
+                client.delete_scheduled_action(ScheduledActionName=name, **identity)
+            except client.exceptions.ObjectNotFoundException:
+                continue
+        for name, action in wanted.items():
+            if action != before.get(name):
+                client.put_scheduled_action(**_request("PutScheduledAction", {**action, **identity}))
 
 
 class ScalingPolicy:

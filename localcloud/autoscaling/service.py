@@ -2,7 +2,7 @@
 
 https://docs.aws.amazon.com/autoscaling/application/APIReference/Welcome.html
 
-Policies are kept, described, and get their CloudWatch alarms; nothing acts on the alarms yet.
+Operations keep targets, policies and scheduled actions; `scaler` acts on them.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ import logging
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
+from localcloud.autoscaling.scalable import Scalable
 from localcloud.aws.identity import AccessDenied, Caller, require
 from localcloud.aws.service import Request, Response
 from localcloud.context import Cloud
@@ -21,25 +23,25 @@ from localcloud.sagemaker import shapes
 from localcloud.sagemaker.errors import ServiceError
 from localcloud.sagemaker.store import Store
 
+if TYPE_CHECKING:
+    from localcloud.autoscaling.scaler import Scaler
+
 SERVICE = "application-autoscaling"
 _TARGET_PREFIX = "AnyScaleFrontendService."
 _log = logging.getLogger(__name__)
 
-# Whether a resource exists, by service namespace; others are taken at their word.
-Exists = Callable[[str], bool]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AutoScaling:
-    """The service's state: `exists` by namespace says whether a resource id stands for something."""
+    """The service's state.
+
+    Args:
+        scalables: by service namespace; targets of others are kept, and taken at their word.
+    """
 
     cloud: Cloud
     store: Store
-    exists: Mapping[str, Exists]
-
-    def close(self) -> None:
-        """Close the store."""
-        self.store.close()
+    scalables: Mapping[str, Scalable]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,17 +105,48 @@ def _response(status: int, body: dict[str, Any]) -> Response:
     return Response(status=status, headers=headers, body=json.dumps(body).encode())
 
 
-def install(cloud: Cloud, exists: Mapping[str, Exists]) -> AutoScaling:
-    """Put the service into the cloud: its API and its CloudFormation types.
+class Installed:
+    """The running service."""
+
+    def __init__(self, service: AutoScaling, scaler: Scaler) -> None:
+        self._service, self._scaler = service, scaler
+
+    def close(self) -> None:
+        """Scale nothing any more, and close the store."""
+        self._scaler.close()
+        self._service.store.close()
+
+
+def install(cloud: Cloud, scalables: Mapping[str, Scalable]) -> Installed:
+    """Put the service into the cloud: its API, its CloudFormation types, and what scales.
 
     Args:
-        exists: by service namespace, for example `sagemaker`, whether a resource id stands for something.
+        scalables: by service namespace, for example `sagemaker`.
     """
-    from localcloud.autoscaling import policies, resources, tags, targets
+    from localcloud.autoscaling import (
+        activities,
+        alarms,
+        datapoints,
+        policies,
+        resources,
+        scheduled,
+        tags,
+        targets,
+    )
+    from localcloud.autoscaling.scaler import Scaler
     from localcloud.aws.service import register
 
-    service = AutoScaling(cloud=cloud, store=Store(cloud.folder.autoscaling_db), exists=exists)
-    operations = targets.OPERATIONS | policies.OPERATIONS | tags.OPERATIONS
+    service = AutoScaling(cloud=cloud, store=Store(cloud.folder.autoscaling_db), scalables=scalables)
+    operations = (
+        targets.OPERATIONS
+        | policies.OPERATIONS
+        | scheduled.OPERATIONS
+        | activities.OPERATIONS
+        | tags.OPERATIONS
+    )
     register(SERVICE, lambda request: handle(service, operations, request))
     resources.install(cloud)
-    return service
+    alarms.leave_to_the_scaler()
+    scaler = Scaler(service, partial(datapoints.read, cloud))
+    scaler.start()
+    return Installed(service, scaler)

@@ -9,7 +9,9 @@ import re
 import secrets
 from typing import Any
 
-from localcloud.autoscaling.service import Call, Operation
+from localcloud.autoscaling import service_role
+from localcloud.autoscaling.service import AutoScaling, Call, Operation
+from localcloud.aws.identity import require
 from localcloud.sagemaker.errors import ServiceError, validation
 from localcloud.sagemaker.pagination import page
 from localcloud.sagemaker.store import now
@@ -26,12 +28,6 @@ _RESOURCE_IDS = {
     "lambda:function:ProvisionedConcurrency": r"function:[^:]+:[^:]+",
     "dynamodb:table:ReadCapacityUnits": r"table/[^/]+",
     "dynamodb:table:WriteCapacityUnits": r"table/[^/]+",
-}
-_ROLES = {
-    "sagemaker": ("sagemaker", "SageMakerEndpoint"),
-    "ecs": ("ecs", "ECSService"),
-    "lambda": ("lambda", "LambdaConcurrency"),
-    "dynamodb": ("dynamodb", "DynamoDBTable"),
 }
 
 
@@ -76,6 +72,7 @@ def _register(call: Call) -> dict[str, Any]:
     if "Tags" in request:
         call.require("TagResource", arn_or_any(call))
     _check_resource(call)
+    _check_caller(call)
     known = store.find(KIND, name_of(request))
     if known is not None and "Tags" in request:
         raise validation("Tags cannot be set on a scalable target that exists; use TagResource.")
@@ -87,6 +84,9 @@ def _register(call: Call) -> dict[str, Any]:
     if merged["MinCapacity"] < 0:
         raise validation("Minimum capacity must not be negative.")
     merged["SuspendedState"] = _suspended(merged.get("SuspendedState"))
+    # A capacity outside of new bounds is brought within them, whatever the alarms say.
+    if {"MinCapacity", "MaxCapacity"} & request.keys():
+        merged["_hold"] = True
     if known is None:
         store.create(KIND, name_of(request), merged)
     else:
@@ -104,19 +104,29 @@ def _check_resource(call: Call) -> None:
         )
     if not re.fullmatch(form, resource):
         raise validation(f"Invalid resource ID {resource!r} for {request['ScalableDimension']}.")
-    exists = call.service.exists.get(namespace)
-    if exists is not None and not exists(resource):
+    scalable = call.service.scalables.get(namespace)
+    if scalable is not None and not scalable.exists(resource):
         raise validation(f"The resource {resource} of {namespace} does not exist.")
+
+
+def _check_caller(call: Call) -> None:
+    """What the caller needs beyond the action itself.
+
+    https://docs.aws.amazon.com/autoscaling/application/userguide/security_iam_id-based-policy-examples.html
+    """
+    namespace, resource = call.request["ServiceNamespace"], call.request["ResourceId"]
+    scalable = call.service.scalables.get(namespace)
+    for action, arn in scalable.permissions(resource) if scalable else ():
+        require(call.caller, action, arn)
+    service_role.ensure(call.service.cloud, namespace, call.caller)
 
 
 def _new(call: Call) -> dict[str, Any]:
     cloud, namespace = call.service.cloud, call.request["ServiceNamespace"]
-    prefix, suffix = _ROLES[namespace]
-    role = f"{prefix}.application-autoscaling.amazonaws.com/AWSServiceRoleForApplicationAutoScaling_{suffix}"
     target = f"scalable-target/{secrets.token_hex(18)}"
     return {
         "ScalableTargetARN": f"arn:aws:application-autoscaling:{cloud.region}:{cloud.account}:{target}",
-        "RoleARN": f"arn:aws:iam::{cloud.account}:role/aws-service-role/{role}",
+        "RoleARN": service_role.arn(cloud, namespace),
         "CreationTime": now(),
         "_tags": dict(call.request.get("Tags", {})),
     }
@@ -145,14 +155,20 @@ def _describe(call: Call) -> dict[str, Any]:
 
 
 def _deregister(call: Call) -> dict[str, Any]:
-    from localcloud.autoscaling import policies
-
     call.require("DeregisterScalableTarget", arn_or_any(call))
-    target = find(call)
-    for policy in policies.of_target(call.service, target):
-        policies.remove(call.service, policy)
-    call.service.store.delete(KIND, name_of(target))
+    remove(call.service, find(call))
     return {}
+
+
+def remove(service: AutoScaling, target: dict[str, Any]) -> None:
+    """Delete a target with its policies, their alarms and its scheduled actions."""
+    from localcloud.autoscaling import policies, scheduled
+
+    for policy in policies.of_target(service, target):
+        policies.remove(service, policy)
+    for action in scheduled.of_target(service, target):
+        scheduled.remove(service, action)
+    service.store.delete(KIND, name_of(target))
 
 
 OPERATIONS: dict[str, Operation] = {

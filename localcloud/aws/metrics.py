@@ -56,16 +56,18 @@ def put_values(
     values: Mapping[float, int],
     unit: str,
     dimensions: Mapping[str, str],
+    timestamp: float | None = None,
 ) -> None:
-    """Publish many values of now at once: how often each occurred. Alarms look at them within their period.
+    """Publish many values at once: how often each occurred. Alarms look at them within their period.
 
     Args:
         values: count by value.
+        timestamp: epoch seconds; now if None.
     """
     from ministack.core.responses import request_scope
     from ministack.services import cloudwatch
 
-    moment = datetime.now(UTC).timestamp()
+    moment = datetime.now(UTC).timestamp() if timestamp is None else timestamp
     with request_scope(cloud.account, cloud.region):
         numbers, counts = list(values), [float(count) for count in values.values()]
         cloudwatch._store_datum(namespace, name, dict(dimensions), moment, unit, None, numbers, counts, None)

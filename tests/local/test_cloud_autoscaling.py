@@ -288,3 +288,135 @@ def test_a_refused_target_rolls_the_stack_back(cloud: Cloud, admin: Credentials)
     events = cloudformation.describe_stack_events(StackName="refused-target")["StackEvents"]
     assert any("less than or equal" in event.get("ResourceStatusReason", "") for event in events)
     cloudformation.delete_stack(StackName="refused-target")
+
+
+def scheduled(target: dict[str, str], name: str, **more: Any) -> dict[str, Any]:
+    bounds = {"MinCapacity": 2, "MaxCapacity": 3}
+    action = {"Schedule": "cron(0 8 ? * MON-FRI *)", "ScalableTargetAction": bounds}
+    return {**target, "ScheduledActionName": name, **action, **more}
+
+
+def test_scheduled_actions(client: Any, target: dict[str, str]) -> None:
+    assert code_of(lambda: client.put_scheduled_action(**scheduled(target, "a")))[0] == (
+        "ObjectNotFoundException"
+    )
+    client.register_scalable_target(**target, MinCapacity=1, MaxCapacity=4)
+    client.put_scheduled_action(**scheduled(target, "a", Timezone="Europe/Berlin"))
+    client.put_scheduled_action(**scheduled(target, "b", Schedule="rate(1 hour)"))
+    client.put_scheduled_action(**target, ScheduledActionName="b", ScalableTargetAction={"MinCapacity": 1})
+    found = client.describe_scheduled_actions(ServiceNamespace="lambda", ResourceId=target["ResourceId"])
+    first, second = found["ScheduledActions"]
+    assert (first["ScheduledActionName"], first["Timezone"]) == ("a", "Europe/Berlin")
+    assert ":scheduledAction:" in first["ScheduledActionARN"]
+    assert second["Schedule"] == "rate(1 hour)"
+    assert second["ScalableTargetAction"] == {"MinCapacity": 1}
+    client.delete_scheduled_action(**target, ScheduledActionName="a")
+    assert code_of(lambda: client.delete_scheduled_action(**target, ScheduledActionName="a"))[0] == (
+        "ObjectNotFoundException"
+    )
+    client.deregister_scalable_target(**target)
+    left = client.describe_scheduled_actions(ServiceNamespace="lambda", ScheduledActionNames=["b"])
+    assert left["ScheduledActions"] == []
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"Schedule": "cron(0 8 * * *)"}, "six fields"),
+        ({"Timezone": "Mars/Olympus"}, "time zone"),
+        ({"ScalableTargetAction": {}}, "needs MinCapacity"),
+        ({"ScalableTargetAction": {"MinCapacity": 4, "MaxCapacity": 3}}, "less than or equal"),
+        ({"StartTime": 2e9, "EndTime": 1.9e9}, "later than its start"),
+    ],
+)
+def test_refused_scheduled_actions(
+    client: Any, target: dict[str, str], change: dict[str, Any], words: str
+) -> None:
+    client.register_scalable_target(**target, MinCapacity=1, MaxCapacity=4)
+    code, message = code_of(lambda: client.put_scheduled_action(**scheduled(target, "a", **change)))
+    assert code == "ValidationException"
+    assert words in message
+
+
+def test_refused_policies(client: Any, target: dict[str, str]) -> None:
+    client.register_scalable_target(**target, MinCapacity=1, MaxCapacity=4)
+    call = {**target, "PolicyName": "p", "PolicyType": "TargetTrackingScaling"}
+    for configuration, words in (
+        (tracking(0.0), "greater than 0"),
+        (tracking(ScaleInCooldown=-1), "negative"),
+    ):
+        code, message = code_of(
+            lambda: client.put_scaling_policy(**call, TargetTrackingScalingPolicyConfiguration=configuration)  # noqa: B023
+        )
+        assert code == "ValidationException"
+        assert words in message
+
+
+def test_the_first_target_needs_the_right_to_make_the_service_linked_role(
+    cloud: Cloud, admin: Credentials, actor: Actor
+) -> None:
+    table = {
+        "ServiceNamespace": "dynamodb",
+        "ResourceId": "table/linked-role",
+        "ScalableDimension": "dynamodb:table:ReadCapacityUnits",
+        "MinCapacity": 1,
+        "MaxCapacity": 2,
+    }
+    register: dict[str, Any] = {
+        "Effect": "Allow",
+        "Action": "application-autoscaling:RegisterScalableTarget",
+        "Resource": "*",
+    }
+    without = cloud.client("application-autoscaling", actor([register]))
+    code, message = code_of(lambda: without.register_scalable_target(**table))
+    assert code == "AccessDeniedException"
+    assert "iam:CreateServiceLinkedRole" in message
+    create = {
+        "Effect": "Allow",
+        "Action": "iam:CreateServiceLinkedRole",
+        "Resource": "*",
+        "Condition": {
+            "StringEquals": {"iam:AWSServiceName": "dynamodb.application-autoscaling.amazonaws.com"}
+        },
+    }
+    cloud.client("application-autoscaling", actor([register, create])).register_scalable_target(**table)
+    without.register_scalable_target(**table)
+    (described,) = cloud.client("application-autoscaling", admin).describe_scalable_targets(
+        ServiceNamespace="dynamodb", ResourceIds=["table/linked-role"]
+    )["ScalableTargets"]
+    role = cloud.client("iam", admin).get_role(
+        RoleName="AWSServiceRoleForApplicationAutoScaling_DynamoDBTable"
+    )
+    assert role["Role"]["Arn"] == described["RoleARN"]
+
+
+def test_scheduled_actions_of_a_template(cloud: Cloud, admin: Credentials, client: Any) -> None:
+    cloudformation, stack = cloud.client("cloudformation", admin), "autoscaling-schedules"
+    resource = "function:scheduled:live"
+
+    def body(*names: str) -> str:
+        document = json.loads(template(resource, 4))
+        document["Resources"]["Target"]["Properties"]["ScheduledActions"] = [
+            {
+                "ScheduledActionName": name,
+                "Schedule": "at(2099-01-01T00:00:00)",
+                "StartTime": "2030-01-01T00:00:00Z",
+                "ScalableTargetAction": {"MinCapacity": "2"},
+            }
+            for name in names
+        ]
+        return json.dumps(document)
+
+    def names() -> list[str]:
+        found = client.describe_scheduled_actions(ServiceNamespace="lambda", ResourceId=resource)
+        return [action["ScheduledActionName"] for action in found["ScheduledActions"]]
+
+    cloudformation.create_stack(StackName=stack, TemplateBody=body("a", "b"))
+    cloudformation.get_waiter("stack_create_complete").wait(StackName=stack, WaiterConfig={"Delay": 1})
+    assert names() == ["a", "b"]
+    cloudformation.update_stack(StackName=stack, TemplateBody=body("b", "c"))
+    cloudformation.get_waiter("stack_update_complete").wait(StackName=stack, WaiterConfig={"Delay": 1})
+    assert names() == ["b", "c"]
+    cloudformation.delete_stack(StackName=stack)
+    cloudformation.get_waiter("stack_delete_complete").wait(StackName=stack, WaiterConfig={"Delay": 1})
+    assert names() == []

@@ -15,7 +15,7 @@ from localcloud.context import Cloud
 from localcloud.sagemaker.hosting.fleet import DRAIN_SECONDS, Fleet, Variant
 from localcloud.sagemaker.hosting.instance import Instance, StartError, VariantSpec
 from localcloud.sagemaker.hosting.invoke import Invoker
-from localcloud.sagemaker.hosting.metrics import InvocationMetrics
+from localcloud.sagemaker.hosting.metrics import InvocationMetrics, Observed
 from localcloud.sagemaker.store import Store, now
 
 KIND = "endpoint"
@@ -41,10 +41,10 @@ class Hosting:
         shutil.rmtree(folder, ignore_errors=True)
         self._engine = Engine(folder, cloud)
         self._images = ImageStore(cloud.folder.images)
-        self._metrics = InvocationMetrics(cloud)
-        self._invoker = Invoker(cloud, self._metrics)
         self._fleets: dict[str, Fleet] = {}
         self._lock = threading.Lock()
+        self._metrics = InvocationMetrics(cloud, self._observe)
+        self._invoker = Invoker(cloud, self._metrics)
         self._closed = threading.Event()
         self._tasks: set[threading.Thread] = set()
         self._resume()
@@ -78,6 +78,18 @@ class Hosting:
         for task in tasks:
             task.join(10)
         self._metrics.close()
+
+    def _observe(self) -> list[Observed]:
+        with self._lock:
+            fleets = list(self._fleets.items())
+        found = []
+        for endpoint, fleet in fleets:
+            for name, variant in fleet.variants.items():
+                instances = variant.instances
+                healthy = sum(instance.healthy for instance in instances)
+                running = sum(instance.running for instance in instances)
+                found.append(Observed(endpoint, name, healthy, running))
+        return found
 
     def _resume(self) -> None:
         for record in self._store.query(KIND):

@@ -7,22 +7,51 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from localcloud.aws.metrics import put_values
 from localcloud.context import Cloud
 
 NAMESPACE = "AWS/SageMaker"
-_STEP_SECONDS = 1.0
+# Steps of publication: on AWS's clock, and at most in real seconds.
+_STEP, _LONGEST_STEP = 6.0, 1.0
+_MINUTE, _HIGH_RESOLUTION = 60, 10
 _log = logging.getLogger(__name__)
 _Key = tuple[str, str, str, str]  # metric, unit, endpoint, variant
 
 
-class InvocationMetrics:
-    """Counts of values since the last publication. A request costs a few dictionary writes."""
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """A variant in service.
 
-    def __init__(self, cloud: Cloud) -> None:
-        self._cloud = cloud
+    Args:
+        instances: healthy ones.
+        running: requests on their way.
+    """
+
+    endpoint: str
+    variant: str
+    instances: int
+    running: int
+
+
+class InvocationMetrics:
+    """Counts of values since the last publication. A request costs a few dictionary writes.
+
+    Args:
+        observe: the variants in service now. A minute without a request is published as zeros, which lets
+            target tracking scale in: see
+            https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-auto-scaling-edit.html
+    """
+
+    def __init__(self, cloud: Cloud, observe: Callable[[], Iterable[Observed]] = tuple) -> None:
+        self._cloud, self._observe = cloud, observe
+        self._minute, self._tenth = _MINUTE / cloud.clock, _HIGH_RESOLUTION / cloud.clock
+        self._busy: set[tuple[str, str]] = set()
+        self._idle: set[tuple[str, str]] = set()
         self._lock = threading.Lock()
         self._values: defaultdict[_Key, Counter[float]] = defaultdict(Counter)
         self._closed = threading.Event()
@@ -58,6 +87,8 @@ class InvocationMetrics:
             ("OverheadLatency", "Microseconds", float(round(overhead * 1e6))),
         )
         self._add(endpoint, variant, values)
+        with self._lock:
+            self._busy.add((endpoint, variant))
 
     def multi_model(self, endpoint: str, variant: str, *, hit: bool) -> None:
         """Note whether the target model was loaded already."""
@@ -80,20 +111,53 @@ class InvocationMetrics:
                 self._values[(name, unit, endpoint, variant)][value] += 1
 
     def _run(self) -> None:
-        while not self._closed.wait(_STEP_SECONDS):
+        step, before = min(_LONGEST_STEP, _STEP / self._cloud.clock), time.time()
+        while not self._closed.wait(step):
             self._publish()
+            moment = time.time()
+            if moment // self._tenth > before // self._tenth:
+                self._sample()
+            if moment // self._minute > before // self._minute:
+                self._zeros(moment // self._minute * self._minute)
+            before = moment
         self._publish()
+
+    def _sample(self) -> None:
+        for seen in self._observe():
+            share = seen.running / max(1, seen.instances)
+            self._put(seen.endpoint, seen.variant, "ConcurrentRequestsPerModel", "None", {share: 1})
+
+    def _zeros(self, end: float) -> None:
+        """Publish for variants that were in service, and not invoked, in all of the minute that has ended."""
+        with self._lock:
+            busy, self._busy = self._busy, set()
+        in_service = {(seen.endpoint, seen.variant) for seen in self._observe() if seen.instances}
+        for endpoint, variant in (in_service & self._idle) - busy:
+            for name in ("Invocations", "InvocationsPerInstance"):
+                self._put(endpoint, variant, name, "None", {0.0: 1}, end - self._minute / 2)
+        self._idle = in_service
 
     def _publish(self) -> None:
         with self._lock:
             taken, self._values = self._values, defaultdict(Counter)
         for (name, unit, endpoint, variant), values in taken.items():
-            dimensions = {"EndpointName": endpoint, "VariantName": variant}
-            try:
-                put_values(self._cloud, NAMESPACE, name, values, unit, dimensions)
-            except Exception:
-                # Metrics are lost, invocations must not be.
-                _log.exception("metric %s of endpoint %s", name, endpoint)
+            self._put(endpoint, variant, name, unit, values)
+
+    def _put(
+        self,
+        endpoint: str,
+        variant: str,
+        name: str,
+        unit: str,
+        values: dict[float, int],
+        timestamp: float | None = None,
+    ) -> None:
+        dimensions = {"EndpointName": endpoint, "VariantName": variant}
+        try:
+            put_values(self._cloud, NAMESPACE, name, values, unit, dimensions, timestamp)
+        except Exception:
+            # Metrics are lost, invocations must not be.
+            _log.exception("metric %s of endpoint %s", name, endpoint)
 
     def close(self) -> None:
         """Publish what is left."""

@@ -1,0 +1,44 @@
+"""Datapoints of a metric, by period, as CloudWatch's alarms see them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from localcloud.context import Cloud
+
+_NEWEST = 20_000  # points of fifteen minutes, at a few a second
+
+
+def read(
+    cloud: Cloud, metric: Mapping[str, Any], end: float, period: float, count: int
+) -> list[float | None]:
+    """A metric's statistic in each of the last periods, oldest first; None where nothing was published.
+
+    Args:
+        metric: Namespace, MetricName, Dimensions, Statistic and Unit, as PutMetricAlarm takes them.
+        end: of the newest period, in epoch seconds.
+        period: real seconds.
+        count: of periods.
+    """
+    from ministack.core.responses import request_scope
+    from ministack.services import cloudwatch
+
+    dimensions = {entry["Name"]: entry["Value"] for entry in metric.get("Dimensions", [])}
+    key = (metric["Namespace"], metric["MetricName"], cloudwatch._dims_key(dimensions))
+    with request_scope(cloud.account, cloud.region):
+        points = (cloudwatch._metrics.get(key) or [])[-_NEWEST:]
+    periods: list[list[dict[str, Any]]] = [[] for _ in range(count)]
+    for point in points:
+        if metric.get("Unit", point["Unit"]) != point["Unit"]:
+            continue
+        age = math.ceil((end - point["Timestamp"]) / period)  # 1 for the newest period
+        if 1 <= age <= count:
+            periods[count - age].append(point)
+    return [_statistic(cloudwatch, metric["Statistic"], found) for found in periods]
+
+
+def _statistic(cloudwatch: Any, name: str, points: list[dict[str, Any]]) -> float | None:
+    stats = cloudwatch._calc_stats(points)
+    return float(stats[name]) if name in stats else None
