@@ -28,19 +28,35 @@ _VERSION = re.compile(r"(?P<library>\d+\.\d+(?:\.\d+)?)(?:-(?P<image>\d+))?(?:-.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Framework:
-    """A library that images are made for: the module it is imported as, and how it is installed."""
+    """A library that images are made for: the module it is imported as, and how it is installed.
+
+    `pandas_2_since` is the first version whose images hold pandas 2.
+    """
 
     name: str
     module: str
     distributions: tuple[str, ...]
     install: str
+    pandas_2_since: tuple[int, int]
 
 
 XGBOOST = Framework(
-    name="xgboost", module="xgboost", distributions=("xgboost", "xgboost-cpu"), install="xgboost-cpu"
+    name="xgboost",
+    module="xgboost",
+    distributions=("xgboost", "xgboost-cpu"),
+    install="xgboost-cpu",
+    pandas_2_since=(2, 0),
 )
-SKLEARN = Framework(name="sklearn", module="sklearn", distributions=("scikit-learn",), install="scikit-learn")
-PYTORCH = Framework(name="pytorch", module="torch", distributions=("torch",), install="torch")
+SKLEARN = Framework(
+    name="sklearn",
+    module="sklearn",
+    distributions=("scikit-learn",),
+    install="scikit-learn",
+    pandas_2_since=(1, 4),
+)
+PYTORCH = Framework(
+    name="pytorch", module="torch", distributions=("torch",), install="torch", pandas_2_since=(2, 1)
+)
 _REPOSITORIES: Mapping[str, tuple[Framework, frozenset[str]]] = {
     "xgboost": (XGBOOST, ALGORITHMS),
     "sagemaker-xgboost": (XGBOOST, ALGORITHMS),
@@ -82,6 +98,12 @@ class PublicImage:
         """
         major, minor = (int(part) for part in self.version.split(".")[:2])
         return (major, minor) < (1, 3)
+
+    @property
+    def pandas(self) -> int:
+        """Major version of the image's pandas, whose ways of before 2 scripts may rely on."""
+        major, minor = (int(part) for part in self.version.split(".")[:2])
+        return 2 if (major, minor) >= self.framework.pandas_2_since else 1
 
     def notes(self) -> tuple[str, ...]:
         """What differs from the real image, for the log of whatever runs it."""

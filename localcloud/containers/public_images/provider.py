@@ -32,6 +32,7 @@ def image_of(uri: str, store: ImageStore) -> Image:
         build_args={
             "FRAMEWORK": public.framework.name,
             "MODEL_FORMAT": "pickle" if public.pickles else "ubj",
+            "PANDAS": str(public.pandas),
         },
     )
     return replace(image, notes=public.notes())
