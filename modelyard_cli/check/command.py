@@ -20,6 +20,7 @@ def check(
         Path | None, typer.Option(help="File of accepted findings; default: modelyard-check.toml.")
     ] = None,
     cfn_lint: Annotated[bool, typer.Option(help="Run cfn-lint on templates too.")] = True,
+    strict: Annotated[bool, typer.Option("--strict", help="Advice fails the check too.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Find faults in templates and pipeline definitions; exit code 1 if there are any."""
@@ -32,14 +33,16 @@ def check(
     if as_json:
         print_json(asdict(report))
     else:
-        for finding in report.findings:
-            console.print(f"[bold red]{finding.rule}[/bold red] [bold]{escape(finding.place)}[/bold]")
+        for finding in (*report.findings, *report.advice):
+            mark = "[yellow]advice [/yellow]" if finding.advice else ""
+            colour = "yellow" if finding.advice else "red"
+            console.print(f"{mark}[bold {colour}]{finding.rule}[/] [bold]{escape(finding.place)}[/bold]")
             console.print(f"  {escape(finding.message)}", soft_wrap=True)
             console.print(f"  [dim]{escape(finding.remedy)}[/dim]", soft_wrap=True)
         accepted = f", {report.acknowledged} acknowledged" if report.acknowledged else ""
         console.print(
             f"{report.templates} templates, {report.definitions} definitions: "
-            f"{len(report.findings)} findings{accepted}"
+            f"{len(report.findings)} findings, {len(report.advice)} pieces of advice{accepted}"
         )
-    if report.findings:
+    if report.findings or (strict and report.advice):
         raise SystemExit(FAILED)

@@ -15,6 +15,7 @@ class Finding:
         message: what is wrong there.
         remedy: what to do about it.
         file: where the document lies.
+        advice: whether it hardens what works, rather than being a fault.
         construct: path of the CDK construct that made the resource; empty where there is none.
     """
 
@@ -24,3 +25,4 @@ class Finding:
     remedy: str
     file: str = ""
     construct: str = ""
+    advice: bool = False

@@ -23,6 +23,12 @@ Hits = Iterator[tuple[str, str]]
 _Check = TypeVar("_Check", bound=Callable[..., Hits])
 
 
+class Advice(str):
+    """The message of a hit that hardens what works: it is told, and fails a check only with --strict."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """A rule: its id never changes its meaning, for acknowledgements name it."""

@@ -11,15 +11,16 @@ from modelyard_cli.check import acknowledge
 from modelyard_cli.check.cfn_lint import CfnLint
 from modelyard_cli.check.finding import Finding
 from modelyard_cli.check.load import Inputs, load
-from modelyard_cli.check.registry import Rule, definition_findings, template_findings
+from modelyard_cli.check.registry import Advice, Rule, definition_findings, template_findings
 from modelyard_cli.check.templates.model import Template
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What a check found, most orderly: by place."""
+    """What a check found, most orderly: by place; `advice` is what hardens, `findings` are faults."""
 
     findings: tuple[Finding, ...]
+    advice: tuple[Finding, ...]
     acknowledged: int
     templates: int
     definitions: int
@@ -54,7 +55,8 @@ def check(paths: list[Path], *, acknowledgements: Path | None = None, cfn_lint: 
     subjects |= {definition.name.split("/")[0] for definition in inputs.definitions}
     remaining, accepted = acknowledge.apply(sorted(set(findings)), entries, subjects)
     return Report(
-        findings=tuple(remaining),
+        findings=tuple(finding for finding in remaining if not finding.advice),
+        advice=tuple(finding for finding in remaining if finding.advice),
         acknowledged=accepted,
         templates=len(inputs.templates),
         definitions=len(inputs.definitions),
@@ -80,6 +82,7 @@ def _of(found: Iterable[tuple[Rule, str, str]], file: str, template: Template | 
             remedy=rule.remedy,
             file=file,
             construct=_construct(template, place) if template else "",
+            advice=isinstance(message, Advice),
         )
         for rule, place, message in found
     ]

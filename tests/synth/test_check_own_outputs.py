@@ -17,3 +17,4 @@ def test_no_findings(synthesize: Callable[[str], Any], environment: str) -> None
     assert report.templates >= 5
     assert report.definitions >= 4
     assert report.findings == ()
+    assert report.advice == ()

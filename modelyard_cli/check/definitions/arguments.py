@@ -14,7 +14,7 @@ from localcloud.sagemaker.pipelines.expressions import (
 )
 from localcloud.sagemaker.pipelines.paths import PathError, parse_path
 from localcloud.sagemaker.shapes import compiled, input_shape
-from modelyard_cli.check.definitions.model import PLACEHOLDER, Definition, Step
+from modelyard_cli.check.definitions.model import Definition, Step
 from modelyard_cli.check.definitions.references import follow, responses
 from modelyard_cli.check.registry import Hits, definition_rule
 
@@ -74,6 +74,8 @@ def _faults(definition: Definition) -> Iterator[tuple[Step, _Fault]]:
 def _find(definition: Definition) -> Iterator[tuple[Step, _Fault]]:
     for step in definition.of(*REQUESTS):
         operation, given = REQUESTS[step.type]
+        if step.type == "AutoML" and not any(name.startswith("AutoMLP") for name in step.arguments):
+            operation = "CreateAutoMLJob"  # what SDK v2 writes; the newer request has AutoMLProblemTypeConfig
         arguments = {k: v for k, v in step.arguments.items() if k not in given}
         shape = input_shape(operation)
         required = [m for m in (*shape.required_members, *_REQUIRED.get(step.type, ())) if m not in given]
@@ -125,7 +127,7 @@ def _structure(value: dict[str, Any], shape: Any, path: str, definition: Definit
 
 def _bounds(value: Any, shape: Any, path: str) -> Iterator[_Fault]:
     text = isinstance(value, str)
-    if text and PLACEHOLDER.search(value):
+    if text and "${" in value:
         return
     size = value if isinstance(value, int | float) else len(value)
     low, high = shape.metadata.get("min"), shape.metadata.get("max")

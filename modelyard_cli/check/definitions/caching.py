@@ -14,7 +14,7 @@ from localcloud.sagemaker.pipelines.problems import Problems
 from localcloud.sagemaker.pipelines.step_options import parse_retries
 from localcloud.sagemaker.pipelines.step_types import STEP_TYPES
 from modelyard_cli.check.definitions.model import Definition, walk
-from modelyard_cli.check.registry import Hits, definition_rule
+from modelyard_cli.check.registry import Advice, Hits, definition_rule
 
 # What counts for a hit: the arguments that AWS lists per type.
 _TUNING_KEYS = frozenset(
@@ -137,7 +137,7 @@ def _shared_outputs(definition: Definition) -> Hits:
                 and step.type == "Processing"
                 and not re.search(r"Execution\.|\$\{|Parameters\.|Steps\.", text)
             ):
-                yield step.at(path), "is the same in every execution, while the step is cached"
+                yield step.at(path), Advice("is the same in every execution, while the step is cached")
 
 
 @definition_rule(

@@ -219,13 +219,20 @@ def _direction(definition: Definition) -> Hits:
         for path, condition in conditions(step):
             metric, greater = _metric(condition)
             negated = path.count(".Condition") - path.count(".Conditions") > 0
-            if metric is None or registers[True] == registers[False]:
+            if metric is None or registers[True] == registers[False] or _both_sides(step, metric):
                 continue
             passes_when_greater = greater == (registers[True] != negated)
             if _LOSSES.search(metric) and not _SCORES.search(metric) and passes_when_greater:
                 yield step.at(path), f"models pass when {metric} is large"
             elif _SCORES.search(metric) and not _LOSSES.search(metric) and not passes_when_greater:
                 yield step.at(path), f"models pass when {metric} is small"
+
+
+def _both_sides(step: Step, metric: str) -> bool:
+    """Whether a metric is bounded from above and below, or by 0: a range, not a gate."""
+    if any(0 in _operands(c)[:2] for _, c in conditions(step) if _metric(c)[0] == metric):
+        return True
+    return len({greater for _, c in conditions(step) for name, greater in [_metric(c)] if name == metric}) > 1
 
 
 def _metric(condition: dict[str, Any]) -> tuple[str | None, bool]:

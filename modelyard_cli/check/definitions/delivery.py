@@ -7,7 +7,7 @@ from typing import Any
 
 from modelyard_cli.check.definitions.jobs import items
 from modelyard_cli.check.definitions.model import Definition, literal
-from modelyard_cli.check.registry import Hits, definition_rule
+from modelyard_cli.check.registry import Advice, Hits, definition_rule
 
 _QUEUE = re.compile(r"https://sqs\.[a-z0-9-]+\.amazonaws\.com(\.cn)?/\d{12}/[\w.-]{1,80}")
 _FUNCTION = re.compile(r"arn:aws[\w-]*:lambda:[a-z0-9-]+:\d{12}:function:[\w-]{1,64}(:[\w$-]+)?")
@@ -22,7 +22,7 @@ _OUTPUT_TYPES = ("String", "Integer", "Float", "Boolean")
 def _metrics(definition: Definition) -> Hits:
     for step in definition.of("RegisterModel"):
         if not step.arguments.get("ModelMetrics"):
-            yield step.at("Arguments"), "has no ModelMetrics"
+            yield step.at("Arguments"), Advice("has no ModelMetrics")
 
 
 @definition_rule(

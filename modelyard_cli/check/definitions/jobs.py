@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from modelyard_cli.check.definitions.model import Definition, Step, literal
-from modelyard_cli.check.registry import Hits, definition_rule
+from modelyard_cli.check.registry import Advice, Hits, definition_rule
 
 _PROCESSING_ROOT = "/opt/ml/processing"
 _SECRET = re.compile(
@@ -167,7 +167,7 @@ def _spot(definition: Definition) -> Hits:
 def _checkpoints(definition: Definition) -> Hits:
     for step, at, job in training_parts(definition):
         if definition.value(job.get("EnableManagedSpotTraining")) is True and not job.get("CheckpointConfig"):
-            yield step.at(at), "EnableManagedSpotTraining without CheckpointConfig"
+            yield step.at(at), Advice("EnableManagedSpotTraining without CheckpointConfig")
 
 
 @definition_rule(

@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from modelyard_cli.check.registry import Hits, template_rule
+from modelyard_cli.check.registry import Advice, Hits, template_rule
 from modelyard_cli.check.templates.metric_reference import NAMESPACES, TOTALS, text_of
 from modelyard_cli.check.templates.model import Resource, Template, known, number, objects, opaque, part
 from modelyard_cli.check.templates.scaling import POLICY, TRACKING, variants
@@ -273,7 +273,10 @@ def _silent(template: Template) -> Hits:
             dashboards = any(True for _ in template.assembly.of("AWS::Events::Rule"))
             watched = dashboards and "CloudWatch Alarm State Change" in text
             if not watched and any(a.properties.get("AlarmActions") for a in template.assembly.of(ALARM)):
-                yield alarm.at("AlarmActions"), "has no actions, and nothing else uses it"
+                yield alarm.at("AlarmActions"), Advice("has no actions, and nothing else uses it")
+
+
+_OF_AWS = ("AWS/", "/aws/", "aws/", "ECS/", "CWAgent", "LambdaInsights", "ContainerInsights")
 
 
 @template_rule(
@@ -286,7 +289,7 @@ def _custom(template: Template) -> Hits:
         namespace, name = metric.get("Namespace"), metric.get("MetricName")
         if not (isinstance(namespace, str) and isinstance(name, str) and known(namespace) and known(name)):
             continue
-        if namespace.startswith(("AWS/", "/aws/", "ECS/", "CWAgent", "LambdaInsights", "ContainerInsights")):
+        if namespace.startswith(_OF_AWS):
             continue
         emitted = [
             (t.get("MetricNamespace"), t.get("MetricName"))
@@ -303,7 +306,9 @@ def _custom(template: Template) -> Hits:
             if r.type not in (ALARM, POLICY, "AWS::CloudWatch::Dashboard")
         )
         if (words and name not in words) or not (words or mentioned):
-            yield resource.at(path or "MetricName"), f"nothing here emits {name} in {namespace}"
+            message = f"nothing here emits {name} in {namespace}"
+            # Without code and filters at hand, whoever emits it may be elsewhere.
+            yield resource.at(path or "MetricName"), message if words or emitted else Advice(message)
 
 
 @lru_cache(maxsize=8)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from modelyard_cli.check.registry import Hits, template_rule
+from modelyard_cli.check.registry import Advice, Hits, template_rule
 from modelyard_cli.check.templates.model import (
     Resource,
     Template,
@@ -182,7 +182,10 @@ def _execution(template: Template) -> Hits:
                         "lacks awslogs-stream-prefix, which Fargate requires",
                     )
             elif not container.get("LogConfiguration"):
-                yield task.at(f"{path}.LogConfiguration"), "is missing: nothing tells why the container ended"
+                yield (
+                    task.at(f"{path}.LogConfiguration"),
+                    Advice("is missing: nothing tells why the container ended"),
+                )
         if _fargate(task) and task.properties.get("NetworkMode") != "awsvpc":
             yield task.at("NetworkMode"), "is not awsvpc, which Fargate requires"
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from modelyard_cli.check.definitions.instances import _NVME
-from modelyard_cli.check.registry import Hits, template_rule
+from modelyard_cli.check.registry import Advice, Hits, template_rule
 from modelyard_cli.check.templates.model import Resource, Template, known, number, objects, opaque, part
 from modelyard_cli.check.templates.serving import CONFIG, ENDPOINT, MODEL, production_variants
 
@@ -43,7 +43,7 @@ def _alarms(template: Template) -> Hits:
                     "endpoint's new fleet",
                 )
         if "DeploymentConfig" in endpoint.properties and not alarms:
-            yield at, "there are no alarms: nothing rolls a bad update back"
+            yield at, Advice("there are no alarms: nothing rolls a bad update back")
 
 
 @template_rule(
@@ -130,23 +130,23 @@ def _encryption(template: Template) -> Hits:
         variants = [v for _, v in production_variants(config)]
         local = all(_NVME.match(str(v.get("InstanceType"))) or v.get("ServerlessConfig") for v in variants)
         if not config.properties.get("KmsKeyId") and not local:
-            yield config.at("KmsKeyId"), "is missing"
+            yield config.at("KmsKeyId"), Advice("is missing")
     for model in template.of(MODEL):
         if model.properties.get("EnableNetworkIsolation") not in (True, "true") and not model.properties.get(
             "VpcConfig"
         ):
             yield (
                 model.at("EnableNetworkIsolation"),
-                "is not set, and there is no VpcConfig: the container reaches the internet",
+                Advice("is not set, and there is no VpcConfig: the container reaches the internet"),
             )
     for notebook in template.of("AWS::SageMaker::NotebookInstance"):
         p = notebook.properties
         if not p.get("KmsKeyId"):
-            yield notebook.at("KmsKeyId"), "is missing"
+            yield notebook.at("KmsKeyId"), Advice("is missing")
         if p.get("DirectInternetAccess", "Enabled") != "Disabled":
-            yield notebook.at("DirectInternetAccess"), "is not Disabled"
+            yield notebook.at("DirectInternetAccess"), Advice("is not Disabled")
         if p.get("RootAccess", "Enabled") != "Disabled":
-            yield notebook.at("RootAccess"), "is not Disabled"
+            yield notebook.at("RootAccess"), Advice("is not Disabled")
 
 
 @template_rule(

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from modelyard_cli.check.registry import Hits, template_rule
+from modelyard_cli.check.registry import Advice, Hits, template_rule
 from modelyard_cli.check.templates import event_shapes
 from modelyard_cli.check.templates.model import (
     Resource,
@@ -143,9 +143,9 @@ def _form(template: Template) -> Hits:
         if pattern == {}:
             yield rule.at("EventPattern"), "is empty"
         if not rule.properties.get("Targets"):
-            yield rule.at("Targets"), "has no targets: nothing happens"
+            yield rule.at("Targets"), Advice("has no targets: nothing happens")
         if rule.properties.get("State") == "DISABLED":
-            yield rule.at("State"), "is DISABLED: the rule never fires"
+            yield rule.at("State"), Advice("is DISABLED: the rule never fires")
     for rule, pattern in patterns(template):
         yield from ((rule.at("EventPattern" + path), what) for path, what in _leaves(pattern, ""))
 

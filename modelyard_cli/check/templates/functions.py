@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from modelyard_cli.check.registry import Hits, template_rule
+from modelyard_cli.check.registry import Advice, Hits, template_rule
 from modelyard_cli.check.templates.model import (
     Resource,
     Template,
@@ -233,7 +233,7 @@ def _logs(template: Template) -> Hits:
     for group in template.of("AWS::Logs::LogGroup"):
         days = group.properties.get("RetentionInDays")
         if days is None:
-            yield group.at("RetentionInDays"), "is missing"
+            yield group.at("RetentionInDays"), Advice("is missing")
     named = [
         f
         for f in template.of(FUNCTION)

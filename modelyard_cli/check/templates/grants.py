@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from modelyard_cli.check import iam_reference
-from modelyard_cli.check.registry import Hits, template_rule
+from modelyard_cli.check.registry import Advice, Hits, template_rule
 from modelyard_cli.check.templates.model import Template, known, listed, literal
 from modelyard_cli.check.templates.statements import (
     ROLE,
@@ -33,10 +33,10 @@ def _pass_role(template: Template) -> Hits:
             for v in values
         ]
         if not passed:
-            yield statement.at, "has no condition iam:PassedToService"
+            yield statement.at, Advice("has no condition iam:PassedToService")
         for service in passed:
             if known(service) and not re.fullmatch(
-                r"[a-z0-9-]+(\.[a-z0-9-]+)*\.amazonaws\.com(\.cn)?", str(service)
+                r"[a-z0-9-]+(\.[a-z0-9-]+)*\.(amazonaws\.com(\.cn)?|\*)|\*\.amazonaws\.com", str(service)
             ):
                 yield statement.at, f"{service!r} is no service principal"
         if any(r == "*" or literal(r).endswith(":role/*") for r in statement.resources):
@@ -63,10 +63,11 @@ def _everything(template: Template) -> Hits:
     for role in template.of(ROLE):
         for arn in listed(role.properties.get("ManagedPolicyArns")):
             if _FULL.search(str(arn)):
-                yield (
-                    role.at("ManagedPolicyArns"),
-                    f"{str(arn).rsplit('/', 1)[-1]} allows far more than one job needs",
-                )
+                name = str(arn).rsplit("/", 1)[-1]
+                message = f"{name} allows far more than one job needs"
+                # The policies of one service are what its guides attach; those of everything are a fault.
+                service_only = name.startswith("AmazonSageMaker")
+                yield role.at("ManagedPolicyArns"), Advice(message) if service_only else message
 
 
 @template_rule(
@@ -94,7 +95,7 @@ def _every_resource(template: Template) -> Hits:
                 )
                 and ":*" not in action
             ):
-                yield statement.at, f"allows {action} on *"
+                yield statement.at, Advice(f"allows {action} on *")
             elif not scoped and action.lower() in (
                 "s3:getobject",
                 "secretsmanager:getsecretvalue",
@@ -104,7 +105,7 @@ def _every_resource(template: Template) -> Hits:
                 "ssm:getparameter",
                 "ssm:getparameters",
             ):
-                yield statement.at, f"allows {action} on *: it reads everybody's data"
+                yield statement.at, Advice(f"allows {action} on *: it reads everybody's data")
 
 
 @template_rule(

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from modelyard_cli.check.registry import Hits, template_rule
+from modelyard_cli.check.registry import Advice, Hits, template_rule
 from modelyard_cli.check.templates.machines import INTEGRATION, MACHINE, definition_of, machines, states_of
 from modelyard_cli.check.templates.model import Template, literal, objects, opaque
 from modelyard_cli.check.templates.roles import role_of
@@ -110,7 +110,10 @@ def _logging(template: Template) -> Hits:
     for machine in template.of(MACHINE):
         level = (machine.properties.get("LoggingConfiguration") or {}).get("Level", "OFF")
         if level == "OFF" and machine.properties.get("StateMachineType") == "EXPRESS":
-            yield machine.at("LoggingConfiguration"), "is off: express executions are not kept anywhere else"
+            yield (
+                machine.at("LoggingConfiguration"),
+                Advice("is off: express executions are not kept anywhere else"),
+            )
         if level != "OFF" and not objects(
             (machine.properties.get("LoggingConfiguration") or {}).get("Destinations")
         ):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from modelyard_cli.check.registry import Hits, template_rule
+from modelyard_cli.check.registry import Advice, Hits, template_rule
 from modelyard_cli.check.templates.model import Resource, Template, known, listed, number, objects, opaque
 
 QUEUE, TOPIC = "AWS::SQS::Queue", "AWS::SNS::Topic"
@@ -133,7 +133,7 @@ def _encryption(template: Template) -> Hits:
             yield queue.at("KmsMasterKeyId"), f"{senders} cannot use the key alias/aws/sqs"
     for topic in template.of(TOPIC):
         if not topic.properties.get("KmsMasterKeyId"):
-            yield topic.at("KmsMasterKeyId"), "is missing"
+            yield topic.at("KmsMasterKeyId"), Advice("is missing")
         elif str(topic.properties["KmsMasterKeyId"]).endswith("alias/aws/sns") and any(
             topic is template.assembly.target(a, TOPIC)
             for r in template.assembly.of("AWS::CloudWatch::Alarm")
@@ -207,7 +207,7 @@ def _subscriptions(template: Template) -> Hits:
 def _actions(template: Template) -> Hits:
     for alarm in template.of("AWS::CloudWatch::Alarm"):
         for action in listed(alarm.properties.get("AlarmActions")):
-            if isinstance(action, str) and known(action) and not action.startswith("arn:"):
+            if isinstance(action, str) and action and known(action) and not action.startswith("arn:"):
                 yield alarm.at("AlarmActions"), f"{action!r} is no ARN"
             target = template.assembly.target(action, QUEUE)
             if target is not None:

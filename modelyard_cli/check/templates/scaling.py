@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from modelyard_cli.check.registry import Hits, template_rule
+from modelyard_cli.check.registry import Advice, Hits, template_rule
 from modelyard_cli.check.templates.model import Resource, Template, known, number, objects, opaque, part
 
 TARGET, POLICY = "AWS::ApplicationAutoScaling::ScalableTarget", "AWS::ApplicationAutoScaling::ScalingPolicy"
@@ -106,7 +106,8 @@ def variants(endpoint: Resource) -> list[str]:
     config = endpoint.template.assembly.target(
         endpoint.properties.get("EndpointConfigName"), "AWS::SageMaker::EndpointConfig"
     )
-    found = objects(config.properties.get("ProductionVariants")) if config else []
+    members = ("ProductionVariants", "ShadowProductionVariants")
+    found = [v for m in members for v in objects(config.properties.get(m))] if config else []
     names = [str(v.get("VariantName", "AllTraffic")) for v in found]
     return names if all(known(n) for n in names) else []
 
@@ -276,10 +277,9 @@ def _retain(template: Template) -> Hits:
             )
         ]
         if scaled and endpoint.properties.get("RetainAllVariantProperties") not in (True, "true"):
-            yield (
-                endpoint.at("RetainAllVariantProperties"),
-                f"is not set, while {scaled[0].id} changes the instance count",
-            )
+            message = f"is not set, while {scaled[0].id} changes the instance count"
+            given = "RetainAllVariantProperties" in endpoint.properties
+            yield endpoint.at("RetainAllVariantProperties"), message if given else Advice(message)
         excluded = {
             e.get("VariantPropertyType")
             for e in objects(endpoint.properties.get("ExcludeRetainedVariantProperties"))

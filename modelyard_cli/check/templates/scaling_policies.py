@@ -156,7 +156,8 @@ def _conflict(template: Template) -> Hits:
         seen.setdefault(key, target.id)
     for target in template.of(TARGET):
         policies = [p for p in template.assembly.of(POLICY) if target_of(p) is target]
-        if not policies and not target.properties.get("ScheduledActions"):
+        bounds = {str(target.properties.get(m)) for m in ("MinCapacity", "MaxCapacity")}
+        if not policies and not target.properties.get("ScheduledActions") and len(bounds) > 1:
             yield target.at(), "no policy and no schedule ever scales it"
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from modelyard_cli.check.registry import Hits, template_rule
+from modelyard_cli.check.registry import Advice, Hits, template_rule
 from modelyard_cli.check.templates.functions import ALIAS, function_of
 from modelyard_cli.check.templates.model import (
     Template,
@@ -58,7 +58,7 @@ def _sources(template: Template) -> Hits:
         if queue is not None and not queue.properties.get("RedrivePolicy"):
             yield (
                 mapping.at("EventSourceArn"),
-                f"{queue.id} has no RedrivePolicy: a message that fails comes back until it expires",
+                Advice(f"{queue.id} has no RedrivePolicy: a message that fails comes back until it expires"),
             )
         size, window = number(p.get("BatchSize")), number(p.get("MaximumBatchingWindowInSeconds"))
         if queue is not None and size is not None and size > 10 and not window:
@@ -89,7 +89,7 @@ def _sources(template: Template) -> Hits:
         ):
             yield (
                 mapping.at("FunctionResponseTypes"),
-                "lacks ReportBatchItemFailures: one bad message repeats its whole batch",
+                Advice("lacks ReportBatchItemFailures: one bad message repeats its whole batch"),
             )
         if p.get("Enabled") in (False, "false"):
             yield mapping.at("Enabled"), "is false: nothing is read"
@@ -108,6 +108,9 @@ def _permissions(template: Template) -> Hits:
         if (
             principal == "*"
             and not limited
+            # The URL's own rule speaks of these.
+            and "FunctionUrlAuthType" not in p
+            and "InvokedViaFunctionUrl" not in p
             and p.get("Action") in ("lambda:InvokeFunction", "lambda:InvokeFunctionUrl")
         ):
             yield permission.at("Principal"), "is *: anybody may invoke it"
@@ -192,7 +195,7 @@ def _letters(template: Template) -> Hits:
             if not destinations:
                 yield (
                     rule.at(f"Targets[{index}]"),
-                    f"{function.id} has neither dead-letter queue nor failure destination",
+                    Advice(f"{function.id} has neither dead-letter queue nor failure destination"),
                 )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from modelyard_cli.check.registry import Hits, template_rule
+from modelyard_cli.check.registry import Advice, Hits, template_rule
 from modelyard_cli.check.templates.model import (
     Resource,
     Template,
@@ -49,7 +49,9 @@ def _buckets(template: Template) -> Hits:
             if block.get(m) not in (True, "true")
         ]
         if off:
-            yield bucket.at("PublicAccessBlockConfiguration"), f"{', '.join(off)} not set"
+            message = f"{', '.join(off)} not set"
+            # Buckets block public access unless told otherwise; a configuration that says less tells them so.
+            yield bucket.at("PublicAccessBlockConfiguration"), message if block else Advice(message)
         if str(bucket.properties.get("AccessControl", "Private")).startswith(("Public", "Authenticated")):
             yield bucket.at("AccessControl"), f"is {bucket.properties['AccessControl']}"
         secure = [
@@ -62,10 +64,10 @@ def _buckets(template: Template) -> Hits:
             )
         ]
         if not secure:
-            yield bucket.at(), "no policy denies requests without TLS"
+            yield bucket.at(), Advice("no policy denies requests without TLS")
         for statement in secure:
             if not any(a in ("s3:*", "*") for a in statement.actions):
-                yield statement.at, f"denies only {', '.join(statement.actions)} without TLS"
+                yield statement.at, Advice(f"denies only {', '.join(statement.actions)} without TLS")
 
 
 @template_rule(
@@ -76,22 +78,22 @@ def _buckets(template: Template) -> Hits:
 def _encryption(template: Template) -> Hits:
     for bucket in template.of(BUCKET):
         if not objects(part(bucket.properties, "BucketEncryption", "ServerSideEncryptionConfiguration")):
-            yield bucket.at("BucketEncryption"), "is missing"
+            yield bucket.at("BucketEncryption"), Advice("is missing")
         for rule in objects(part(bucket.properties, "BucketEncryption", "ServerSideEncryptionConfiguration")):
             default = rule.get("ServerSideEncryptionByDefault") or {}
             if default.get("SSEAlgorithm") == "AES256" and default.get("KMSMasterKeyID"):
                 yield bucket.at("BucketEncryption"), "names a key, but AES256 does not use it"
     for table in template.of(TABLE):
         if part(table.properties, "SSESpecification", "SSEEnabled") not in (True, "true"):
-            yield table.at("SSESpecification"), "is not enabled"
+            yield table.at("SSESpecification"), Advice("is not enabled")
     for repository in template.of("AWS::ECR::Repository"):
         if repository.properties.get("ImageTagMutability") not in ("IMMUTABLE", "IMMUTABLE_WITH_EXCLUSION"):
             yield (
                 repository.at("ImageTagMutability"),
-                "is not IMMUTABLE: a tag may come to mean another image",
+                Advice("is not IMMUTABLE: a tag may come to mean another image"),
             )
         if part(repository.properties, "ImageScanningConfiguration", "ScanOnPush") not in (True, "true"):
-            yield repository.at("ImageScanningConfiguration"), "ScanOnPush is not set"
+            yield repository.at("ImageScanningConfiguration"), Advice("ScanOnPush is not set")
     for volume in template.of("AWS::EC2::Volume", "AWS::EFS::FileSystem", "AWS::RDS::DBInstance"):
         if not any(volume.properties.get(m) in (True, "true") for m in ("Encrypted", "StorageEncrypted")):
             yield volume.at("Encrypted"), "is not set"
@@ -115,7 +117,7 @@ def _keys(template: Template) -> Hits:
             key.properties.get("EnableKeyRotation") not in (True, "true")
             and key.properties.get("KeySpec", "SYMMETRIC_DEFAULT") == "SYMMETRIC_DEFAULT"
         ):
-            yield key.at("EnableKeyRotation"), "is not set"
+            yield key.at("EnableKeyRotation"), Advice("is not set")
         days = number(key.properties.get("PendingWindowInDays"))
         if days is not None and not 7 <= days <= 30:
             yield key.at("PendingWindowInDays"), f"{days:g} is not within 7 to 30"
@@ -222,7 +224,7 @@ def _recovery(template: Template) -> Hits:
             True,
             "true",
         ):
-            yield table.at("PointInTimeRecoverySpecification"), "is not enabled"
+            yield table.at("PointInTimeRecoverySpecification"), Advice("is not enabled")
         if (
             table.properties.get("DeletionProtectionEnabled") in (True, "true")
             and table.body.get("DeletionPolicy") == "Delete"

@@ -7,6 +7,8 @@ from typing import Any
 
 Mutation = Callable[[dict[str, Any]], None]
 FAULTS: list[tuple[str, str, str, Mutation]] = []
+# Correct definitions beside the faults: base, name, change.
+NEIGHBOURS: list[tuple[str, str, Mutation]] = []
 
 
 def get(path: str) -> dict[str, Any]:
@@ -49,6 +51,10 @@ def parameter(name: str, **members: Any) -> Mutation:
 
 def fault(base: str, rule: str, name: str, mutation: Mutation) -> None:
     FAULTS.append((base, rule, name, mutation))
+
+
+def right(base: str, name: str, mutation: Mutation) -> None:
+    NEIGHBOURS.append((base, name, mutation))
 
 
 R, U, X = "regression", "tuning", "built_in"
@@ -362,4 +368,20 @@ fault(
     "MYP013",
     "template's expression left",
     put("Train", A + "OutputDataConfig|S3OutputPath", "s3://data/{{ environment }}"),
+)
+
+right(
+    R,
+    "a range around the metric",
+    lambda d: put(
+        "Gate",
+        "Arguments|Conditions",
+        [
+            item
+            for gate in steps(d["Steps"])
+            if gate["Name"] == "Gate"
+            for condition in gate["Arguments"]["Conditions"]
+            for item in (condition, condition | {"Type": "GreaterThan", "RightValue": 0})
+        ],
+    )(d),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.unit.check.check_mutations import add, drop, fault, put, without
+from tests.unit.check.check_mutations import add, drop, fault, put, right, without
 
 S = "serving"
 TRACK = "TargetTrackingScalingPolicyConfiguration"
@@ -219,4 +219,10 @@ fault(
     "MYT704",
     "text in place of Fn::Sub",
     put("Config", "DataCaptureConfig|DestinationS3Uri", "s3://${Bucket}/capture"),
+)
+
+right(
+    S,
+    "an alarm's action for want of a topic",
+    put("Waiting", "AlarmActions", {"Fn::If": ["HasTopic", "", {"Ref": "AWS::NoValue"}]}),
 )

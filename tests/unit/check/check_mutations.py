@@ -10,6 +10,10 @@ Mutation = Callable[[dict[str, Any]], None]
 FAULTS: list[tuple[str, str, str, Mutation]] = []
 
 
+# Correct documents beside the faults: base, name, change.
+NEIGHBOURS: list[tuple[str, str, Mutation]] = []
+
+
 def put(logical_id: str, path: str, value: Any) -> Mutation:
     """Set a property; `path` is dotted, numbers are indexes; None as value removes."""
 
@@ -67,3 +71,7 @@ def without(role: str, index: int) -> Mutation:
 
 def fault(base: str, rule: str, name: str, mutation: Mutation) -> None:
     FAULTS.append((base, rule, name, mutation))
+
+
+def right(base: str, name: str, mutation: Mutation) -> None:
+    NEIGHBOURS.append((base, name, mutation))

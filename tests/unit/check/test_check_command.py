@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from modelyard_cli.check.command import check as command
 from modelyard_cli.check.registry import all_rules
 from modelyard_cli.check.run import Report, check
 from modelyard_cli.check.table import DOCUMENT, END, START, table
@@ -68,6 +69,28 @@ def test_an_unused_acknowledgement_is_a_finding(tmp_path: Path) -> None:
     acknowledged = {"MYT204": "Traffic comes later.", "MYT103": "Not so."}
     report = run(planted(tmp_path, **{"modelyard::acknowledge": acknowledged}))
     assert [finding.rule for finding in report.findings] == ["MYA002"]
+
+
+def test_advice_is_told_and_fails_only_when_strict(tmp_path: Path) -> None:
+    document = {
+        "Resources": {
+            "Table": {
+                "Type": "AWS::DynamoDB::Table",
+                "Properties": {
+                    "BillingMode": "PAY_PER_REQUEST",
+                    "AttributeDefinitions": [{"AttributeName": "id", "AttributeType": "S"}],
+                    "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
+                },
+            }
+        }
+    }
+    path = tmp_path / "stack.json"
+    path.write_text(json.dumps(document))
+    assert run(path).findings == ()
+    assert {finding.rule for finding in run(path).advice} == {"MYT632", "MYT636"}
+    with pytest.raises(SystemExit):
+        command([path], cfn_lint=False, strict=True)
+    command([path], cfn_lint=False)
 
 
 def test_a_file_acknowledges_by_place(tmp_path: Path) -> None:

@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 
 from modelyard_cli.check.definitions.model import definition_of
-from modelyard_cli.check.registry import definition_findings, template_findings
+from modelyard_cli.check.registry import Advice, definition_findings, template_findings
 from modelyard_cli.check.templates.model import Assembly, Template
 from tests.unit.check import check_faults_policies, check_faults_serving, check_faults_training
 from tests.unit.check.check_faults_definitions import FAULTS as DEFINITION_FAULTS
+from tests.unit.check.check_faults_definitions import NEIGHBOURS as DEFINITION_NEIGHBOURS
 from tests.unit.check.check_mutations import FAULTS as TEMPLATE_FAULTS
+from tests.unit.check.check_mutations import NEIGHBOURS as TEMPLATE_NEIGHBOURS
 
 BASES = {path.stem: json.loads(path.read_text()) for path in (Path(__file__).parent / "bases").glob("*.json")}
 TEMPLATES = {name: document for name, document in BASES.items() if "Resources" in document}
@@ -65,6 +67,26 @@ def test_faults_of_definitions_are_caught(base: str, rule: str, mutate: Any) -> 
     mutate(document)
     found = of_definition(document)
     assert rule in {hit[0] for hit in found}, found
+
+
+@pytest.mark.parametrize(
+    ("base", "mutate"),
+    [pytest.param(base, mutate, id=name) for base, name, mutate in TEMPLATE_NEIGHBOURS],
+)
+def test_correct_templates_beside_the_faults_are_clean(base: str, mutate: Any) -> None:
+    document = copy.deepcopy(TEMPLATES[base])
+    mutate(document)
+    assert [hit for hit in of_template(document) if not isinstance(hit[2], Advice)] == []
+
+
+@pytest.mark.parametrize(
+    ("base", "mutate"),
+    [pytest.param(base, mutate, id=name) for base, name, mutate in DEFINITION_NEIGHBOURS],
+)
+def test_correct_definitions_beside_the_faults_are_clean(base: str, mutate: Any) -> None:
+    document = copy.deepcopy(DEFINITIONS[base])
+    mutate(document)
+    assert [hit for hit in of_definition(document) if not isinstance(hit[2], Advice)] == []
 
 
 def test_the_corpus_is_large_enough() -> None:
