@@ -52,7 +52,6 @@ _ALGORITHMS = {
 }
 _ALGORITHM_NAMES = ("sagemaker-xgboost", "sagemaker-scikit-learn", "sagemaker-sparkml-serving")
 _DEEP_LEARNING = "763104351884"
-_BUILT_IN = re.compile(r"sagemaker-xgboost:\d")
 
 
 def _resources(definition: Definition) -> Iterator[tuple[Step, str, Any, Any, dict[str, Any]]]:
@@ -168,45 +167,41 @@ def _uris(definition: Definition) -> Hits:
 
 
 @definition_rule(
-    "MYP525",
-    "A built-in algorithm without what it needs",
-    "XGBoost: a train channel with ContentType, num_round, and an objective of its list; csv has no header.",
+    "MYP527",
+    "An image for training that shall serve, or the other way round",
+    "Train with the framework's -training image, and serve with its -inference image of the same version.",
 )
-def _built_in(definition: Definition) -> Hits:
-    for step, at, job in training_parts(definition):
-        algorithm = job.get("AlgorithmSpecification")
-        image = algorithm.get("TrainingImage") if isinstance(algorithm, dict) else None
-        if not isinstance(image, str) or not _BUILT_IN.search(image):
-            continue
-        parameters: dict[str, Any] = {}
-        for member in ("HyperParameters", "StaticHyperParameters"):
-            if isinstance(job.get(member), dict):
-                parameters |= job[member]
-        if "sagemaker_program" in parameters or "SAGEMAKER_PROGRAM" in (job.get("Environment") or {}):
-            continue
-        names = {
-            str(r.get("Name"))
-            for kind in ("Integer", "Continuous", "Categorical")
-            for r in items(_ranges(step, job), f"{kind}ParameterRanges")
-        }
-        if "num_round" not in parameters and "num_round" not in names:
-            yield step.at(at), "the built-in XGBoost requires the hyperparameter num_round"
-        channels = items(job, "InputDataConfig")
-        if channels and "train" not in [c.get("ChannelName") for c in channels]:
-            yield (
-                step.at(f"{at}.InputDataConfig"),
-                "the built-in XGBoost reads the channel train, which is missing",
-            )
-        for index, channel in enumerate(channels):
-            if "ContentType" not in channel:
-                yield (
-                    step.at(f"{at}.InputDataConfig[{index}]"),
-                    "has no ContentType: the built-in XGBoost then expects libsvm",
-                )
+def _purposes(definition: Definition) -> Hits:
+    for step, path, parts in _images(definition):
+        serves = "Containers[" in path or "PrimaryContainer" in path
+        if serves and parts["name"].endswith("-training"):
+            yield step.at(path), f"{parts['name']} trains only: no server answers in it"
+        elif path.endswith("TrainingImage") and parts["name"].endswith("-inference"):
+            yield step.at(path), f"{parts['name']} serves only"
 
 
-def _ranges(step: Step, job: dict[str, Any]) -> dict[str, Any]:
-    config = step.arguments.get("HyperParameterTuningJobConfig")
-    ranges = config.get("ParameterRanges") if isinstance(config, dict) else None
-    own = job.get("HyperParameterRanges")
-    return own if isinstance(own, dict) else ranges if isinstance(ranges, dict) else {}
+@definition_rule(
+    "MYP528",
+    "A model offered for instances that its image cannot use",
+    "Instances with Neuron want an image for Neuron; GPUs want an image for GPUs.",
+)
+def _offers(definition: Definition) -> Hits:
+    for step in definition.of("RegisterModel"):
+        given = step.arguments.get("InferenceSpecification")
+        specification: dict[str, Any] = given if isinstance(given, dict) else {}
+        for container in items(specification, "Containers"):
+            image = str(container.get("Image"))
+            found = _IMAGE.fullmatch(image)
+            if found is None or "neuron" in image:
+                continue
+            cpu_only = found["name"] in _ALGORITHM_NAMES or bool(_CPU_ONLY.search(image))
+            for member in ("SupportedRealtimeInferenceInstanceTypes", "SupportedTransformInstanceTypes"):
+                offered = specification.get(member)
+                for kind in filter(literal, offered if isinstance(offered, list) else ()):
+                    if cpu_only and _NEURON.match(kind):
+                        message = f"{kind} needs an image for Neuron, {found['name']} is none"
+                    elif _GPU_ONLY.search(image) and not GPU.match(kind):
+                        message = f"{found['name']} needs a GPU, {kind} has none"
+                    else:
+                        continue
+                    yield step.at(f"Arguments.InferenceSpecification.{member}"), message

@@ -14,6 +14,7 @@ from localcloud.sagemaker.pipelines.expressions import (
     Reference,
     check_function,
     functions,
+    parse_reference,
 )
 from localcloud.sagemaker.pipelines.paths import PathError, parse_path
 from localcloud.sagemaker.pipelines.step_types import STEP_TYPES
@@ -38,8 +39,21 @@ def _all(definition: Definition) -> Iterator[tuple[Step, Reference]]:
             yield step, reference
 
 
+def _experiment(definition: Definition) -> Iterator[Reference]:
+    """References of the pipeline's own settings, outside its steps."""
+    for function, argument in functions(definition.document.get("PipelineExperimentConfig")):
+        try:
+            if function == "Get":
+                yield parse_reference(argument)
+        except ExpressionError:
+            continue
+
+
 @definition_rule("MYP101", "A parameter that is not declared", "Declare it in Parameters, or mend the name.")
 def _undeclared(definition: Definition) -> Hits:
+    for reference in _experiment(definition):
+        if reference.root == "Parameters" and reference.name not in definition.parameters:
+            yield "PipelineExperimentConfig", f"refers to the parameter {reference.name!r}"
     for step, reference in _all(definition):
         if reference.root == "Parameters" and reference.name not in definition.parameters:
             yield step.at(), f"refers to the parameter {reference.name!r}"
@@ -51,6 +65,9 @@ def _undeclared(definition: Definition) -> Hits:
     f"The variables are: {', '.join(sorted(EXECUTION_VARIABLES))}.",
 )
 def _variables(definition: Definition) -> Hits:
+    for reference in _experiment(definition):
+        if reference.root == "Execution" and reference.name not in EXECUTION_VARIABLES:
+            yield "PipelineExperimentConfig", f"refers to Execution.{reference.name}"
     for step, reference in _all(definition):
         if reference.root == "Execution" and reference.name not in EXECUTION_VARIABLES:
             yield step.at(), f"refers to Execution.{reference.name}"

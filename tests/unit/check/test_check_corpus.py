@@ -12,7 +12,12 @@ import pytest
 from modelyard_cli.check.definitions.model import definition_of
 from modelyard_cli.check.registry import Advice, definition_findings, template_findings
 from modelyard_cli.check.templates.model import Assembly, Template
-from tests.unit.check import check_faults_policies, check_faults_serving, check_faults_training
+from tests.unit.check import (
+    check_faults_algorithms,
+    check_faults_policies,
+    check_faults_serving,
+    check_faults_training,
+)
 from tests.unit.check.check_faults_definitions import FAULTS as DEFINITION_FAULTS
 from tests.unit.check.check_faults_definitions import NEIGHBOURS as DEFINITION_NEIGHBOURS
 from tests.unit.check.check_mutations import FAULTS as TEMPLATE_FAULTS
@@ -22,7 +27,7 @@ BASES = {path.stem: json.loads(path.read_text()) for path in (Path(__file__).par
 TEMPLATES = {name: document for name, document in BASES.items() if "Resources" in document}
 DEFINITIONS = {name: document for name, document in BASES.items() if "Steps" in document}
 # Importing the modules fills the list.
-FAULT_MODULES = (check_faults_policies, check_faults_serving, check_faults_training)
+FAULT_MODULES = (check_faults_algorithms, check_faults_policies, check_faults_serving, check_faults_training)
 
 
 def of_template(document: dict[str, Any]) -> list[tuple[str, str, str]]:
