@@ -61,7 +61,7 @@ class Xgboost:
     file = "model.ubj"
 
     def fit(self, task: Task) -> Predictor:
-        import xgboost
+        from training.common.boosting import xgboost
 
         given = asdict(self)
         rounds = given.pop("num_round")

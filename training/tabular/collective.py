@@ -15,9 +15,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import xgboost
-from xgboost import collective
 
+from training.common.boosting import xgboost
 from training.common.gang import Limits, join
 from training.common.hosts import Hosts
 from training.common.paths import base_dir
@@ -56,7 +55,7 @@ def communicator(arguments: dict[str, Any]) -> Iterator[None]:
 
 def summed(numbers: Sequence[float]) -> list[float]:
     """The sums of the numbers over all hosts, inside `communicator`."""
-    total = collective.allreduce(np.array(numbers, dtype=np.float64), collective.Op.SUM)
+    total = xgboost.collective.allreduce(np.array(numbers, dtype=np.float64), xgboost.collective.Op.SUM)
     return [float(number) for number in total]
 
 

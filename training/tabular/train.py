@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import xgboost
 
+from training.common.boosting import xgboost
 from training.common.encoder import Encoder, Matrix
 from training.common.failure import UserError, run, say
 from training.common.features import Value
