@@ -1,43 +1,43 @@
-"""CDK's provider framework around one of our functions, with roles that may log and call it, and no more."""
+"""One of our functions behind custom resources: it answers CloudFormation itself."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
-from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import CustomResource, Duration
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_logs as logs
-from aws_cdk import custom_resources as cr
 from constructs import Construct
 
-from modelyard.functions import FunctionSize, RuntimeFunction, service_role
-from modelyard.permissions import acknowledge_wildcards
+from modelyard.functions import FunctionSize, RuntimeFunction
 from modelyard.singletons import StackSingleton
+
+# How late the function may begin. What begins later than CloudFormation's patience allows for would act on a
+# stack that has gone on without it.
+_LATE_SECONDS = 60
 
 
 class CustomResourceProvider(StackSingleton):
-    """Answers CloudFormation for the custom resources of one kind in a stack.
+    """The function behind the custom resources of one kind in a stack, and what their permissions hang on.
+
+    CloudFormation invokes it asynchronously, with the right of whoever deploys. Lambda does not repeat what
+    failed: by then the stack may be rolling back.
 
     Args:
         scope: The parent.
         construct_id: Unique within the parent.
-        domain: Whose `runtime` is the handler.
-        description: What the handler does.
-        environment: The handler's environment variables.
-        timeout_seconds: The handler's timeout.
+        domain: Whose `runtime` holds the handler, which answers through `modelyard.runtime.cloudformation`.
+        description: What the function does.
+        environment: Its environment variables.
+        timeout_seconds: Its timeout.
 
     Attributes:
-        handler: The handler.
-        handler_role: Its role.
-        service_token: What custom resources name.
-        service_timeout: How long CloudFormation waits for an answer; its own default is an hour, for which a
-            handler that cannot even start would hang a stack.
+        function: The function.
+
+    See https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/template-custom-resources-lambda.html
     """
 
-    handler: RuntimeFunction
-    handler_role: iam.Role
-    service_token: str
-    service_timeout: Duration
+    function: RuntimeFunction
 
     def __init__(
         self,
@@ -50,41 +50,22 @@ class CustomResourceProvider(StackSingleton):
         timeout_seconds: int,
     ) -> None:
         super().__init__(scope, construct_id)
-        self.service_timeout = Duration.seconds(timeout_seconds + 60)
-        self.handler = RuntimeFunction(
+        self.function = RuntimeFunction(
             self,
-            "Handler",
+            "Function",
             domain=domain,
             description=description,
             environment=environment,
             size=FunctionSize(memory_mib=512, timeout_seconds=timeout_seconds),
         )
-        self.handler_role = self.handler.execution_role
-        log_group = logs.LogGroup(
-            self,
-            "FrameworkLogs",
-            retention=logs.RetentionDays.THREE_MONTHS,
-            removal_policy=RemovalPolicy.DESTROY,
-        )
-        framework_role = service_role(
-            self, "FrameworkRole", description="Runs: CDK's custom resource framework", log_group=log_group
-        )
-        framework = cr.Provider(
-            self,
-            "Framework",
-            on_event_handler=self.handler,
-            framework_on_event_role=framework_role,
-            log_group=log_group,
-        )
-        acknowledge_wildcards(
-            framework_role,
-            [f"{self.handler.function_arn}:*"],
-            "CDK's framework invokes any version of its handler.",
-        )
-        self.service_token = framework.service_token
+        self.function.configure_async_invoke(retry_attempts=0, max_event_age=Duration.seconds(_LATE_SECONDS))
+        self._service_token = self.function.function_arn
+        # CloudFormation's own default is an hour, for which a function that cannot even start would hang a
+        # stack.
+        self._service_timeout = Duration.seconds(_LATE_SECONDS + timeout_seconds)
 
     def permissions(self, scope: Construct, name: str) -> iam.Policy:
-        """An empty policy of the handler's role, for what one custom resource needs.
+        """An empty policy of the function's role, for what one custom resource needs.
 
         One each, on which the custom resource depends: when that leaves its template, CloudFormation takes
         its policy away only after it; statements in a policy shared with others would be gone before.
@@ -94,4 +75,25 @@ class CustomResourceProvider(StackSingleton):
             name: What it is about. Under another name it is another policy, so that the permission to delete
                 what was renamed goes only after it.
         """
-        return iam.Policy(scope, f"HandlerPermissions-{name}", roles=[self.handler_role])
+        return iam.Policy(scope, f"Permissions-{name}", roles=[self.function.execution_role])
+
+    def resource(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        resource_type: str,
+        properties: Mapping[str, Any],
+        permissions: iam.Policy,
+    ) -> CustomResource:
+        """A custom resource that is made after, and deleted before, the function and its permissions."""
+        resource = CustomResource(
+            scope,
+            construct_id,
+            resource_type=resource_type,
+            service_token=self._service_token,
+            service_timeout=self._service_timeout,
+            properties=properties,
+        )
+        resource.node.add_dependency(self, permissions)
+        return resource

@@ -54,7 +54,7 @@ def test_versions_outlive_the_stack_unless_both_switches_say_otherwise(stack):
     tagged = [
         group["Properties"]["ModelPackageGroupName"]
         for group in template.find_resources("AWS::SageMaker::ModelPackageGroup").values()
-        if {"Key": "modelyard:may-be-emptied", "Value": "true"} in group["Properties"].get("Tags", [])
+        if {"Key": "modelyard:empty-on-delete", "Value": "true"} in group["Properties"].get("Tags", [])
     ]
     assert tagged == ["gone"]
 
@@ -116,7 +116,7 @@ class _Tags:
 
 
 def test_only_a_tagged_group_may_be_emptied():
-    tag = {"Key": "modelyard:may-be-emptied", "Value": "true"}
+    tag = {"Key": "modelyard:empty-on-delete", "Value": "true"}
     assert may_be_emptied(_Tags({"Key": "a", "Value": "b"}, tag), "arn")
     assert not may_be_emptied(_Tags({**tag, "Value": "false"}), "arn")
     assert not may_be_emptied(_Tags(error=_error("ValidationException", "arn does not exist.")), "arn")

@@ -163,12 +163,10 @@ class SageMakerPipeline(Construct):
             execution_role=self.execution_role,
             definition=asset,
         )
-        resource = CustomResource(
+        resource = provider.resource(
             self,
-            "Pipeline",
+            "Resource",
             resource_type="Custom::SageMakerPipeline",
-            service_token=provider.service_token,
-            service_timeout=provider.service_timeout,
             properties={
                 "PipelineName": self.pipeline_name,
                 "RoleArn": self.execution_role.role_arn,
@@ -181,9 +179,10 @@ class SageMakerPipeline(Construct):
                 "Description": definition.description,
                 "Tags": dict(tags),
             },
+            permissions=permissions,
         )
-        # The permissions of both roles must be there before the handler needs them, and after it has deleted.
-        resource.node.add_dependency(self.execution_role, provider.handler_role, permissions)
+        # SageMaker asks for the role and its permissions when the pipeline is made.
+        resource.node.add_dependency(self.execution_role)
         return resource
 
 

@@ -8,7 +8,7 @@ from constructs import Construct
 
 from modelyard.custom_resources import CustomResourceProvider
 from modelyard.permissions import allow
-from modelyard.registry.runtime.emptying import ON, TAG
+from modelyard.runtime.tags import EMPTY_ON_DELETE
 
 
 class RegistryEmptier(CustomResourceProvider):
@@ -29,7 +29,7 @@ class RegistryEmptier(CustomResourceProvider):
     ) -> CustomResource:
         """Delete all versions of the group just before CloudFormation deletes it."""
         # The handler looks for it: with `retain` switched on, this resource goes but the group stays.
-        Tags.of(group).add(TAG, ON)
+        Tags.of(group).add(*EMPTY_ON_DELETE)
         scope = group.node.scope
         assert isinstance(scope, Construct)
         permissions = self.permissions(scope, group.model_package_group_name)
@@ -40,14 +40,13 @@ class RegistryEmptier(CustomResourceProvider):
             resources=[packages_arn],
             reason="Emptying a group means all of its versions.",
         )
-        resource = CustomResource(
+        resource = self.resource(
             scope,
-            "Emptying",
+            "EmptyOnDelete",
             resource_type="Custom::ModelPackageGroupEmptying",
-            service_token=self.service_token,
-            service_timeout=self.service_timeout,
             properties={"GroupName": group.model_package_group_name, "GroupArn": group_arn},
+            permissions=permissions,
         )
-        # Deleted in reverse order: emptied while the permissions still stand.
-        resource.node.add_dependency(self.handler_role, permissions, group)
+        # Deleted in reverse order: emptied while it is there.
+        resource.node.add_dependency(group)
         return resource

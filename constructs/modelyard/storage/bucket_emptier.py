@@ -8,7 +8,7 @@ from constructs import Construct
 
 from modelyard.custom_resources import CustomResourceProvider
 from modelyard.permissions import allow
-from modelyard.storage.runtime.emptying import ON, TAG
+from modelyard.runtime.tags import EMPTY_ON_DELETE
 
 
 class BucketEmptier(CustomResourceProvider):
@@ -34,8 +34,8 @@ class BucketEmptier(CustomResourceProvider):
         What may write to it until then must depend on the returned resource.
         """
         # The handler looks for it: with `retain` switched on, this resource goes but the bucket stays.
-        Tags.of(bucket).add(TAG, ON)
-        permissions = self.permissions(bucket, "Emptying")
+        Tags.of(bucket).add(*EMPTY_ON_DELETE)
+        permissions = self.permissions(bucket, "EmptyOnDelete")
         allow(
             permissions,
             actions=[
@@ -52,17 +52,15 @@ class BucketEmptier(CustomResourceProvider):
             resources=[bucket.arn_for_objects("*")],
             reason="Emptying a bucket means all of its objects.",
         )
-        resource = CustomResource(
+        resource = self.resource(
             bucket,
-            "Emptying",
+            "EmptyOnDelete",
             resource_type="Custom::BucketEmptying",
-            service_token=self.service_token,
-            service_timeout=self.service_timeout,
             properties={"BucketName": bucket.bucket_name},
+            permissions=permissions,
         )
-        # Deleted in reverse order: emptied while the permissions still stand, and after the bucket's policy
-        # is gone, since deleting that later would take away the handler's, which keeps writers out.
-        resource.node.add_dependency(self.handler_role, permissions)
+        # Deleted in reverse order: emptied after the bucket's policy is gone, since deleting that later would
+        # take away the function's, which keeps writers out.
         if bucket.policy:
             bucket.policy.node.add_dependency(resource)
         return resource

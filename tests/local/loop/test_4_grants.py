@@ -13,7 +13,6 @@ from tests.local.loop.story import MODEL, Story
 
 pytestmark = [pytest.mark.loop, pytest.mark.timeout(60)]
 
-_VERSIONS = "CDK's framework may call a version of its handler; CDK writes this statement"
 _VOLUME = "SageMaker encrypts the volumes of jobs; here they have none"
 _LISTING = "SageMaker asks for the right to list the models of an endpoint; here they are only loaded by name"
 _TUNING = "the classifier tunes: `make demo ALL=1`, tests/local/test_classification_pipeline.py"
@@ -29,13 +28,6 @@ UNUSED = {
             "StopHyperParameterTuningJob",
         )
     },
-    "data/BucketEmptierFrameworkRole lambda:InvokeFunction function:<BucketEmptierHandler>:*": _VERSIONS,
-    "pipelines/PipelineProviderFrameworkRole lambda:InvokeFunction function:<PipelineProviderHandler>:*": (
-        _VERSIONS
-    ),
-    "pipelines/RegistryEmptierFrameworkRole lambda:InvokeFunction function:<RegistryEmptierHandler>:*": (
-        _VERSIONS
-    ),
     f"{_ROLE} kms:CreateGrant key/<DataKey>": _VOLUME,
     f"{_ROLE} kms:DescribeKey key/<DataKey>": _VOLUME,
     f"{_ROLE} s3:AbortMultipartUpload <DataBucket>/pipelines/refinance-interest-rate/*": (

@@ -16,7 +16,7 @@ POLL_SECONDS = 5.0
 
 
 def apply(request: Request, pipelines: Pipelines) -> dict[str, Any]:
-    """Creates, adopts or updates the pipeline; returns the provider framework's answer.
+    """Creates, adopts or updates the pipeline; returns its id and attributes.
 
     The definition is written last and in one call, so that whatever fails leaves the old one in place.
     Raises PipelineError when the definition is wrong or the pipeline belongs to somebody else.

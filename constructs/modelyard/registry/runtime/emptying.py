@@ -4,16 +4,18 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from modelyard.runtime.tags import EMPTY_ON_DELETE
+
 # SageMaker answers ValidationException for both; only the words differ.
 _GONE = "does not exist"
-TAG, ON = "modelyard:may-be-emptied", "true"
+_TAG = dict(zip(("Key", "Value"), EMPTY_ON_DELETE, strict=True))
 
 
 def may_be_emptied(sagemaker: Any, group_arn: str) -> bool:
     """Whether the group is there and bears the tag, as it does while its template says `destroy`."""
     try:
         pages = sagemaker.get_paginator("list_tags").paginate(ResourceArn=group_arn)
-        return any({"Key": TAG, "Value": ON} in page["Tags"] for page in pages)
+        return any(_TAG in page["Tags"] for page in pages)
     except ClientError as error:
         if not _is_gone(error):
             raise

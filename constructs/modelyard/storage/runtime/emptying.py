@@ -5,7 +5,9 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-TAG, ON = "modelyard:may-be-emptied", "true"
+from modelyard.runtime.tags import EMPTY_ON_DELETE
+
+_TAG = dict(zip(("Key", "Value"), EMPTY_ON_DELETE, strict=True))
 _CLOSED = "ClosedForDeletion"
 
 
@@ -21,7 +23,7 @@ def may_be_emptied(s3: Any, bucket: str) -> bool:
         if _code(error) not in ("NoSuchBucket", "NoSuchTagSet"):
             raise
         return False
-    return {"Key": TAG, "Value": ON} in tags
+    return _TAG in tags
 
 
 def close(s3: Any, bucket: str) -> None:

@@ -1,31 +1,35 @@
-"""Entry point: onEvent of CDK's provider framework.
+"""Entry point: what CloudFormation sends for a bucket that is to be emptied.
 
-https://docs.aws.amazon.com/cdk/api/v2/docs/aws-cdk-lib.custom_resources-readme.html#handling-lifecycle-events-onevent
+https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref-requesttypes.html
 """
 
-import json
-import sys
 from typing import Any
 
 import boto3
+
+from modelyard.runtime.cloudformation import Context, Event, respond
+from modelyard.runtime.log import log
 
 from .emptying import close, empty, may_be_emptied
 
 S3 = boto3.client("s3")
 
 
-def handle(event: dict[str, Any], context: object) -> dict[str, Any]:
+def handle(event: Event, context: Context) -> None:
     """Does nothing until the deletion; then the bucket is emptied, unless it has come to be kept."""
-    del context
+    respond(event, context, _work)
+
+
+def _work(event: Event) -> dict[str, Any]:
     bucket = event["ResourceProperties"]["BucketName"]
     if event["RequestType"] == "Delete":
-        record = {"bucket": bucket, **_delete(bucket)}
-        sys.stdout.write(json.dumps(record) + "\n")
+        _delete(bucket)
     return {"PhysicalResourceId": bucket}
 
 
-def _delete(bucket: str) -> dict[str, Any]:
+def _delete(bucket: str) -> None:
     if not may_be_emptied(S3, bucket):
-        return {"event": "bucket gone or to be kept, left as it is"}
+        log("bucket gone or to be kept, left as it is", bucket=bucket)
+        return
     close(S3, bucket)
-    return {"event": "bucket emptied", "objects": empty(S3, bucket)}
+    log("bucket emptied", bucket=bucket, objects=empty(S3, bucket))
