@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError
 
 from localcloud.aws import identity
 from localcloud.aws.errors import RoleNotAssumable
 from localcloud.sagemaker.errors import ServiceError, validation
+from localcloud.sagemaker.jobs.failure import JobFailure
+from localcloud.sagemaker.jobs.storage import split_uri
 from localcloud.sagemaker.service import Call
 
 _SESSION = "SageMaker"
@@ -24,9 +25,10 @@ def require_model_data(call: Call, role: str | None, container: dict[str, Any]) 
     url = container.get("ModelDataUrl")
     if not url or not role or container["Mode"] == "MultiModel":
         return
-    parts = urlsplit(url)
-    if parts.scheme != "s3":
-        raise validation(f"ModelDataUrl {url} is not of the form s3://bucket/key.")
+    try:
+        bucket, key = split_uri(url)
+    except JobFailure:
+        raise validation(f"ModelDataUrl {url} is not of the form s3://bucket/key.") from None
     try:
         credentials = identity.assume_role(
             role,
@@ -35,7 +37,7 @@ def require_model_data(call: Call, role: str | None, container: dict[str, Any]) 
             source_arn=call.arn("model", call.request["ModelName"]),
         )
         s3 = call.cloud.client("s3", credentials)
-        s3.head_object(Bucket=parts.netloc, Key=parts.path.lstrip("/"))
+        s3.head_object(Bucket=bucket, Key=key)
     except RoleNotAssumable:
         raise _closed(call, role, url) from None
     except ClientError as error:

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localcloud.sagemaker.hosting import plan
-from localcloud.sagemaker.jobs.failure import MAX_REASON, container_failed
+from localcloud.sagemaker.jobs.failure import MAX_REASON, JobFailure, container_failed
 from localcloud.sagemaker.jobs.layout import host_addresses, input_data_config, resource_config
 from localcloud.sagemaker.jobs.metrics import MetricReader, pattern_problem
 from localcloud.sagemaker.jobs.splitting import RecordTooLargeError, assemble, lines, payloads
-from localcloud.sagemaker.jobs.storage import Item, relative_key, shard
+from localcloud.sagemaker.jobs.storage import Item, relative_key, shard, split_uri
 
 RECORDS = st.lists(
     st.binary(min_size=1, max_size=20).filter(lambda b: not set(b) & set(b"\r\n")), max_size=30
@@ -71,6 +71,28 @@ def test_assembling() -> None:
 )
 def test_where_an_object_goes(prefix: str, key: str, relative: str) -> None:
     assert relative_key(prefix, key) == relative
+
+
+@pytest.mark.parametrize(
+    ("uri", "found"),
+    [
+        ("s3://b/k/model.tar.gz", ("b", "k/model.tar.gz")),
+        ("s3://b", ("b", "")),
+        ("https://b.s3.amazonaws.com/k/model.tar.gz", ("b", "k/model.tar.gz")),
+        ("https://a.b.s3.eu-west-1.amazonaws.com/k%20k", ("a.b", "k k")),
+        ("https://b-1.s3-us-east-1.amazonaws.com/k", ("b-1", "k")),
+        ("https://s3.us-east-1.amazonaws.com/b/k/l", ("b", "k/l")),
+        ("https://s3.cn-north-1.amazonaws.com.cn/b/k", ("b", "k")),
+    ],
+)
+def test_where_an_object_lies(uri: str, found: tuple[str, str]) -> None:
+    assert split_uri(uri) == found
+
+
+@pytest.mark.parametrize("uri", ["b/k", "s3:///k", "https://example.com/b/k", "https://s3.evil.com/b/k"])
+def test_what_is_no_place_in_s3(uri: str) -> None:
+    with pytest.raises(JobFailure, match="not an S3 URI"):
+        split_uri(uri)
 
 
 @given(st.sets(st.text(min_size=1, max_size=5), max_size=20), st.integers(1, 5))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import unquote
 
 from boto3.exceptions import S3UploadFailedError
 from botocore.exceptions import BotoCoreError, ClientError
@@ -36,8 +38,26 @@ class Item:
         return f"s3://{self.bucket}/{self.key}"
 
 
+_ADDRESS = re.compile(
+    r"https://(?:(?P<bucket>[a-z0-9.-]+)\.)?s3(?:[.-][a-z0-9-]+)?\.amazonaws\.com(?:\.cn)?/(?P<path>.+)"
+)
+
+
 def split_uri(uri: str) -> tuple[str, str]:
-    """Bucket and key of an `s3://` URI; JobFailure for anything else."""
+    """Bucket and key of an `s3://` URI, or of an object's `https://` address; JobFailure for anything else.
+
+    Both forms are SageMaker's: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_S3DataSource.html
+    of addresses: https://docs.aws.amazon.com/AmazonS3/latest/userguide/VirtualHosting.html
+
+    >>> split_uri("https://b.s3.us-east-1.amazonaws.com/models/a%20b.tar.gz")
+    ('b', 'models/a b.tar.gz')
+    """
+    if address := _ADDRESS.fullmatch(uri):
+        path = unquote(address["path"])
+        if address["bucket"]:
+            return address["bucket"], path
+        bucket, _, key = path.partition("/")
+        return bucket, key
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     if not uri.startswith("s3://") or not bucket:
         raise JobFailure(f"ClientError: {uri} is not an S3 URI such as s3://bucket/prefix")
