@@ -10,7 +10,17 @@ from rich.console import Console
 
 from benchmarks.harness import write
 
-NAMES = ("synth", "check", "cloud", "empty_step", "distributed_xgboost", "pipeline_scale", "tuning")
+NAMES = (
+    "synth",
+    "check",
+    "cloud",
+    "empty_step",
+    "distributed_xgboost",
+    "pipeline_scale",
+    "parallel_pipelines",
+    "cached_rerun",
+    "tuning",
+)
 
 
 def main() -> int:

@@ -143,14 +143,14 @@ def empty_chain(steps: int, image: str, role: str) -> dict[str, Any]:
     }
 
 
-def make_role(cloud: Cloud, administrator: Credentials) -> str:
+def make_role(cloud: Cloud, administrator: Credentials, name: str = "bench") -> str:
     def document(**statement: Any) -> str:
         return json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", **statement}]})
 
     iam = cloud.client("iam", administrator)
     trust = document(Principal={"Service": "sagemaker.amazonaws.com"}, Action="sts:AssumeRole")
-    arn = iam.create_role(RoleName="bench", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
-    iam.put_role_policy(RoleName="bench", PolicyName="all", PolicyDocument=document(Action="*", Resource="*"))
+    arn = iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+    iam.put_role_policy(RoleName=name, PolicyName="all", PolicyDocument=document(Action="*", Resource="*"))
     return str(arn)
 
 
@@ -162,8 +162,13 @@ def make_image(cloud: Cloud, administrator: Credentials, folder: Path, program: 
     (context / "Dockerfile").write_text(
         'FROM python:3.11\nCOPY program.py /opt/program.py\nENTRYPOINT ["python", "/opt/program.py"]\n'
     )
-    cloud.client("ecr", administrator).create_repository(repositoryName="bench")
-    image = f"{cloud.account}.dkr.ecr.{cloud.region}.amazonaws.com/bench:1"
+    return push_image(cloud, administrator, context, "bench")
+
+
+def push_image(cloud: Cloud, administrator: Credentials, context: Path, repository: str) -> str:
+    """Build the folder `context` and push it to a new repository, as `cdk deploy` does; the image's URI."""
+    cloud.client("ecr", administrator).create_repository(repositoryName=repository)
+    image = f"{cloud.account}.dkr.ecr.{cloud.region}.amazonaws.com/{repository}:1"
     for command in (["build", "--tag", image, str(context)], ["push", image]):
         subprocess.run(
             [sys.executable, "-m", "localcloud.containers.docker_cli", *command],

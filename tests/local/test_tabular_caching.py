@@ -1,0 +1,66 @@
+"""What a change makes SageMaker run again of a tabular pipeline, whose steps have an archive of code each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.tabular_pipelines import REGRESSIONS, Pipelines, loans
+from localcloud.context import Cloud, Credentials
+from tests.local.conftest import unique
+
+REPO = Path(__file__).parents[2]
+SPEC = next(spec for spec in REGRESSIONS if spec.name == "purchase-interest-rate")
+STEPS = ["ValidateData", "PreprocessData", "TrainModel", "EvaluateModel"]
+RELEASE = {"CheckMse", "RegisterModel", "CreateModel", "BatchTransform"}
+
+
+@pytest.fixture(scope="module")
+def pipelines(cloud: Cloud, admin: Credentials, tmp_path_factory: pytest.TempPathFactory) -> Pipelines:
+    return Pipelines(cloud, admin, loans(tmp_path_factory.mktemp("loans")), unique("tabular"))
+
+
+@pytest.fixture(scope="module")
+def parameters(pipelines: Pipelines) -> dict[str, str]:
+    """Of an execution whose results are in the cache."""
+    pipelines.put(SPEC)
+    found = pipelines.upload(SPEC, "v1")
+    pipelines.wait(pipelines.start(SPEC, found))
+    return found
+
+
+def hits(pipelines: Pipelines, parameters: dict[str, str]) -> list[str]:
+    """The steps that an execution takes from the cache; all others of it have run."""
+    arn = pipelines.start(SPEC, parameters)
+    pipelines.wait(arn)
+    steps = pipelines.steps(arn)
+    assert {step["StepName"] for step in steps} == {*STEPS, *RELEASE}
+    return [step["StepName"] for step in steps if "CacheHitResult" in step]
+
+
+def changed(module: str) -> dict[str, bytes]:
+    path = f"training/tabular/{module}.py"
+    return {path: (REPO / path).read_bytes() + b"\n# changed\n"}
+
+
+def test_the_same_again_runs_only_what_releases_the_model(
+    pipelines: Pipelines, parameters: dict[str, str]
+) -> None:
+    assert hits(pipelines, parameters) == STEPS
+
+
+@pytest.mark.parametrize(("module", "kept"), [("evaluate", 3), ("train", 2)])
+def test_a_change_of_a_step_runs_it_and_what_follows(
+    pipelines: Pipelines, parameters: dict[str, str], module: str, kept: int
+) -> None:
+    pipelines.put(SPEC, changed=changed(module))
+    assert hits(pipelines, parameters) == STEPS[:kept]
+    # What it was before is still known.
+    pipelines.put(SPEC)
+    assert hits(pipelines, parameters) == STEPS
+
+
+def test_new_data_runs_everything(pipelines: Pipelines, parameters: dict[str, str]) -> None:
+    assert parameters["InputData"].endswith("/v1/loans.csv")
+    assert hits(pipelines, pipelines.upload(SPEC, "v2")) == []
