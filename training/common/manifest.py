@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from training.common.features import Feature
 
@@ -20,6 +20,8 @@ NAME = "manifest.json"
 SCHEMA = 1
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 TOLERANCE = 1e-4
+MAX_SIDE = 2048
+Norm = Literal["group", "batch"]
 
 
 class ModelError(Exception):
@@ -37,16 +39,48 @@ class Golden:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ImageInput:
+    """What a model of images sees: `size` x `size` pixels, cut from the middle of an image whose shorter side
+    was scaled to `side`; of each channel, from 0 to 1, `mean` is taken away, and `std` divides."""
+
+    backbone: str
+    norm: Norm
+    size: int
+    side: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    @classmethod
+    def from_json(cls, document: Any) -> ImageInput:
+        mean, std = (tuple(float(value) for value in document[name]) for name in ("mean", "std"))
+        size, side = int(document["size"]), int(document["side"])
+        if len(mean) != 3 or len(std) != 3 or min(std) <= 0 or not 0 < size <= side <= MAX_SIDE:
+            raise ValueError("image needs size <= side, and mean and std of three channels")
+        if document["norm"] not in ("group", "batch"):
+            raise ValueError(f"norm {document['norm']!r} is neither group nor batch")
+        return cls(
+            backbone=str(document["backbone"]),
+            norm=document["norm"],
+            size=size,
+            side=side,
+            mean=(mean[0], mean[1], mean[2]),
+            std=(std[0], std[1], std[2]),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """`id`: a column that identifies a row; callers may send it, and get it back, but no model reads it.
-    `classes`: of a classifier, in the order of its probabilities; a regression has none."""
+    `classes`: of a classifier, in the order of its probabilities; a regression has none.
+    `image`: of a model of images, which has no encoder and no features."""
 
     framework: str
     framework_version: str
     model: str
-    encoder: str
-    features: tuple[Feature, ...]
     golden: Golden
+    encoder: str = ""
+    features: tuple[Feature, ...] = ()
+    image: ImageInput | None = None
     id: str | None = None
     target: str | None = None
     classes: tuple[str, ...] = ()
@@ -58,11 +92,11 @@ class Manifest:
             "framework": self.framework,
             "framework_version": self.framework_version,
             "model": self.model,
-            "encoder": self.encoder,
+            **({"image": asdict(self.image)} if self.image else {"encoder": self.encoder}),
             "id": self.id,
             "target": self.target,
             **({"classes": list(self.classes)} if self.classes else {}),
-            "features": [feature.to_json() for feature in self.features],
+            **({} if self.image else {"features": [feature.to_json() for feature in self.features]}),
             "training": dict(self.training),
             "golden": {
                 "instances": [dict(instance) for instance in self.golden.instances],
@@ -83,15 +117,17 @@ def read_manifest(folder: Path) -> Manifest:
         if document["schema"] != SCHEMA:
             raise ValueError(f"schema {document['schema']!r} is not {SCHEMA}")
         golden = document["golden"]
+        image = ImageInput.from_json(document["image"]) if document.get("image") else None
         manifest = Manifest(
             framework=str(document["framework"]),
             framework_version=str(document["framework_version"]),
             model=str(document["model"]),
-            encoder=str(document["encoder"]),
+            encoder="" if image else str(document["encoder"]),
+            features=() if image else tuple(Feature.from_json(item) for item in document["features"]),
+            image=image,
             id=document.get("id"),
             target=document.get("target"),
             classes=tuple(str(name) for name in document.get("classes") or ()),
-            features=tuple(Feature.from_json(item) for item in document["features"]),
             training=dict(document.get("training") or {}),
             golden=Golden(
                 instances=tuple(dict(instance) for instance in golden["instances"]),

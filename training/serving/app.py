@@ -31,8 +31,6 @@ from training.serving.models import Handler, ModelStore
 from training.serving.settings import Settings
 from training.serving.tabular import parse_json
 
-# Above this a request takes longer than handing it to a thread, and would keep others, and /ping, waiting.
-INLINE_BYTES = 32 * 1024
 PAGE_SIZE = 100
 
 
@@ -91,7 +89,7 @@ class ServingApp:
     async def _invoke(self, handler: Handler, request: Request) -> Response:
         body = await request.body(self._settings.max_body_bytes)
         arguments = (body, request.headers.get("content-type", ""), request.headers.get("accept", ""))
-        if len(body) <= INLINE_BYTES:
+        if len(body) <= handler.inline_bytes:
             answer, content_type = handler.answer(*arguments)
         else:
             answer, content_type = await asyncio.to_thread(handler.answer, *arguments)
@@ -118,7 +116,7 @@ class ServingApp:
         megabytes = max(1, self._settings.max_body_bytes // 1024**2)
         return {
             "MaxConcurrentTransforms": os.cpu_count() or 1,
-            "BatchStrategy": "MULTI_RECORD",
+            "BatchStrategy": self._single.batch_strategy if self._single else "MULTI_RECORD",
             "MaxPayloadInMB": megabytes,
         }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import signal
 import socket
 import threading
@@ -54,7 +54,10 @@ def make_app(settings: Settings) -> ServingApp:
     """The application of `settings`; raises UserError if the single model cannot be loaded."""
 
     def load_handler(folder: Path) -> Handler:
-        model = load_classifier(folder) if read_manifest(folder).classes else load(folder)
+        manifest = read_manifest(folder)
+        if manifest.image:
+            return _image_handler(folder, settings)
+        model = load_classifier(folder) if manifest.classes else load(folder)
         return TabularHandler(model, settings.max_rows)
 
     store = ModelStore(load_handler, settings.model_bytes)
@@ -67,6 +70,25 @@ def make_app(settings: Settings) -> ServingApp:
         raise UserError(f"the model in {folder} cannot be served: {error}") from error
 
 
+def _image_handler(folder: Path, settings: Settings) -> Handler:
+    try:
+        # Here: the image for tables has no PyTorch, and where it is, it takes seconds to import.
+        from training.serving.images import load_image_handler
+    except ModuleNotFoundError as error:
+        raise ModelError(
+            f"is a model of images, and {error.name} is missing: serve with the image of vision.Dockerfile; "
+            "locally run: python3 tools/setup.py vision"
+        ) from None
+    return load_image_handler(folder, settings)
+
+
+def _warm() -> None:
+    """Import the library of this image's models, before the first one asks for it."""
+    name = next((name for name in ("xgboost", "timm") if importlib.util.find_spec(name)), None)
+    if name:
+        importlib.import_module(name if name == "xgboost" else "training.serving.images")
+
+
 class _Server(uvicorn.Server):  # type: ignore[misc]  # uvicorn is not followed by mypy here
     def __init__(self, config: uvicorn.Config, settings: Settings) -> None:
         super().__init__(config)
@@ -76,4 +98,4 @@ class _Server(uvicorn.Server):  # type: ignore[misc]  # uvicorn is not followed 
         await super().startup(sockets)
         say(f"serving on {self._settings.host}:{self._settings.port}")
         if self._settings.multi_model:
-            threading.Thread(target=importlib.import_module, args=("xgboost",), daemon=True).start()
+            threading.Thread(target=_warm, daemon=True).start()

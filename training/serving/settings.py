@@ -15,7 +15,8 @@ MODEL_SHARE = 0.7  # of the memory; the rest is for the interpreter, XGBoost and
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """`max_rows` per request, `max_body_bytes` of a request, `model_bytes` for all loaded models together."""
+    """`max_rows` per request, `max_body_bytes` of a request, `model_bytes` for all loaded models together;
+    `max_images` per request, `max_pixels` of an image."""
 
     host: str = ALL_INTERFACES
     port: int = 8080
@@ -23,6 +24,8 @@ class Settings:
     max_rows: int = 100_000
     max_body_bytes: int = 6 * 1024 * 1024
     model_bytes: int = 1024**3
+    max_images: int = 64
+    max_pixels: int = 25_000_000
     drain_s: int = 30
 
     @classmethod
@@ -35,6 +38,8 @@ class Settings:
             max_rows=_number("SERVING_MAX_ROWS", 100_000),
             max_body_bytes=_number("SERVING_MAX_BODY_BYTES", 6 * 1024 * 1024),
             model_bytes=_number("SERVING_MODEL_BYTES", int(memory_bytes() * MODEL_SHARE)),
+            max_images=_number("SERVING_MAX_IMAGES", 64),
+            max_pixels=_number("SERVING_MAX_PIXELS", 25_000_000),
             drain_s=_number("SERVING_DRAIN_SECONDS", 30),
         )
 

@@ -17,6 +17,8 @@ JSON_LINES = "application/jsonlines"
 CSV = "text/csv"
 ALIASES = {"application/jsonl": JSON_LINES, "application/x-jsonlines": JSON_LINES}
 CONTENT_TYPES = (JSON, JSON_LINES, CSV)
+# Above this a request takes longer than handing it to a thread.
+INLINE_BYTES = 32 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,8 @@ class TabularHandler:
 
     model: RowModel
     max_rows: int
+    inline_bytes: int = INLINE_BYTES
+    batch_strategy: str = "MULTI_RECORD"
 
     def answer(self, body: bytes, content_type: str, accept: str) -> tuple[bytes, str]:
         """Body and content type of the answer; raises HttpError for what the caller did wrong.
