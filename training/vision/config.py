@@ -1,0 +1,61 @@
+"""The trainer's hyperparameters."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+PACKAGED = "tf_efficientnet_lite0"
+CHOICES = {"pretrained": ("none", "packaged", "channel"), "augment": ("none", "crop", "crop_flip")}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """`batch_size`: images a step, of all hosts together. `learning_rate`: at its highest, after
+    `warmup_epochs`. `pretrained`: packaged is ImageNet for one backbone, channel a file in channel `weights`.
+    `augment`: crop cuts a random part, crop_flip mirrors half of the images as well."""
+
+    backbone: str = "resnet10t"
+    pretrained: str = "none"
+    image_size: int = 224
+    epochs: int = 10
+    warmup_epochs: float = 1.0
+    batch_size: int = 256
+    learning_rate: float = 0.002896533293199136
+    weight_decay: float = 0.05
+    label_smoothing: float = 0.1
+    augment: str = "crop"
+    seed: int = 7
+
+    def __post_init__(self) -> None:
+        for name in ("image_size", "epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("warmup_epochs", "weight_decay", "label_smoothing", "seed"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if not 0 < self.learning_rate < math.inf:
+            raise ValueError(f"learning_rate must be above 0, got {self.learning_rate}")
+        if self.label_smoothing >= 1:
+            raise ValueError(f"label_smoothing must be below 1, got {self.label_smoothing}")
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
+        if self.pretrained == "packaged" and self.backbone != PACKAGED:
+            raise ValueError(
+                f"pretrained=packaged goes with backbone {PACKAGED} only, got {self.backbone!r}; "
+                "use pretrained=none, or a file of weights with pretrained=channel"
+            )
+
+    def rate(self, step: int, steps_per_epoch: int) -> float:
+        """The learning rate of a step, from 0 on: a line up, then half a cosine down.
+
+        >>> config = Config(epochs=2, warmup_epochs=1, learning_rate=1.0)
+        >>> [round(config.rate(step, 2), 2) for step in range(4)]
+        [0.5, 1.0, 1.0, 0.5]
+        """
+        warmup = round(self.warmup_epochs * steps_per_epoch)
+        if step < warmup:
+            return self.learning_rate * (step + 1) / warmup
+        share = (step - warmup) / max(1, self.epochs * steps_per_epoch - warmup)
+        return self.learning_rate * (1 + math.cos(math.pi * min(1.0, share))) / 2

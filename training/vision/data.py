@@ -1,0 +1,130 @@
+"""What each host trains on: the same batches in the same order, whatever the number of hosts.
+
+A batch is chosen for all hosts together, from the seed and the epoch alone, and each takes a part of it. How
+an image is cut and mirrored depends on its key, not on who reads it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from training.common.failure import UserError
+from training.common.hosts import Hosts
+from training.common.image_model import normalized
+from training.common.images import Pixels, centre
+from training.common.manifest import ImageInput
+from training.vision.parallel import ordered
+from training.vision.shards import Entry
+
+SCALE = (0.6, 1.0)  # of an image's area
+RATIO = (3 / 4, 4 / 3)
+Order = NDArray[np.int64]
+Cut = Callable[[Any], Pixels]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A host's part of a batch: `images` (n, 3, size, size), `labels` (n,); n may be 0. `total`: images of
+    the whole batch, on all hosts."""
+
+    images: Any
+    labels: Any
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """The images of a channel, and the numbers of their classes."""
+
+    entries: Sequence[Entry]
+    labels: Sequence[int]
+    input: ImageInput
+    hosts: Hosts
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def training(self, batch_size: int, seed: int, epoch: int, augment: str) -> Iterator[Batch]:
+        """The batches of an epoch; what is left over after the last full one waits for another epoch."""
+        order = np.random.default_rng([seed, epoch]).permutation(len(self))
+
+        def cut(entry: Entry, image: Any) -> Pixels:
+            if augment == "none":
+                return centre(image, self.input.size)
+            source = _random(entry.key, seed, epoch)
+            return random_cut(image, self.input.size, source, flip=augment == "crop_flip")
+
+        yield from self._batches(batches_of(order, batch_size), cut)
+
+    def evaluation(self, batch_size: int) -> Iterator[Batch]:
+        """All images once."""
+        order = np.arange(len(self))
+        batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+        yield from self._batches(batches, lambda _entry, image: centre(image, self.input.size))
+
+    def _batches(self, batches: Sequence[Order], cut: Callable[[Entry, Any], Pixels]) -> Iterator[Batch]:
+        parts = [np.array_split(batch, self.hosts.count)[self.hosts.rank].tolist() for batch in batches]
+        # The next batch is decoded while the network learns from this one.
+        ahead = max(map(len, parts), default=1)
+        pixels = ordered(partial(self._pixels, cut), (number for part in parts for number in part), ahead)
+        for batch, part in zip(batches, parts, strict=True):
+            images = [next(pixels) for _ in part]
+            size = self.input.size
+            yield Batch(
+                normalized(images, self.input) if images else torch.empty(0, 3, size, size),
+                torch.tensor([self.labels[number] for number in part], dtype=torch.long),
+                len(batch),
+            )
+
+    def _pixels(self, cut: Callable[[Entry, Any], Pixels], number: int) -> Pixels:
+        entry = self.entries[number]
+        try:
+            with Image.open(io.BytesIO(entry.read()), formats=("JPEG", "PNG")) as image:
+                rgb = image.convert("RGB")
+        except (OSError, SyntaxError, ValueError) as error:
+            raise UserError(f"{entry.shard.name}: {entry.name!r} cannot be read: {error}") from error
+        if min(rgb.size) < self.input.size:
+            raise UserError(
+                f"{entry.shard.name}: {entry.name!r} has {rgb.width} x {rgb.height} pixels, "
+                f"image_size is {self.input.size}"
+            )
+        return cut(entry, rgb)
+
+
+def batches_of(order: Order, batch_size: int) -> list[Order]:
+    """Full batches; of fewer images than one batch that one.
+
+    >>> [batch.tolist() for batch in batches_of(np.arange(5), 2)]
+    [[0, 1], [2, 3]]
+    """
+    if len(order) < batch_size:
+        return [order]
+    last = len(order) - len(order) % batch_size
+    return [order[start : start + batch_size] for start in range(0, last, batch_size)]
+
+
+def random_cut(image: Any, size: int, source: np.random.Generator, *, flip: bool) -> Pixels:
+    """A random part of the image, scaled to (size, size, 3), and mirrored half of the times."""
+    area = image.width * image.height * source.uniform(*SCALE)
+    ratio = np.exp(source.uniform(*np.log(RATIO)))
+    width = min(image.width, float(np.sqrt(area * ratio)))
+    height = min(image.height, float(np.sqrt(area / ratio)))
+    left, top = source.uniform(0, image.width - width), source.uniform(0, image.height - height)
+    box = (left, top, left + width, top + height)
+    cut = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box=box))
+    return np.ascontiguousarray(cut[:, ::-1]) if flip and source.random() < 0.5 else cut
+
+
+def _random(key: str, seed: int, epoch: int) -> np.random.Generator:
+    number = int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest())
+    return np.random.default_rng([number, seed, epoch])

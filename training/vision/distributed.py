@@ -1,0 +1,93 @@
+"""The hosts of a training job as one: PyTorch's process group, over which DistributedDataParallel averages.
+
+Hosts find each other, and end when one is lost, as those of distributed XGBoost do: `training.common.gang`.
+The first host serves the store at which the others meet.
+https://docs.pytorch.org/docs/stable/distributed.html
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+from torch import distributed
+from torch.nn.parallel import DistributedDataParallel
+
+from training.common.gang import Limits, join
+from training.common.hosts import Hosts
+from training.common.paths import base_dir
+
+LIMITS = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """This process's place among `hosts`, and the device that it computes on."""
+
+    hosts: Hosts
+    device: Any
+
+    def wrap(self, network: Any) -> Any:
+        """The network with gradients averaged over the hosts."""
+        if self.hosts.count == 1:
+            return network
+        # Its statistics are frozen or there are none: nothing to broadcast before each step.
+        return DistributedDataParallel(network, broadcast_buffers=False)
+
+    def summed(self, numbers: Sequence[float]) -> list[float]:
+        """The sums of the numbers over all hosts."""
+        total = torch.tensor(numbers, dtype=torch.float64, device=self.device)
+        if self.hosts.count > 1:
+            distributed.all_reduce(total)
+        return [float(number) for number in total.tolist()]
+
+
+@contextlib.contextmanager
+def together(hosts: Hosts) -> Iterator[Group]:
+    """Bring the hosts together. On one host there is nothing to do."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if hosts.count == 1:
+        yield Group(hosts, device)
+        return
+    _choose_interface()
+    timeout = timedelta(seconds=LIMITS.join)
+    store = None
+    invitation = ""
+    if hosts.is_first:
+        address = socket.gethostbyname(hosts.names[0])
+        store = distributed.TCPStore(
+            address, 0, hosts.count, is_master=True, timeout=timeout, wait_for_workers=False
+        )
+        invitation = json.dumps([address, store.port])
+    with join(hosts, invitation, LIMITS) as gang:
+        if store is None:
+            address, port = json.loads(gang.invitation)
+            store = distributed.TCPStore(address, port, hosts.count, timeout=timeout)
+        # A lost host is noticed by `join`, within seconds; this is for a broken line between two others.
+        distributed.init_process_group(
+            "nccl" if device.type == "cuda" else "gloo",
+            store=store,
+            rank=hosts.rank,
+            world_size=hosts.count,
+            timeout=timeout,
+        )
+        yield Group(hosts, device)
+        distributed.barrier()
+    # Only now: the first host's store must outlive the others' last request to it.
+    distributed.destroy_process_group()
+
+
+def _choose_interface() -> None:
+    """The network interface that SageMaker names; without one the libraries guess by the machine's name."""
+    path = base_dir() / "input" / "config" / "resourceconfig.json"
+    name = json.loads(path.read_text(encoding="utf-8")).get("network_interface_name")
+    if name:
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
+        os.environ.setdefault("NCCL_SOCKET_IFNAME", name)

@@ -1,0 +1,176 @@
+"""Step 3: train a classifier of images on one host or several.
+
+Channels `train`, `validation` (tar shards), `classes` (classes.json), `weights` with `pretrained=channel`.
+Hyperparameters: see `config`. Each epoch logs `train-loss:`, `validation-loss:`, `validation-top1:` and
+`validation-top5:`; the epoch with the best validation-top1 is kept.
+
+Over several hosts each computes the gradients of its part of every batch; `data` makes the batches the same
+at any number of hosts, so that the model is the same too, up to the order in which numbers are added.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from training.common.backbones import freeze_statistics
+from training.common.failure import UserError, run, say
+from training.common.hosts import Hosts, read_hosts, usable_cpus
+from training.common.hyperparameters import read_hyperparameters
+from training.common.image_model import TOP
+from training.common.manifest import ImageInput
+from training.common.paths import channel, model_dir
+from training.vision.classes import Classes, read_classes
+from training.vision.config import Config
+from training.vision.data import Batch, Split
+from training.vision.distributed import Group, together
+from training.vision.model_archive import write_model
+from training.vision.shards import read_shards
+from training.vision.weights import Start, start
+
+
+@dataclass(slots=True)
+class Best:
+    """The epoch to keep; `state`: its weights, on the CPU."""
+
+    epoch: int = 0
+    top1: float = -1.0
+    loss: float = math.inf
+    state: dict[str, Any] | None = None
+
+
+def main(_arguments: Sequence[str]) -> None:
+    hosts, config = read_hosts(), read_hyperparameters(Config)
+    torch.set_num_threads(usable_cpus())
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    with together(hosts) as group:
+        classes = read_classes(channel("classes"))
+        origin = start(config, len(classes.names))
+        image = _input(config, classes, origin)
+        train = read_split("train", classes, image, hosts)
+        validation = read_split("validation", classes, image, hosts)
+        say(
+            f"host {hosts.rank + 1} of {hosts.count} on {group.device.type}: {config.backbone}, train "
+            f"{len(train)} images, validation {len(validation)}, {len(classes.names)} classes"
+        )
+        best = fit(config, origin, train, validation, group)
+    if not hosts.is_first:
+        say("trained; the first host writes the model")
+        return
+    origin.network.load_state_dict(best.state)
+    write_model(model_dir(), config, origin.network, train, validation, classes, best.epoch, best.top1)
+    say(f"epoch {best.epoch} of {config.epochs} kept, validation-top1 {best.top1:.4f}; wrote {model_dir()}")
+
+
+def fit(config: Config, origin: Start, train: Split, validation: Split, group: Group) -> Best:
+    """Train for all epochs; the loop."""
+    network = origin.network.to(group.device, memory_format=torch.channels_last)
+    replica = group.wrap(network)
+    optimizer = torch.optim.AdamW(_decayed(network, config.weight_decay), lr=config.learning_rate)
+    steps = max(1, len(train) // config.batch_size)
+    best = Best()
+    for epoch in range(1, config.epochs + 1):
+        started, loss_sum, images = time.monotonic(), 0.0, 0
+        network.train()
+        freeze_statistics(network)
+        for step, batch in enumerate(train.training(config.batch_size, config.seed, epoch, config.augment)):
+            for parameters in optimizer.param_groups:
+                parameters["lr"] = config.rate((epoch - 1) * steps + step, steps)
+            loss = loss_of(replica, batch, group, config.label_smoothing)
+            optimizer.zero_grad()
+            # The hosts' gradients are averaged: each counts as much of the batch as it has.
+            (loss * group.hosts.count / batch.total).backward()
+            optimizer.step()
+            loss_sum, images = loss_sum + loss.item(), images + len(batch.labels)
+        total, count = group.summed([loss_sum, images])
+        if not math.isfinite(total):
+            raise UserError(f"the loss is not a number in epoch {epoch}: choose a lower learning_rate")
+        validation_loss, top1, top5 = measure(network, validation, group, config)
+        say(
+            f"epoch {epoch} of {config.epochs}: train-loss:{total / count:.5f} "
+            f"validation-loss:{validation_loss:.5f} validation-top1:{top1:.5f} validation-top5:{top5:.5f} "
+            f"seconds:{time.monotonic() - started:.1f}"
+        )
+        if (top1, -validation_loss) > (best.top1, -best.loss):
+            state = {name: value.to("cpu", copy=True) for name, value in network.state_dict().items()}
+            best = Best(epoch, top1, validation_loss, state)
+    return best
+
+
+def loss_of(network: Any, batch: Batch, group: Group, smoothing: float) -> Any:
+    """The sum of the losses of this host's images."""
+    images = batch.images.to(group.device, memory_format=torch.channels_last)
+    labels = batch.labels.to(group.device)
+    mixed = group.device.type == "cuda" and torch.cuda.is_bf16_supported()
+    with torch.autocast(group.device.type, dtype=torch.bfloat16, enabled=mixed):
+        logits = network(images)
+    return functional.cross_entropy(logits.float(), labels, label_smoothing=smoothing, reduction="sum")
+
+
+def measure(network: Any, split: Split, group: Group, config: Config) -> tuple[float, float, float]:
+    """Mean loss, top-1 and top-5 accuracy over all hosts' images."""
+    network.eval()
+    sums = torch.zeros(4, dtype=torch.float64)
+    with torch.inference_mode():
+        for batch in split.evaluation(config.batch_size):
+            if not len(batch.labels):
+                continue
+            logits = network(batch.images.to(group.device, memory_format=torch.channels_last)).float().cpu()
+            loss = functional.cross_entropy(logits, batch.labels, reduction="sum").double()
+            ranked = logits.topk(min(TOP, logits.shape[1])).indices == batch.labels[:, None]
+            counted = torch.tensor(float(len(batch.labels)))
+            sums += torch.stack([loss, ranked[:, 0].sum(), ranked.sum(), counted])
+    loss_sum, first, found, count = group.summed(sums.tolist())
+    return loss_sum / count, first / count, found / count
+
+
+def read_split(name: str, classes: Classes, image: ImageInput, hosts: Hosts) -> Split:
+    """The images of a channel; raises UserError when it has too few, or of classes that are not named."""
+    numbers = {label: number for number, label in enumerate(classes.names)}
+    entries = read_shards(channel(name))
+    unknown = sorted({entry.label for entry in entries} - set(numbers))
+    if unknown:
+        raise UserError(f"channel {name}: class {unknown[0]!r} is not in channel classes")
+    if len(entries) < hosts.count:
+        raise UserError(f"channel {name} has {len(entries)} images for {hosts.count} hosts; use fewer hosts")
+    labels = [numbers[entry.label] for entry in entries]
+    if name == "train" and len(set(labels)) < len(numbers):
+        missing = sorted(set(numbers) - {entry.label for entry in entries})
+        raise UserError(f"no image of class {missing[0]!r} fell into train: add images of it, or remove it")
+    return Split(entries, labels, image, hosts)
+
+
+def _input(config: Config, classes: Classes, origin: Start) -> ImageInput:
+    if config.image_size != classes.image_size:
+        raise UserError(
+            f"image_size is {config.image_size}, preprocessing prepared images for {classes.image_size}: "
+            "give both the same"
+        )
+    return ImageInput(
+        backbone=config.backbone,
+        norm=origin.norm,
+        size=config.image_size,
+        side=classes.side,
+        mean=origin.mean,
+        std=origin.std,
+    )
+
+
+def _decayed(network: Any, weight_decay: float) -> list[dict[str, Any]]:
+    """Weights decay; biases and the scales of normalization, vectors, do not."""
+    matrices = [value for value in network.parameters() if value.ndim > 1]
+    vectors = [value for value in network.parameters() if value.ndim <= 1]
+    return [
+        {"params": matrices, "weight_decay": weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+
+
+if __name__ == "__main__":
+    raise SystemExit(run(main))
