@@ -107,7 +107,9 @@ def _values(template: Template) -> Hits:
             if not kind or not isinstance(value, str) or opaque(value):
                 continue
             target = template.assembly.target(value, kind)
-            if target is None and any(True for _ in template.assembly.of(kind)):
+            if value.startswith(("arn:", "https://")) and not name.endswith("Arn"):
+                yield resource.at(path or "Dimensions"), f"{name} is a name, not {value}"
+            elif target is None and any(True for _ in template.assembly.of(kind)):
                 yield resource.at(path or "Dimensions"), f"there is no {kind} {value}"
             elif target is not None and name == "EndpointName" and isinstance(given.get("VariantName"), str):
                 names = variants(target)
@@ -116,13 +118,6 @@ def _values(template: Template) -> Hits:
                         resource.at(path or "Dimensions"),
                         f"endpoint {value} has no variant {given['VariantName']!r}, but: {', '.join(names)}",
                     )
-            elif (
-                target is not None
-                and name != "EndpointName"
-                and value.startswith("arn:")
-                and not name.endswith("Arn")
-            ):
-                yield resource.at(path or "Dimensions"), f"{name} is a name, not the ARN {value}"
 
 
 @template_rule(

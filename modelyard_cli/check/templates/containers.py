@@ -218,6 +218,9 @@ def _capacity(template: Template) -> Hits:
             yield holder.at(member), "every weight is 0"
         if len(bases) > 1:
             yield holder.at(member), "more than one provider has a base"
+        fargate = {str(i.get("CapacityProvider")) in ("FARGATE", "FARGATE_SPOT") for i in strategy}
+        if len(fargate) > 1 and not any(opaque(i.get("CapacityProvider")) for i in strategy):
+            yield holder.at(member), "mixes Fargate with instances: one strategy takes one kind"
         if strategy and holder.properties.get("LaunchType"):
             yield holder.at("LaunchType"), "stands beside a CapacityProviderStrategy"
 

@@ -25,6 +25,9 @@ def _alarms(template: Template) -> Hits:
         at = endpoint.at("DeploymentConfig.AutoRollbackConfiguration")
         for entry in alarms:
             name = entry.get("AlarmName")
+            if isinstance(name, str) and name.startswith("arn:"):
+                yield at, f"AlarmName is {name}: a name is wanted, which Ref gives"
+                continue
             alarm = template.assembly.target(
                 name, "AWS::CloudWatch::Alarm", "AWS::CloudWatch::CompositeAlarm"
             )
@@ -85,6 +88,9 @@ def _shift(template: Template) -> Hits:
 )
 def _names(template: Template) -> Hits:
     for resource, path, name, kind in _named(template):
+        if isinstance(name, str) and name.startswith("arn:"):
+            yield resource.at(path), f"is the ARN {name}: a name is wanted, which Fn::GetAtt gives"
+            continue
         if not isinstance(name, str) or opaque(name) or template.assembly.target(name, kind) is not None:
             continue
         if any(True for _ in template.assembly.of(kind)):

@@ -17,6 +17,7 @@ from modelyard_cli.check.templates.model import (
     Template,
     known,
     listed,
+    objects,
     opaque,
     part,
 )
@@ -190,6 +191,11 @@ def _schedules(template: Template) -> Hits:
         text = resource.properties.get("ScheduleExpression")
         if isinstance(text, str) and known(text) and (problem := schedule_problem(text)):
             yield resource.at("ScheduleExpression"), f"{text!r} {problem}"
+    for target in template.of("AWS::ApplicationAutoScaling::ScalableTarget"):
+        for index, action in enumerate(objects(target.properties.get("ScheduledActions"))):
+            text = action.get("Schedule")
+            if isinstance(text, str) and known(text) and (problem := schedule_problem(text)):
+                yield target.at(f"ScheduledActions[{index}].Schedule"), f"{text!r} {problem}"
     for schedule in template.of("AWS::SageMaker::MonitoringSchedule"):
         text = part(schedule.properties, "MonitoringScheduleConfig", "ScheduleConfig", "ScheduleExpression")
         if (

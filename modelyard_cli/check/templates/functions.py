@@ -159,6 +159,14 @@ def _limits(template: Template) -> Hits:
                     function.at(f"Environment.Variables.{name}"),
                     "is reserved by Lambda: the function is refused",
                 )
+        handler, runtime = p.get("Handler"), str(p.get("Runtime"))
+        if (
+            isinstance(handler, str)
+            and known(handler)
+            and runtime.startswith(("python", "nodejs", "ruby"))
+            and "." not in handler
+        ):
+            yield function.at("Handler"), f"is {handler!r}, not MODULE.FUNCTION"
         if len(listed(p.get("Layers"))) > 5:
             yield function.at("Layers"), "has more than 5"
 
@@ -222,6 +230,27 @@ def _environment(template: Template) -> Hits:
                 and any(True for _ in template.assembly.of(kind))
             ):
                 yield function.at(f"Environment.Variables.{name}"), f"there is no {kind} {value}"
+
+
+@template_rule(
+    "MYT616",
+    "A variable that a function's code reads and nobody sets",
+    "Set it in Environment, or read it with a default.",
+)
+def _unset(template: Template) -> Hits:
+    for function in template.of(FUNCTION):
+        code = part(function.properties, "Code", "ZipFile")
+        variables = part(function.properties, "Environment", "Variables")
+        given = variables if isinstance(variables, dict) else {}
+        if not isinstance(code, str) or not str(function.properties.get("Runtime")).startswith("python"):
+            continue
+        read = re.findall(r"""os\.environ\[["'](\w+)["']\](?!\s*=[^=])""", code)
+        for name in sorted(set(read) - set(given)):
+            if not _RESERVED.fullmatch(name) and not name.startswith(("AWS_", "LAMBDA_")):
+                yield (
+                    function.at("Code.ZipFile"),
+                    f"reads the variable {name}, which Environment does not set",
+                )
 
 
 @template_rule(

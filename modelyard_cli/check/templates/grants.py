@@ -6,10 +6,11 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/best-practices.html
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from modelyard_cli.check import iam_reference
 from modelyard_cli.check.registry import Advice, Hits, template_rule
-from modelyard_cli.check.templates.model import Template, known, listed, literal
+from modelyard_cli.check.templates.model import Template, known, listed, literal, objects
 from modelyard_cli.check.templates.statements import (
     ROLE,
     identity_statements,
@@ -144,6 +145,7 @@ def _names(template: Template) -> Hits:
     }
     for statement in identity_statements(template):
         for resource in statement.resources:
+            yield from ((statement.at, message) for message in _index(template, resource))
             found = re.fullmatch(
                 r"arn:.*:sagemaker:.*:(endpoint|model-package-group|model-package|pipeline)/([^/*]+)(/.*)?",
                 resource,
@@ -162,3 +164,15 @@ def _names(template: Template) -> Hits:
                 and not any(n.lower() == found[2].lower() for n in names)
             ):
                 yield statement.at, f"there is no {found[1]} {found[2]}"
+
+
+def _index(template: Template, resource: str) -> Iterator[str]:
+    """What is wrong with the name of an index of a table."""
+    found = re.fullmatch(r"(.+:table/.+)/index/([\w.-]+)", resource)
+    table = template.assembly.target(found[1], "AWS::DynamoDB::Table") if found else None
+    if found is None or table is None:
+        return
+    kinds = ("GlobalSecondaryIndexes", "LocalSecondaryIndexes")
+    names = [str(i.get("IndexName")) for kind in kinds for i in objects(table.properties.get(kind))]
+    if found[2] not in names and all(map(known, names)):
+        yield f"{table.id} has no index {found[2]}, but: {', '.join(names) or 'none'}"

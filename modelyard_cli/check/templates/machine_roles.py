@@ -16,17 +16,18 @@ from modelyard_cli.check.templates.model import Template, literal, objects, opaq
 from modelyard_cli.check.templates.roles import role_of
 from modelyard_cli.check.templates.statements import may
 
+_MANAGED_RULE = ("events:PutRule", "events:PutTargets", "events:DescribeRule")
 _SYNC = {
     ("ecs", "runTask"): (
         "ecs:RunTask",
         "ecs:StopTask",
         "ecs:DescribeTasks",
-        "events:PutRule",
-        "events:PutTargets",
-        "events:DescribeRule",
+        *_MANAGED_RULE,
         "iam:PassRole",
     ),
+    # AWS lists rights on events for its jobs too: Step Functions learns of their end by a managed rule.
     ("sagemaker", "createTrainingJob"): (
+        *_MANAGED_RULE,
         "sagemaker:CreateTrainingJob",
         "sagemaker:DescribeTrainingJob",
         "sagemaker:StopTrainingJob",
@@ -39,6 +40,7 @@ _SYNC = {
         "iam:PassRole",
     ),
     ("sagemaker", "createTransformJob"): (
+        *_MANAGED_RULE,
         "sagemaker:CreateTransformJob",
         "sagemaker:DescribeTransformJob",
         "sagemaker:StopTransformJob",
@@ -67,8 +69,8 @@ _PLAIN = {
 @template_rule(
     "MYT646",
     "A state machine whose role lacks what its tasks do",
-    "Grant what AWS lists for the integration; .sync of ECS needs the rule "
-    "StepFunctionsGetEventsForECSTaskRule too.",
+    "Grant what AWS lists for the integration; .sync of ECS and of SageMaker's jobs needs "
+    "rights on the rule StepFunctionsGetEventsFor... too.",
 )
 def _permissions(template: Template) -> Hits:
     for machine, definition in machines(template):

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from localcloud.sagemaker.shapes import input_shape
 from modelyard_cli.check.registry import Hits, template_rule
 from modelyard_cli.check.templates.model import Resource, Template, listed, number, objects
 
@@ -35,6 +36,18 @@ _SYNC_ONLY = {
         "eks",
         "bedrock",
     }
+}
+# Actions of the optimized integration, and whether they have .sync.
+_SAGEMAKER = {
+    "createEndpoint": False,
+    "createEndpointConfig": False,
+    "createHyperParameterTuningJob": True,
+    "createLabelingJob": True,
+    "createModel": False,
+    "createProcessingJob": True,
+    "createTrainingJob": True,
+    "createTransformJob": True,
+    "updateEndpoint": False,
 }
 _COMPARISON = re.compile(
     r"(String|Numeric|Timestamp|Boolean)(Equals|LessThan|GreaterThan|LessThanEquals|GreaterThanEquals|Matches)(Path)?|Is(Null|Present|Numeric|String|Boolean|Timestamp)"
@@ -211,6 +224,8 @@ def _tasks(template: Template) -> Hits:
                 and found["service"] not in _SYNC_ONLY["sync"]
             ):
                 yield at, f"{path}: {found['service']} has no .sync"
+            if found and found["service"] == "sagemaker":
+                yield from ((at, f"{path}: {what}") for what in _sagemaker(found, state))
             if found and found["pattern"] == ".waitForTaskToken":
                 if "$$.Task.Token" not in json.dumps(state) and "states.context.Task.Token" not in json.dumps(
                     state
@@ -225,6 +240,23 @@ def _tasks(template: Template) -> Hits:
             heartbeat, timeout = number(state.get("HeartbeatSeconds")), number(state.get("TimeoutSeconds"))
             if heartbeat is not None and timeout is not None and heartbeat >= timeout:
                 yield at, f"{path}: HeartbeatSeconds {heartbeat:g} is not below TimeoutSeconds {timeout:g}"
+
+
+def _sagemaker(found: re.Match[str], state: dict[str, Any]) -> Iterator[str]:
+    name = found["rest"]
+    if name not in _SAGEMAKER:
+        yield f"SageMaker's integration has no {name}, but: {', '.join(sorted(_SAGEMAKER))}"
+        return
+    if (found["pattern"] or "").startswith(".sync") and not _SAGEMAKER[name]:
+        yield f"{name} has no .sync"
+    arguments = state.get("Parameters", state.get("Arguments"))
+    shape = input_shape(name[0].upper() + name[1:])
+    if isinstance(arguments, dict) and not any(key.endswith("*") for key in arguments):
+        given = {key.removesuffix(".$") for key in arguments}
+        for member in sorted(given - set(shape.members)):
+            yield f"{member} is no member of {name}"
+        for member in sorted(set(shape.required_members) - given):
+            yield f"lacks {member}, which {name} requires"
 
 
 @template_rule(

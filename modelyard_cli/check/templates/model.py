@@ -165,6 +165,11 @@ def literal(value: str) -> str:
     return _TOKEN.sub("token", value)
 
 
+def distinct(value: str) -> str:
+    """A text with its tokens as words: one each for resources, the same for all else."""
+    return literal(RESOURCE_TOKEN.sub(lambda found: f"token-{found[1]}-{found[2]}", value))
+
+
 def number(value: Any) -> float | None:
     """A number as templates write it, with or without quotes."""
     if isinstance(value, bool):

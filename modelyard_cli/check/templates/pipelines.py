@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from modelyard_cli.check.registry import Hits, template_rule
-from modelyard_cli.check.templates.model import Resource, Template, known, number
+from modelyard_cli.check.templates.model import Resource, Template, known, number, objects, part
 
 _CUSTOM, _NATIVE = "Custom::SageMakerPipeline", "AWS::SageMaker::Pipeline"
 
@@ -71,6 +72,35 @@ def _defaults(template: Template) -> Hits:
                     ).parse(str(value))
                 except ParameterError as error:
                     yield at, str(error)
+
+
+@template_rule(
+    "MYT224",
+    "A start of a pipeline with parameters that it does not have",
+    "Name parameters that the definition declares.",
+)
+def _starts(template: Template) -> Hits:
+    pipelines = [p for p in template.assembly.of(_CUSTOM, _NATIVE) if _definition(p)[1]]
+    for resource, path, target in _targets(template):
+        found = next((p for p in pipelines if str(target.get("Arn")).endswith(f":pipeline/{p.name}")), None)
+        given = objects(part(target, "SageMakerPipelineParameters", "PipelineParameterList"))
+        declaring = _definition(found)[1] if found is not None and given else None
+        if not isinstance(declaring, dict):
+            continue
+        declared = {str(p.get("Name")) for p in objects(declaring.get("Parameters"))}
+        for name in sorted({str(item.get("Name")) for item in given} - declared):
+            if known(name):
+                yield resource.at(path), f"the pipeline has no parameter {name!r}, but: {', '.join(declared)}"
+
+
+def _targets(template: Template) -> Iterator[tuple[Resource, str, dict[str, Any]]]:
+    for rule in template.of("AWS::Events::Rule"):
+        for index, target in enumerate(objects(rule.properties.get("Targets"))):
+            yield rule, f"Targets[{index}]", target
+    for schedule in template.of("AWS::Scheduler::Schedule"):
+        given = schedule.properties.get("Target")
+        if isinstance(given, dict):
+            yield schedule, "Target", given
 
 
 @template_rule(

@@ -157,6 +157,26 @@ def _senders(template: Template, queue: Resource) -> str:
     return ""
 
 
+_S3_EVENTS = {
+    f"s3:{group}:{name}"
+    for group, names in {
+        "ObjectCreated": ("*", "Put", "Post", "Copy", "CompleteMultipartUpload"),
+        "ObjectRemoved": ("*", "Delete", "DeleteMarkerCreated"),
+        "ObjectRestore": ("*", "Post", "Completed", "Delete"),
+        "Replication": (
+            "*",
+            "OperationFailedReplication",
+            "OperationMissedThreshold",
+            "OperationReplicatedAfterThreshold",
+            "OperationNotTracked",
+        ),
+        "LifecycleExpiration": ("*", "Delete", "DeleteMarkerCreated"),
+        "ObjectTagging": ("*", "Put", "Delete"),
+    }.items()
+    for name in names
+} | {"s3:ReducedRedundancyLostObject", "s3:LifecycleTransition", "s3:IntelligentTiering", "s3:ObjectAcl:Put"}
+
+
 @template_rule(
     "MYT626",
     "A subscription that cannot deliver",
@@ -196,7 +216,7 @@ def _subscriptions(template: Template) -> Hits:
                         bucket.at(f"NotificationConfiguration.{member}[{index}]"),
                         f"{arn} does not admit s3.amazonaws.com and this bucket",
                     )
-                if not str(item.get("Event", "")).startswith("s3:"):
+                if item.get("Event") not in _S3_EVENTS and not opaque(item.get("Event")):
                     yield (
                         bucket.at(f"NotificationConfiguration.{member}[{index}]"),
                         f"{item.get('Event')!r} is no event of S3",

@@ -11,7 +11,7 @@ from typing import Any
 
 from modelyard_cli.check.registry import Hits, template_rule
 from modelyard_cli.check.templates.model import Resource, Template, known, listed, objects, opaque, part
-from modelyard_cli.check.templates.statements import ROLE, may, trust_statements
+from modelyard_cli.check.templates.statements import ROLE, may, trust_statements, trusted
 
 # type -> path of the role -> the service that assumes it
 _BEARERS: tuple[tuple[str, tuple[str, ...], str], ...] = (
@@ -62,20 +62,15 @@ def _trust(template: Template) -> Hits:
         role = role_of(template, arn)
         if role is None:
             continue
-        trusted = {
-            p
-            for s in trust_statements(role)
-            if s.allows and any(a in ("sts:AssumeRole", "sts:*", "*") for a in s.actions)
-            for p in s.principals
-        }
+        principals = trusted(role)
         if not any(
             re.match(rf"{service}\.(\S+\.)?amazonaws\.com|\*$", p) or opaque(p) or p.startswith(f"{service}.")
-            for p in trusted
+            for p in principals
         ):
             yield (
                 resource.at(path),
                 f"{role.id} does not trust {service}.amazonaws.com, but: "
-                f"{', '.join(sorted(trusted)) or 'nobody'}",
+                f"{', '.join(sorted(principals)) or 'nobody'}",
             )
 
 
@@ -150,6 +145,7 @@ def needs(template: Template) -> Iterator[tuple[Resource, str, Resource, str, st
         if role is not None and isinstance(source, str) and not opaque(source) and ":dynamodb:" in source:
             yield mapping, "EventSourceArn", role, "dynamodb:GetRecords", "*"
     yield from _of_models(template)
+    yield from _of_configs(template)
     yield from _of_tasks(template)
     yield from _of_targets(template)
 
@@ -173,9 +169,29 @@ def _of_models(template: Template) -> Iterator[tuple[Resource, str, Resource, st
                         "s3:ListBucket",
                         f"arn:${{AWS::Partition}}:s3:::{bucket}",
                     )
+            if model.properties.get("VpcConfig"):
+                yield model, "VpcConfig", role, "ec2:CreateNetworkInterface", "*"
             if ".dkr.ecr." in str(container.get("Image")) and "${AWS::AccountId}" in str(container["Image"]):
                 yield model, "ExecutionRoleArn", role, "ecr:BatchGetImage", "*"
                 yield model, "ExecutionRoleArn", role, "ecr:GetAuthorizationToken", "*"
+
+
+def _of_configs(template: Template) -> Iterator[tuple[Resource, str, Resource, str, str]]:
+    """What endpoints write: captured requests, answers of asynchronous ones."""
+    for config in template.of("AWS::SageMaker::EndpointConfig"):
+        places = {
+            "DataCaptureConfig": part(config.properties, "DataCaptureConfig", "DestinationS3Uri"),
+            "AsyncInferenceConfig": part(
+                config.properties, "AsyncInferenceConfig", "OutputConfig", "S3OutputPath"
+            ),
+        }
+        for variant in objects(config.properties.get("ProductionVariants")):
+            model = template.assembly.target(variant.get("ModelName"), "AWS::SageMaker::Model")
+            role = role_of(template, model.properties.get("ExecutionRoleArn")) if model else None
+            for path, url in places.items():
+                if role is not None and isinstance(url, str) and url.startswith("s3://") and not opaque(url):
+                    key = url.removeprefix("s3://").rstrip("/") + "/*"
+                    yield config, path, role, "s3:PutObject", f"arn:${{AWS::Partition}}:s3:::{key}"
 
 
 def _of_tasks(template: Template) -> Iterator[tuple[Resource, str, Resource, str, str]]:
@@ -218,7 +234,8 @@ def _of_targets(template: Template) -> Iterator[tuple[Resource, str, Resource, s
                         arn if action.startswith("states") else "*",
                     )
                     if action == "ecs:RunTask":
-                        yield rule, f"Targets[{index}].RoleArn", role, "iam:PassRole", "*"
+                        for passed in _roles_of_task(template, target):
+                            yield rule, f"Targets[{index}].RoleArn", role, "iam:PassRole", passed
     for schedule in template.of("AWS::Scheduler::Schedule"):
         role, arn = (
             role_of(template, part(schedule.properties, "Target", "RoleArn")),
@@ -229,6 +246,19 @@ def _of_targets(template: Template) -> Iterator[tuple[Resource, str, Resource, s
         ).items():
             if mark in arn and role is not None and not opaque(arn):
                 yield schedule, "Target.RoleArn", role, action, "*" if action == "ecs:RunTask" else arn
+
+
+def _roles_of_task(template: Template, target: dict[str, Any]) -> Iterator[str]:
+    """ARNs of the roles that running a target's task hands over; `*` where they are not known."""
+    task = template.assembly.target(
+        part(target, "EcsParameters", "TaskDefinitionArn"), "AWS::ECS::TaskDefinition"
+    )
+    for member in ("ExecutionRoleArn", "TaskRoleArn") if task else ():
+        arn = task.properties.get(member) if task else None
+        if isinstance(arn, str):
+            yield "*" if opaque(arn) else arn
+    if task is None:
+        yield "*"
 
 
 @template_rule(

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from modelyard_cli.check.registry import Hits, template_rule
 from modelyard_cli.check.templates.model import Template, number, objects, opaque, part
-from modelyard_cli.check.templates.scaling import POLICY, STEPS, TARGET, TRACKING, target_of
+from modelyard_cli.check.templates.scaling import POLICY, STEPS, TARGET, TRACKING, segments, target_of
 
 _METRICS = {
     "sagemaker:variant:DesiredInstanceCount": {
@@ -133,6 +133,23 @@ def _cooldown(template: Template) -> Hits:
                 yield policy.at(f"{TRACKING}.{member}"), f"is {value:g} s"
         if config.get("DisableScaleIn") is True:
             yield policy.at(f"{TRACKING}.DisableScaleIn"), "capacity only ever grows"
+
+
+@template_rule(
+    "MYT113",
+    "Scaling of instances that SageMaker does not scale",
+    "Burstable instances (ml.t2) take no scaling policy: use another family.",
+)
+def _burstable(template: Template) -> Hits:
+    for target in template.of(TARGET):
+        pieces = [*segments(target.properties.get("ResourceId")), "", "", ""]
+        endpoint = template.assembly.target(pieces[1], "AWS::SageMaker::Endpoint")
+        name = endpoint.properties.get("EndpointConfigName") if endpoint else None
+        config = template.assembly.target(name, "AWS::SageMaker::EndpointConfig") if endpoint else None
+        for variant in objects(config.properties.get("ProductionVariants")) if config else ():
+            kind = str(variant.get("InstanceType"))
+            if variant.get("VariantName") == pieces[3] and kind.startswith("ml.t2."):
+                yield target.at("ResourceId"), f"the variant runs on {kind}, which cannot be scaled"
 
 
 @template_rule(

@@ -270,6 +270,8 @@ def _images(template: Template) -> Hits:
                 )
             elif known(image) and not match:
                 yield model.at(f"{path}.Image"), f"{image} is no image in ECR"
+            if match and match["name"].endswith("-training"):
+                yield model.at(f"{path}.Image"), f"{match['name']} trains only: no server answers in it"
             config = next(
                 (
                     c

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from modelyard_cli.check.iam_reference import overlap
-from modelyard_cli.check.templates.model import Resource, Template, listed, literal, objects
+from modelyard_cli.check.templates.model import Resource, Template, distinct, listed, objects
 
 ROLE = "AWS::IAM::Role"
 # Policies of resources: type -> property with the document.
@@ -126,6 +126,16 @@ def trust_statements(role: Resource) -> Iterator[Statement]:
     )
 
 
+def trusted(role: Resource) -> set[str]:
+    """Principals that may assume a role."""
+    return {
+        principal
+        for statement in trust_statements(role)
+        if statement.allows and any(a in ("sts:AssumeRole", "sts:*", "*") for a in statement.actions)
+        for principal in statement.principals
+    }
+
+
 def of_role(role: Resource) -> list[Statement] | None:
     """Every statement that a role has; None where a managed policy may grant anything."""
     assembly, found = role.template.assembly, []
@@ -151,7 +161,7 @@ def may(role: Resource, action: str, resource: str = "*") -> bool:
     statements = of_role(role)
     if statements is None:
         return True
-    wanted = literal(resource)
+    wanted = distinct(resource)
     for statement in statements:
         if not statement.allows or "NotAction" in statement.body:
             if statement.allows:
@@ -159,7 +169,7 @@ def may(role: Resource, action: str, resource: str = "*") -> bool:
             continue
         if not any(fnmatchcase(action.lower(), a.lower()) for a in statement.actions):
             continue
-        given = [literal(r) for r in statement.resources]
+        given = [distinct(r) for r in statement.resources]
         if resource == "*" or "NotResource" in statement.body or any(overlap(g, wanted) for g in given):
             return True
         if any("${?" in r for r in statement.resources):

@@ -14,6 +14,7 @@ from modelyard_cli.check.registry import Advice, definition_findings, template_f
 from modelyard_cli.check.templates.model import Assembly, Template
 from tests.unit.check import (
     check_faults_algorithms,
+    check_faults_grants,
     check_faults_policies,
     check_faults_serving,
     check_faults_training,
@@ -27,7 +28,13 @@ BASES = {path.stem: json.loads(path.read_text()) for path in (Path(__file__).par
 TEMPLATES = {name: document for name, document in BASES.items() if "Resources" in document}
 DEFINITIONS = {name: document for name, document in BASES.items() if "Steps" in document}
 # Importing the modules fills the list.
-FAULT_MODULES = (check_faults_algorithms, check_faults_policies, check_faults_serving, check_faults_training)
+FAULT_MODULES = (
+    check_faults_algorithms,
+    check_faults_grants,
+    check_faults_policies,
+    check_faults_serving,
+    check_faults_training,
+)
 
 
 def of_template(document: dict[str, Any]) -> list[tuple[str, str, str]]:
