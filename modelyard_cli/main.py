@@ -10,6 +10,7 @@ try:
     from modelyard_cli import cloud, errors, listing, pipelines, predict, registry
     from modelyard_cli.check import command as check_command
     from modelyard_cli.graph import command as graph_command
+    from modelyard_cli.simulate import command as simulate_command
 except ModuleNotFoundError as error:
     # requirements.txt installs this script with the app; what only the script needs is in another file.
     if (error.name or "").partition(".")[0] in ("", "localcloud", "modelyard_cli"):
@@ -41,6 +42,7 @@ for command in (
     graph_command.graph,
 ):
     app.command()(command)
+app.add_typer(simulate_command.app, name="simulate")
 
 
 def main() -> None:

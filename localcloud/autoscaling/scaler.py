@@ -123,9 +123,8 @@ class Scaler:
         fresh = self._look(target, watch, now)
         if watch.running is not None or not capacity.settled:
             return
-        if target.get("_hold"):
-            self._hold(target, scalable, watch, capacity, now)
-        elif fresh:
+        held = target.get("_hold") and self._hold(target, scalable, watch, capacity, now)
+        if fresh and not held:
             self._decide(target, scalable, watch, capacity, now)
 
     def _scheduled(self, target: dict[str, Any], watch: _Watch, now: float) -> dict[str, Any]:
@@ -197,22 +196,19 @@ class Scaler:
 
     def _hold(
         self, target: dict[str, Any], scalable: Scalable, watch: _Watch, capacity: Capacity, now: float
-    ) -> None:
-        """Bring the capacity within bounds that have changed."""
+    ) -> bool:
+        """Bring the capacity within bounds that have changed; whether it was outside."""
         bounds = _bounds(target)
         wanted = bounds.hold(capacity.current)
         self._service.store.update(
             targets.KIND, targets.name_of(target), lambda record: record.pop("_hold", None)
         )
-        if wanted != capacity.current:
-            side = "minimum" if wanted > capacity.current else "maximum"
-            self._act(
-                target,
-                scalable,
-                watch,
-                _Running("", wanted, now, None),
-                f"{side} capacity was set to {wanted}",
-            )
+        if wanted == capacity.current:
+            return False
+        side = "minimum" if wanted > capacity.current else "maximum"
+        running = _Running("", wanted, now * self._factor, None)
+        self._act(target, scalable, watch, running, f"{side} capacity was set to {wanted}")
+        return True
 
     def _decide(
         self, target: dict[str, Any], scalable: Scalable, watch: _Watch, capacity: Capacity, now: float

@@ -37,14 +37,14 @@ class At:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Every `seconds`, counted from `start`."""
+    """Every `seconds`, for the first time that long after `start`."""
 
     seconds: int
     start: float
 
     def next_after(self, moment: float) -> float | None:
         """The next time it fires."""
-        passed = max(0, int((moment - self.start) // self.seconds) + 1)
+        passed = max(1, int((moment - self.start) // self.seconds) + 1)
         return self.start + passed * self.seconds
 
 

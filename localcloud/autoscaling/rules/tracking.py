@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from localcloud.autoscaling.rules.alarm import Alarm, State, evaluate
 
@@ -47,17 +48,19 @@ class Policy:
     @property
     def high(self) -> Alarm:
         """Above the target three times in a row."""
-        return Alarm(comparison="GreaterThanThreshold", threshold=self.target, periods=HIGH_PERIODS)
+        return _alarm("GreaterThanThreshold", self.target, HIGH_PERIODS)
 
     @property
     def low(self) -> Alarm | None:
         """Below 90 % of the target for fifteen minutes; None if scale-in is disabled."""
         if self.disable_in:
             return None
-        threshold = self.target * LOW_SHARE
-        return Alarm(
-            comparison="LessThanThreshold", threshold=threshold, periods=max(1, LOW_SECONDS // self.period)
-        )
+        return _alarm("LessThanThreshold", self.target * LOW_SHARE, max(1, LOW_SECONDS // self.period))
+
+
+@lru_cache(maxsize=256)
+def _alarm(comparison: str, threshold: float, periods: int) -> Alarm:
+    return Alarm(comparison=comparison, threshold=threshold, periods=periods)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,1 @@
+"""What a scaling policy would have done with a trace of traffic."""
