@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 TRAINING = Path(__file__).parents[2] / "training"
-DOCKERFILES = sorted(TRAINING.rglob("Dockerfile*"))
+DOCKERFILES = sorted(TRAINING.rglob("*Dockerfile"))
 
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: str(path.relative_to(TRAINING)))

@@ -1,4 +1,4 @@
-"""The Dockerfile: what it copies and runs exists, and no step's code is in its context."""
+"""The Dockerfiles: what they copy and run exists, and no step's code is in their context."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import importlib.metadata
 import re
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -14,87 +15,154 @@ from pipeline_defs.catalog import PIPELINES
 from pipeline_defs.code import code_files
 
 CONTEXT = Path(__file__).parents[3] / "training"
-TEXT = re.sub(r"\\\n\s*", "", (CONTEXT / "Dockerfile").read_text())
-LINES = [line for line in TEXT.splitlines() if line and not line.startswith("#")]
+CUDA = ("cuda-", "nvidia-", "triton")
+LEFT_OUT = {"huggingface-hub"}
 
 
-def arguments(instruction):
-    return [line.removeprefix(instruction).strip() for line in LINES if line.startswith(instruction + " ")]
+@dataclass(frozen=True)
+class Image:
+    """A Dockerfile of the context, its allow-list, and its requirements."""
+
+    dockerfile: str
+    ignore: str
+    requirements: str
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\\\n\s*", "", (CONTEXT / self.dockerfile).read_text())
+
+    def arguments(self, instruction: str) -> list[str]:
+        lines = [line for line in self.text.splitlines() if line and not line.startswith("#")]
+        return [
+            line.removeprefix(instruction).strip() for line in lines if line.startswith(instruction + " ")
+        ]
+
+    def copied(self) -> dict[str, str]:
+        return dict(line.split() for line in self.arguments("COPY"))
+
+    def allowed(self) -> set[str]:
+        lines = [line for line in (CONTEXT / self.ignore).read_text().splitlines() if line and line[0] != "#"]
+        assert lines[0] == "*", "the context must be an allow-list"
+        return {line[1:] for line in lines if line.startswith("!")}
+
+    def pins(self) -> dict[str, str]:
+        lines = (CONTEXT / self.requirements).read_text().splitlines()
+        return dict(line.split("==") for line in lines if line and line[0] != "#")
 
 
-def copied():
-    return dict(line.split() for line in arguments("COPY"))
+TABULAR = Image("Dockerfile", ".dockerignore", "requirements.txt")
+VISION = Image("vision.Dockerfile", "vision.Dockerfile.dockerignore", "requirements-vision.txt")
 
 
-def allowed():
-    lines = [line for line in (CONTEXT / ".dockerignore").read_text().splitlines() if line and line[0] != "#"]
-    assert lines[0] == "*", "the context must be an allow-list"
-    return {line[1:] for line in lines if line.startswith("!")}
+@pytest.fixture(params=[TABULAR, VISION], ids=["tabular", "vision"])
+def image(request):
+    return request.param
 
 
-def test_what_is_copied_exists_and_is_in_the_context():
-    for source in copied():
+def test_every_dockerfile_is_looked_at_here():
+    assert {path.name for path in CONTEXT.glob("*Dockerfile")} == {TABULAR.dockerfile, VISION.dockerfile}
+
+
+def test_what_is_copied_exists_and_is_in_the_context(image):
+    for source in image.copied():
         assert (CONTEXT / source).exists(), source
-    assert set(copied()) == allowed()
+    assert set(image.copied()) == image.allowed()
 
 
-def test_no_step_is_in_the_context():
+def test_no_step_is_in_the_context(image):
     for spec in PIPELINES:
         for module in spec.code.values():
-            assert module.split(".")[1] not in allowed()
+            assert module.split(".")[1] not in image.allowed()
 
 
-def test_the_image_holds_all_that_its_entry_points_import():
+def test_the_image_holds_all_that_its_entry_points_import(image):
     """The entry points and the server, with what they import, and nothing that only a step has."""
     needed = {*code_files("training.container.__main__"), *code_files("training.serving.server")}
     for name in needed:
-        assert Path(name).relative_to("training").parts[0] in allowed(), name
+        assert Path(name).relative_to("training").parts[0] in image.allowed(), name
 
 
-def test_code_lies_where_python_finds_it():
-    (environment,) = arguments("ENV")
+def test_code_lies_where_python_finds_it(image):
+    (environment,) = image.arguments("ENV")
     root = dict(item.split("=") for item in environment.split())["PYTHONPATH"]
-    for source, target in copied().items():
-        if source != "requirements.txt":
+    for source, target in image.copied().items():
+        if source != image.requirements:
             assert target == f"{root}/training/{source}"
-    assert arguments("WORKDIR") == [root]
+    assert image.arguments("WORKDIR") == [root]
 
 
-def test_the_entry_point_is_a_module_that_exists():
-    assert arguments("ENTRYPOINT") == ['["python", "-m", "training.container"]']
+def test_the_entry_point_is_a_module_that_exists(image):
+    assert image.arguments("ENTRYPOINT") == ['["python", "-m", "training.container"]']
     assert (CONTEXT / "container" / "__main__.py").is_file()
 
 
-def test_what_it_runs_exists():
-    runs = " ".join(arguments("RUN"))
+def test_what_it_runs_exists(image):
+    runs = " ".join(image.arguments("RUN"))
     modules = set(re.findall(r"training(?:\.\w+)+", runs))
     assert modules
     for module in modules:
         assert CONTEXT.parent.joinpath(*module.split(".")).with_suffix(".py").is_file(), module
-    assert "requirements.txt" in runs
+    assert f"-r /opt/program/{image.requirements}" in runs
 
 
-def test_sagemakers_capabilities_are_declared():
-    labels = dict(re.findall(r'com\.amazonaws\.sagemaker\.capabilities\.([a-z-]+)="(\w+)"', TEXT))
+def test_waiting_threads_do_not_spin(image):
+    (environment,) = image.arguments("ENV")
+    assert "OMP_WAIT_POLICY=passive" in environment.split()
+
+
+def test_sagemakers_capabilities_are_declared(image):
+    labels = dict(re.findall(r'com\.amazonaws\.sagemaker\.capabilities\.([a-z-]+)="(\w+)"', image.text))
     assert labels == {"multi-models": "true", "accept-bind-to-port": "true"}
 
 
-def test_the_base_is_pinned_and_slim():
-    (base,) = arguments("FROM")
+def test_the_base_is_pinned_and_slim(image):
+    (base,) = image.arguments("FROM")
     assert re.fullmatch(r"python:3\.11\.\d+-slim-bookworm@sha256:[0-9a-f]{64}", base)
 
 
-def test_requirements_are_pinned_complete_and_what_is_tested_here():
-    lines = (CONTEXT / "requirements.txt").read_text().splitlines()
-    pins = dict(line.split("==") for line in lines if line and line[0] != "#")
+def test_both_images_start_from_the_same_base():
+    assert TABULAR.arguments("FROM") == VISION.arguments("FROM")
+
+
+def test_requirements_are_pinned_complete_and_what_is_tested_here(image):
+    pins = image.pins()
     for name, version in pins.items():
-        assert importlib.metadata.version(name) == version, name
+        if name.startswith(CUDA):
+            continue  # comes with torch's build for GPUs only
+        assert importlib.metadata.version(name).partition("+")[0] == version, name
         for requirement in importlib.metadata.requires(name) or []:
             if "extra ==" in requirement or "platform" in requirement or "python_version" in requirement:
                 continue
-            needed = re.match(r"[\w-]+", requirement)
+            needed = re.match(r"[\w.-]+", requirement)
             assert needed is not None
-            assert needed[0] in pins, f"{name} needs {needed[0]}, and pip runs with --no-deps"
+            assert spelled(needed[0]) in set(map(spelled, pins)) | LEFT_OUT, (
+                f"{name} needs {needed[0]}, and pip runs with --no-deps"
+            )
+
+
+def spelled(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_what_both_images_hold_is_the_same_there():
+    tabular, vision = TABULAR.pins(), VISION.pins()
+    assert {name: version for name, version in tabular.items() if name in vision} == {
+        name: version for name, version in vision.items() if name in tabular
+    }
+
+
+def test_timm_needs_no_hub():
+    """The image has none: what timm would download, no job asks for."""
+    script = (
+        "import sys\n"
+        "sys.modules['huggingface_hub'] = None\n"
+        "from training.common.backbones import create\n"
+        "print(type(create('test_resnet', 3, 'group')).__name__)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script], cwd=CONTEXT.parent, capture_output=True, text=True, check=True
+    )
+    assert result.stdout == "ResNet\n"
 
 
 @pytest.mark.parametrize("name", ["boto3", "sagemaker", "pandas", "aws_cdk"])
@@ -104,8 +172,9 @@ def test_nothing_heavy_or_foreign_is_imported(name):
 
 
 def test_the_server_is_imported_without_what_only_a_model_needs():
-    """Start-up time: XGBoost (with SciPy, 0.4 s) is loaded beside the running server, pandas never."""
-    script = "import training.serving.server, sys; print({'xgboost', 'scipy', 'pandas'} & sys.modules.keys())"
+    """Start-up time: XGBoost (with SciPy, 0.4 s) and PyTorch are loaded beside the running server."""
+    heavy = "{'xgboost', 'scipy', 'pandas', 'torch'}"
+    script = f"import training.serving.server, sys; print({heavy} & sys.modules.keys())"
     result = subprocess.run(
         [sys.executable, "-c", script], cwd=CONTEXT.parent, capture_output=True, text=True, check=True
     )
