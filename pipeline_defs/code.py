@@ -66,9 +66,8 @@ def _imports(name: str, path: Path, root: Path) -> list[str]:
     found: list[str] = []
     for node in import_statements(path.read_bytes()):
         if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
-        else:
-            source = _absolute(node, name, path)
+            found += [alias.name for alias in node.names if _is_ours(alias.name)]
+        elif _is_ours(source := _absolute(node, name, path)):
             found.append(source)
             # `from package import x`: x is a module of its own or a name in the package.
             found += [
@@ -76,7 +75,11 @@ def _imports(name: str, path: Path, root: Path) -> list[str]:
                 for alias in node.names
                 if _file_of(member := f"{source}.{alias.name}", root) is not None
             ]
-    return [item for item in found if item.split(".")[0] == PACKAGE]
+    return found
+
+
+def _is_ours(module: str) -> bool:
+    return module.partition(".")[0] == PACKAGE
 
 
 # An import statement, parentheses over several lines included. Parsing whole files took a twentieth of a

@@ -166,11 +166,13 @@ class _LateAcknowledgements:
         self._entries.append((scope, tuple(resources), reason))
 
     def validate(self) -> list[str]:
-        resolved = self._stack.resolve([list(resources) for _, resources, _ in self._entries])
+        # Each once: the same few stand in most roles.
+        texts = list(dict.fromkeys(text for _, several, _ in self._entries for text in several))
+        resolved = dict(zip(texts, self._stack.resolve(texts), strict=True))
         reasons: dict[Construct, dict[str, str]] = {}
-        for (scope, _, reason), resources in zip(self._entries, resolved, strict=True):
-            for resource in resources:
-                finding = f"Annotation::{_WILDCARD_RULE}[Resource::{_flatten(resource)}]"
+        for scope, several, reason in self._entries:
+            for text in several:
+                finding = f"Annotation::{_WILDCARD_RULE}[Resource::{_flatten(resolved[text])}]"
                 reasons.setdefault(scope, {}).setdefault(finding, reason)
         for scope, findings in reasons.items():
             # What `Validations.acknowledge` writes, less the stack trace: from a callback it would name

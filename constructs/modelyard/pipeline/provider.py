@@ -34,7 +34,7 @@ class PipelineProvider(CustomResourceProvider):
         *,
         name: str,
         pipeline_arn: str,
-        execution_role: iam.IRole,
+        execution_role_arn: str,
         definition: FileAsset,
     ) -> iam.Policy:
         """Allow the handler this pipeline, its role and its definition, and nothing of any other.
@@ -65,7 +65,7 @@ class PipelineProvider(CustomResourceProvider):
         allow(
             permissions,
             actions=["iam:PassRole"],
-            resources=[execution_role.role_arn],
+            resources=[execution_role_arn],
             conditions={"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}},
         )
         allow(

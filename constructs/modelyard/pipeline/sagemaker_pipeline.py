@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from aws_cdk import CustomResource, Stack
 from aws_cdk import aws_iam as iam
@@ -21,6 +21,13 @@ from modelyard.registry import ModelRegistry
 
 _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,255}")
 _EXECUTIONS_REASON = "Executions get their ids at run time; the grant ends at the pipeline."
+_READ_PIPELINE = ("sagemaker:DescribePipeline", "sagemaker:ListPipelineExecutions")
+_READ_EXECUTIONS = (
+    "sagemaker:DescribePipelineDefinitionForExecution",
+    "sagemaker:DescribePipelineExecution",
+    "sagemaker:ListPipelineExecutionSteps",
+    "sagemaker:ListPipelineParametersForExecution",
+)
 
 
 class SageMakerPipeline(Construct):
@@ -110,47 +117,41 @@ class SageMakerPipeline(Construct):
             may_approve=may_approve,
             code=self.code_assets,
         )
+        role_arn = self.execution_role.role_arn
         values = {
-            key: value
-            for key, value in {"ExecutionRoleArn": self.execution_role.role_arn, **values}.items()
-            if key in wanted
+            key: value for key, value in {"ExecutionRoleArn": role_arn, **values}.items() if key in wanted
         } | {key: archive.url for key, archive in self.code_assets.items()}
-        self.resource = self._custom_resource(definition, values, tags or {})
+        self.resource = self._custom_resource(definition, role_arn, values, tags or {})
         if registry:
             self.resource.node.add_dependency(registry)
 
     def grant_start(self, grantee: iam.IGrantable) -> None:
         """Allow starting and stopping executions, and watching them."""
-        self.grant_read(grantee)
-        allow(grantee, actions=["sagemaker:StartPipelineExecution"], resources=[self.pipeline_arn])
-        allow(
+        self._grant(
             grantee,
-            actions=["sagemaker:StopPipelineExecution"],
-            resources=[f"{self.pipeline_arn}/execution/*"],
-            reason=_EXECUTIONS_REASON,
+            pipeline=[*_READ_PIPELINE, "sagemaker:StartPipelineExecution"],
+            executions=[*_READ_EXECUTIONS, "sagemaker:StopPipelineExecution"],
         )
 
     def grant_read(self, grantee: iam.IGrantable) -> None:
         """Allow describing the pipeline, its executions and their steps."""
+        self._grant(grantee, pipeline=_READ_PIPELINE, executions=_READ_EXECUTIONS)
+
+    def _grant(self, grantee: iam.IGrantable, *, pipeline: Sequence[str], executions: Sequence[str]) -> None:
+        allow(grantee, actions=pipeline, resources=[self.pipeline_arn])
         allow(
             grantee,
-            actions=["sagemaker:DescribePipeline", "sagemaker:ListPipelineExecutions"],
-            resources=[self.pipeline_arn],
-        )
-        allow(
-            grantee,
-            actions=[
-                "sagemaker:DescribePipelineDefinitionForExecution",
-                "sagemaker:DescribePipelineExecution",
-                "sagemaker:ListPipelineExecutionSteps",
-                "sagemaker:ListPipelineParametersForExecution",
-            ],
+            actions=executions,
             resources=[f"{self.pipeline_arn}/execution/*"],
             reason=_EXECUTIONS_REASON,
         )
 
     def _custom_resource(
-        self, definition: PipelineDefinition, values: Mapping[str, str], tags: Mapping[str, str]
+        self,
+        definition: PipelineDefinition,
+        role_arn: str,
+        values: Mapping[str, str],
+        tags: Mapping[str, str],
     ) -> CustomResource:
         asset = add_file(
             self, definition.path.read_bytes(), suffix=".json", name=f"definition of {self.pipeline_name}"
@@ -160,7 +161,7 @@ class SageMakerPipeline(Construct):
             self,
             name=self.pipeline_name,
             pipeline_arn=self.pipeline_arn,
-            execution_role=self.execution_role,
+            execution_role_arn=role_arn,
             definition=asset,
         )
         resource = provider.resource(
@@ -169,7 +170,7 @@ class SageMakerPipeline(Construct):
             resource_type="Custom::SageMakerPipeline",
             properties={
                 "PipelineName": self.pipeline_name,
-                "RoleArn": self.execution_role.role_arn,
+                "RoleArn": role_arn,
                 "DefinitionBucket": asset.bucket_name,
                 "DefinitionKey": asset.object_key,
                 "DefinitionSha256": definition.sha256,

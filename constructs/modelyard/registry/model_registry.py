@@ -18,6 +18,8 @@ from modelyard.storage import Retention
 
 _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 _VERSIONS_REASON = "Versions of a model package are numbered at run time; the grant ends at the group."
+# Listing is authorized on the versions, not on their group (Service Authorization Reference).
+_READ = ("sagemaker:DescribeModelPackage", "sagemaker:ListModelPackages")
 
 
 class ModelRegistry(Construct):
@@ -95,13 +97,7 @@ class ModelRegistry(Construct):
 
     def grant_read(self, grantee: iam.IGrantable) -> None:
         """Allow listing and describing the versions."""
-        # Listing is authorized on the versions, not on their group (Service Authorization Reference).
-        allow(
-            grantee,
-            actions=["sagemaker:DescribeModelPackage", "sagemaker:ListModelPackages"],
-            resources=[self.packages_arn],
-            reason=_VERSIONS_REASON,
-        )
+        allow(grantee, actions=_READ, resources=[self.packages_arn], reason=_VERSIONS_REASON)
 
     def grant_register(self, grantee: iam.IGrantable, *, may_approve: bool = False) -> None:
         """Allow adding versions.
@@ -130,10 +126,9 @@ class ModelRegistry(Construct):
 
     def grant_approve(self, grantee: iam.IGrantable) -> None:
         """Allow changing the approval of versions, and reading them."""
-        self.grant_read(grantee)
         allow(
             grantee,
-            actions=["sagemaker:UpdateModelPackage"],
+            actions=[*_READ, "sagemaker:UpdateModelPackage"],
             resources=[self.packages_arn],
             reason=_VERSIONS_REASON,
         )

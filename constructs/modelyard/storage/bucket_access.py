@@ -27,12 +27,12 @@ class IDataBucket:
     bucket: s3.IBucket
     key: kms.IKey | None
 
-    @property
+    # Cached, since each asks Node, and grants ask for them again and again.
+    @functools.cached_property
     def bucket_name(self) -> str:
         """Name of the data bucket."""
         return self.bucket.bucket_name
 
-    # Cached, since each asks Node, and grants ask for them again and again.
     @functools.cached_property
     def bucket_arn(self) -> str:
         """ARN of the data bucket."""

@@ -6,7 +6,6 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any, NamedTuple
 
 from .errors import PipelineError
-from .placeholders import map_strings
 
 VERSION = "2020-12-01"
 _TYPES = ("String", "Integer", "Float", "Boolean")
@@ -97,17 +96,20 @@ def _references(step: Step) -> dict[str, set[str]]:
     """Names that the step itself refers to; steps inside it speak for themselves."""
     found: dict[str, set[str]] = {"Parameters": set(), "Steps": set()}
 
-    def note(text: str, place: str) -> str:
-        # Only {"Get": "..."} refers; the same words elsewhere are text.
-        match = _REFERENCE.match(text) if place.endswith(".Get") else None
-        if match:
-            found[match[1]].add(match[2])
-        return text
-
     own = {**step.body}
     if isinstance(own.get("Arguments"), dict):
         own["Arguments"] = {key: value for key, value in own["Arguments"].items() if key not in _NESTED}
-    map_strings(own, note)
+    pending: list[Any] = [own]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, dict):
+            # Only {"Get": "..."} refers; the same words elsewhere are text.
+            get = value.get("Get")
+            if isinstance(get, str) and (match := _REFERENCE.match(get)):
+                found[match[1]].add(match[2])
+            pending += value.values()
+        elif isinstance(value, list):
+            pending += value
     waits = step.body.get("DependsOn", [])
     for entry in waits if isinstance(waits, list) else [waits]:
         name = entry.get("Step") if isinstance(entry, dict) else entry

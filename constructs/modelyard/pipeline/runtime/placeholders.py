@@ -24,6 +24,8 @@ def substitute(definition: Any, values: Mapping[str, str]) -> Any:
     used: set[str] = set()
 
     def replace(text: str, place: str) -> str:
+        if "${" not in text:
+            return text
         names = _PLACEHOLDER.findall(text)
         if text.count("${") != len(names):
             raise PipelineError(f"{place}: {text!r} holds '${{' that is no placeholder of the form ${{Name}}")
