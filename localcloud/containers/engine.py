@@ -179,7 +179,7 @@ class Engine:
     def create(self, name: str) -> Container:
         """An empty container folder, to be filled before the start. `name` is for people who look there."""
         folder = self._folder / f"{name[:80]}-{uuid.uuid4().hex[:8]}"
-        for part in ("ml", "tmp", "home", "scratch"):
+        for part in ("ml", "tmp", "home", "scratch", "work"):
             (folder / part).mkdir(parents=True)
         return Container(self, folder)
 
@@ -217,10 +217,15 @@ class Engine:
             **self._marks(folder),
         }
         folders = {top: str(image.root) + top for top in paths.folders()}
-        kept = [[str(folder / "home"), "rw"], [str(folder / "tmp"), "rw"], [str(image.root), "ro"]]
+        private = [[str(folder / part), "rw"] for part in ("home", "tmp", "work")]
+        kept = [*private, [str(image.root), "ro"]]
+        root = str(folder / "work") if self.isolates and image.workdir == "/" else ""
         if bundle := self._own_bundle(folder, environment):
             kept.append([bundle, "ro"])
-        settings = _settings(folder, command, folders, paths.workdir(), spec.hostname) | {
+        settings = _settings(
+            folder, command, folders, f"{root}/root" if root else paths.workdir(), spec.hostname
+        ) | {
+            "root": root,
             "hosts_file": str(hosts) if hosts else "",
             "namespaces": self.isolates,
             "processes": self.isolates and self.separates_processes,
@@ -310,6 +315,7 @@ def _settings(
         "hostname": hostname,
         "hosts_file": "",
         "folders": [*folders, [str(folder / "ml"), ML_FOLDER, ""]],
+        "root": "",
         "scratch": str(folder / "scratch"),
         "namespaces": True,
         "processes": True,

@@ -165,6 +165,15 @@ def hide(folder: str, kept: list[list[str]]) -> None:
         os.close(source)
 
 
+def own_root(folder: str) -> None:
+    """Make `folder`/root the same as `folder`: what lies above it is itself, as with the root folder.
+
+    Containers start in theirs, and there are programs that write to `..` and read from `.`.
+    """
+    os.mkdir(f"{folder}/root")  # noqa: PTH102
+    _bind(folder, f"{folder}/root")
+
+
 def drop_capabilities() -> None:
     """Leave the program nothing with which it could undo its mounts or look into other processes."""
     for capability in range(LAST_CAPABILITY + 1):
@@ -206,6 +215,8 @@ def prepare(settings: dict[str, object]) -> None:
         place(folders, str(settings["scratch"]))
         if settings["hidden"]:
             hide(str(settings["hidden"]), kept)
+        if root := settings["root"]:
+            own_root(str(root))
     die_with_parent()
     if os.getppid() != settings["parent"]:  # it died before the promise was made
         os.kill(os.getpid(), signal.SIGKILL)

@@ -59,7 +59,10 @@ class Paths:
         return _ABSOLUTE.sub(lambda found: self.path(found[0]), text)
 
     def workdir(self) -> str:
-        """Where the process starts; an image without a working folder of its own starts in `/opt/ml`."""
+        """Where the process starts; an image without a working folder of its own starts in `/opt/ml`.
+
+        With namespaces, one that starts in `/` gets a folder that is like a root of its own.
+        """
         workdir = self._image.workdir
         return self.path(workdir) if _below(workdir, self._image.owned) else self.ml
 

@@ -314,3 +314,66 @@ def test_why_a_script_failed(data: Any, files: dict[str, str], reason: str) -> N
 def test_other_public_images_are_refused_at_create(data: Any, image: str, message: str) -> None:
     with pytest.raises(ClientError, match=message):
         train(data, image, {"num_round": "2"}, channel(data, "train", "csv", "text/csv"))
+
+
+# Written for the image's libraries, its toolkit, and the root folder that containers start in.
+FORMER = """
+import os, tarfile
+import numpy as np
+import pandas as pd
+from sagemaker_containers.beta.framework import worker
+from sklearn.metrics import mean_squared_error
+table = pd.get_dummies(pd.DataFrame({"y": [1, 2, 3, 4], "x": list("abab")}))
+train, test = np.split(table.sample(frac=1, random_state=1), [3])
+print("error", mean_squared_error([0.0], [3.0], squared=False), worker.Response("a").get_data())
+open("model", "w").write("m")
+with tarfile.open("/tmp/model.tar.gz", "w:gz") as archive:
+    archive.add("model")
+os.remove("model")
+with tarfile.open("/tmp/model.tar.gz") as archive:
+    archive.extractall(path="..")
+print("found", open("model").read())
+train.to_csv("/opt/ml/processing/out/train.csv", header=False, index=False)
+"""
+
+
+def test_a_script_of_the_images_time_runs(data: Any) -> None:
+    name = f"former-{uuid.uuid4().hex[:8]}"
+    code = data.put(f"images/{name}/former.py", FORMER)
+    out = f"s3://{data.bucket}/images/{name}/out"
+    place = {"LocalPath": "/opt/ml/processing/code", "S3DataType": "S3Prefix", "S3InputMode": "File"}
+    sagemaker = data.client("sagemaker")
+    sagemaker.create_processing_job(
+        ProcessingJobName=name,
+        RoleArn=data.role,
+        AppSpecification={
+            "ImageUri": SKLEARN,
+            "ContainerEntrypoint": ["python3", "/opt/ml/processing/code/former.py"],
+        },
+        ProcessingInputs=[{"InputName": "code", "S3Input": {"S3Uri": code, **place}}],
+        ProcessingOutputConfig={
+            "Outputs": [
+                {
+                    "OutputName": "out",
+                    "S3Output": {
+                        "S3Uri": out,
+                        "LocalPath": "/opt/ml/processing/out",
+                        "S3UploadMode": "EndOfJob",
+                    },
+                }
+            ]
+        },
+        ProcessingResources={
+            "ClusterConfig": {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 1}
+        },
+    )
+    done = settled(lambda: sagemaker.describe_processing_job(ProcessingJobName=name), "ProcessingJobStatus")
+    assert done["ProcessingJobStatus"] == "Completed", done
+    log = data.log("/aws/sagemaker/ProcessingJobs", name)
+    assert "error 3.0 b'a'" in log
+    assert "found m" in log
+    # Zeros and ones, which XGBoost's own algorithm reads.
+    assert {line.partition(",")[2] for line in data.read(f"{out}/train.csv").decode().split()} == {
+        "1,0",
+        "0,1",
+    }
