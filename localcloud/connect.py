@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 from pathlib import Path
@@ -49,7 +50,22 @@ def client_environment(cloud: Cloud, key: Credentials) -> dict[str, str]:
         "MODELYARD_STATE": str(cloud.folder.root),
         # What the CDK CLI builds and pushes images with.
         "CDK_DOCKER": str(Path(sys.executable).parent / "modelyard-docker"),
+        # The lowest of the SDK's configurations: what a user has of his own wins.
+        "SAGEMAKER_ADMIN_CONFIG_OVERRIDE": str(cloud.folder.sagemaker_sdk),
     }
+
+
+def sagemaker_sdk_defaults(cloud: Cloud) -> str:
+    """The SageMaker SDK's configuration: its sessions' bucket, and no telemetry.
+
+    It would ask for the account at `sts.REGION.amazonaws.com`, whatever the endpoint, to name the bucket.
+    https://sagemaker.readthedocs.io/en/stable/overview.html#configuring-and-using-defaults-with-the-sagemaker-python-sdk
+    """
+    modules = {
+        "TelemetryOptOut": True,
+        "Session": {"DefaultS3Bucket": f"sagemaker-{cloud.region}-{cloud.account}"},
+    }
+    return json.dumps({"SchemaVersion": "1.0", "SageMaker": {"PythonSDK": {"Modules": modules}}}) + "\n"
 
 
 def shell_exports(cloud: Cloud, key: Credentials) -> str:

@@ -110,6 +110,11 @@ class StateFolder:
         """Shell exports that point any AWS client at the cloud."""
         return self.root / "env"
 
+    @property
+    def sagemaker_sdk(self) -> Path:
+        """Defaults of the SageMaker SDK of whoever uses the cloud."""
+        return self.root / "sagemaker-sdk.yaml"
+
     def create(self) -> None:
         """Make the folder, readable by its owner alone, and keep git from seeing it."""
         self.root.mkdir(parents=True, exist_ok=True, mode=0o700)

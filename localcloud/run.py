@@ -16,7 +16,7 @@ from typing import IO, Any, Self
 import psutil
 
 from localcloud import processes
-from localcloud.connect import shell_exports
+from localcloud.connect import sagemaker_sdk_defaults, shell_exports
 from localcloud.context import Cloud, Credentials
 from localcloud.folder import StateFolder, write_private
 
@@ -101,6 +101,7 @@ class Run:
             },
         }
         self._folder.port.write_text(cloud.endpoint_url.rpartition(":")[2])
+        write_private(self._folder.sagemaker_sdk, sagemaker_sdk_defaults(cloud))
         write_private(self._folder.env_file, shell_exports(cloud, key))
         write_private(self._folder.cloud_json, json.dumps(record, indent=2) + "\n")
         return record

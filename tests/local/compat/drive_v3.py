@@ -15,7 +15,6 @@ import boto3
 import shellfish_v3
 from sagemaker.core import image_uris
 from sagemaker.core.helper.session_helper import Session
-from sagemaker.core.telemetry import telemetry_logging
 from sagemaker.core.workflow.pipeline_context import PipelineSession
 from sagemaker.train import ModelTrainer
 from sagemaker.train.configs import Compute, SourceCode
@@ -25,13 +24,11 @@ import json, os, sys
 from helper import KEPT
 open(os.path.join(os.environ["SM_MODEL_DIR"], KEPT), "w").write(json.dumps(sys.argv[1:]))
 """
-# It asks for an address outside, twice a call.
-telemetry_logging._send_telemetry_request = lambda *_, **__: None
 
 
 def pipeline(role: str, bucket: str) -> dict[str, object]:
     """Upsert, start, wait, list; and once more, from the cache."""
-    made = shellfish_v3.build(PipelineSession(default_bucket=bucket), role, bucket)
+    made = shellfish_v3.build(PipelineSession(), role, bucket)
     made.upsert(role_arn=role, tags=[{"Key": "team", "Value": "shellfish"}])
     made.upsert(role_arn=role)
     execution = made.start(parameters={"MseThreshold": 8.0}, execution_display_name="first")
@@ -48,7 +45,8 @@ def pipeline(role: str, bucket: str) -> dict[str, object]:
 
 def job(role: str, bucket: str) -> dict[str, object]:
     """Train a script that lies on this machine, following the log."""
-    session = Session(default_bucket=bucket)
+    session = Session()
+    assert session.default_bucket() == bucket
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "train.py").write_text(SCRIPT)
         (Path(folder) / "helper.py").write_text('KEPT = "arguments.json"\n')
