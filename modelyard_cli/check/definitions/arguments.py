@@ -209,6 +209,7 @@ def _property(reference: Reference, shape: Any, path: str, definition: Definitio
         parts = parse_path(reference.path)
     except PathError:
         return
+    yield from _output(target, parts, reference, shape, path)
     found = next((s for s in (follow(r, parts) for r in responses(target.type)) if s is not None), None)
     if found is None:
         return
@@ -220,6 +221,20 @@ def _property(reference: Reference, shape: Any, path: str, definition: Definitio
         yield _Fault("fit", path, f"{what} is {found.type_name}, but {shape.type_name} is wanted")
     elif _family(shape) and _family(found) and _family(shape) != _family(found):
         yield _Fault("fit", path, f"{what} is {_family(found)}, but {_family(shape)} is wanted")
+
+
+def _output(
+    target: Step, parts: tuple[str | int, ...], reference: Reference, shape: Any, path: str
+) -> Iterator[_Fault]:
+    """An output of a Lambda or Callback step, whose type the step declares."""
+    outputs = target.body.get("OutputParameters") if parts[0] == "OutputParameters" else None
+    for item in outputs if isinstance(outputs, list) and shape.type_name != "string" else ():
+        if not isinstance(item, dict) or item.get("OutputName") != parts[-1]:
+            continue
+        declared = str(item.get("OutputType"))
+        if shape.type_name not in _PARAMETER_SHAPES.get(declared, {shape.type_name}):
+            what = f"the {declared} output {parts[-1]} of {reference.name}"
+            yield _Fault("fit", path, f"{what} stands where {shape.type_name} is wanted")
 
 
 def _family(shape: Any) -> str:

@@ -12,11 +12,18 @@ from difflib import get_close_matches
 from typing import Any
 
 from modelyard_cli.check.definitions.jobs import items, training_parts
-from modelyard_cli.check.definitions.model import Definition, Step
+from modelyard_cli.check.definitions.model import Definition, Step, literal
 from modelyard_cli.check.registry import Hits, definition_rule
 from modelyard_cli.check.templates.model import number
 
 _IMAGE = re.compile(r"sagemaker-xgboost:\d")
+_VERSIONS = ("0.90-1", "0.90-2", "1.0-1", "1.2-1", "1.2-2", "1.3-1", "1.5-1", "1.7-1")
+_CONTENT = {
+    **dict.fromkeys(("text/csv", "csv"), "csv"),
+    **dict.fromkeys(("text/libsvm", "text/x-libsvm", "libsvm"), "libsvm"),
+    **dict.fromkeys(("application/x-parquet", "parquet"), "parquet"),
+    "application/x-recordio-protobuf": "recordio-protobuf",
+}
 _WITHOUT_LIMIT = float("inf")
 # hyperparameter -> lowest and highest value
 _BOUNDS: dict[str, tuple[float, float]] = {
@@ -128,12 +135,36 @@ def _needs(definition: Definition) -> Hits:
                 step.at(f"{at}.InputDataConfig"),
                 "the built-in XGBoost reads the channel train, which is missing",
             )
+        names = [c.get("ChannelName") for c in channels]
+        if "early_stopping_rounds" in fixed and channels and "validation" not in names:
+            yield step.at(f"{at}.InputDataConfig"), "early_stopping_rounds needs a channel validation"
+        kinds = {
+            _family(c["ContentType"])
+            for c in channels
+            if c.get("ChannelName") in ("train", "validation") and literal(c.get("ContentType"))
+        }
+        for kind in sorted(kinds - set(_CONTENT.values())):
+            yield step.at(f"{at}.InputDataConfig"), f"the built-in XGBoost reads no {kind}"
+        if len(kinds) > 1:
+            yield step.at(f"{at}.InputDataConfig"), f"mixes content types: {', '.join(sorted(kinds))}"
+        image = str(job["AlgorithmSpecification"]["TrainingImage"])
+        version = image.rpartition(":")[2].split("-cpu")[0]
+        if re.fullmatch(r"[01]\.\d+-\d+", version) and version not in _VERSIONS:
+            yield (
+                step.at(f"{at}.AlgorithmSpecification.TrainingImage"),
+                f"there is no version {version}, but: {', '.join(_VERSIONS)}",
+            )
         for index, channel in enumerate(channels):
             if "ContentType" not in channel:
                 yield (
                     step.at(f"{at}.InputDataConfig[{index}]"),
                     "has no ContentType: the built-in XGBoost then expects libsvm",
                 )
+
+
+def _family(content_type: str) -> str:
+    name = content_type.split(";", maxsplit=1)[0].strip()
+    return _CONTENT.get(name, name)
 
 
 @definition_rule(

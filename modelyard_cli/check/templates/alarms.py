@@ -286,24 +286,33 @@ def _custom(template: Template) -> Hits:
             continue
         if namespace.startswith(_OF_AWS):
             continue
-        emitted = [
-            (t.get("MetricNamespace"), t.get("MetricName"))
+        emitted = {
+            (t.get("MetricNamespace"), t.get("MetricName")): frozenset(
+                str(d.get("Key")) for d in objects(t.get("Dimensions"))
+            )
             for f in template.assembly.of("AWS::Logs::MetricFilter")
             for t in objects(f.properties.get("MetricTransformations"))
-        ]
+        }
         if (namespace, name) in emitted:
+            given, own = frozenset(_dimensions(metric)), emitted[namespace, name]
+            if given != own:
+                yield (
+                    resource.at(path or "Dimensions"),
+                    f"the metric filter gives {name} the dimensions {{{', '.join(sorted(own))}}}",
+                )
             continue
         words = _words(template.assembly.folder)
         mentioned = any(
             namespace in str(r.raw)
             for t in template.assembly.templates
             for r in t.resources.values()
-            if r.type not in (ALARM, POLICY, "AWS::CloudWatch::Dashboard")
+            if r.type not in (ALARM, POLICY, "AWS::CloudWatch::Dashboard", "AWS::Logs::MetricFilter")
         )
         if (words and name not in words) or not (words or mentioned):
             message = f"nothing here emits {name} in {namespace}"
+            beside = namespace in {space for space, _ in emitted}
             # Without code and filters at hand, whoever emits it may be elsewhere.
-            yield resource.at(path or "MetricName"), message if words or emitted else Advice(message)
+            yield resource.at(path or "MetricName"), message if words or beside else Advice(message)
 
 
 @lru_cache(maxsize=8)

@@ -146,15 +146,23 @@ def _starts(template: Template) -> Hits:
             stop = number(container.get("StopTimeout"))
             if stop is not None and _fargate(task) and stop > 120:
                 yield task.at(f"{path}.StopTimeout"), f"{stop:g} s is more than Fargate's 120"
-            for mapping in objects(container.get("PortMappings")):
-                host, port = number(mapping.get("HostPort")), number(mapping.get("ContainerPort"))
-                if task.properties.get("NetworkMode") == "awsvpc" and host is not None and host != port:
-                    yield (
-                        task.at(f"{path}.PortMappings"),
-                        f"HostPort {host:g} differs from ContainerPort in awsvpc mode",
-                    )
+            yield from _wiring(task, path, container)
             if container.get("Privileged") in (True, "true"):
                 yield task.at(f"{path}.Privileged"), "is true: the container is root on its host"
+
+
+def _wiring(task: Resource, path: str, container: dict[str, Any]) -> Hits:
+    for mapping in objects(container.get("PortMappings")):
+        host, port = number(mapping.get("HostPort")), number(mapping.get("ContainerPort"))
+        if task.properties.get("NetworkMode") == "awsvpc" and host is not None and host != port:
+            yield (
+                task.at(f"{path}.PortMappings"),
+                f"HostPort {host:g} differs from ContainerPort in awsvpc mode",
+            )
+    volumes = [v.get("Name") for v in objects(task.properties.get("Volumes"))]
+    for mount in objects(container.get("MountPoints")):
+        if mount.get("SourceVolume") not in volumes and known(mount.get("SourceVolume")):
+            yield task.at(f"{path}.MountPoints"), f"there is no volume {mount.get('SourceVolume')!r}"
 
 
 @template_rule(

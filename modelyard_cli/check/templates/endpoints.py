@@ -156,6 +156,20 @@ def _encryption(template: Template) -> Hits:
 
 
 @template_rule(
+    "MYT215",
+    "A monitoring job that outlives the time to the next one",
+    "MaxRuntimeInSeconds of at most 3600 where monitoring runs every hour.",
+)
+def _monitoring(template: Template) -> Hits:
+    for schedule in template.of("AWS::SageMaker::MonitoringSchedule"):
+        config = part(schedule.properties, "MonitoringScheduleConfig")
+        text = str(part(config, "ScheduleConfig", "ScheduleExpression"))
+        limit = number(part(config, "MonitoringJobDefinition", "StoppingCondition", "MaxRuntimeInSeconds"))
+        if limit is not None and limit > 3600 and text.startswith("cron(0 * "):
+            yield schedule.at("MonitoringScheduleConfig"), f"runs every hour, each job up to {limit:g} s"
+
+
+@template_rule(
     "MYT214",
     "A feature group whose keys are no features",
     "RecordIdentifierFeatureName and EventTimeFeatureName are among FeatureDefinitions; event "

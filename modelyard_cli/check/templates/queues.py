@@ -191,7 +191,7 @@ def _subscriptions(template: Template) -> Hits:
         endpoint, protocol = p.get("Endpoint"), p.get("Protocol")
         topic = template.assembly.target(p.get("TopicArn"), TOPIC)
         if protocol in ("sqs", "lambda") and isinstance(endpoint, str) and not opaque(endpoint):
-            if f":{protocol}:" not in endpoint and template.assembly.target(endpoint) is None:
+            if f":{protocol}:" not in endpoint:
                 yield subscription.at("Endpoint"), f"{endpoint} is no ARN of {protocol}"
             elif topic is not None and not admitted(template, endpoint, "sns.amazonaws.com", topic):
                 yield (

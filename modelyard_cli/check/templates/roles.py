@@ -189,9 +189,22 @@ def _of_configs(template: Template) -> Iterator[tuple[Resource, str, Resource, s
             model = template.assembly.target(variant.get("ModelName"), "AWS::SageMaker::Model")
             role = role_of(template, model.properties.get("ExecutionRoleArn")) if model else None
             for path, url in places.items():
-                if role is not None and isinstance(url, str) and url.startswith("s3://") and not opaque(url):
+                if role is None:
+                    continue
+                if path == "AsyncInferenceConfig":
+                    for topic in _topics(config):
+                        yield config, path, role, "sns:Publish", topic
+                if isinstance(url, str) and url.startswith("s3://") and not opaque(url):
                     key = url.removeprefix("s3://").rstrip("/") + "/*"
                     yield config, path, role, "s3:PutObject", f"arn:${{AWS::Partition}}:s3:::{key}"
+
+
+def _topics(config: Resource) -> Iterator[str]:
+    given = part(config.properties, "AsyncInferenceConfig", "OutputConfig", "NotificationConfig")
+    for member in ("SuccessTopic", "ErrorTopic"):
+        topic = part(given, member)
+        if isinstance(topic, str) and not opaque(topic):
+            yield topic
 
 
 def _of_tasks(template: Template) -> Iterator[tuple[Resource, str, Resource, str, str]]:

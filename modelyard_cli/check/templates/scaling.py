@@ -254,7 +254,9 @@ def _zero(template: Template) -> Hits:
             if endpoint
             else None
         )
-        if config is None or "AsyncInferenceConfig" not in config.properties:
+        # With inference components, instances come and go with their copies.
+        managed = "ManagedInstanceScaling" in str(config.properties) if config else False
+        if config is not None and not managed and "AsyncInferenceConfig" not in config.properties:
             yield target.at("MinCapacity"), "is 0 for a variant of a real-time endpoint"
     for target in template.of(TARGET):
         if number(target.properties.get("MaxCapacity")) == 0:

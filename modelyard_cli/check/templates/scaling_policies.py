@@ -8,7 +8,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from modelyard_cli.check.registry import Hits, template_rule
-from modelyard_cli.check.templates.model import Template, number, objects, opaque, part
+from modelyard_cli.check.templates.model import Template, listed, number, objects, opaque, part
 from modelyard_cli.check.templates.scaling import POLICY, STEPS, TARGET, TRACKING, segments, target_of
 
 _METRICS = {
@@ -137,8 +137,8 @@ def _cooldown(template: Template) -> Hits:
 
 @template_rule(
     "MYT113",
-    "Scaling of instances that SageMaker does not scale",
-    "Burstable instances (ml.t2) take no scaling policy: use another family.",
+    "Scaling of what cannot be scaled, or not so far",
+    "No burstable instances (ml.t2), no tables on demand; serverless variants up to their MaxConcurrency.",
 )
 def _burstable(template: Template) -> Hits:
     for target in template.of(TARGET):
@@ -150,6 +150,39 @@ def _burstable(template: Template) -> Hits:
             kind = str(variant.get("InstanceType"))
             if variant.get("VariantName") == pieces[3] and kind.startswith("ml.t2."):
                 yield target.at("ResourceId"), f"the variant runs on {kind}, which cannot be scaled"
+            most = number(part(variant, "ServerlessConfig", "MaxConcurrency"))
+            wanted = number(target.properties.get("MaxCapacity"))
+            if (
+                most is not None
+                and wanted is not None
+                and variant.get("VariantName") == pieces[3]
+                and wanted > most
+            ):
+                yield target.at("MaxCapacity"), f"is {wanted:g}, the variant's MaxConcurrency {most:g}"
+        table = template.assembly.target(pieces[1], "AWS::DynamoDB::Table") if pieces[0] == "table" else None
+        if table is not None and table.properties.get("BillingMode") == "PAY_PER_REQUEST":
+            yield target.at("ResourceId"), f"{table.id} is billed on demand: there is no capacity to scale"
+
+
+@template_rule(
+    "MYT114",
+    "A step policy that no alarm starts",
+    "Name the policy in an alarm's AlarmActions: steps follow alarms only.",
+)
+def _unstarted(template: Template) -> Hits:
+    for policy in template.of(POLICY):
+        if policy.properties.get("PolicyType") != "StepScaling":
+            continue
+        started = any(
+            template.assembly.target(action, POLICY) is policy
+            for alarm in template.assembly.of("AWS::CloudWatch::Alarm", "AWS::CloudWatch::CompositeAlarm")
+            for member in ("AlarmActions", "OKActions", "InsufficientDataActions")
+            for action in listed(alarm.properties.get(member))
+        )
+        if not started and not any(
+            policy.id in str(o) for o in (template.document.get("Outputs") or {}).values()
+        ):
+            yield policy.at(), "no alarm has it among its actions"
 
 
 @template_rule(

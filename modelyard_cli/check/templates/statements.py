@@ -156,12 +156,18 @@ def of_role(role: Resource) -> list[Statement] | None:
     return found
 
 
+def _comparable(arn: str) -> str:
+    """An ARN without partition, region and account: one template spells them out, another does not."""
+    parts = distinct(arn).split(":", 5)
+    return f"{parts[2]}:{parts[5]}" if len(parts) == 6 else "*" if "*" in arn else parts[-1]
+
+
 def may(role: Resource, action: str, resource: str = "*") -> bool:
     """Whether a role is granted an action on a resource, or on any when that is not known."""
     statements = of_role(role)
     if statements is None:
         return True
-    wanted = distinct(resource)
+    wanted = _comparable(resource)
     for statement in statements:
         if not statement.allows or "NotAction" in statement.body:
             if statement.allows:
@@ -169,7 +175,7 @@ def may(role: Resource, action: str, resource: str = "*") -> bool:
             continue
         if not any(fnmatchcase(action.lower(), a.lower()) for a in statement.actions):
             continue
-        given = [distinct(r) for r in statement.resources]
+        given = [_comparable(r) for r in statement.resources]
         if resource == "*" or "NotResource" in statement.body or any(overlap(g, wanted) for g in given):
             return True
         if any("${?" in r for r in statement.resources):

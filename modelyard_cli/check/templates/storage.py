@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from modelyard_cli.check.iam_reference import overlap
 from modelyard_cli.check.registry import Advice, Hits, template_rule
 from modelyard_cli.check.templates.model import (
     Resource,
@@ -173,6 +174,36 @@ def _urls(model: Resource) -> Iterator[str]:
         url = container.get("ModelDataUrl")
         if isinstance(url, str) and not opaque(url):
             yield url
+
+
+@template_rule(
+    "MYT639",
+    "Two notifications for the same objects of a bucket",
+    "Prefixes and suffixes that do not overlap for one event: S3 refuses the others.",
+)
+def _overlaps(template: Template) -> Hits:
+    for bucket in template.of(BUCKET):
+        notification = bucket.properties.get("NotificationConfiguration") or {}
+        found = [
+            (f"{member}[{index}]", str(item.get("Event")), *_filter(item))
+            for member in ("LambdaConfigurations", "QueueConfigurations", "TopicConfigurations")
+            for index, item in enumerate(objects(notification.get(member)))
+        ]
+        for number_, (path, event, prefix, suffix) in enumerate(found):
+            for other, event2, prefix2, suffix2 in found[:number_]:
+                if not (overlap(event, event2) and known(prefix + suffix + prefix2 + suffix2)):
+                    continue
+                heads = prefix.startswith(prefix2) or prefix2.startswith(prefix)
+                if heads and (suffix.endswith(suffix2) or suffix2.endswith(suffix)):
+                    yield bucket.at(f"NotificationConfiguration.{path}"), f"overlaps with {other}"
+
+
+def _filter(item: dict[str, Any]) -> tuple[str, str]:
+    rules = {
+        str(r.get("Name")).lower(): str(r.get("Value", ""))
+        for r in objects(part(item, "Filter", "S3Key", "Rules"))
+    }
+    return rules.get("prefix", ""), rules.get("suffix", "")
 
 
 @template_rule(

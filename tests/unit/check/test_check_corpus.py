@@ -17,6 +17,7 @@ from tests.unit.check import (
     check_faults_grants,
     check_faults_policies,
     check_faults_serving,
+    check_faults_settings,
     check_faults_training,
 )
 from tests.unit.check.check_faults_definitions import FAULTS as DEFINITION_FAULTS
@@ -33,6 +34,7 @@ FAULT_MODULES = (
     check_faults_grants,
     check_faults_policies,
     check_faults_serving,
+    check_faults_settings,
     check_faults_training,
 )
 
