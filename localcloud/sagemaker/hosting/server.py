@@ -20,7 +20,7 @@ ISOLATION_NOTE = (
     "since requests must reach it"
 )
 PING_SECONDS = 2.0  # what AWS gives a container to answer a ping
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.1
 
 
 class ServerFailed(Exception):
