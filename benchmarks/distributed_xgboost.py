@@ -34,7 +34,7 @@ MODELS = tuple(
     for scenario in ("refinance", "purchase")
     for target in ("interest-rate", "loan-amount")
 )
-REPETITIONS = 14
+REPETITIONS = 20
 # Models on one host are cheap: with several the difference has little of their chance.
 ONE_HOST_RUNS = 4
 LIMIT_S = 3600

@@ -144,7 +144,8 @@ class Pipelines:
             if seen["PipelineExecutionStatus"] == "Succeeded":
                 return seen
             if seen["PipelineExecutionStatus"] != "Executing":
-                raise RuntimeError(f"{seen['PipelineExecutionStatus']}: {seen.get('FailureReason')}")
+                reasons = [f"{step['StepName']}: {step.get('FailureReason', '')}" for step in self.steps(arn)]
+                raise RuntimeError(f"{seen['PipelineExecutionStatus']}: {reasons}")
             time.sleep(EVERY_S)
 
     def steps(self, arn: str) -> list[dict[str, Any]]:
