@@ -161,9 +161,14 @@ def test_out_and_in_as_the_simulator_says(place: Any, endpoint: str) -> None:
     assert answers
     assert set(answers) == {b"none:sleep2"}
     wait(lambda: sum(process.is_running() for process in before) * MOST == len(before), 20)
-    found = scaling.describe_scaling_activities(ServiceNamespace="sagemaker")["ScalingActivities"]
-    found.reverse()
-    assert all(activity["StatusCode"] == "Successful" for activity in found)
+
+    def activities() -> list[dict[str, Any]]:
+        newest_first = scaling.describe_scaling_activities(ServiceNamespace="sagemaker")["ScalingActivities"]
+        return list(reversed(newest_first))
+
+    wait(lambda: all(activity["StatusCode"] != "InProgress" for activity in activities()), 20)
+    found = activities()
+    assert [activity["StatusCode"] for activity in found] == ["Successful"] * len(found), found
     assert found[0]["Cause"] == (
         f"monitor alarm {put['Alarms'][0]['AlarmName']} in state ALARM triggered policy track"
     )
