@@ -38,7 +38,7 @@ def connect(root: Path) -> tuple[Cloud, Credentials]:
         endpoint_url=record["endpoint_url"],
         ca_bundle=Path(record["ca_bundle"]),
         folder=folder,
-        clock=record["clock"],
+        clock=record.get("clock", 1.0),
     )
     key = record["credentials"]
     return cloud, Credentials(access_key_id=key["access_key_id"], secret_access_key=key["secret_access_key"])

@@ -202,7 +202,7 @@ def status(root: Path) -> dict[str, Any]:
         "processes": len(unique),
         "memory_bytes": sum(_resident(process) for process in unique.values()),
         "ca_bundle": record["ca_bundle"],
-        "clock": record["clock"],
+        "clock": record.get("clock", 1.0),
         "state": str(folder.root),
     }
 

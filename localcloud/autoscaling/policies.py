@@ -109,6 +109,13 @@ def _check(call: Call, kind: str, target: dict[str, Any]) -> None:
     given = [name for name in metrics if name in configuration]
     if len(given) != 1:
         raise validation(f"{member} needs exactly one of {' and '.join(metrics)}.")
+    custom = configuration.get("CustomizedMetricSpecification", {})
+    if "Metrics" in custom:
+        raise validation(
+            "CustomizedMetricSpecification: the local Application Auto Scaling has no metric math."
+        )
+    if custom and not {"MetricName", "Namespace", "Statistic"} <= custom.keys():
+        raise validation("CustomizedMetricSpecification needs MetricName, Namespace and Statistic.")
     for policy in of_target(call.service, target):
         same = policy.get(member, {}).get(given[0]) == configuration[given[0]]
         if policy["PolicyName"] != request["PolicyName"] and same:

@@ -341,7 +341,11 @@ def test_refused_scheduled_actions(
 def test_refused_policies(client: Any, target: dict[str, str]) -> None:
     client.register_scalable_target(**target, MinCapacity=1, MaxCapacity=4)
     call = {**target, "PolicyName": "p", "PolicyType": "TargetTrackingScaling"}
+    math = {"Metrics": [{"Id": "m", "Expression": "a/b"}]}
+    half = {"MetricName": "Load", "Namespace": "Test"}
     for configuration, words in (
+        ({"TargetValue": 1.0, "CustomizedMetricSpecification": math}, "no metric math"),
+        ({"TargetValue": 1.0, "CustomizedMetricSpecification": half}, "needs MetricName"),
         (tracking(0.0), "greater than 0"),
         (tracking(ScaleInCooldown=-1), "negative"),
     ):

@@ -32,6 +32,7 @@ def place(make_workplace: Any, tmp_path_factory: pytest.TempPathFactory) -> Iter
     try:
         cloud, admin = connect(root / "state")
         assert cloud.clock == CLOCK
+        assert lifecycle.status(root / "state")["clock"] == CLOCK
         (root / "context").mkdir()
         yield make_workplace(cloud, admin, root / "context")
     finally:
