@@ -295,6 +295,10 @@ class TestCommand:
         assert "<a & b>" in texts
         assert "always mean" in texts
         assert picture.stat().st_size < 500_000
+        width, height = (float(root.attrib[side]) for side in ("width", "height"))
+        for shape in root.iter("{http://www.w3.org/2000/svg}polygon"):
+            points = [tuple(map(float, point.split(","))) for point in shape.attrib["points"].split()]
+            assert all(0 <= x <= width and 0 <= y <= height for x, y in points)
 
     def test_every_line_of_the_documentation_is_what_is_printed(self) -> None:
         blocks = re.findall(r"```console\n\$ modelyard (.+?)\n(.*?)```", DOCS.read_text(), re.DOTALL)

@@ -24,6 +24,8 @@ _SOURCES = {
     "services.cloudformation.engine._validate_template_statics": "IB6IEJLRX62OLGCJ",
     "services.cloudformation.engine._evaluate_conditions": "4746FG3MAGSKPLU4",
     "services.eventbridge._events_log_list": "JY2LKGMDKQFZ6MFK",
+    "services.cloudwatch._evaluate_alarm": "UCYKZU6UGK3RDJHA",
+    "services.cloudwatch._calc_stats": "RCPBX7EJ3SHTUNU4",
     "services.cloudwatch._metric_bucket": "XZRML4KURXAA4ZDT",
     "services.cloudwatch_logs._put_log_events": "VTKP3IZ2HBL5OPHW",
     "services.cloudwatch_logs._collect_query_records": "WFKPPXIRBETZMQJ5",
