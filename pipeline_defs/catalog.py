@@ -241,6 +241,21 @@ _BREAST_CANCER = TabularClassification(
     purpose="Tells malignant from benign breast masses by measures of cell nuclei in an image.",
     caveats="569 samples of one hospital, 1993: to show a pipeline, not to diagnose.",
 )
+# With their defaults the first round reaches a top-1 accuracy of 0.99 on the 169 test images and the local
+# stage's fewer epochs 0.96, with a standard error of 0.014; the most frequent class alone is right for 0.07.
+# Half-way, 0.53, a model would pass that has hardly learnt: at 0.9 none does by chance, none fails by it.
+_DIGITS = ImageClassification(
+    dataset="digits",
+    image_size=32,
+    epochs=20,
+    backbone="test_resnet",
+    wider_epochs=40,
+    wider_backbone="resnet10t",
+    top1_threshold=0.9,
+    augment="crop",
+    purpose="Tells the ten handwritten digits apart.",
+    caveats="Learnt from 1,747 small scans, 8 x 8 pixels: to show a pipeline, not to read letters.",
+)
 # Thresholds lie half-way between a model's mean squared error on held-out rows and that of always predicting
 # the training mean, rounded down. Model and mean were, with standard errors of 5 to 9 %:
 # 15.2 and 25.6, 5.78e7 and 1.05e8, 14.1 and 22.4, 7.75e7 and 1.17e8.
@@ -250,6 +265,7 @@ PIPELINES: tuple[PipelineSpec, ...] = (
     _loans("purchase", "interest_rate", 18.0),
     _loans("purchase", "loan_amount", 9.7e7),
     PipelineSpec(name="breast-cancer", group="breast-cancer", family=_BREAST_CANCER),
+    PipelineSpec(name="digits", group="digits", family=_DIGITS),
 )
 
 

@@ -133,15 +133,19 @@ def environments() -> Mapping[str, Environment]:
             name="local",
             placement=Placement(account=_LOCAL_ACCOUNT),
             data=_THROW_AWAY,
-            # Each of the six algorithms twice; two trials at once, for a machine with two processors.
+            # Each of the six algorithms twice; two trials at once, for a machine with two processors. Small
+            # batches, for then six epochs do what takes twenty.
             pipelines=PipelineSettings(
                 vision_training_instance_type=_NO_GPU,
-                parameters={"breast-cancer": {"MaxTuningJobs": "12", "MaxParallelTuningJobs": "2"}},
+                parameters={
+                    "breast-cancer": {"MaxTuningJobs": "12", "MaxParallelTuningJobs": "2"},
+                    "digits": {"Epochs": "6", "BatchSize": "64"},
+                },
             ),
             access=AccessSettings(require_mfa=False),
         ),
-        # No reserved concurrency and no GPUs: a new account has none to give. The deployment would fail, and so
-        # would each training of a model of images.
+        # No reserved concurrency and no GPUs: a new account has none to give. The deployment would fail, and
+        # so would each training of a model of images.
         Environment(
             name="dev",
             placement=Placement(name_prefix="dev-"),

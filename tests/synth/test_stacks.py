@@ -7,8 +7,9 @@ import re
 
 import pytest
 
-from pipeline_defs.catalog import PIPELINES
-from stacks.environments import Environment, PipelineSettings
+from localcloud.containers.dockerfile import evaluate, parse
+from pipeline_defs.catalog import IMAGES, PIPELINES
+from stacks.environments import Environment, PipelineSettings, environments
 from stacks.pipeline_stack import definition_of
 
 STATEFUL = (
@@ -111,6 +112,35 @@ def test_a_stage_may_differ_in_the_parameters_of_a_pipeline():
     stage = Environment(name="local", pipelines=settings)
     assert definition_of(PIPELINES[1], stage).parameter_defaults["MseThreshold"] == "12.5"
     assert "MseThreshold" not in definition_of(PIPELINES[0], stage).parameter_defaults
+
+
+def test_models_of_images_train_on_a_gpu_where_there_is_a_quota():
+    (spec,) = [spec for spec in PIPELINES if spec.family.image == "vision"]
+    types = {
+        name: definition_of(spec, stage).parameter_defaults["TrainingInstanceType"]
+        for name, stage in environments().items()
+    }
+    assert types == {
+        "local": "ml.m5.xlarge",
+        "dev": "ml.m5.xlarge",
+        "staging": "ml.g4dn.xlarge",
+        "prod": "ml.g4dn.xlarge",
+    }
+
+
+def test_the_endpoint_takes_the_models_of_its_image_and_nothing_listens_to_others(assembly):
+    prefix = {"local": "", "dev": "dev-", "staging": "staging-", "prod": "prod-"}[assembly.environment]
+    groups = {image: set() for image in IMAGES}
+    for spec in PIPELINES:
+        groups[spec.family.image].add(prefix + spec.group)
+    assert groups["vision"]
+    serving, inference = (json.dumps(assembly.templates[name]) for name in ("serving", "inference"))
+    for group in groups["tabular"]:
+        assert group in serving
+        assert group in inference
+    for group in groups["vision"]:
+        assert group not in serving
+        assert group not in inference
 
 
 def test_pipelines_of_a_family_share_their_code_and_nothing_else(assembly):
@@ -233,7 +263,21 @@ def test_templates_name_no_account_and_no_region(assembly):
 
 def test_images_are_built_for_the_instances_not_for_the_machine_that_deploys(assembly):
     images = json.loads((assembly.folder / f"{_artifact(assembly, 'pipelines')}.assets.json").read_text())
-    assert [image["source"]["platform"] for image in images["dockerImages"].values()] == ["linux/amd64"]
+    platforms = [image["source"]["platform"] for image in images["dockerImages"].values()]
+    assert platforms == ["linux/amd64"] * len(IMAGES)
+
+
+def test_a_docker_build_gets_what_its_dockerfile_copies_and_its_own_ignore_file(assembly):
+    images = json.loads((assembly.folder / f"{_artifact(assembly, 'pipelines')}.assets.json").read_text())
+    for image in images["dockerImages"].values():
+        folder, dockerfile = assembly.folder / image["source"]["directory"], image["source"]["dockerFile"]
+        recipe = evaluate(parse((folder / dockerfile).read_text()))
+        copied = {source.rstrip("/") for copy in recipe.copies for source in copy.sources}
+        own = folder / f"{dockerfile}.dockerignore"
+        about = {dockerfile, ".dockerignore", *([own.name] if own.is_file() else [])}
+        assert {path.name for path in folder.iterdir()} == copied | about
+        allowed = (own if own.is_file() else folder / ".dockerignore").read_text().splitlines()
+        assert copied == {line[1:] for line in allowed if line.startswith("!")}
 
 
 def test_a_changed_value_reaches_the_stacks_that_use_it(assembly):

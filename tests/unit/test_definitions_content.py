@@ -13,7 +13,7 @@ import pytest
 from botocore.model import Shape
 from botocore.validate import ParamValidator
 
-from pipeline_defs.catalog import PIPELINES, TabularRegression, load_definition
+from pipeline_defs.catalog import PIPELINES, ImageClassification, TabularRegression, load_definition
 
 MODEL = botocore.session.get_session().get_service_model("sagemaker")
 OPERATIONS = {
@@ -351,8 +351,9 @@ def test_what_is_throttled_or_finds_no_capacity_is_tried_again(definition):
         assert policies == expected, step["Name"]
 
 
-def test_every_job_is_encrypted_isolated_and_bounded(definition):
+def test_every_job_is_encrypted_isolated_and_bounded(spec, definition):
     key = VALUES["${KmsKeyArn}"]
+    on_gpu = isinstance(spec.family, ImageClassification)
     for step in steps_of(definition["Steps"]):
         arguments = step["Arguments"]
         match step["Type"]:
@@ -365,8 +366,10 @@ def test_every_job_is_encrypted_isolated_and_bounded(definition):
                 assert arguments["EnableNetworkIsolation"] is True
                 assert arguments["EnableInterContainerTrafficEncryption"] is True
                 assert arguments["OutputDataConfig"]["KmsKeyId"] == key
-                assert arguments["ResourceConfig"]["VolumeKmsKeyId"] == key
-                assert arguments["StoppingCondition"]["MaxRuntimeInSeconds"] <= 3600
+                # A key is refused with GPUs, whose local storage is encrypted in hardware.
+                assert arguments["ResourceConfig"].get("VolumeKmsKeyId") == (None if on_gpu else key)
+                hours = 4 if on_gpu else 1
+                assert arguments["StoppingCondition"]["MaxRuntimeInSeconds"] <= hours * 3600
             case "Tuning":
                 for job in arguments["TrainingJobDefinitions"]:
                     assert job["EnableNetworkIsolation"] is True

@@ -125,9 +125,9 @@ def top(truth: Codes, probabilities: Numbers, places: int) -> float:
 
 def _accuracies(truth: Codes, probabilities: Numbers) -> dict[str, dict[str, float]]:
     found = {}
-    for places in (1, TOP):
+    for name, places in (("top1", 1), ("top5", TOP)):
         share = top(truth, probabilities, places)
-        found[f"top{places}"] = {
+        found[name] = {
             "value": share,
             "standard_deviation": math.sqrt(share * (1 - share) / len(truth)),
         }
