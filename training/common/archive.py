@@ -57,7 +57,8 @@ def unpack(archive: Path, target: Path, *, max_bytes: int = MAX_BYTES, max_files
                 raise ArchiveError(f"{archive.name}: unpacks to more than {max_bytes:,} bytes")
             _write(member, target / path)
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
-        raise ArchiveError(f"{archive.name}: cannot be unpacked ({error})") from error
+        reason = " ".join(str(error).split())  # tarfile lists its attempts line by line
+        raise ArchiveError(f"{archive.name}: cannot be unpacked ({reason})") from error
 
 
 def _inside(member: _Member) -> PurePosixPath:

@@ -39,7 +39,7 @@ class Group:
         if self.hosts.count == 1:
             return network
         # Its statistics are frozen or there are none: nothing to broadcast before each step.
-        return DistributedDataParallel(network, broadcast_buffers=False)
+        return DistributedDataParallel(network, forward_sync_buffers=False)
 
     def summed(self, numbers: Sequence[float]) -> list[float]:
         """The sums of the numbers over all hosts."""
