@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aws_cdk import CustomResource, Duration
 from aws_cdk import aws_iam as iam
-from constructs import Construct
+from constructs import Construct, IDependable
 
 from modelyard.functions import FunctionSize, RuntimeFunction
 from modelyard.singletons import StackSingleton
@@ -84,9 +84,12 @@ class CustomResourceProvider(StackSingleton):
         *,
         resource_type: str,
         properties: Mapping[str, Any],
-        permissions: iam.Policy,
+        after: Sequence[IDependable],
     ) -> CustomResource:
-        """A custom resource that is made after, and deleted before, the function and its permissions."""
+        """A custom resource that is made after, and deleted before, the function and what is in `after`.
+
+        The permissions belong there, and whatever else the function needs or touches.
+        """
         resource = CustomResource(
             scope,
             construct_id,
@@ -95,5 +98,5 @@ class CustomResourceProvider(StackSingleton):
             service_timeout=self._service_timeout,
             properties=properties,
         )
-        resource.node.add_dependency(self, permissions)
+        resource.node.add_dependency(self, *after)
         return resource

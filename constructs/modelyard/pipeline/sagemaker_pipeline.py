@@ -95,7 +95,7 @@ class SageMakerPipeline(Construct):
         self.pipeline_name = name
         # Written from the name: the handler's own policy needs it before the resource exists. SageMaker
         # writes names in lower case into ARNs, and policies are compared with those.
-        self.pipeline_arn = arn_in_stack(self, "sagemaker", f"pipeline/{name.lower()}")
+        self.pipeline_arn = arn_in_stack(scope, "sagemaker", f"pipeline/{name.lower()}")
         values = {
             "DataBucket": data.bucket.bucket_name,
             **({"KmsKeyArn": data.bucket.key_arn} if data.bucket.key_arn else {}),
@@ -105,7 +105,7 @@ class SageMakerPipeline(Construct):
         # What the construct offers may go unused; what the caller gave may not.
         wanted, code = definition.placeholders, code or {}
         definition.check(pipeline=name, given=wanted & {"ExecutionRoleArn", *values} | code.keys())
-        self.code_assets = {key: _archive(stack_of(self), step) for key, step in code.items()}
+        self.code_assets = {key: _archive(stack_of(scope), step) for key, step in code.items()}
         self.execution_role = ExecutionRole(
             self,
             "ExecutionRole",
@@ -121,9 +121,7 @@ class SageMakerPipeline(Construct):
         values = {
             key: value for key, value in {"ExecutionRoleArn": role_arn, **values}.items() if key in wanted
         } | {key: archive.url for key, archive in self.code_assets.items()}
-        self.resource = self._custom_resource(definition, role_arn, values, tags or {})
-        if registry:
-            self.resource.node.add_dependency(registry)
+        self.resource = self._custom_resource(definition, role_arn, values, tags or {}, registry)
 
     def grant_start(self, grantee: iam.IGrantable) -> None:
         """Allow starting and stopping executions, and watching them."""
@@ -152,6 +150,7 @@ class SageMakerPipeline(Construct):
         role_arn: str,
         values: Mapping[str, str],
         tags: Mapping[str, str],
+        registry: ModelRegistry | None,
     ) -> CustomResource:
         asset = add_file(
             self, definition.path.read_bytes(), suffix=".json", name=f"definition of {self.pipeline_name}"
@@ -164,7 +163,7 @@ class SageMakerPipeline(Construct):
             execution_role_arn=role_arn,
             definition=asset,
         )
-        resource = provider.resource(
+        return provider.resource(
             self,
             "Resource",
             resource_type="Custom::SageMakerPipeline",
@@ -180,11 +179,9 @@ class SageMakerPipeline(Construct):
                 "Description": definition.description,
                 "Tags": dict(tags),
             },
-            permissions=permissions,
+            # SageMaker asks for the role and its permissions when the pipeline is made.
+            after=[permissions, self.execution_role, *([registry] if registry else [])],
         )
-        # SageMaker asks for the role and its permissions when the pipeline is made.
-        resource.node.add_dependency(self.execution_role)
-        return resource
 
 
 @functools.cache

@@ -40,13 +40,11 @@ class RegistryEmptier(CustomResourceProvider):
             resources=[packages_arn],
             reason="Emptying a group means all of its versions.",
         )
-        resource = self.resource(
+        # Deleted in reverse order: emptied while it is there.
+        return self.resource(
             scope,
             "EmptyOnDelete",
             resource_type="Custom::ModelPackageGroupEmptying",
             properties={"GroupName": group.model_package_group_name, "GroupArn": group_arn},
-            permissions=permissions,
+            after=[permissions, group],
         )
-        # Deleted in reverse order: emptied while it is there.
-        resource.node.add_dependency(group)
-        return resource

@@ -57,7 +57,7 @@ class BucketEmptier(CustomResourceProvider):
             "EmptyOnDelete",
             resource_type="Custom::BucketEmptying",
             properties={"BucketName": bucket.bucket_name},
-            permissions=permissions,
+            after=[permissions],
         )
         # Deleted in reverse order: emptied after the bucket's policy is gone, since deleting that later would
         # take away the function's, which keeps writers out.
