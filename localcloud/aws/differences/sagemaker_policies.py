@@ -1,7 +1,8 @@
-"""AWS's own policy for SageMaker's execution roles, which MiniStack does not know.
+"""AWS's own policies for SageMaker's execution roles, which MiniStack does not know.
 
-Its grants on the services that run here; those on the console's and on other services are left out.
+Their grants on the services that run here; those on the console's and on other services are left out.
 https://docs.aws.amazon.com/aws-managed-policy/latest/reference/AmazonSageMakerFullAccess.html
+https://docs.aws.amazon.com/aws-managed-policy/latest/reference/AmazonSageMakerPipelinesIntegrations.html
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 from typing import Any
 
 NAME = "AmazonSageMakerFullAccess"
+INTEGRATIONS = "AmazonSageMakerPipelinesIntegrations"
 _OUTSIDE = ("domain", "user-profile", "app", "space", "flow-definition")
 _BUCKETS = ("*SageMaker*", "*Sagemaker*", "*sagemaker*", "*aws-glue*")
 _FUNCTIONS = ("*SageMaker*", "*sagemaker*", "*Sagemaker*", "*LabelingFunction*")
@@ -73,13 +75,32 @@ def document() -> dict[str, Any]:
     }
 
 
+def integrations() -> dict[str, Any]:
+    """The policy with which AWS has Callback and Lambda steps run."""
+    functions = (f"arn:aws:lambda:*:*:function:*{name}*" for name in ("sagemaker", "sageMaker", "SageMaker"))
+    queues = (f"arn:aws:sqs:*:*:*{name}*" for name in ("sagemaker", "sageMaker", "SageMaker"))
+    actions = ("CreateFunction", "DeleteFunction", "GetFunction", "InvokeFunction", "UpdateFunctionCode")
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            _allow([f"lambda:{action}" for action in actions], *functions),
+            _allow(["sqs:CreateQueue", "sqs:SendMessage"], *queues),
+            {
+                **_allow(["iam:PassRole"], "arn:aws:iam::*:role/*"),
+                "Condition": {"StringEquals": {"iam:PassedToService": ["lambda.amazonaws.com"]}},
+            },
+        ],
+    }
+
+
 def apply() -> None:
-    """Let roles attach `arn:aws:iam::aws:policy/AmazonSageMakerFullAccess`."""
+    """Let roles attach them by `arn:aws:iam::aws:policy/NAME`."""
     from ministack.services import iam
 
-    arn = f"arn:aws:iam::aws:policy/{NAME}"
-    if arn not in iam._aws_managed_policies:
-        iam._aws_managed_policies[arn] = iam._make_aws_managed_record(NAME, json.dumps(document()), "")
+    for name, found in ((NAME, document()), (INTEGRATIONS, integrations())):
+        arn = f"arn:aws:iam::aws:policy/{name}"
+        if arn not in iam._aws_managed_policies:
+            iam._aws_managed_policies[arn] = iam._make_aws_managed_record(name, json.dumps(found), "")
 
 
 def _allow(actions: list[str], *resources: str) -> dict[str, Any]:
