@@ -8,9 +8,6 @@ import re
 import subprocess
 import sys
 import tarfile
-import time
-import uuid
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,11 +15,10 @@ from typing import Any
 import pytest
 
 from localcloud.context import Cloud, Credentials
-from pipeline_defs.catalog import PIPELINES, TabularClassification, load_definition
-from pipeline_defs.code import code_files
+from pipeline_defs.catalog import PIPELINES, TabularClassification
+from tests.local.catalogue_support import REPO, Deployed
 from tests.local.pipeline_support import ALL
 
-REPO = Path(__file__).parents[2]
 SPEC = next(spec for spec in PIPELINES if isinstance(spec.family, TabularClassification))
 LIMIT_S = 240.0
 ALGORITHMS = {
@@ -30,36 +26,19 @@ ALGORITHMS = {
 }  # fmt: skip
 
 
-class Account:
-    """A bucket with the data, the image, the pipeline, and a role that may do anything."""
+class Account(Deployed):
+    """The pipeline with its data, and a role that may do anything."""
 
     def __init__(self, cloud: Cloud, admin: Credentials, role_arn: str, data: Path) -> None:
-        self.sagemaker, self.s3 = cloud.client("sagemaker", admin), cloud.client("s3", admin)
-        self.bucket = f"classes-{uuid.uuid4().hex[:8]}"
-        self.s3.create_bucket(Bucket=self.bucket)
-        self.sagemaker.create_model_package_group(ModelPackageGroupName=self.bucket)
-        values = {
-            "ExecutionRoleArn": role_arn,
-            "ImageUri": _push_image(cloud, admin, self.bucket),
-            "DataBucket": self.bucket,
-            "KmsKeyArn": cloud.client("kms", admin).create_key()["KeyMetadata"]["Arn"],
-            "ModelPackageGroupName": self.bucket,
-            **{name: self._upload_code(module) for name, module in SPEC.code.items()},
-        }
-        definition = load_definition(SPEC)
-        for name, value in values.items():
-            definition = definition.replace(f"${{{name}}}", value)
+        super().__init__(cloud, admin, role_arn, SPEC)
         for folder in sorted(data.iterdir()):
             for file in ("rows.csv", "batch.jsonl"):
                 self.s3.upload_file(str(folder / file), self.bucket, f"{folder.name}/{file}")
-        self.sagemaker.create_pipeline(
-            PipelineName=self.bucket, PipelineDefinition=definition, RoleArn=role_arn
-        )
 
-    def run(
+    def tune(
         self, dataset: str = "breast-cancer", **parameters: str
     ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-        """Runs the pipeline to its end; the execution, and its steps by name."""
+        """Runs the pipeline with few trials; the execution, and its steps by name."""
         given = {
             "InputData": f"s3://{self.bucket}/{dataset}/rows.csv",
             "BatchData": f"s3://{self.bucket}/{dataset}/batch.jsonl",
@@ -70,58 +49,7 @@ class Account:
             "TuningStrategy": "Random",
             **parameters,
         }
-        arn = self.sagemaker.start_pipeline_execution(
-            PipelineName=self.bucket,
-            PipelineParameters=[{"Name": name, "Value": value} for name, value in given.items()],
-        )["PipelineExecutionArn"]
-        deadline = time.monotonic() + LIMIT_S
-        while True:
-            execution = self.sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn)
-            if execution["PipelineExecutionStatus"] not in ("Executing", "Stopping"):
-                break
-            assert time.monotonic() < deadline, execution
-            time.sleep(0.2)
-        listed = self.sagemaker.list_pipeline_execution_steps(PipelineExecutionArn=arn, MaxResults=100)
-        return execution, {step["StepName"]: step for step in listed["PipelineExecutionSteps"]}
-
-    def read(self, uri: str) -> bytes:
-        key = uri.removeprefix(f"s3://{self.bucket}/")
-        content: bytes = self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read()
-        return content
-
-    def newest_package(self) -> dict[str, Any]:
-        found = self.sagemaker.list_model_packages(
-            ModelPackageGroupName=self.bucket, SortBy="CreationTime", SortOrder="Descending", MaxResults=1
-        )["ModelPackageSummaryList"]
-        package: dict[str, Any] = self.sagemaker.describe_model_package(
-            ModelPackageName=found[0]["ModelPackageArn"]
-        )
-        return package
-
-    def _upload_code(self, module: str) -> str:
-        content = io.BytesIO()
-        with zipfile.ZipFile(content, "w") as bundle:
-            for name in code_files(module):
-                bundle.write(REPO / name, name)
-        key = f"code/{module}.zip"
-        self.s3.put_object(Bucket=self.bucket, Key=key, Body=content.getvalue())
-        return f"s3://{self.bucket}/{key}"
-
-
-def _push_image(cloud: Cloud, admin: Credentials, name: str) -> str:
-    uri = f"{cloud.account}.dkr.ecr.{cloud.region}.amazonaws.com/{name}:1"
-    cloud.client("ecr", admin).create_repository(repositoryName=name)
-    environment = {
-        "PATH": "/usr/bin:/bin",
-        "MODELYARD_STATE": str(cloud.folder.root),
-        **cloud.environment(admin),
-    }
-    for command in (["build", "--tag", uri, str(REPO / "training")], ["push", uri]):
-        subprocess.run(
-            [sys.executable, "-m", "localcloud.containers.docker_cli", *command],
-            check=True, env=environment, cwd=REPO, capture_output=True,
-        )  # fmt: skip
-    return uri
+        return self.run(LIMIT_S, **given)
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +68,7 @@ def account(
 @pytest.fixture(scope="module")
 def first(account: Account) -> dict[str, dict[str, Any]]:
     """The steps of a run that goes through."""
-    execution, steps = account.run()
+    execution, steps = account.tune()
     assert execution["PipelineExecutionStatus"] == "Succeeded", {
         name: (step["StepStatus"], step.get("FailureReason")) for name, step in steps.items()
     }
@@ -213,7 +141,7 @@ def test_a_gate_that_fails_says_both_numbers_and_reuses_all_trials(
     account: Account, first: dict[str, dict[str, Any]]
 ) -> None:
     assert first
-    execution, steps = account.run(MetricThreshold="1.5")
+    execution, steps = account.tune(MetricThreshold="1.5")
     assert execution["PipelineExecutionStatus"] == "Failed"
     reason = steps["MetricTooLow"]["FailureReason"]
     assert re.fullmatch(r"auc 0\.9\d+ is below MetricThreshold 1\.5", reason), reason
@@ -226,7 +154,7 @@ def test_a_gate_that_fails_may_tune_once_more_and_wider(
     account: Account, first: dict[str, dict[str, Any]]
 ) -> None:
     assert first
-    execution, steps = account.run(MetricThreshold="1.5", OnGateFailure="Retrain")
+    execution, steps = account.tune(MetricThreshold="1.5", OnGateFailure="Retrain")
     assert execution["PipelineExecutionStatus"] == "Failed"
     for name in ("TuneModelsWider", "RefitModelWider", "EvaluateModelWider"):
         assert steps[name]["StepStatus"] == "Succeeded", steps[name]
@@ -237,7 +165,7 @@ def test_a_gate_that_fails_may_tune_once_more_and_wider(
 def test_another_dataset_metric_and_scorer(account: Account, first: dict[str, dict[str, Any]]) -> None:
     """Mortgages have categories, gaps, and seven times as many approvals as rejections."""
     assert first
-    execution, steps = account.run(
+    execution, steps = account.tune(
         "mortgages",
         Target="decision",
         Scorer="negative_log_loss",
