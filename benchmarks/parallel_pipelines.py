@@ -8,7 +8,7 @@ other in turn with that: `cpu_over_one_by_one` says how much more CPU time they 
 
 The ratio is of the pipelines only on a machine that does nothing else: `others_cpu_s` is what the rest used.
 `ratio_from_idle` tells more on a busy one: it samples how many threads of the cloud and its containers could
-run, and counts a core as lost only while there are too few for two.
+run, and counts a core as lost only while there are too few for two. Linux only.
 """
 
 from __future__ import annotations
