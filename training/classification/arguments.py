@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NoReturn
 
 from training.classification.datasets import ClassSchema, schema_for
+from training.common.arguments import Parser
 from training.common.failure import UserError
 
 
@@ -20,16 +19,9 @@ class Split:
     random_state: int
 
 
-class Parser(argparse.ArgumentParser):
-    """Refuses arguments with one line."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{self.prog}: {message}")
-
-
 def parse_split(step: str, arguments: Sequence[str]) -> tuple[ClassSchema, Split]:
     """`--dataset D --target COLUMN --test-size 0.2 --stratify true --random-state 7`; raises UserError."""
-    parser = Parser(prog=step, add_help=False)
+    parser = Parser(step)
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--target", required=True)
     parser.add_argument("--test-size", type=float, default=0.2)

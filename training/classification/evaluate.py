@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from training.classification.arguments import Parser
 from training.classification.classification_report import classification_page
 from training.classification.importance import MAX_ROWS, importance
 from training.classification.metrics import METRICS, Codes, Numbers, confusion, finite, measure, roc
 from training.classification.rows import LabelledRow, Labels, read_rows
 from training.common.archive import ArchiveError, unpack
+from training.common.arguments import Parser
 from training.common.classifier import Classifier, load_classifier
 from training.common.encoder import Matrix
 from training.common.failure import UserError, run, say
@@ -33,7 +33,7 @@ MAX_TEXT = 256
 
 
 def main(arguments: Sequence[str]) -> None:
-    parser = Parser(prog="evaluate", add_help=False)
+    parser = Parser("evaluate")
     parser.add_argument("--metric", required=True, choices=tuple(METRICS))
     metric = parser.parse_args(list(arguments)).metric
     archive = single_file(processing_input("model"), ".tar.gz")

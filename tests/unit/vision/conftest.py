@@ -99,13 +99,21 @@ Call = Callable[..., Answer]
 
 
 @pytest.fixture
+def asgi() -> Callable[[Any], Call]:
+    """An application -> requests to it."""
+    return requests_to
+
+
+@pytest.fixture
 def call(trained: Container, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
     """Requests to a server of the trained model."""
     monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path / "hosting"))
     (tmp_path / "hosting").mkdir()
     (tmp_path / "hosting" / "model").symlink_to(trained.root / "model")
-    app = make_app(Settings(max_images=8, max_pixels=1_000_000))
+    return requests_to(make_app(Settings(max_images=8, max_pixels=1_000_000)))
 
+
+def requests_to(app: Any) -> Call:
     def request(
         method: str, path: str, body: bytes = b"", content_type: str = "", accept: str = ""
     ) -> Answer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 import struct
 import subprocess
 import sys
@@ -179,3 +180,22 @@ def test_without_pytorch_the_server_says_so(trained, tmp_path):
     assert "is a model of images, and" in result.stderr
     assert "python3 tools/setup.py vision" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_one_server_holds_several_models(trained, tmp_path, monkeypatch, asgi):
+    """Multi-model: loaded by name; a broken one is refused, and the others serve on."""
+    monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path))
+    for name in ("good", "bad"):
+        shutil.copytree(trained.root / "model", tmp_path / "models" / name / "model")
+    (tmp_path / "models" / "bad" / "model" / "model.safetensors").write_bytes(b"x")
+    call = asgi(make_app(Settings(multi_model=True)))
+
+    def load(name):
+        document = {"model_name": name, "url": f"/opt/ml/models/{name}/model"}
+        return call("POST", "/models", json.dumps(document).encode(), content_type=JSON)
+
+    assert load("good").status == 200
+    refusal = load("bad")
+    assert (refusal.status, "is not the weights" in refusal.json["error"]) == (400, True)
+    answer = call("POST", "/models/good/invoke", picture("grün"), content_type=PNG)
+    assert answer.json["label"] == "grün"
