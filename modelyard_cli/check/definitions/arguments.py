@@ -143,7 +143,9 @@ def _bounds(value: Any, shape: Any, path: str) -> Iterator[_Fault]:
         known = ", ".join(shape.enum[:8]) + (" ..." if len(shape.enum) > 8 else "")
         yield _Fault(kind, path, f"{value!r} is not one of {known}")
     pattern = shape.metadata.get("pattern")
-    if pattern and not compiled(pattern).fullmatch(value):
+    if shape.name == "KmsKeyId" and value.startswith("arn:") and ":kms:" not in value:
+        yield _Fault("pattern", path, f"{_short(value)} is no key's ARN")
+    elif pattern and not compiled(pattern).fullmatch(value):
         yield _Fault("pattern", path, f"{_short(value)} does not match {pattern}")
 
 

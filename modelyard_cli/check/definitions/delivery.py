@@ -63,13 +63,30 @@ def _model_data(definition: Definition) -> Hits:
         containers = [step.arguments.get("PrimaryContainer"), *items(step.arguments, "Containers")]
         containers += items(step.arguments, "InferenceSpecification", "Containers")
         for container in containers:
-            if not isinstance(container, dict) or not literal(container.get("ModelDataUrl")):
+            if not isinstance(container, dict):
+                continue
+            if problem := _computed(container.get("ModelDataUrl")):
+                yield step.at("Arguments"), problem
+            if not literal(container.get("ModelDataUrl")):
                 continue
             url, many = str(container["ModelDataUrl"]), container.get("Mode") == "MultiModel"
             if many and not url.endswith("/"):
                 yield step.at("Arguments"), f"{url} is no prefix: it must end in /"
             elif not many and not url.endswith(".tar.gz"):
                 yield step.at("Arguments"), f"{url} is no .tar.gz"
+
+
+def _computed(url: Any) -> str:
+    """What is wrong with a model's data that another step makes."""
+    if not isinstance(url, dict):
+        return ""
+    if "ProcessingOutputConfig.Outputs[" in str(url.get("Get", "")):
+        return f"{url['Get']} is a folder, not an archive: join the archive's name to it"
+    values = url.get("Std:Join", {}).get("Values") if isinstance(url.get("Std:Join"), dict) else None
+    last = values[-1] if isinstance(values, list) and values else None
+    if isinstance(last, str) and literal(last) and not last.endswith((".tar.gz", "/")):
+        return f"the address ends in {last!r}, which is no .tar.gz"
+    return ""
 
 
 @definition_rule(

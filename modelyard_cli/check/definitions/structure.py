@@ -112,7 +112,7 @@ def _types(definition: Definition) -> Hits:
 
 @definition_rule(
     "MYP010",
-    "A parameter is declared twice, or has a type that does not exist",
+    "A parameter is declared twice, or has a name or type that does not exist",
     f"Declare each once, as {', '.join(PARAMETER_TYPES)}.",
 )
 def _parameter_types(definition: Definition) -> Hits:
@@ -122,6 +122,8 @@ def _parameter_types(definition: Definition) -> Hits:
         if count > 1:
             yield f"Parameters.{name}", f"is declared {count} times"
     for item in items:
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", str(item.get("Name"))):
+            yield f"Parameters.{item.get('Name')}", "has a name of other than letters, digits, - and _"
         if item.get("Type") not in PARAMETER_TYPES:
             yield f"Parameters.{item.get('Name')}", f"has the type {item.get('Type')!r}"
         for member in set(item) - {"Name", "Type", "Description", "DefaultValue", "EnumValues"}:

@@ -13,7 +13,16 @@ from typing import Any
 
 from modelyard_cli.check.registry import Advice, Hits, template_rule
 from modelyard_cli.check.templates.metric_reference import NAMESPACES, TOTALS, text_of
-from modelyard_cli.check.templates.model import Resource, Template, known, number, objects, opaque, part
+from modelyard_cli.check.templates.model import (
+    Resource,
+    Template,
+    known,
+    listed,
+    number,
+    objects,
+    opaque,
+    part,
+)
 from modelyard_cli.check.templates.scaling import POLICY, TRACKING, variants
 
 ALARM = "AWS::CloudWatch::Alarm"
@@ -269,6 +278,37 @@ def _silent(template: Template) -> Hits:
             watched = dashboards and "CloudWatch Alarm State Change" in text
             if not watched and any(a.properties.get("AlarmActions") for a in template.assembly.of(ALARM)):
                 yield alarm.at("AlarmActions"), Advice("has no actions, and nothing else uses it")
+
+
+_HARMS = {
+    "ApproximateAgeOfOldestMessage",
+    "Errors",
+    "ExecutionsFailed",
+    "Invocation4XXErrors",
+    "Invocation5XXErrors",
+    "ModelLatency",
+    "OverheadLatency",
+    "Throttles",
+}
+
+
+@template_rule(
+    "MYT510",
+    "An alarm that goes off while all is well",
+    "Errors and latencies are compared with GreaterThan...: less of them is better.",
+)
+def _reversed(template: Template) -> Hits:
+    for alarm in template.of(ALARM):
+        p = alarm.properties
+        actions = listed(p.get("AlarmActions"))
+        if (
+            p.get("MetricName") in _HARMS
+            and str(p.get("ComparisonOperator")).startswith("LessThan")
+            and str(p.get("Namespace")).startswith("AWS/")
+            # Capacity is taken away when little happens.
+            and not any(template.assembly.target(action, POLICY) for action in actions)
+        ):
+            yield alarm.at("ComparisonOperator"), f"is {p['ComparisonOperator']} for {p['MetricName']}"
 
 
 _OF_AWS = ("AWS/", "/aws/", "aws/", "ECS/", "CWAgent", "LambdaInsights", "ContainerInsights")

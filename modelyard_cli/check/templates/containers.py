@@ -290,7 +290,7 @@ def _services(template: Template) -> Hits:
         if number(config.get("MinimumHealthyPercent")) == 100 and number(config.get("MaximumPercent")) == 100:
             yield service.at("DeploymentConfiguration"), "100 to 100 percent: no task can be replaced"
         if part(p, "NetworkConfiguration", "AwsvpcConfiguration", "AssignPublicIp") == "ENABLED":
-            yield service.at("NetworkConfiguration"), "AssignPublicIp is ENABLED"
+            yield service.at("NetworkConfiguration"), Advice("AssignPublicIp is ENABLED")
         wanted = {c.get("Name") for _, c in _containers(task)} if task else set()
         for balancer in objects(p.get("LoadBalancers")):
             if wanted and balancer.get("ContainerName") not in wanted:

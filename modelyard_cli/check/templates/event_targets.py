@@ -49,8 +49,29 @@ def _permissions(template: Template) -> Hits:
                     )
 
 
-def admitted(template: Template, arn: str, service: str, source: Resource) -> bool:
-    """Whether a function, queue or topic of this assembly admits a service on behalf of a resource."""
+@template_rule(
+    "MYT412",
+    "An API that may not invoke its function",
+    "Allow apigateway.amazonaws.com to invoke the very function or alias that the integration names.",
+)
+def _apis(template: Template) -> Hits:
+    for integration in template.of("AWS::ApiGatewayV2::Integration"):
+        uri = integration.properties.get("IntegrationUri")
+        found = re.search(r"arn:[^/]*:lambda:.*?(?=/invocations|$)", uri) if isinstance(uri, str) else None
+        arn = found[0] if found else uri
+        role = integration.properties.get("CredentialsArn")
+        if not isinstance(arn, str) or opaque(arn) or role:
+            continue
+        if not admitted(template, arn, "apigateway.amazonaws.com", integration, by_source=False):
+            yield integration.at("IntegrationUri"), f"{literal(arn)} does not admit apigateway.amazonaws.com"
+
+
+def admitted(template: Template, arn: str, service: str, source: Resource, *, by_source: bool = True) -> bool:
+    """Whether a function, queue or topic of this assembly admits a service on behalf of a resource.
+
+    Args:
+        by_source: whether a limit on the source has to name this very resource.
+    """
     from modelyard_cli.check.templates import names
 
     assembly = template.assembly
@@ -71,6 +92,7 @@ def admitted(template: Template, arn: str, service: str, source: Resource) -> bo
                 given = p.get("SourceArn")
                 if (
                     given is None
+                    or not by_source
                     or opaque(given)
                     or given in (own, origin)
                     or "*" in str(given)

@@ -112,6 +112,14 @@ def _latest(template: Template) -> Hits:
             and alias.properties.get("FunctionVersion") == "$LATEST"
         ):
             yield alias.at("ProvisionedConcurrencyConfig"), "the alias points at $LATEST"
+    for target in template.of(TARGET):
+        pieces = segments(target.properties.get("ResourceId"))
+        for alias in template.assembly.of(ALIAS) if pieces[0] == "function" else ():
+            if (
+                alias.properties.get("Name") == pieces[-1]
+                and alias.properties.get("FunctionVersion") == "$LATEST"
+            ):
+                yield target.at("ResourceId"), f"the alias {alias.id} points at $LATEST"
     for resource, path, function, _ in _provisioned(template):
         if function is not None and part(function.properties, "SnapStart", "ApplyOn") == "PublishedVersions":
             yield resource.at(path), f"{function.id} has SnapStart, which excludes it"

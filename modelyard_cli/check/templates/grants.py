@@ -41,7 +41,8 @@ def _pass_role(template: Template) -> Hits:
             ):
                 yield statement.at, f"{service!r} is no service principal"
         if any(r == "*" or literal(r).endswith(":role/*") for r in statement.resources):
-            yield statement.at, "passes every role of the account"
+            message = "passes every role of the account"
+            yield statement.at, Advice(message) if passed else message
 
 
 @template_rule(
@@ -52,7 +53,7 @@ def _everything(template: Template) -> Hits:
         if not statement.allows:
             continue
         if "NotAction" in statement.body or "NotResource" in statement.body:
-            yield statement.at, "allows all but what it names"
+            yield statement.at, Advice("allows all but what it names")
         for action in statement.actions:
             wide = action == "*" or re.fullmatch(r"[\w-]+:\*", action)
             if wide and (
@@ -60,15 +61,18 @@ def _everything(template: Template) -> Hits:
                 or action == "*"
                 or action.lower() in ("iam:*", "sagemaker:*", "s3:*", "kms:*", "sts:*")
             ):
-                yield statement.at, f"allows {action} on {', '.join(statement.resources[:2])}"
+                message = f"allows {action} on {', '.join(statement.resources[:2])}"
+                powerful = action.lower() in ("*", "iam:*", "sts:*", "kms:*", "s3:*", "sagemaker:*")
+                everywhere = "*" in statement.resources
+                yield statement.at, message if powerful and everywhere else Advice(message)
     for role in template.of(ROLE):
         for arn in listed(role.properties.get("ManagedPolicyArns")):
             if _FULL.search(str(arn)):
                 name = str(arn).rsplit("/", 1)[-1]
                 message = f"{name} allows far more than one job needs"
                 # The policies of one service are what its guides attach; those of everything are a fault.
-                service_only = name.startswith("AmazonSageMaker")
-                yield role.at("ManagedPolicyArns"), Advice(message) if service_only else message
+                everything = name in ("AdministratorAccess", "PowerUserAccess")
+                yield role.at("ManagedPolicyArns"), message if everything else Advice(message)
 
 
 @template_rule(

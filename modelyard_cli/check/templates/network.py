@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from modelyard_cli.check.registry import Hits, template_rule
+from modelyard_cli.check.registry import Advice, Hits, template_rule
 from modelyard_cli.check.templates.model import Resource, Template, listed, number, objects, part
 
 _WORLD = ("0.0.0.0/0", "::/0")
@@ -55,7 +55,7 @@ def _hosts(template: Template) -> Hits:
     for launch in template.of("AWS::EC2::LaunchTemplate"):
         data = launch.properties.get("LaunchTemplateData") or {}
         if part(data, "MetadataOptions", "HttpTokens") != "required":
-            yield launch.at("LaunchTemplateData.MetadataOptions"), "HttpTokens is not required"
+            yield launch.at("LaunchTemplateData.MetadataOptions"), Advice("HttpTokens is not required")
         yield from _disks(launch, "LaunchTemplateData.BlockDeviceMappings", data)
         if any(
             i.get("AssociatePublicIpAddress") in (True, "true")
@@ -71,7 +71,7 @@ def _hosts(template: Template) -> Hits:
 def _disks(resource: Resource, path: str, holder: dict[str, Any]) -> Hits:
     for index, mapping in enumerate(objects(holder.get("BlockDeviceMappings"))):
         if "Ebs" in mapping and part(mapping, "Ebs", "Encrypted") not in (True, "true"):
-            yield resource.at(f"{path}[{index}]"), "Encrypted is not set"
+            yield resource.at(f"{path}[{index}]"), Advice("Encrypted is not set")
 
 
 @template_rule(
@@ -117,7 +117,10 @@ def _types(template: Template) -> Hits:
             and service not in ("s3", "dynamodb")
             and p.get("PrivateDnsEnabled") not in (True, "true")
         ):
-            yield endpoint.at("PrivateDnsEnabled"), "is not set: clients keep using the public address"
+            yield (
+                endpoint.at("PrivateDnsEnabled"),
+                Advice("is not set: clients keep using the public address"),
+            )
     for vpc in template.of("AWS::EC2::VPC"):
         if any(
             vpc.properties.get(m) in (False, "false") for m in ("EnableDnsSupport", "EnableDnsHostnames")

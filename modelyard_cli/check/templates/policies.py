@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from modelyard_cli.check import iam_reference
-from modelyard_cli.check.registry import Hits, template_rule
+from modelyard_cli.check.registry import Advice, Hits, template_rule
 from modelyard_cli.check.templates.model import Template, known, listed, literal
 from modelyard_cli.check.templates.statements import (
     ROLE,
@@ -84,6 +84,9 @@ def _all(template: Template) -> Iterator[Statement]:
     yield from resource_statements(template)
 
 
+_MEANT = 6
+
+
 @template_rule(
     "MYT301",
     "An action that does not exist",
@@ -98,7 +101,8 @@ def _unknown(template: Template) -> Hits:
             if not iam_reference.service_known(prefix):
                 yield statement.at, f"{action}: there is no service {prefix!r}"
             elif not iam_reference.actions(action) and prefix != "sagemaker-mlflow":
-                yield statement.at, f"there is no action {action}"
+                message = f"there is no action {action}"
+                yield statement.at, Advice(message) if "*" in action else message
 
 
 @template_rule(
@@ -118,9 +122,14 @@ def _resources(template: Template) -> Hits:
                 continue
             forms = {form for a in covered for form in iam_reference.resource_forms(a)}
             if not forms:
-                yield statement.at, f"{action} takes no resource but *: the statement never allows it"
+                message = f"{action} takes no resource but *: the statement never allows it"
             elif not any(_fits(r, form) for r in resources for form in forms):
-                yield statement.at, f"{action} does not work on {resources[0]}"
+                message = f"{action} does not work on {resources[0]}"
+            else:
+                continue
+            # Long lists grant what may be needed; in a short one, each action was meant.
+            meant = len(statement.actions) <= _MEANT and "*" not in action
+            yield statement.at, message if meant else Advice(message)
     yield from _useless(template)
 
 
@@ -137,12 +146,14 @@ def _useless(template: Template) -> Hits:
             if not any(_fits(resource, form) for form in forms) and any(
                 _fits(r, f) for r in statement.resources for f in forms
             ):
-                yield statement.at, f"none of its actions works on {resource}"
+                yield statement.at, Advice(f"none of its actions works on {resource}")
 
 
 def _fits(resource: str, form: str) -> bool:
     text = literal(resource)
     found, wanted = _ARN.fullmatch(text), _ARN.fullmatch(form)
+    if text.startswith("arn:") and text.endswith(":*") and text.count(":") < 5:
+        return iam_reference.overlap(text, form)
     if found is None or wanted is None:
         return text == "token" or not text.startswith("arn:")
     if not iam_reference.overlap(found["service"], wanted["service"]):
@@ -168,6 +179,8 @@ def _arns(template: Template) -> Hits:
                     yield statement.at, f"{resource!r} is no ARN"
                 continue
             found = _ARN.fullmatch(re.sub(r"\$\{[^}]*\}", "token", resource))
+            if found is None and resource.endswith("*"):
+                continue
             if found is None:
                 yield statement.at, f"{resource} has too few parts"
                 continue
@@ -314,8 +327,10 @@ def _documents(template: Template) -> Iterator[tuple[str, Any]]:
 )
 def _versions(template: Template) -> Hits:
     for at, document in _documents(template):
-        if document.get("Version") != "2012-10-17":
-            yield f"{at}.Version", f"is {document.get('Version')!r}"
+        version = document.get("Version")
+        if version != "2012-10-17":
+            message = f"is {version!r}"
+            yield f"{at}.Version", Advice(message) if version in (None, "2008-10-17") else message
     for policy in template.of("AWS::IAM::Policy"):
         if not any(policy.properties.get(m) for m in ("Roles", "Users", "Groups")):
             yield policy.at("Roles"), "the policy is attached to nobody"

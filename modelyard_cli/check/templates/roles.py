@@ -84,6 +84,7 @@ def _missing(template: Template) -> Hits:
     for resource, path, arn, _ in bearers(template):
         if (
             isinstance(arn, str)
+            and arn
             and path != "Roles"
             and known(arn)
             and not re.fullmatch(r"arn:aws[\w-]*:iam::\d{12}:role/.+", arn)
@@ -244,7 +245,7 @@ def _of_targets(template: Template) -> Iterator[tuple[Resource, str, Resource, s
                         f"Targets[{index}].RoleArn",
                         role,
                         action,
-                        arn if action.startswith("states") else "*",
+                        "*" if action == "ecs:RunTask" or opaque(arn) else arn,
                     )
                     if action == "ecs:RunTask":
                         for passed in _roles_of_task(template, target):

@@ -130,7 +130,12 @@ def _dimension(template: Template) -> Hits:
         resource_id = properties.get("ResourceId")
         if form and isinstance(resource_id, str) and not opaque(resource_id):
             flat = re.sub(r"\$\{[^}]*\}", "token", resource_id)
-            if not re.fullmatch(form, flat) and "arn:" not in flat:
+            if namespace == "sagemaker" and "arn:" in flat:
+                yield (
+                    resource.at("ResourceId"),
+                    f"{resource_id} holds an ARN, which Ref gives: a name is wanted",
+                )
+            elif not re.fullmatch(form, flat) and "arn:" not in flat:
                 yield resource.at("ResourceId"), f"{resource_id} is not of the form that {dimension} wants"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 from modelyard_cli.check.registry import Advice, Hits, template_rule
+from modelyard_cli.check.templates import names
 from modelyard_cli.check.templates.functions import ALIAS, function_of
 from modelyard_cli.check.templates.model import (
     Template,
@@ -93,6 +94,25 @@ def _sources(template: Template) -> Hits:
             )
         if p.get("Enabled") in (False, "false"):
             yield mapping.at("Enabled"), "is false: nothing is read"
+
+
+@template_rule(
+    "MYT618",
+    "A stream of a table that cannot be read",
+    "Give the table a StreamSpecification, and the mapping its StreamArn with a StartingPosition.",
+)
+def _streams(template: Template) -> Hits:
+    for mapping in template.of("AWS::Lambda::EventSourceMapping"):
+        source = mapping.properties.get("EventSourceArn")
+        table = template.assembly.target(source, "AWS::DynamoDB::Table")
+        if table is None or not isinstance(source, str):
+            continue
+        if source == names.arn_of(table):
+            yield mapping.at("EventSourceArn"), f"is the table {table.id}, not its stream"
+        elif "StreamSpecification" not in table.properties:
+            yield mapping.at("EventSourceArn"), f"{table.id} has no stream: give it a StreamSpecification"
+        if "StartingPosition" not in mapping.properties:
+            yield mapping.at("StartingPosition"), "is missing, which streams require"
 
 
 @template_rule(

@@ -97,7 +97,8 @@ def _encryption(template: Template) -> Hits:
             yield repository.at("ImageScanningConfiguration"), Advice("ScanOnPush is not set")
     for volume in template.of("AWS::EC2::Volume", "AWS::EFS::FileSystem", "AWS::RDS::DBInstance"):
         if not any(volume.properties.get(m) in (True, "true") for m in ("Encrypted", "StorageEncrypted")):
-            yield volume.at("Encrypted"), "is not set"
+            explicit = any(m in volume.properties for m in ("Encrypted", "StorageEncrypted"))
+            yield volume.at("Encrypted"), "is false" if explicit else Advice("is not set")
 
 
 @template_rule(
@@ -266,7 +267,7 @@ def _recovery(template: Template) -> Hits:
             )
     for bucket in template.of(BUCKET):
         if part(bucket.properties, "VersioningConfiguration", "Status") == "Suspended":
-            yield bucket.at("VersioningConfiguration"), "is Suspended"
+            yield bucket.at("VersioningConfiguration"), Advice("is Suspended")
         if (
             part(bucket.properties, "ReplicationConfiguration")
             and part(bucket.properties, "VersioningConfiguration", "Status") != "Enabled"

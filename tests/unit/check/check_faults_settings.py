@@ -243,3 +243,89 @@ right(
         ),
     ),
 )
+
+
+def api(function: dict[str, Any]) -> Any:
+    integration = {"ApiId": "a1b2c3d4e5", "IntegrationType": "AWS_PROXY", "IntegrationUri": function}
+    return add("Integration", "AWS::ApiGatewayV2::Integration", integration)
+
+
+def admit(function: dict[str, Any]) -> Any:
+    source = {"Fn::Sub": "arn:aws:execute-api:${AWS::Region}:${AWS::AccountId}:a1b2c3d4e5/*"}
+    permission = {
+        "Action": "lambda:InvokeFunction",
+        "Principal": "apigateway.amazonaws.com",
+        "SourceArn": source,
+    }
+    return add("Admit", "AWS::Lambda::Permission", permission | {"FunctionName": function})
+
+
+fault(S, "MYT412", "function admitted, alias called", both(api({"Ref": "Live"}), admit({"Ref": "Function"})))
+right(S, "alias admitted and called", both(api({"Ref": "Live"}), admit({"Ref": "Live"})))
+fault(
+    S,
+    "MYT102",
+    "endpoint by its ARN",
+    put("Target", "ResourceId", {"Fn::Sub": "endpoint/${Endpoint}/variant/AllTraffic"}),
+)
+MANY = ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer", "ecr:ListImages", "ecr:DescribeImages"]
+MANY += ["ecr:PutImage", "ecr:BatchCheckLayerAvailability", "ecr:GetAuthorizationToken"]
+REPOSITORY = "arn:aws:ecr:us-east-1:123456789012:repository/serving"
+right(
+    S,
+    "a long list of which one action takes no resource",
+    grants("ModelRole", {"Effect": "Allow", "Action": MANY, "Resource": REPOSITORY}),
+)
+fault(
+    S,
+    "MYT302",
+    "a token for one repository",
+    grants("ModelRole", {"Effect": "Allow", "Action": "ecr:GetAuthorizationToken", "Resource": REPOSITORY}),
+)
+right(
+    S,
+    "everything of a service by ARN",
+    grants("ModelRole", {"Effect": "Allow", "Action": "ecr:Describe*", "Resource": "arn:aws:ecr:*"}),
+)
+DATA = A + "PrimaryContainer|ModelDataUrl"
+FOLDER = get("Steps.Preprocess.ProcessingOutputConfig.Outputs['train'].S3Output.S3Uri")
+definitions.fault("regression", "MYP703", "model of rows", of_step("CreateModel", DATA, FOLDER))
+definitions.fault(
+    "regression",
+    "MYP703",
+    "archive of another kind",
+    of_step("CreateModel", DATA, {"Std:Join": {"On": "/", "Values": [FOLDER, "model.tgz"]}}),
+)
+definitions.right(
+    "regression",
+    "archive in a folder",
+    of_step("CreateModel", DATA, {"Std:Join": {"On": "/", "Values": [FOLDER, "model.tar.gz"]}}),
+)
+definitions.fault(
+    X,
+    "MYP205",
+    "key that is a bucket",
+    of_step("Train", A + "OutputDataConfig|KmsKeyId", "arn:aws:s3:::data"),
+)
+
+definitions.fault(X, "MYP010", "name with a blank", definitions.parameter("Input Data", DefaultValue="a"))
+fault(S, "MYT510", "errors that are few", put("Errors", "ComparisonOperator", "LessThanThreshold"))
+MAPPING = {"FunctionName": {"Ref": "Function"}, "StartingPosition": "LATEST"}
+
+
+def stream(attribute: str, **members: Any) -> Any:
+    source = {"EventSourceArn": {"Fn::GetAtt": ["Records", attribute]}}
+    may_read = {
+        "Effect": "Allow",
+        "Action": "dynamodb:GetRecords",
+        "Resource": {"Fn::Sub": "${Records.Arn}/stream/*"},
+    }
+    mapping = {k: v for k, v in (MAPPING | source | members).items() if v is not None}
+    return both(grants("FunctionRole", may_read), add("Changes", "AWS::Lambda::EventSourceMapping", mapping))
+
+
+streaming = put("Records", "StreamSpecification", {"StreamViewType": "NEW_IMAGE"})
+fault(S, "MYT618", "table in place of its stream", both(streaming, stream("Arn")))
+fault(S, "MYT618", "table without stream", stream("StreamArn"))
+fault(S, "MYT618", "stream from nowhere", both(streaming, stream("StreamArn", StartingPosition=None)))
+right(S, "stream of a table", both(streaming, stream("StreamArn")))
