@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from decimal import Decimal
 from itertools import islice
 from typing import Annotated, Any
 
@@ -16,6 +17,7 @@ from modelyard_cli.aws import client, stack_outputs
 from modelyard_cli.errors import CliError
 from modelyard_cli.executions import ENDED
 from modelyard_cli.output import JsonOption, console, print_json, styled
+from modelyard_cli.registry import in_full
 
 
 def executions(
@@ -50,7 +52,7 @@ def models(
     versions: Annotated[int, typer.Option("--limit", "-n", min=1, help="Most versions a group.")] = 10,
     as_json: JsonOption = False,
 ) -> None:
-    """List models: each version with its approval, and which one is wanted, served, and kept warm."""
+    """List models: each version with its approval, which is wanted, served, a canary, and kept warm."""
     sagemaker = client("sagemaker")
     groups = [group] if group else list(_names(sagemaker, "list_model_package_groups", "ModelPackageGroup"))
     table_name = stack_outputs(client("cloudformation")).get("RecordTableName")
@@ -62,7 +64,7 @@ def models(
         print_json(rows)
         return
     table = _table("models", "group", "version", "approval", "created")
-    for name in ("served", "last error"):
+    for name in ("served", "last verdict, last error"):
         table.add_column(name, overflow="fold")
     for row in rows:
         for number, version in enumerate(row["versions"]):
@@ -72,7 +74,7 @@ def models(
                 styled(version["status"]),
                 f"{version['created']:%Y-%m-%d %H:%M:%S}",
                 _role_of(version["version"], row),
-                Text((row["error"] or {}).get("message", "") if not number else "", style="red"),
+                _said(version["version"], row, first=not number),
             )
         if not row["versions"]:
             table.add_row(row["group"], "", "[dim]no versions[/dim]", "", "", "")
@@ -118,7 +120,9 @@ def model_row(sagemaker: Any, dynamodb: Any, table: str, group: str, limit: int)
         }
         for package in packages
     ]
-    approved = [v["version"] for v in versions if v["status"] == "Approved"]
+    approved = [package for package in packages if package["ModelApprovalStatus"] == "Approved"]
+    # Of canaries alone there is nothing to compare with: the newest is to serve.
+    newest = max((package["ModelPackageVersion"] for package in approved), default=None)
     item = dynamodb.get_item(TableName=table, Key={"group": {"S": group}}, ConsistentRead=True).get(
         "Item", {}
     )
@@ -126,23 +130,42 @@ def model_row(sagemaker: Any, dynamodb: Any, table: str, group: str, limit: int)
     record = {name: read(value) for name, value in item.items()}
     return {
         "group": group,
-        "desired": max(approved, default=None),
+        "desired": in_full(sagemaker, approved) or newest,
         "serving": _version(record.get("serving")),
         "previous": _version(record.get("previous")),
-        "error": {**record["error"], "version": int(record["error"]["version"])}
-        if "error" in record
-        else None,
+        "canary": _numbers(record.get("canary"), "version", "percent", "since"),
+        "verdict": _numbers(record.get("verdict"), "version", "outcome", "reason", "at"),
+        "error": _numbers(record.get("error"), "version", "message", "at"),
         "versions": versions[:limit],
     }
+
+
+def _numbers(members: dict[str, Any] | None, *names: str) -> dict[str, Any] | None:
+    """These members, with DynamoDB's numbers as integers."""
+    if members is None:
+        return None
+    return {n: int(members[n]) if isinstance(members[n], Decimal) else members[n] for n in names}
 
 
 def _version(deployment: dict[str, Any] | None) -> int | None:
     return int(deployment["version"]) if deployment else None
 
 
+def _said(version: int, row: dict[str, Any], *, first: bool) -> Text:
+    """How the last canary ended, beside its version; the last error, beside the newest."""
+    text, verdict, error = Text(), row["verdict"], row["error"]
+    if verdict and verdict["version"] == version:
+        text.append(f"{verdict['outcome']}: {verdict['reason']}", style="cyan")
+    if error and first:
+        text.append("\n" if text else "").append(error["message"], style="red")
+    return text
+
+
 def _role_of(version: int, row: dict[str, Any]) -> str:
     if version == row["serving"]:
         return "[bold green]serving[/bold green]"
+    if row["canary"] and version == row["canary"]["version"]:
+        return f"[cyan]canary {row['canary']['percent']} %[/cyan]"
     if version == row["desired"]:
         return "[yellow]wanted[/yellow]"
     return "previous" if version == row["previous"] else ""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from modelyard.inference.props import Concurrency
 from modelyard.serving.props import Rollout, Scaling, Variant
+from modelyard.serving.runtime.canary import Rules as CanaryRules
 from modelyard.storage.props import Lifecycle, Retention
 
 CONTEXT_KEYS = ("env", "cdk-nag")
@@ -83,11 +84,12 @@ class PipelineSettings:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ServingSettings:
-    """Endpoint: its instances, their number under load, and how updates replace them."""
+    """Endpoint: its instances, their number under load, how updates replace them, how canaries are judged."""
 
     variant: Variant = field(default_factory=Variant)
     scaling: Scaling = field(default_factory=Scaling)
     rollout: Rollout = field(default_factory=Rollout)
+    canary: CanaryRules = field(default_factory=CanaryRules)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -142,6 +144,8 @@ def environments() -> Mapping[str, Environment]:
                     "digits": {"Epochs": "6", "BatchSize": "64"},
                 },
             ),
+            # Somebody waits for the canary to end, and sends its requests by hand.
+            serving=ServingSettings(canary=CanaryRules(bake_seconds=60, least_requests=20)),
             access=AccessSettings(require_mfa=False),
         ),
         # No reserved concurrency and no GPUs: a new account has none to give. The deployment would fail, and

@@ -63,6 +63,7 @@ class ServingStack(StageStack):
             endpoint=self.endpoint,
             data=data,
             sources=[ModelSource(registry=self.models[spec.name], artifacts=spec.writes) for spec in served],
+            canary=environment.serving.canary,
             retention=environment.data.retention,
         )
         # The image is pushed, and the groups exist, before anything here needs them.

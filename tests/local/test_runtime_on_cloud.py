@@ -5,6 +5,7 @@ import io
 import json
 import tarfile
 import uuid
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,17 @@ from pipeline_runtime.errors import PipelineError
 from pipeline_runtime.pipelines import Pipelines
 from pipeline_runtime.request import parse
 from pipeline_runtime.upsert import apply, remove
-from serving_runtime.aws import DynamoRecords, S3Artifacts, SageMakerRegistry
+from serving_runtime.aws_artifacts import S3Artifacts
+from serving_runtime.aws_metrics import CloudWatchMetrics
+from serving_runtime.aws_records import DynamoRecords
+from serving_runtime.aws_registry import SageMakerRegistry
+from serving_runtime.canary import Rules
 from serving_runtime.errors import DeployError, OutdatedError, ReconcileError
 from serving_runtime.ports import Archive, Ports
 from serving_runtime.reconcile import reconcile
 from serving_runtime.settings import Settings
+
+from modelyard_cli import registry
 
 DEFINITION = Path(__file__).parents[2] / "pipeline_defs" / "definitions" / "refinance-interest-rate.json"
 IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/tabular:1"
@@ -134,6 +141,18 @@ class Endpoint:
     def predict(self, artifact, instances):
         return [float(row["x"]) for row in instances]
 
+    warm = predict
+
+
+class Clock:
+    """The deployer's clock, which can be put forward."""
+
+    def __init__(self):
+        self.ahead = timedelta()
+
+    def __call__(self):
+        return (datetime.now(UTC) + self.ahead).isoformat(timespec="seconds")
+
 
 def archive(x, predicted):
     golden = {"instances": [{"x": x}], "predictions": [predicted], "tolerance": 1e-4}
@@ -166,23 +185,37 @@ def deployer(cloud, admin, actor, bucket):
         [
             allow(["sagemaker:ListModelPackages", "sagemaker:DescribeModelPackage"], *packages),
             allow(
+                "sagemaker:UpdateModelPackage",
+                packages[1],
+                StringNotEquals={"sagemaker:ModelApprovalStatus": "Approved"},
+            ),
+            allow("cloudwatch:GetMetricData", "*"),
+            allow(
                 ["dynamodb:GetItem", "dynamodb:PutItem"],
                 f"arn:aws:dynamodb:us-east-1:000000000000:table/{table}",
             ),
             allow("s3:GetObject", f"{bucket_arn}/train/*", f"{bucket_arn}/models/multi/*"),
             allow("s3:PutObject", f"{bucket_arn}/models/multi/*"),
+            allow("s3:DeleteObject", f"{bucket_arn}/models/multi/{group}/*"),
             allow("s3:ListBucket", bucket_arn, StringLike={"s3:prefix": "models/multi/*"}),
             allow(["kms:GenerateDataKey", "kms:Decrypt"], key),
         ]
     )
     settings = Settings(
-        endpoint_name="e", table_name=table, groups=(group,), artifact_bucket=bucket, kms_key_arn=key
+        endpoint_name="e",
+        table_name=table,
+        groups=(group,),
+        artifact_bucket=bucket,
+        kms_key_arn=key,
+        max_unpacked_bytes=10**6,
+        canary=Rules(bake_seconds=600, least_requests=50),
     )
     ports = Ports(
         registry=SageMakerRegistry(cloud.client("sagemaker", function)),
         records=DynamoRecords(cloud.client("dynamodb", function), table),
         artifacts=S3Artifacts(cloud.client("s3", function), settings),
         endpoint=Endpoint(),
+        metrics=CloudWatchMetrics(cloud.client("cloudwatch", function)),
     )
 
     def register(data, status="Approved"):
@@ -198,15 +231,15 @@ def deployer(cloud, admin, actor, bucket):
             ModelPackageGroupName=group, InferenceSpecification=specification, ModelApprovalStatus=status
         )["ModelPackageArn"]
 
-    return group, ports, register
+    return group, ports, settings, register
 
 
 def test_deployer_follows_the_registry(cloud, admin, bucket, deployer):
-    group, ports, register = deployer
+    group, ports, settings, register = deployer
     sagemaker, s3 = cloud.client("sagemaker", admin), cloud.client("s3", admin)
 
     def serving():
-        record = reconcile(group, ports, max_unpacked=10**6)
+        record = reconcile(group, ports, settings)
         return record.serving and record.serving.version
 
     def decide(arn, status):
@@ -236,7 +269,7 @@ def test_deployer_follows_the_registry(cloud, admin, bucket, deployer):
     assert ports.records.read(group).error is None
     s3.delete_object(Bucket=bucket, Key=f"models/multi/{record.serving.artifact}")
     assert serving() == 2
-    assert ports.artifacts.exists(record.serving.artifact)
+    assert record.serving.artifact in ports.artifacts.present(group)
     sagemaker.delete_model_package(ModelPackageName=second)
     assert serving() == 1
     decide(f"{second.rsplit('/', 1)[0]}/1", "Rejected")
@@ -244,8 +277,8 @@ def test_deployer_follows_the_registry(cloud, admin, bucket, deployer):
 
 
 def test_writes_that_lost_a_race_are_refused(deployer):
-    group, ports, _ = deployer
-    reconcile(group, ports, max_unpacked=10**6)
+    group, ports, settings, _ = deployer
+    reconcile(group, ports, settings)
     record = ports.records.read(group)
     with pytest.raises(OutdatedError):
         ports.records.write(record, expected=0)
@@ -257,3 +290,95 @@ def test_writes_that_lost_a_race_are_refused(deployer):
         ports.artifacts.publish(first, f"{group}/1.tar.gz")
     with pytest.raises(DeployError, match="exists with other content"):
         ports.artifacts.publish(other, f"{group}/1.tar.gz")
+
+
+@pytest.fixture
+def requests(cloud, admin, deployer):
+    """Writes what the inference function would have measured over the last minutes."""
+    group, *_ = deployer
+    cloudwatch = cloud.client("cloudwatch", admin)
+
+    def happened(version, count, *, errors=0, latency=20.0):
+        dimensions = [{"Name": "Model", "Value": group}, {"Name": "Version", "Value": str(version)}]
+        at = datetime.now(UTC) + timedelta(minutes=2)
+        for name, values, unit in (
+            ("Invocations", [1.0] * count, "Count"),
+            ("Errors", [1.0] * errors + [0.0] * (count - errors), "Count"),
+            ("Latency", [latency] * count, "Milliseconds"),
+        ):
+            datum = {"MetricName": name, "Dimensions": dimensions, "Unit": unit, "Timestamp": at}
+            cloudwatch.put_metric_data(
+                Namespace="Modelyard/Inference", MetricData=[{**datum, "Values": values}]
+            )
+
+    return happened
+
+
+@pytest.mark.parametrize(("errors", "outcome"), [(0, "promoted"), (40, "rolled-back")])
+def test_a_canary_ends_by_what_callers_got(cloud, admin, deployer, requests, errors, outcome):
+    group, ports, settings, register = deployer
+    sagemaker, clock = cloud.client("sagemaker", admin), Clock()
+    register(archive(1, 1.0))
+    reconcile(group, ports, settings, now=clock)
+    second = register(archive(2, 2.0), "PendingManualApproval")
+    registry.decide(sagemaker, group, 2, "Approved", None, canary=10)
+    clock.ahead = timedelta(seconds=1)
+    record = reconcile(group, ports, settings, now=clock)
+    assert (record.serving.version, record.canary.deployment.version, record.canary.percent) == (1, 2, 10)
+    assert record.desired == 1
+
+    requests(1, 900, errors=5)
+    requests(2, 100, errors=errors)
+    clock.ahead = timedelta(minutes=11)
+    record = reconcile(group, ports, settings, now=clock)
+    assert record.canary is None
+    assert (record.verdict.version, record.verdict.outcome) == (2, outcome)
+    assert f"{errors} of 100 requests failed - before 5 of 900" in record.verdict.reason
+    assert record.serving.version == (2 if outcome == "promoted" else 1)
+    described = sagemaker.describe_model_package(ModelPackageName=second)
+    assert described["ModelApprovalStatus"] == ("Approved" if outcome == "promoted" else "Rejected")
+    assert described["CustomerMetadataProperties"]["canary-verdict"] == outcome
+    if outcome == "rolled-back":
+        assert "40 of 100 requests failed" in described["ApprovalDescription"]
+
+    registry.decide(sagemaker, group, 2, "Approved", None)
+    described = sagemaker.describe_model_package(ModelPackageName=second)
+    assert described.get("CustomerMetadataProperties", {}) == {}
+    assert reconcile(group, ports, settings, now=clock).serving.version == 2
+
+
+def test_models_that_nobody_needs_are_deleted_after_a_day(cloud, admin, bucket, deployer):
+    group, ports, settings, register = deployer
+    s3, clock = cloud.client("s3", admin), Clock()
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    for x in (1, 2, 3):
+        register(archive(x, float(x)))
+        clock.ahead += timedelta(minutes=1)
+        record = reconcile(group, ports, settings, now=clock)
+    theirs = f"models/multi/{group}/by-hand.tar.gz"
+    s3.put_object(Bucket=bucket, Key=theirs, Body=b"theirs")
+
+    def versions():
+        return sorted(
+            int(name.split("/")[1].split("-")[0]) for name in ports.artifacts.present(group) - {theirs[13:]}
+        )
+
+    assert list(record.unused) == [name for name in ports.artifacts.present(group) if "/1-" in name]
+    clock.ahead += timedelta(hours=23)
+    reconcile(group, ports, settings, now=clock)
+    assert versions() == [1, 2, 3]
+    clock.ahead += timedelta(hours=2)
+    record = reconcile(group, ports, settings, now=clock)
+    assert versions() == [2, 3]
+    (name,) = record.deleting
+    found = s3.list_object_versions(Bucket=bucket, Prefix=f"models/multi/{name}")
+    assert len(found["Versions"]) == len(found["DeleteMarkers"]) == 1
+    assert s3.get_object(Bucket=bucket, Key=theirs)["Body"].read() == b"theirs"
+
+    # Its name is not used again while a deletion may be under way.
+    sagemaker = cloud.client("sagemaker", admin)
+    for version in (3, 2):
+        registry.decide(sagemaker, group, version, "Rejected", None)
+    record = reconcile(group, ports, settings, now=clock)
+    assert record.serving.version == 1
+    assert record.serving.artifact == name.replace(".tar.gz", f"-{record.generation}.tar.gz")

@@ -12,6 +12,7 @@ from aws_cdk.assertions import Match, Template
 
 from modelyard.registry import ModelRegistry
 from modelyard.serving import (
+    CanaryRules,
     EndpointScaling,
     ModelDeployer,
     ModelSource,
@@ -166,7 +167,7 @@ def test_deployer_hears_of_every_change_and_looks_by_itself(stack, endpoint, dat
         },
     )
     schedules = template.find_resources(
-        "AWS::Events::Rule", {"Properties": {"ScheduleExpression": "rate(15 minutes)"}}
+        "AWS::Events::Rule", {"Properties": {"ScheduleExpression": "rate(1 minute)"}}
     ).values()
     inputs = [[json.loads(t["Input"])["group"] for t in rule["Properties"]["Targets"]] for rule in schedules]
     assert inputs == [names[:5], names[5:]]  # EventBridge takes five targets a rule
@@ -197,49 +198,103 @@ def test_the_deployer_reads_archives_and_nothing_else_of_a_pipeline(stack, endpo
     assert re.findall(r"pipelines/[^\"]*", deployer) == ["pipelines/one/*/model.tar.gz"]
 
 
-@pytest.mark.parametrize(("minutes", "period"), [(None, 1800), (5, 600), (720, 86400)])
-def test_the_deployers_alarm_ends_when_nothing_fails_any_more(stack, endpoint, data, minutes, period):
-    """Messages stay in the queue for days: their number would keep the alarm red after the fix."""
-    interval = Duration.minutes(minutes) if minutes else None
-    ModelDeployer(
-        stack, "Deployer", endpoint=endpoint, data=data, sources=[_source(stack)], interval=interval
-    )
-    Template.from_stack(stack).has_resource_properties(
-        "AWS::CloudWatch::Alarm",
-        {
-            "Namespace": "AWS/SQS",
-            "MetricName": "NumberOfMessagesSent",
-            "Statistic": "Sum",
-            "Threshold": 1,
-            "Period": period,
-            "TreatMissingData": "notBreaching",
-            "AlarmActions": Match.absent(),
-        },
-    )
+def _alarms(stack):
+    found = Template.from_stack(stack).find_resources("AWS::CloudWatch::Alarm").values()
+    return {alarm["Properties"]["MetricName"]: alarm["Properties"] for alarm in found}
 
 
-def test_the_deployers_alarm_tells_a_topic(stack, endpoint, data):
+@pytest.mark.parametrize(("minutes", "interval"), [(None, 300), (1, 60), (480, 28_800)])
+def test_the_deployer_is_watched(stack, endpoint, data, minutes, interval):
+    deployer = ModelDeployer(
+        stack,
+        "Deployer",
+        endpoint=endpoint,
+        data=data,
+        sources=[_source(stack)],
+        interval=Duration.minutes(minutes) if minutes else None,
+    )
+    assert deployer.metric_errors().metric_name == "Errors"
+    alarms = _alarms(stack)
+    own = {"Namespace": "Modelyard/Deployer", "Dimensions": [{"Name": "Endpoint", "Value": "models"}]}
+    # Ends by itself once nothing fails any more.
+    expected = {**own, "Period": 2 * interval, "Threshold": 1, "TreatMissingData": "notBreaching"}
+    assert expected.items() <= alarms["Failed"].items()
+    # A function that does not run says nothing.
+    expected = {**own, "Period": 3 * interval, "Threshold": 3 * interval, "TreatMissingData": "breaching"}
+    assert expected.items() <= alarms["RecordAge"].items()
+    expected = {"Namespace": "AWS/SQS", "Statistic": "Maximum", "Threshold": 1, "Period": 60}
+    assert expected.items() <= alarms["ApproximateNumberOfMessagesVisible"].items()
+    assert not any("AlarmActions" in alarm for alarm in alarms.values())
+
+
+def test_the_deployers_alarms_tell_a_topic(stack, endpoint, data):
     topic = sns.Topic(stack, "Topic")
     ModelDeployer(
         stack, "Deployer", endpoint=endpoint, data=data, sources=[_source(stack)], alarm_topic=topic
     )
     reference = [stack.resolve(topic.topic_arn)]
-    Template.from_stack(stack).has_resource_properties(
-        "AWS::CloudWatch::Alarm",
-        {"Namespace": "AWS/SQS", "AlarmActions": reference, "OKActions": reference},
-    )
+    alarms = _alarms(stack)
+    for name in ("Failed", "RecordAge", "ApproximateNumberOfMessagesVisible"):
+        assert alarms[name]["AlarmActions"] == alarms[name]["OKActions"] == reference
 
 
-def test_the_deployers_interval_fits_its_alarm(stack, endpoint, data):
-    with pytest.raises(ValueError, match="1 minute to 12 hours"):
+@pytest.mark.parametrize("minutes", [0.5, 481])
+def test_the_deployers_interval_fits_its_alarms(stack, endpoint, data, minutes):
+    with pytest.raises(ValueError, match="1 minute to 8 hours"):
         ModelDeployer(
             stack,
             "Deployer",
             endpoint=endpoint,
             data=data,
             sources=[_source(stack)],
-            interval=Duration.hours(13),
+            interval=Duration.seconds(60 * minutes),
         )
+
+
+def _deployers_statement(stack, action):
+    policies = Template.from_stack(stack).find_resources("AWS::IAM::Policy")
+    (statements,) = (
+        policy["Properties"]["PolicyDocument"]["Statement"]
+        for key, policy in policies.items()
+        if "DeployerFunction" in key
+    )
+    (found,) = (statement for statement in statements if action in statement["Action"])
+    return found
+
+
+def test_the_deployer_rejects_but_never_approves(stack, endpoint, data):
+    ModelDeployer(stack, "Deployer", endpoint=endpoint, data=data, sources=[_source(stack)])
+    statement = _deployers_statement(stack, "sagemaker:UpdateModelPackage")
+    assert statement["Condition"] == {"StringNotEquals": {"sagemaker:ModelApprovalStatus": "Approved"}}
+    assert "model-package/one/*" in json.dumps(statement["Resource"])
+
+
+def test_the_deployer_deletes_models_of_its_groups_and_nothing_else(stack, endpoint, data):
+    ModelDeployer(stack, "Deployer", endpoint=endpoint, data=data, sources=[_source(stack)])
+    statement = _deployers_statement(stack, "s3:DeleteObject")
+    assert json.dumps(statement["Resource"]).endswith('"/models/multi/one/*"]]}')
+
+
+def test_canaries_are_judged_as_told(stack, endpoint, data):
+    rules = CanaryRules(bake_seconds=120, least_requests=30)
+    ModelDeployer(
+        stack,
+        "Deployer",
+        endpoint=endpoint,
+        data=data,
+        sources=[_source(stack)],
+        canary=rules,
+        grace=Duration.hours(2),
+    )
+    (function,) = [
+        function["Properties"]
+        for function in Template.from_stack(stack).find_resources("AWS::Lambda::Function").values()
+        if "Keeps endpoint" in str(function["Properties"].get("Description"))
+    ]
+    settings = Settings.from_environment(
+        {key: str(value) for key, value in function["Environment"]["Variables"].items()}
+    )
+    assert (settings.canary, settings.grace_seconds) == (rules, 7200)
 
 
 def test_the_deployer_has_time_for_one_group(stack, endpoint, data):

@@ -6,17 +6,25 @@ import importlib
 import io
 import json
 import tarfile
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import boto3
 import pytest
 from botocore.exceptions import ConnectTimeoutError, ReadTimeoutError
 from botocore.response import StreamingBody
 from botocore.stub import ANY, Stubber
-from serving_runtime.aws import DynamoRecords, S3Artifacts, SageMakerEndpoint, SageMakerRegistry
+from serving_runtime.aws_artifacts import S3Artifacts
+from serving_runtime.aws_endpoint import SageMakerEndpoint
+from serving_runtime.aws_metrics import CloudWatchMetrics
+from serving_runtime.aws_records import DynamoRecords
+from serving_runtime.aws_registry import SageMakerRegistry
+from serving_runtime.canary import Figures, Rules
 from serving_runtime.errors import DeployError, OutdatedError, ReconcileError
 from serving_runtime.events import groups_of
-from serving_runtime.ports import Archive, Package
-from serving_runtime.record import Deployment, Failure, Record, from_item, to_item
+from serving_runtime.item import from_item, to_item
+from serving_runtime.ports import Archive, Description, Package
+from serving_runtime.record import Canary, Deployment, Failure, Record, Verdict
 from serving_runtime.settings import Settings
 
 from modelyard.runtime.invoke import Invoker
@@ -122,18 +130,31 @@ def described(**changes):
 )
 def test_finds_the_model_of_a_package(stubbed, container):
     client, stub = stubbed("sagemaker")
-    answer = described(InferenceSpecification={"Containers": [container]})
+    answer = described(
+        InferenceSpecification={"Containers": [container]},
+        CustomerMetadataProperties={"canary-percent": "10"},
+        LastModifiedTime=datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC),
+    )
     stub.add_response("describe_model_package", answer, {"ModelPackageName": ARN})
-    assert SageMakerRegistry(client).model_data_url(PACKAGE) == "s3://train/model.tar.gz"
+    assert SageMakerRegistry(client).describe(ARN) == Description(
+        approved=True,
+        model_data_url="s3://train/model.tar.gz",
+        metadata={"canary-percent": "10"},
+        changed="2026-01-02T03:04:05+00:00",
+    )
 
 
-def test_package_that_changed_meanwhile_means_look_again(stubbed):
+def test_package_that_changed_meanwhile_is_told_from_one_that_cannot_be_read(stubbed):
     client, stub = stubbed("sagemaker")
+    registry = SageMakerRegistry(client)
     stub.add_response("describe_model_package", described(ModelApprovalStatus="Rejected"))
+    assert not registry.describe(ARN).approved
     stub.add_client_error("describe_model_package", "ValidationException", "does not exist")
-    for _ in range(2):
-        with pytest.raises(OutdatedError):
-            SageMakerRegistry(client).model_data_url(PACKAGE)
+    with pytest.raises(OutdatedError):
+        registry.describe(ARN)
+    stub.add_client_error("describe_model_package", "ThrottlingException", "slow down")
+    with pytest.raises(DeployError, match="slow down"):
+        registry.describe(ARN)
 
 
 def test_package_of_several_containers_is_refused(stubbed):
@@ -141,7 +162,106 @@ def test_package_of_several_containers_is_refused(stubbed):
     containers = [{"ModelDataUrl": "s3://a/b"}, {"ModelDataUrl": "s3://a/c"}]
     stub.add_response("describe_model_package", described(InferenceSpecification={"Containers": containers}))
     with pytest.raises(DeployError, match="has 2 containers"):
-        SageMakerRegistry(client).model_data_url(PACKAGE)
+        SageMakerRegistry(client).describe(ARN)
+
+
+WISH = {"canary-percent": "10"}
+ENDED = {"canary-verdict-at": "now", "canary-reason": "2 of 900 requests failed"}
+
+
+@pytest.mark.parametrize(
+    ("outcome", "change"),
+    [
+        ("promoted", {}),
+        (
+            "rolled-back",
+            {
+                "ModelApprovalStatus": "Rejected",
+                "ApprovalDescription": "Canary rolled back: 2 of 900 requests failed",
+            },
+        ),
+    ],
+)
+def test_a_canarys_end_is_one_update_of_the_registry(stubbed, outcome, change):
+    client, stub = stubbed("sagemaker")
+    stub.add_response("describe_model_package", described(CustomerMetadataProperties=WISH))
+    metadata = {"canary-verdict": outcome, **ENDED}
+    stub.add_response(
+        "update_model_package",
+        {"ModelPackageArn": ARN},
+        {"ModelPackageArn": ARN, "CustomerMetadataProperties": metadata, **change},
+    )
+    verdict = Verdict(version=3, outcome=outcome, reason="2 of 900 requests failed", at="now")
+    SageMakerRegistry(client).conclude(PACKAGE, verdict)
+
+
+def test_a_canary_that_a_person_decided_about_is_left_to_them(stubbed):
+    client, stub = stubbed("sagemaker")
+    registry = SageMakerRegistry(client)
+    verdict = Verdict(version=3, outcome="rolled-back", reason="-", at="now")
+    stub.add_response(
+        "describe_model_package", described(ModelApprovalStatus="Rejected", CustomerMetadataProperties=WISH)
+    )
+    stub.add_response("describe_model_package", described())
+    stub.add_response("describe_model_package", described(CustomerMetadataProperties=WISH))
+    stub.add_client_error("update_model_package", "ResourceNotFound", "gone")
+    for _ in range(3):
+        with pytest.raises(OutdatedError):
+            registry.conclude(PACKAGE, verdict)
+    stub.add_response("describe_model_package", described(CustomerMetadataProperties=WISH))
+    stub.add_client_error("update_model_package", "AccessDeniedException", "not authorized")
+    with pytest.raises(DeployError, match=r"cannot conclude the canary .*: not authorized"):
+        registry.conclude(PACKAGE, verdict)
+
+
+def series(name, *points):
+    moments = [datetime(2026, 1, 1, 10, minute, tzinfo=UTC) for minute, _ in points]
+    return {"Id": name, "Timestamps": moments, "Values": [value for _, value in points]}
+
+
+def test_figures_are_of_the_version_since_the_canary_began(stubbed):
+    client, stub = stubbed("cloudwatch")
+    answer = {
+        "MetricDataResults": [
+            series("requests", (1, 30.0), (2, 10.0)),
+            series("errors", (1, 0.0), (2, 4.0)),
+            series("p90", (0, 10.0), (30, 50.0)),
+            series("weights", (0, 30.0), (30, 10.0)),
+        ]
+    }
+    dimensions = [{"Name": "Model", "Value": "loans"}, {"Name": "Version", "Value": "3"}]
+
+    def query(name, metric, statistic, period):
+        asked = {"Namespace": "Modelyard/Inference", "MetricName": metric, "Dimensions": dimensions}
+        return {"Id": name, "MetricStat": {"Metric": asked, "Period": period, "Stat": statistic}}
+
+    asked = {
+        "MetricDataQueries": [
+            query("requests", "Invocations", "Sum", 60),
+            query("errors", "Errors", "Sum", 60),
+            query("p90", "Latency", "p90", 1800),
+            query("weights", "Latency", "SampleCount", 1800),
+        ],
+        "StartTime": datetime(2026, 1, 1, 10, 1, tzinfo=UTC),
+        "EndTime": datetime(2026, 1, 1, 10, 30, 20, tzinfo=UTC),
+    }
+    stub.add_response("get_metric_data", answer, asked)
+    figures = CloudWatchMetrics(client).figures(
+        "loans", 3, since="2026-01-01T10:00:20+00:00", until="2026-01-01T10:30:20+00:00"
+    )
+    assert figures == Figures(requests=40, errors=4, p90_ms=20.0)
+
+
+def test_figures_of_nobody_and_of_less_than_a_minute(stubbed):
+    client, stub = stubbed("cloudwatch")
+    metrics = CloudWatchMetrics(client)
+    stub.add_response("get_metric_data", {"MetricDataResults": []})
+    nothing = Figures(requests=0, errors=0)
+    assert metrics.figures("loans", 3, since="2026-01-01T10:00:00", until="2026-01-01T12:00:00") == nothing
+    assert metrics.figures("loans", 3, since="2026-01-01T10:00:20", until="2026-01-01T10:00:50") == nothing
+    stub.add_client_error("get_metric_data", "AccessDenied", "not authorized")
+    with pytest.raises(DeployError, match="cannot read the metrics of loans: not authorized"):
+        metrics.figures("loans", 3, since="2026-01-01T10:00:00", until="2026-01-01T12:00:00")
 
 
 @pytest.mark.parametrize(
@@ -154,6 +274,17 @@ def test_package_of_several_containers_is_refused(stubbed):
             serving=DEPLOYMENT,
             previous=DEPLOYMENT,
             error=Failure(version=4, message="no", at="now"),
+            updated="now",
+        ),
+        Record(
+            group="loans",
+            generation=8,
+            desired=3,
+            serving=replace(DEPLOYMENT, probe='{"fico":700}'),
+            canary=Canary(deployment=DEPLOYMENT, percent=10),
+            verdict=Verdict(version=2, outcome="promoted", reason="2 of 900 failed", at="then"),
+            unused={"loans/1-abc.tar.gz": "then"},
+            deleting={"loans/0-abc.tar.gz": "now"},
             updated="now",
         ),
     ],
@@ -256,14 +387,29 @@ def test_refused_publication_says_why(stubbed):
         S3Artifacts(client, SETTINGS).publish(archive(b"model"), "loans/3.tar.gz")
 
 
-@pytest.mark.parametrize(
-    ("keys", "found"), [(["models/multi/a"], True), (["models/multi/a.old"], False), ([], False)]
-)
-def test_looks_for_exactly_that_artifact(stubbed, keys, found):
+def test_lists_the_artifacts_of_one_group(stubbed):
     client, stub = stubbed("s3")
-    asked = {"Bucket": "data", "Prefix": "models/multi/a", "MaxKeys": 1}
-    stub.add_response("list_objects_v2", {"Contents": [{"Key": key} for key in keys]}, asked)
-    assert S3Artifacts(client, SETTINGS).exists("a") is found
+    asked = {"Bucket": "data", "Prefix": "models/multi/loans/"}
+    keys = [{"Key": "models/multi/loans/1-abc.tar.gz"}]
+    more = {"Contents": keys, "IsTruncated": True, "NextContinuationToken": "more"}
+    stub.add_response("list_objects_v2", more, asked)
+    keys = [{"Key": "models/multi/loans/2-abc.tar.gz"}]
+    stub.add_response("list_objects_v2", {"Contents": keys}, {**asked, "ContinuationToken": "more"})
+    present = S3Artifacts(client, SETTINGS).present("loans")
+    assert present == {"loans/1-abc.tar.gz", "loans/2-abc.tar.gz"}
+    stub.add_client_error("list_objects_v2", "AccessDenied", "Access Denied")
+    with pytest.raises(DeployError, match="cannot list s3://data/models/multi/loans/: Access Denied"):
+        S3Artifacts(client, SETTINGS).present("loans")
+
+
+def test_deletes_one_artifact(stubbed):
+    client, stub = stubbed("s3")
+    artifacts = S3Artifacts(client, SETTINGS)
+    stub.add_response("delete_object", {}, {"Bucket": "data", "Key": "models/multi/loans/1-abc.tar.gz"})
+    artifacts.delete("loans/1-abc.tar.gz")
+    stub.add_client_error("delete_object", "AccessDenied", "Access Denied")
+    with pytest.raises(DeployError, match=r"cannot delete s3://data/models/multi/l\.tar\.gz: Access Denied"):
+        artifacts.delete("l.tar.gz")
 
 
 def endpoint(client, retry=100.0):
@@ -416,6 +562,7 @@ def stub_ports(handler):
         "dynamodb": ports.records._client,
         "s3": ports.artifacts._client,
         "runtime": ports.endpoint._invoker._client,
+        "cloudwatch": ports.metrics._client,
     }
     stubs = {name: Stubber(client) for name, client in clients.items()}
     for stub in stubs.values():
@@ -434,13 +581,18 @@ def test_handler_deploys_an_approved_version(handler, capsys):
     stubs["s3"].add_response("get_object", {"Body": body(data)})
     stubs["s3"].add_response("put_object", {}, {**put_of(data), "Key": f"models/multi/{artifact}"})
     stubs["runtime"].add_response("invoke_endpoint", {"Body": body(b'{"predictions": [2.5]}')})
+    stubs["s3"].add_response("list_objects_v2", {"Contents": [{"Key": f"models/multi/{artifact}"}]})
     stubs["dynamodb"].add_response(
         "put_item",
         {},
         {"TableName": "records", "Item": ANY, "ConditionExpression": "attribute_not_exists(generation)"},
     )
     assert handler.handle(CHANGE, None) == {"serving": {"loans": 3}}
-    line = json.loads(capsys.readouterr().out)
+    line, metric = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (metric["Endpoint"], metric["group"], metric["Failed"]) == ("models", "loans", 0)
+    (directive,) = metric["_aws"]["CloudWatchMetrics"]
+    assert (directive["Namespace"], directive["Dimensions"]) == ("Modelyard/Deployer", [["Endpoint"]])
+    assert directive["Metrics"] == [{"Name": "Failed", "Unit": "Count"}]
     assert (line["event"], line["before"], line["serving"], line["error"]) == ("reconciled", None, 3, None)
     for stub in stubs.values():
         stub.assert_no_pending_responses()
@@ -461,12 +613,62 @@ def test_handler_gives_every_group_its_turn_and_then_fails(handler, capsys):
     stubs["dynamodb"].add_response("get_item", {})
     stubs["sagemaker"].add_response("list_model_packages", {"ModelPackageSummaryList": []})
     stubs["dynamodb"].add_response("put_item", {})
+    for _ in range(2):
+        stubs["s3"].add_response("list_objects_v2", {})
     with pytest.raises(
         ReconcileError, match="loans version unknown: cannot list the packages of loans: slow down"
     ):
         handler.handle({"detail-type": "Scheduled Event"}, None)
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [line["event"] for line in lines] == ["reconciled", "reconcile failed", "reconciled"]
+    events = [line["event"] for line in lines if "event" in line]
+    assert events == ["reconciled", "reconcile failed", "reconciled"]
+    assert [line["Failed"] for line in lines if "Failed" in line] == [1, 0]
     assert lines[0]["serving"] == 3
     for stub in stubs.values():
         stub.assert_no_pending_responses()
+
+
+@pytest.mark.parametrize(
+    ("age", "canary", "looks"), [(100, None, False), (290, None, True), (60, "one", True), (None, None, True)]
+)
+def test_the_schedule_looks_closer_once_an_interval_or_while_a_canary_runs(
+    handler, capsys, age, canary, looks
+):
+    stubs = stub_ports(handler)
+    now = datetime.now(UTC)
+    record = Record(
+        group="loans",
+        generation=4,
+        serving=DEPLOYMENT,
+        canary=Canary(deployment=DEPLOYMENT, percent=10) if canary else None,
+        updated=(now - timedelta(seconds=age)).isoformat() if age else "",
+    )
+    found = {"Item": to_item(record)} if age else {}
+    stubs["dynamodb"].add_response("get_item", found)
+    if looks:
+        stubs["dynamodb"].add_response("get_item", found)
+        stubs["sagemaker"].add_client_error("list_model_packages", "ThrottlingException", "slow down")
+        stubs["s3"].add_response("list_objects_v2", {})
+        stubs["dynamodb"].add_response("put_item", {})
+        with pytest.raises(ReconcileError):
+            handler.handle({"group": "loans", "onlyIfDue": True}, None)
+    else:
+        assert handler.handle({"group": "loans", "onlyIfDue": True}, None) == {"serving": {"loans": 3}}
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    ages = [line["RecordAge"] for line in lines if "RecordAge" in line]
+    assert ages == ([] if age is None else [pytest.approx(age, abs=5)])
+    for stub in stubs.values():
+        stub.assert_no_pending_responses()
+
+
+def test_settings_survive_the_environment():
+    settings = replace(
+        SETTINGS, interval_seconds=600, grace_seconds=7200, canary=Rules(bake_seconds=60, margin=0.1)
+    )
+    assert Settings.from_environment(settings.to_environment()) == settings
+
+
+@pytest.mark.parametrize(("name", "value"), [("interval_seconds", 59), ("grace_seconds", 3599)])
+def test_settings_that_would_do_harm_are_refused(name, value):
+    with pytest.raises(ValueError, match=f"{name} is {value}"):
+        replace(SETTINGS, **{name: value})

@@ -1,7 +1,8 @@
-"""Reconciles that race, repeat and die: whatever the order, the newest approved version serves in the end.
+"""Reconciles that race, repeat and die: whatever the order, what the registry approves serves in the end.
 
-Every reconcile runs in a thread that stops before each call to the outside; hypothesis decides who
-goes on, who dies, and what happens to the registry in between. More sequences: RECONCILE_SEQUENCES=10000.
+Every reconcile runs in a thread that stops before each call to the outside; hypothesis decides who goes on,
+who dies, how time passes, and what happens to the registry in between, while readers ask for predictions with
+what they remember. More sequences: RECONCILE_SEQUENCES=10000.
 """
 
 import functools
@@ -11,26 +12,46 @@ import os
 import tarfile
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from serving_runtime.canary import Figures, Rules
 from serving_runtime.errors import DeployError, OutdatedError, ReconcileError
-from serving_runtime.ports import Archive, Package, Ports
+from serving_runtime.item import from_item, to_item
+from serving_runtime.ports import Archive, Description, Package, Ports
 from serving_runtime.reconcile import reconcile
-from serving_runtime.record import Record, from_item, to_item
+from serving_runtime.record import Record
+from serving_runtime.settings import Settings
+from serving_runtime.wishes import metadata_of
 
 GROUP = "loans"
 MOST_RUNNING = 4
-CALLS = ("read", "approved", "exists", "model_data_url", "fetch", "publish", "predict", "write", "written")
+CALLS = (
+    "read", "approved", "describe", "present", "fetch", "publish", "predict", "figures", "conclude",
+    "concluding", "write", "written", "delete", "warm",
+)  # fmt: skip
 SEQUENCES = int(os.environ.get("RECONCILE_SEQUENCES", "60"))
+BAKE, GRACE, LIFETIME, REMEMBERED = 30, 60, 15, 2  # minutes: the last are Lambda's limit, and a reader's
+SETTINGS = Settings(
+    endpoint_name="models",
+    table_name="records",
+    groups=(GROUP,),
+    artifact_bucket="data",
+    max_unpacked_bytes=10**6,
+    grace_seconds=60 * GRACE,
+    canary=Rules(bake_seconds=60 * BAKE),
+)
+START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 # Where a reconcile is left standing; most races need it before its write.
-untils = st.sampled_from([*4 * ["end"], *6 * ["write"], None, *CALLS])
+untils = st.sampled_from([*6 * ["end"], *6 * ["write"], *2 * ["concluding", "delete"], None, *CALLS])
 # How many versions back: what happens to old ones seldom matters.
 ages = st.sampled_from([0, 0, 0, 1, 2])
+FULL, CANARY = "full", "canary"
 
 
 class DiedError(BaseException):
@@ -39,11 +60,31 @@ class DiedError(BaseException):
 
 @dataclass
 class Version:
-    """A package of the registry; a model that is not `good` answers its golden rows wrongly."""
+    """A package of the registry; a model that is not `good` answers its golden rows wrongly.
 
-    status: str
+    `health`: what callers get from it: `well`, `failing` or `slow`.
+    """
+
     good: bool
+    health: str
+    status: str = "PendingManualApproval"
+    metadata: dict = field(default_factory=dict)
+    changed: str = ""
     was_approved: bool = False
+
+    def decide(self, how, now):
+        """As `modelyard approve`, `approve --canary`, `reject`, and AWS's own CLI, which leaves metadata."""
+        self.status = "Rejected" if how == "reject" else "Approved"
+        self.was_approved |= self.status == "Approved"
+        self.changed = now
+        if how == FULL:
+            self.metadata = {}
+        elif how == CANARY:
+            self.metadata = {"canary-percent": "10"}
+
+    @property
+    def is_wish(self):
+        return "canary-percent" in self.metadata and self.metadata.get("canary-verdict") != "promoted"
 
 
 @functools.cache
@@ -59,16 +100,25 @@ def archive_of(version):
 
 
 class World:
-    """Registry, table, bucket and endpoint."""
+    """Registry, table, bucket, endpoint, metrics, and the time."""
 
     def __init__(self):
         self.versions = {}
         self.item = None
         self.bucket = {}
+        self.lost = set()
         self.storage_fails = False
+        self.traffic = True
+        self.minutes = 0
+
+    def now(self):
+        return (START + timedelta(minutes=self.minutes)).isoformat()
+
+    def record(self):
+        return from_item(self.item) if self.item else Record(group=GROUP)
 
     def ports(self, process):
-        """The four ports; the process stops before every call, and after a write."""
+        """The ports; the process stops before every call, and after a write."""
         world, pause = self, process.pause
 
         def check_storage():
@@ -87,6 +137,12 @@ class World:
 
             return run
 
+        def known(arn):
+            number = int(arn.removeprefix("arn:"))
+            if number not in world.versions:
+                raise OutdatedError(arn)
+            return number, world.versions[number]
+
         class Outside:
             @paused
             def approved(self, group):
@@ -94,15 +150,31 @@ class World:
                 return [Package(version=v, arn=f"arn:{v}") for v in sorted(found, reverse=True)]
 
             @paused
-            def model_data_url(self, package):
-                version = world.versions.get(package.version)
-                if version is None or version.status != "Approved":
+            def describe(self, arn):
+                number, version = known(arn)
+                return Description(
+                    approved=version.status == "Approved",
+                    model_data_url=str(number),
+                    metadata=dict(version.metadata),
+                    changed=version.changed,
+                )
+
+            def conclude(self, package, verdict):
+                pause("conclude")
+                _, version = known(package.arn)
+                if version.status != "Approved" or not version.is_wish:
                     raise OutdatedError(package.arn)
-                return str(package.version)
+                # As on AWS: no condition, so that something may happen between the look and the update.
+                pause("concluding")
+                _, version = known(package.arn)
+                version.metadata |= metadata_of(verdict)
+                version.changed = world.now()
+                if verdict.outcome == "rolled-back":
+                    version.status = "Rejected"
 
             @paused
             def read(self, group):
-                return from_item(world.item) if world.item else Record(group=group)
+                return world.record()
 
             @paused
             def write(self, record, *, expected):
@@ -122,23 +194,68 @@ class World:
             def publish(self, archive, artifact):
                 check_storage()
                 assert world.bucket.setdefault(artifact, archive.sha256) == archive.sha256
+                world.lost.discard(artifact)
 
             @paused
-            def exists(self, artifact):
+            def present(self, group):
                 check_storage()
-                return artifact in world.bucket
+                return frozenset(world.bucket)
+
+            @paused
+            def delete(self, artifact):
+                check_storage()
+                world.bucket.pop(artifact, None)
 
             @paused
             def predict(self, artifact, instances):
                 if artifact not in world.bucket:
                     process.troubled = True
                     raise DeployError("the endpoint finds no artifact")
-                number = int(artifact.split("/")[1].split("-")[0])
+                number = version_of(artifact)
                 version = world.versions.get(number)
                 return [number if version is None or version.good else -1]
 
+            @paused
+            def warm(self, artifact, instances):
+                if artifact not in world.bucket:
+                    raise DeployError("the endpoint finds no artifact")
+
+            @paused
+            def figures(self, group, version, *, since, until):
+                known_version = world.versions.get(version)
+                health = known_version.health if known_version else "well"
+                elapsed = datetime.fromisoformat(until) - datetime.fromisoformat(since)
+                requests = round(elapsed.total_seconds() / 60) * 20 * world.traffic
+                errors = requests // 2 if health == "failing" else 0
+                return Figures(requests=requests, errors=errors, p90_ms=200.0 if health == "slow" else 20.0)
+
         outside = Outside()
-        return Ports(registry=outside, records=outside, artifacts=outside, endpoint=outside)
+        return Ports(registry=outside, records=outside, artifacts=outside, endpoint=outside, metrics=outside)
+
+
+def version_of(artifact):
+    return int(artifact.split("/")[1].split("-")[0])
+
+
+class Reader:
+    """The inference function: remembers which artifacts answer, for a while."""
+
+    def __init__(self, world):
+        self._world, self._read_at, self._record = world, -10_000, None
+
+    def ask(self, *, canary):
+        """One request; it must be answered by a model that was approved once, and be answered at all."""
+        world = self._world
+        if world.minutes - self._read_at > REMEMBERED:
+            self._read_at, self._record = world.minutes, world.record()
+        record = self._record
+        deployment = record.canary.deployment if canary and record.canary else record.serving
+        if deployment is None:
+            return None
+        assert deployment.artifact in world.bucket.keys() | world.lost, "a request failed"
+        version = version_of(deployment.artifact)
+        assert version not in world.versions or world.versions[version].was_approved
+        return version
 
 
 class Reconcile:
@@ -147,6 +264,7 @@ class Reconcile:
     def __init__(self, world):
         self._go, self._paused = threading.Semaphore(0), threading.Semaphore(0)
         self._die = False
+        self.started = world.minutes
         self.outcome = None
         self.before = "start"
         self.troubled = False
@@ -156,7 +274,7 @@ class Reconcile:
     def _run(self, world):
         self._go.acquire()
         try:
-            reconcile(GROUP, world.ports(self), max_unpacked=10**6, now=lambda: "now")
+            reconcile(GROUP, world.ports(self), SETTINGS, now=world.now)
             self.outcome = "done"
         except ReconcileError as error:
             # A wrong model stays wrong: trying it again changes nothing.
@@ -192,12 +310,13 @@ class Races(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.world = World()
+        self.readers = [Reader(self.world), Reader(self.world)]
         self.running = []
         self.events = 0
 
-    @initialize()
-    def one_version_serves(self):
-        self.register(good=True, status="Approved", until="end")
+    @initialize(how=st.sampled_from([FULL, FULL, CANARY]))
+    def one_version_serves(self, how):
+        self.register(good=True, health="well", how=how, until="end")
 
     def change(self, until):
         """An event is on its way; with `until`, it arrives at once and its reconcile runs up to that call."""
@@ -208,20 +327,38 @@ class Races(RuleBasedStateMachine):
 
     @rule(
         good=st.sampled_from([True, True, True, False]),
-        status=st.sampled_from(["Approved", "Approved", "PendingManualApproval"]),
+        health=st.sampled_from(["well", "well", "failing", "slow"]),
+        how=st.sampled_from([FULL, FULL, CANARY, CANARY, None]),
         until=untils,
     )
-    def register(self, good, status, until):
+    def register(self, good, health, how, until):
         number = max(self.world.versions, default=0) + 1
-        self.world.versions[number] = Version(status, good, was_approved=status == "Approved")
+        self.world.versions[number] = version = Version(good, health, changed=self.world.now())
+        if how:
+            version.decide(how, self.world.now())
         self.change(until)
 
-    @rule(age=ages, status=st.sampled_from(["Approved", "Rejected"]), until=untils)
-    def decide(self, age, status, until):
-        version = self.world.versions[self.pick(age)]
-        version.status = status
-        version.was_approved |= status == "Approved"
+    @rule(age=ages, how=st.sampled_from([FULL, CANARY, CANARY, "reject", "reject", "aws"]), until=untils)
+    def decide(self, age, how, until):
+        self.world.versions[self.pick(age)].decide(how, self.world.now())
         self.change(until)
+
+    @rule(minutes=st.sampled_from([1, 1, 1, 10, BAKE, GRACE + 1]), tick=st.booleans(), until=untils)
+    def time_passes(self, minutes, tick, until):
+        self.world.minutes += minutes
+        # Lambda ends what runs for too long, and does not deliver it later than that.
+        for process in [p for p in self.running if self.world.minutes - p.started >= LIFETIME]:
+            self.advance(process, die=True)
+        if tick:
+            self.change(until)
+
+    @rule()
+    def traffic_comes_or_goes(self):
+        self.world.traffic = not self.world.traffic
+
+    @rule(reader=st.integers(0, 1), canary=st.booleans())
+    def ask(self, reader, canary):
+        self.readers[reader].ask(canary=canary)
 
     @precondition(lambda self: len(self.world.versions) > 1)
     @rule(age=st.integers(1, 3), until=untils)
@@ -241,7 +378,9 @@ class Races(RuleBasedStateMachine):
     @precondition(lambda self: self.world.bucket)
     @rule(data=st.data(), until=untils)
     def lose_artifact(self, data, until):
-        del self.world.bucket[data.draw(st.sampled_from(sorted(self.world.bucket)))]
+        artifact = data.draw(st.sampled_from(sorted(self.world.bucket)))
+        del self.world.bucket[artifact]
+        self.world.lost.add(artifact)
         self.change(until)
 
     @precondition(lambda self: self.events and len(self.running) < MOST_RUNNING)
@@ -285,37 +424,104 @@ class Races(RuleBasedStateMachine):
             self.advance(self.running[-1], until="end")
 
     @invariant()
+    def what_is_needed_is_there(self):
+        missing = self.world.record().artifacts - self.world.bucket.keys()
+        assert missing <= self.world.lost
+
+    @invariant()
     def newest_approved_serves_when_all_is_quiet(self):
         if not self.running and not self.events and self.world.item is not None:
             self.check_quiescence()
 
     @invariant()
-    def what_serves_has_passed_its_checks(self):
-        if self.world.item is None:
-            return
-        serving = from_item(self.world.item).serving
-        version = self.world.versions.get(serving.version) if serving else None
-        assert version is None or (version.good and version.was_approved)
+    def what_answers_has_passed_its_checks(self):
+        for deployment in self.world.record().answering:
+            version = self.world.versions.get(deployment.version)
+            assert version is None or (version.good and version.was_approved)
 
     def teardown(self):
         # No event but those that the changes caused: the schedule must not be needed to get this right.
         self.settle()
-        self.newest_approved_serves_when_all_is_quiet()
+        if self.world.item is None:
+            return
+        self.check_quiescence()
+        self.check_readers()
+        self.check_verdict()
+        self.check_garbage()
 
     def check_quiescence(self):
-        record = from_item(self.world.item)
+        record = self.world.record()
         serving = record.serving.version if record.serving else None
-        approved = sorted(v for v, version in self.world.versions.items() if version.status == "Approved")
-        sound = [v for v in approved if self.world.versions[v].good]
-        newest_is_sound = not approved or approved[-1] in sound
-        assert (record.error is None) == newest_is_sound
-        if newest_is_sound:
-            assert serving == (approved[-1] if approved else None)
+        canary = record.canary.deployment.version if record.canary else None
+        versions = self.world.versions
+        approved = sorted(v for v, version in versions.items() if version.status == "Approved")
+        full = [v for v in approved if not versions[v].is_wish]
+        wishes = [v for v in approved if versions[v].is_wish and v > max(full, default=0)]
+        good = [v for v in approved if versions[v].good]
+        newest = [*full[-1:], *wishes[-1:]]
+        assert (record.error is None) == all(versions[v].good for v in newest)
+        if record.error:
+            assert record.error.version in newest
+        if full and versions[full[-1]].good:
+            assert serving == record.desired == full[-1]
         else:
-            assert serving in (sound or [None])
-            assert record.error.version == approved[-1]
-        if record.serving:
-            assert record.serving.artifact in self.world.bucket
+            # Of canaries alone, the newest that is good was promoted: there was nothing to compare it with.
+            assert serving in (good or [None])
+            assert full or serving is None
+        alone = not any(versions[v].good for v in full)
+        assert canary == (wishes[-1] if wishes and not alone and versions[wishes[-1]].good else None)
+        assert record.artifacts - {record.previous.artifact if record.previous else None} <= set(
+            self.world.bucket
+        )
+
+    def check_readers(self):
+        """Once all is quiet and forgotten, only what is approved now answers."""
+        self.world.minutes += REMEMBERED + 1
+        for reader in self.readers:
+            for canary in (False, True):
+                version = reader.ask(canary=canary)
+                assert version is None or self.world.versions[version].status == "Approved"
+
+    def check_verdict(self):
+        """With requests and time, a canary ends as what callers got says; so does an older one behind it."""
+        versions = self.world.versions
+        self.world.traffic = True
+        for _ in range(3 * len(versions)):
+            before = self.world.record()
+            if before.canary is None:
+                return
+            new, old = versions[before.canary.deployment.version], versions[before.serving.version]
+            self.tick(BAKE + 1)
+            record = self.world.record()
+            if record.canary and record.canary.deployment.version == before.canary.deployment.version:
+                continue
+            outcome = "rolled-back" if new.health not in ("well", old.health) else "promoted"
+            assert (record.verdict.version, record.verdict.outcome) == (
+                before.canary.deployment.version,
+                outcome,
+            )
+            assert new.metadata["canary-verdict"] == outcome
+            assert new.status == ("Rejected" if outcome == "rolled-back" else "Approved")
+            self.check_quiescence()
+        assert self.world.record().canary is None
+
+    def check_garbage(self):
+        """What nobody needs goes, and the notes about it with it; what fails is tried again where it is."""
+        for _ in range(3):
+            self.tick(GRACE + 1)
+        record, versions = self.world.record(), self.world.versions
+        assert not record.unused
+        assert not record.deleting
+        for artifact in set(self.world.bucket) - record.artifacts:
+            version = versions[version_of(artifact)]
+            assert not version.good
+            assert version.status == "Approved"
+        self.check_quiescence()
+
+    def tick(self, minutes):
+        self.world.minutes += minutes
+        self.events += 1
+        self.settle()
 
 
 TestRaces = Races.TestCase

@@ -5,8 +5,10 @@ from modelyard.serving.model_deployer import ModelDeployer
 from modelyard.serving.multi_model_endpoint import MultiModelEndpoint
 from modelyard.serving.props import ModelSource, Rollout, Scaling, Variant
 from modelyard.serving.record_table import RecordTable
+from modelyard.serving.runtime.canary import Rules as CanaryRules
 
 __all__ = [
+    "CanaryRules",
     "EndpointScaling",
     "ModelDeployer",
     "ModelSource",

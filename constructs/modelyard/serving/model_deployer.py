@@ -1,4 +1,4 @@
-"""What the registry approves, the endpoint serves."""
+"""What the registry approves, the endpoint serves; at first for a share of the requests, if so approved."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from modelyard.functions import FunctionSize, RuntimeFunction
-from modelyard.permissions import acknowledge
+from modelyard.permissions import acknowledge, allow
 from modelyard.registry import approval_rule
+from modelyard.runtime.metrics import DEPLOYER, ENDPOINT, FAILED, RECORD_AGE
 from modelyard.serving.multi_model_endpoint import MultiModelEndpoint
 from modelyard.serving.props import ModelSource
 from modelyard.serving.record_table import RecordTable
+from modelyard.serving.runtime.canary import Rules as CanaryRules
+from modelyard.serving.runtime.events import ONLY_IF_DUE
 from modelyard.serving.runtime.settings import Settings
 from modelyard.storage import IDataBucket, Retention
 
@@ -26,10 +29,12 @@ if TYPE_CHECKING:
 
 _RETRIES = 2
 _EVENT_AGE = Duration.hours(6)
+_TICK = Duration.minutes(1)
+_INTERVAL_SECONDS, _GRACE_SECONDS = 300, 86_400
 # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-quota.html
 _TARGETS_PER_RULE = 5
 # An alarm's period is a day at most.
-_LONGEST_INTERVAL = Duration.hours(12)
+_LONGEST_INTERVAL_SECONDS = 8 * 3600
 
 
 class ModelDeployer(Construct):
@@ -40,24 +45,34 @@ class ModelDeployer(Construct):
     its golden rows is not switched to; the one before serves on, the failure is in the record and in the
     alarm.
 
+    A version that is approved as a canary (`modelyard approve GROUP VERSION --canary 10`) answers that share
+    of the requests, and is promoted or rolled back by what callers get from it; the registry says so then.
+    The version that served before is kept loaded. Model archives that no record needs are deleted after a
+    grace period; the bucket's versioning keeps them as noncurrent versions for as long as its lifecycle says.
+
     Args:
         scope: The parent.
         construct_id: Unique within the parent.
         endpoint: Where models are served.
         data: Bucket of training's model archives and of the endpoint's model prefix.
         sources: The groups to look after, with the prefixes of their archives.
-        interval: How often every group is reconciled without an event; 15 minutes by default.
+        interval: How often every group is reconciled without an event; 5 minutes by default. While a canary
+            runs, every minute.
+        canary: How canaries are judged.
+        grace: How long a model archive stays that no record needs; a day by default.
         retention: What becomes of the records when the stack is deleted.
-        alarm_topic: Hears when models fail to be deployed, and when they no longer do.
+        alarm_topic: Hears of all three alarms, and of their end.
 
     Attributes:
         records: Table of what is served; readers ask it for grants.
         function: The function.
         dead_letters: Events that failed for good.
-        failures: Alarm on events that failed for good; it ends by itself two intervals after the last one.
+        failures: Alarm on groups that are not as the registry wants them; ends by itself when they are.
+        letters: Alarm on dead letters; ends when somebody has read and removed them.
+        stale: Alarm on records that nobody brings up to date, as when the function or its schedule is off.
 
     Raises:
-        ValueError: No sources, or an interval outside 1 minute to 12 hours.
+        ValueError: No sources, an interval outside 1 minute to 8 hours, or a grace below an hour.
 
     Example:
         >>> ModelDeployer(stack, "Deployer", endpoint=endpoint, data=data,
@@ -68,6 +83,8 @@ class ModelDeployer(Construct):
     function: RuntimeFunction
     dead_letters: sqs.Queue
     failures: cloudwatch.Alarm
+    letters: cloudwatch.Alarm
+    stale: cloudwatch.Alarm
 
     def __init__(
         self,
@@ -78,14 +95,16 @@ class ModelDeployer(Construct):
         data: IDataBucket,
         sources: Sequence[ModelSource],
         interval: Duration | None = None,
+        canary: CanaryRules | None = None,
+        grace: Duration | None = None,
         retention: Retention | None = None,
         alarm_topic: sns.ITopic | None = None,
     ) -> None:
         super().__init__(scope, construct_id)
-        interval = interval or Duration.minutes(15)
-        if not 1 <= interval.to_minutes(integral=False) <= _LONGEST_INTERVAL.to_minutes():
+        seconds = round(interval.to_seconds()) if interval else _INTERVAL_SECONDS
+        if not 60 <= seconds <= _LONGEST_INTERVAL_SECONDS:
             raise ValueError(
-                "ModelDeployer.interval must be 1 minute to 12 hours; its alarm watches two of them"
+                "ModelDeployer.interval must be 1 minute to 8 hours; its alarms watch three of them"
             )
         if not sources:
             raise ValueError("ModelDeployer needs at least one ModelSource to look after")
@@ -99,7 +118,11 @@ class ModelDeployer(Construct):
             artifact_bucket=data.bucket_name,
             artifact_prefix=endpoint.model_prefix,
             kms_key_arn=data.key.key_arn if data.key else "",
+            interval_seconds=seconds,
+            grace_seconds=round(grace.to_seconds()) if grace else _GRACE_SECONDS,
+            canary=canary or CanaryRules(),
         )
+        self.endpoint_name = endpoint.endpoint_name
         self.function = RuntimeFunction(
             self,
             "Function",
@@ -111,37 +134,84 @@ class ModelDeployer(Construct):
         )
         self.function.configure_async_invoke(retry_attempts=_RETRIES, max_event_age=_EVENT_AGE)
         self._grant(endpoint, data, sources)
-        self._listen(groups, interval)
-        self.failures = self._alarm(interval, alarm_topic)
+        self._listen(groups)
+        self._watch(seconds, alarm_topic)
 
     def metric_failures(self) -> cloudwatch.Metric:
-        """Events that failed for good and went to the dead-letter queue, sum per minute."""
-        # Lambda and EventBridge send them as any sender would, so SQS counts them.
-        return self.dead_letters.metric_number_of_messages_sent(period=Duration.minutes(1), statistic="Sum")
+        """1 where a reconciliation left a group other than the registry wants it, maximum per minute."""
+        return self._metric(FAILED, Duration.minutes(1))
+
+    def metric_record_age(self) -> cloudwatch.Metric:
+        """Age of the oldest record in seconds, maximum per minute."""
+        return self._metric(RECORD_AGE, Duration.minutes(1))
+
+    def metric_dead_letters(self) -> cloudwatch.Metric:
+        """Events that failed for good and that nobody has taken out of the queue yet."""
+        return self.dead_letters.metric_approximate_number_of_messages_visible(
+            period=Duration.minutes(1), statistic="Maximum"
+        )
 
     def metric_errors(self) -> cloudwatch.Metric:
-        """Reconciliations that failed, retries included, sum per minute."""
+        """Invocations of the function that failed, retries included, sum per minute."""
         return self.function.metric_errors(period=Duration.minutes(1))
 
-    def _alarm(self, interval: Duration, topic: sns.ITopic | None) -> cloudwatch.Alarm:
-        # A version that keeps failing does so once per interval: two intervals without are a success.
-        alarm = cloudwatch.Alarm(
-            self,
+    def _metric(self, name: str, period: Duration) -> cloudwatch.Metric:
+        return cloudwatch.Metric(
+            namespace=DEPLOYER,
+            metric_name=name,
+            dimensions_map={ENDPOINT: self.endpoint_name},
+            period=period,
+            statistic="Maximum",
+        )
+
+    def _watch(self, interval: int, topic: sns.ITopic | None) -> None:
+        # What keeps failing does so once an interval: two of them without are a success.
+        self.failures = self._alarm(
             "Failures",
-            alarm_description="A model was not deployed. See `error` in the record, and the function's log.",
-            metric=self.metric_failures().with_(period=Duration.minutes(2 * interval.to_minutes())),
-            threshold=1,
-            evaluation_periods=1,
-            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
-            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+            self._metric(FAILED, Duration.seconds(_whole_minutes(2 * interval))),
+            1,
+            "A group is not as the registry wants it. See `modelyard models`, and the function's log.",
+        )
+        self.letters = self._alarm(
+            "Letters",
+            self.metric_dead_letters(),
+            1,
+            "Events of the deployer failed for good. Read them, mend what they say, purge the queue.",
+        )
+        self.stale = self._alarm(
+            "Stale",
+            self._metric(RECORD_AGE, Duration.seconds(_whole_minutes(3 * interval))),
+            3 * interval,
+            "A record is not brought up to date: the deployer, its schedule or its table does not work.",
+            # The function itself says how old records are; where it is silent it does not run.
+            missing=cloudwatch.TreatMissingData.BREACHING,
         )
         if topic:
             # Here, like the type above, since importing it costs every synth that has no topic.
             from aws_cdk.aws_cloudwatch_actions import SnsAction
 
-            alarm.add_alarm_action(SnsAction(topic))
-            alarm.add_ok_action(SnsAction(topic))
-        return alarm
+            for alarm in (self.failures, self.letters, self.stale):
+                alarm.add_alarm_action(SnsAction(topic))
+                alarm.add_ok_action(SnsAction(topic))
+
+    def _alarm(
+        self,
+        name: str,
+        metric: cloudwatch.Metric,
+        threshold: float,
+        description: str,
+        missing: cloudwatch.TreatMissingData = cloudwatch.TreatMissingData.NOT_BREACHING,
+    ) -> cloudwatch.Alarm:
+        return cloudwatch.Alarm(
+            self,
+            name,
+            alarm_description=description,
+            metric=metric,
+            threshold=threshold,
+            evaluation_periods=1,
+            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+            treat_missing_data=missing,
+        )
 
     def _queue(self) -> sqs.Queue:
         queue = sqs.Queue(
@@ -161,13 +231,30 @@ class ModelDeployer(Construct):
         data.grant_get(role, *(f"{source.artifacts}*/model.tar.gz" for source in sources))
         data.grant_read(role, endpoint.model_prefix)
         data.grant_write(role, endpoint.model_prefix, multipart=False)
+        data.grant_delete(
+            role, *(f"{endpoint.model_prefix}{source.registry.group_name}/" for source in sources)
+        )
         for source in sources:
             source.registry.grant_read(role)
+        allow(
+            role,
+            actions=["sagemaker:UpdateModelPackage"],
+            resources=[source.registry.packages_arn for source in sources],
+            # It notes how a canary ended, and rejects one that is rolled back. Approving is for people.
+            conditions={"StringNotEquals": {"sagemaker:ModelApprovalStatus": "Approved"}},
+            reason="Versions of a model package are numbered at run time; the grant ends at the group.",
+        )
+        allow(
+            role,
+            actions=["cloudwatch:GetMetricData"],
+            resources=["*"],
+            reason="cloudwatch:GetMetricData takes no resource and knows no condition on what is read.",
+        )
         endpoint.grant_invoke(
             role, target_models=[f"{source.registry.group_name}/*.tar.gz" for source in sources]
         )
 
-    def _listen(self, groups: Sequence[str], interval: Duration) -> None:
+    def _listen(self, groups: Sequence[str]) -> None:
         approval_rule(self, "Approval", groups=groups, target=self._target())
         for start in range(0, len(groups), _TARGETS_PER_RULE):
             several = groups[start : start + _TARGETS_PER_RULE]
@@ -175,10 +262,11 @@ class ModelDeployer(Construct):
             events.Rule(
                 self,
                 f"Periodic{start // _TARGETS_PER_RULE + 1}",
-                description=f"Reconciles {', '.join(several)}, for events that were lost"[:512],
-                schedule=events.Schedule.rate(interval),
+                description=f"Reconciles {', '.join(several)} where it is due"[:512],
+                schedule=events.Schedule.rate(_TICK),
                 targets=[
-                    self._target(events.RuleTargetInput.from_object({"group": group})) for group in several
+                    self._target(events.RuleTargetInput.from_object({"group": group, ONLY_IF_DUE: True}))
+                    for group in several
                 ],
             )
 
@@ -190,3 +278,8 @@ class ModelDeployer(Construct):
             retry_attempts=_RETRIES,
             max_event_age=_EVENT_AGE,
         )
+
+
+def _whole_minutes(seconds: int) -> int:
+    """An alarm's period is a multiple of a minute."""
+    return -(-seconds // 60) * 60

@@ -6,6 +6,8 @@ https://docs.aws.amazon.com/sagemaker/latest/dg/automating-sagemaker-with-eventb
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+# What the schedule sends, every minute, beside the group.
+ONLY_IF_DUE = "onlyIfDue"
 _STATE_CHANGE = "SageMaker Model Package State Change"
 
 

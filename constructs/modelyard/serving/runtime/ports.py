@@ -1,10 +1,12 @@
 """What reconciling needs from the outside; the tests' fakes and the AWS adapters both have this shape."""
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Protocol
 
-from .record import Record
+from .canary import Figures
+from .record import Record, Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,6 +15,16 @@ class Package:
 
     version: int
     arn: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Description:
+    """What the registry knows about a version now. `changed`: its last change, ISO 8601, empty if never."""
+
+    approved: bool
+    model_data_url: str
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    changed: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +41,13 @@ class Registry(Protocol):
     def approved(self, group: str) -> list[Package]:
         """Every approved version, newest first. Raises DeployError when the registry cannot be read."""
 
-    def model_data_url(self, package: Package) -> str:
-        """Where the model lies. Raises OutdatedError when the package is gone or approved no more."""
+    def describe(self, package_arn: str) -> Description:
+        """Raises OutdatedError when the package is gone, DeployError when it cannot be read or served."""
+
+    def conclude(self, package: Package, verdict: Verdict) -> None:
+        """Writes down how a canary ended; one that is rolled back is rejected with that.
+
+        Raises OutdatedError when somebody decided otherwise meanwhile, DeployError when it is refused."""
 
 
 class Records(Protocol):
@@ -54,8 +71,11 @@ class Artifacts(Protocol):
 
         Raises DeployError when the name exists with other bytes or the write is refused."""
 
-    def exists(self, artifact: str) -> bool:
-        """Whether the artifact lies where the endpoint loads from. Raises DeployError if that is unknown."""
+    def present(self, group: str) -> frozenset[str]:
+        """The group's artifacts where the endpoint loads from. Raises DeployError if that is unknown."""
+
+    def delete(self, artifact: str) -> None:
+        """Deletes it; one that is gone is fine. Raises DeployError when it is refused."""
 
 
 class Endpoint(Protocol):
@@ -63,6 +83,16 @@ class Endpoint(Protocol):
 
     def predict(self, artifact: str, instances: list[Any]) -> Any:
         """The model's predictions for the rows. Raises DeployError when none come."""
+
+    def warm(self, artifact: str, instances: list[Any]) -> None:
+        """One request, without patience. Raises DeployError when it fails."""
+
+
+class Metrics(Protocol):
+    """What callers got, version by version."""
+
+    def figures(self, group: str, version: int, *, since: str, until: str) -> Figures:
+        """Raises DeployError when they cannot be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,3 +103,4 @@ class Ports:
     records: Records
     artifacts: Artifacts
     endpoint: Endpoint
+    metrics: Metrics

@@ -1,4 +1,4 @@
-"""Makes one group serve the newest version that the registry approves.
+"""Makes one group serve what the registry approves.
 
 Level-triggered: an event only says *look again*, so that duplicate, late and reordered events are harmless.
 Why concurrent reconciles are, too: each reads the record first, the registry after it, and ends with a write
@@ -6,105 +6,125 @@ on condition that nobody wrote in between, even when nothing changed. A reconcil
 registry before some change therefore cannot write after the reconcile that looked after it.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from modelyard.runtime.log import log
 
-from .archive import read_file
+from .choice import Choice, Chooser
 from .errors import DeployError, OutdatedError, ReconcileError
-from .golden import MANIFEST, MAX_MANIFEST_BYTES, compare, parse_manifest
-from .ports import Package, Ports
-from .record import Deployment, Failure, Record
+from .garbage import parsed, sweep
+from .ports import Ports
+from .record import Failure, Record
+from .settings import Settings
 
 ATTEMPTS = 10
-_MAX_MESSAGE = 1000
+# A schedule is not on the second.
+_EARLY_SECONDS = 30
 
 
 def utc_now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def reconcile(group: str, ports: Ports, *, max_unpacked: int, now: Callable[[], str] = utc_now) -> Record:
+def is_due(record: Record, settings: Settings, now: str) -> bool:
+    """Whether the schedule has work: a canary is watched, the rest is looked at once an interval."""
+    age = (parsed(now) - parsed(record.updated)).total_seconds()
+    return record.canary is not None or age >= settings.interval_seconds - _EARLY_SECONDS
+
+
+def reconcile(group: str, ports: Ports, settings: Settings, *, now: Callable[[], str] = utc_now) -> Record:
     """Brings the group in line and returns its new record.
 
     The newest approved version serves if it passes its checks. If it does not, the version that serves goes
     on, as long as it is approved itself; otherwise the newest approved one that passes takes its place, and
-    without any the model is taken out.
+    without any the model is taken out. A version that is approved as a canary gets its share beside it.
 
-    Raises ReconcileError, after recording the reason, when the newest approved version does not serve.
+    Raises ReconcileError, after recording the reason, when the group is not as the registry wants it.
     """
     for _ in range(ATTEMPTS):
         record = ports.records.read(group)
+        chooser = Chooser(record, ports, settings, now())
         try:
-            serving, error = _choose(record, ports, max_unpacked, now)
-            new = _next(record, serving, error, now())
+            new = _next(record, chooser.choose(), chooser, settings, now())
             ports.records.write(new, expected=record.generation)
         except OutdatedError:
             continue
         _report(record, new)
-        if error:
-            raise ReconcileError(f"{group} version {error.version or 'unknown'}: {error.message}")
+        problem = _delete(new, chooser, ports)
+        _keep_warm(new, chooser, ports)
+        if new.error:
+            raise ReconcileError(f"{group} version {new.error.version or 'unknown'}: {new.error.message}")
+        if problem:
+            raise ReconcileError(f"{group}: {problem}")
         return new
     raise ReconcileError(f"{group}: the record or the registry changed during each of {ATTEMPTS} attempts")
 
 
-def _choose(
-    record: Record, ports: Ports, max_unpacked: int, now: Callable[[], str]
-) -> tuple[Deployment | None, Failure | None]:
-    serving = record.serving
-    try:
-        approved = ports.registry.approved(record.group)
-    except DeployError as error:
-        return serving, _failure(0, error, now())
-    failure: Failure | None = None
-    kept = next((package for package in approved if serving and package.arn == serving.package_arn), None)
-    for package in approved:
-        if failure and kept and package is not kept:
-            continue
-        try:
-            if serving and package is kept and ports.artifacts.exists(serving.artifact):
-                return serving, failure
-            return _deploy(record.group, package, ports, max_unpacked, now), failure
-        except DeployError as error:
-            failure = failure or _failure(package.version, error, now())
-            if package is kept:
-                return serving, failure
-    return None, failure
-
-
-def _deploy(
-    group: str, package: Package, ports: Ports, max_unpacked: int, now: Callable[[], str]
-) -> Deployment:
-    """Copies the model to its immutable name and lets the endpoint predict its golden rows from there."""
-    with ports.artifacts.fetch(ports.registry.model_data_url(package)) as archive:
-        manifest = read_file(archive.file, MANIFEST, max_unpacked=max_unpacked, max_size=MAX_MANIFEST_BYTES)
-        golden = parse_manifest(manifest)
-        artifact = f"{group}/{package.version}-{archive.sha256[:12]}.tar.gz"
-        ports.artifacts.publish(archive, artifact)
-        sha256 = archive.sha256
-    compare(golden, ports.endpoint.predict(artifact, golden.instances))
-    return Deployment(
-        version=package.version, package_arn=package.arn, artifact=artifact, sha256=sha256, since=now()
-    )
-
-
-def _next(record: Record, serving: Deployment | None, error: Failure | None, now: str) -> Record:
-    old = record.serving
+def _next(record: Record, choice: Choice, chooser: Chooser, settings: Settings, now: str) -> Record:
+    old, serving = record.serving, choice.serving
     switched = old is not None and (serving is None or serving.package_arn != old.package_arn)
-    return replace(
-        record,
+    new = Record(
+        group=record.group,
         generation=record.generation + 1,
+        desired=choice.desired,
         serving=serving,
         previous=old if switched else record.previous,
-        error=error,
+        canary=choice.canary,
+        verdict=choice.verdict,
+        error=choice.error,
+        unused=record.unused,
+        deleting=record.deleting,
         updated=now,
     )
+    return _swept(new, chooser, settings, now)
 
 
-def _failure(version: int, error: DeployError, at: str) -> Failure:
-    return Failure(version=version, message=str(error)[:_MAX_MESSAGE], at=at)
+def _swept(new: Record, chooser: Chooser, settings: Settings, now: str) -> Record:
+    """With notes about what nobody needs; without its previous version where that is gone."""
+    try:
+        present = chooser.present()
+    except DeployError as error:
+        failure = Failure(version=0, message=str(error)[:1000], at=now)
+        return replace(new, error=new.error or failure)
+    if new.previous and new.previous.artifact not in present:
+        new = replace(new, previous=None)
+    notes = sweep(
+        needed=new.artifacts | chooser.tried,
+        present=present,
+        unused=new.unused,
+        deleting=new.deleting,
+        now=now,
+        grace_seconds=settings.grace_seconds,
+    )
+    return replace(new, unused=notes.unused, deleting=notes.deleting)
+
+
+def _delete(new: Record, chooser: Chooser, ports: Ports) -> str | None:
+    """Deletes what the record says nobody needs; returns what stood in the way."""
+    if not new.deleting:
+        return None
+    try:
+        for artifact in sorted(chooser.present() & new.deleting.keys()):
+            ports.artifacts.delete(artifact)
+            log("artifact deleted", group=new.group, artifact=artifact)
+    except DeployError as error:
+        log("artifact not deleted", group=new.group, error=str(error))
+        return str(error)
+    return None
+
+
+def _keep_warm(new: Record, chooser: Chooser, ports: Ports) -> None:
+    """Asks the previous version for a row, so that it is loaded should it have to serve again."""
+    previous = new.previous
+    if previous is None or not previous.probe or previous.package_arn not in chooser.approved:
+        return
+    try:
+        ports.endpoint.warm(previous.artifact, [json.loads(previous.probe)])
+    except DeployError as error:
+        log("previous version not kept warm", group=new.group, version=previous.version, error=str(error))
 
 
 def _report(old: Record, new: Record) -> None:
@@ -114,5 +134,6 @@ def _report(old: Record, new: Record) -> None:
         generation=new.generation,
         before=old.serving.version if old.serving else None,
         serving=new.serving.version if new.serving else None,
+        canary=new.canary.deployment.version if new.canary else None,
         error=new.error.message if new.error else None,
     )

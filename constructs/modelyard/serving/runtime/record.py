@@ -1,28 +1,52 @@
-"""What the deployer knows about a group: one item of the table, and its form in DynamoDB.
+"""What the deployer knows about a group: one item of the table, which it alone writes.
 
-The item: ``group`` (key), ``generation`` (raised by every write, the condition of the next one),
-``serving``, ``previous``, ``error`` (maps; absent for none), ``updated`` (UTC, ISO 8601).
+The item: ``group`` (key), ``generation`` (raised by every write, the condition of the next one), ``updated``
+(UTC, ISO 8601), and, absent for none: ``desired`` (the version that the registry wants served in full),
+``serving``, ``previous``, ``canary``, ``verdict`` (how the last canary ended), ``error`` (maps), ``unused``
+and ``deleting`` (see `garbage`; maps from artifact to moment).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
-    """A version as the endpoint serves it; `artifact` (group/version-sha.tar.gz) is its `TargetModel`."""
+    """A version as the endpoint serves it; `artifact` (group/version-sha.tar.gz) is its `TargetModel`.
+
+    `probe`: a golden row as JSON, which keeps the model loaded once nobody asks for it; empty where rows are
+    too large for a record.
+    """
 
     version: int
     package_arn: str
     artifact: str
     sha256: str
     since: str
+    probe: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Canary:
+    """A version that answers `percent` of the requests; its `deployment.since` is when it began to."""
+
+    deployment: Deployment
+    percent: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """How a canary ended: `outcome` is `promoted` or `rolled-back`."""
+
+    version: int
+    outcome: str
+    reason: str
+    at: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """Why the newest approved version is not the one that serves. `version` is 0 if none could be read."""
+    """Why the group is not as the registry wants it. `version` is 0 where it is about none."""
 
     version: int
     message: str
@@ -35,66 +59,24 @@ class Record:
 
     group: str
     generation: int = 0
+    desired: int | None = None
     serving: Deployment | None = None
     previous: Deployment | None = None
+    canary: Canary | None = None
+    verdict: Verdict | None = None
     error: Failure | None = None
+    unused: Mapping[str, str] = field(default_factory=dict)
+    deleting: Mapping[str, str] = field(default_factory=dict)
     updated: str = ""
 
+    @property
+    def artifacts(self) -> frozenset[str]:
+        """What the endpoint must be able to load."""
+        deployed = (self.serving, self.previous, self.canary.deployment if self.canary else None)
+        return frozenset(deployment.artifact for deployment in deployed if deployment)
 
-Item = dict[str, Any]
-
-
-def to_item(record: Record) -> Item:
-    item: Item = {
-        "group": {"S": record.group},
-        "generation": {"N": str(record.generation)},
-        "updated": {"S": record.updated},
-    }
-    for name, deployment in (("serving", record.serving), ("previous", record.previous)):
-        if deployment:
-            item[name] = {
-                "M": {
-                    "version": {"N": str(deployment.version)},
-                    "package_arn": {"S": deployment.package_arn},
-                    "artifact": {"S": deployment.artifact},
-                    "sha256": {"S": deployment.sha256},
-                    "since": {"S": deployment.since},
-                }
-            }
-    if record.error:
-        item["error"] = {
-            "M": {
-                "version": {"N": str(record.error.version)},
-                "message": {"S": record.error.message},
-                "at": {"S": record.error.at},
-            }
-        }
-    return item
-
-
-def from_item(item: Mapping[str, Any]) -> Record:
-    """Reverse of `to_item`."""
-    error = item.get("error", {}).get("M")
-    return Record(
-        group=item["group"]["S"],
-        generation=int(item["generation"]["N"]),
-        serving=_deployment(item.get("serving")),
-        previous=_deployment(item.get("previous")),
-        error=Failure(version=int(error["version"]["N"]), message=error["message"]["S"], at=error["at"]["S"])
-        if error
-        else None,
-        updated=item["updated"]["S"],
-    )
-
-
-def _deployment(attribute: Mapping[str, Any] | None) -> Deployment | None:
-    if attribute is None:
-        return None
-    members = attribute["M"]
-    return Deployment(
-        version=int(members["version"]["N"]),
-        package_arn=members["package_arn"]["S"],
-        artifact=members["artifact"]["S"],
-        sha256=members["sha256"]["S"],
-        since=members["since"]["S"],
-    )
+    @property
+    def answering(self) -> tuple[Deployment, ...]:
+        """What answers requests."""
+        canary = (self.canary.deployment,) if self.canary else ()
+        return (self.serving, *canary) if self.serving else canary
