@@ -8,7 +8,7 @@ import json
 import pytest
 
 from pipeline_defs.catalog import PIPELINES, TabularClassification, load_definition
-from tests.unit.test_definitions_content import arguments_of, filled, references, steps_of
+from tests.unit.definition_support import arguments_of, filled, references, steps_of
 from training.classification.algorithms import ALGORITHMS
 from training.classification.datasets import DATASETS, schema_for
 from training.classification.metrics import METRICS, SCORERS

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline_defs.catalog import PIPELINES, ImageClassification, load_definition
-from tests.unit.test_definitions_content import arguments_of, filled, steps_of
+from tests.unit.definition_support import arguments_of, filled, steps_of
 from training.vision.config import CHOICES, Config
 
 REPO = Path(__file__).parents[2]
