@@ -20,6 +20,9 @@ from training.serving.models import Handler, ModelStore
 from training.serving.settings import Settings
 from training.serving.tabular import TabularHandler
 
+# Library of an image's models -> the module through which they use it.
+_WARM_UP = (("xgboost", "training.common.boosting"), ("timm", "training.serving.images"))
+
 
 def serve() -> None:
     """Serve until SIGTERM: then no new connections, and requests in flight have `drain_s` seconds to finish.
@@ -84,9 +87,10 @@ def _image_handler(folder: Path, settings: Settings) -> Handler:
 
 def _warm() -> None:
     """Import the library of this image's models, before the first one asks for it."""
-    name = next((name for name in ("xgboost", "timm") if importlib.util.find_spec(name)), None)
-    if name:
-        importlib.import_module(name if name == "xgboost" else "training.serving.images")
+    for library, module in _WARM_UP:
+        if importlib.util.find_spec(library):
+            importlib.import_module(module)
+            return
 
 
 class _Server(uvicorn.Server):  # type: ignore[misc]  # uvicorn is not followed by mypy here

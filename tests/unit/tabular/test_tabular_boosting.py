@@ -27,6 +27,11 @@ CASES = {
         "sys.modules['sklearn'] is sklearn",
         "True",
     ),
+    "nor does the server's warm-up": (
+        "from training.serving.server import _warm; import sys; _warm()",
+        "('xgboost' in sys.modules, 'sklearn' in sys.modules, 'pandas' in sys.modules)",
+        "(True, False, False)",
+    ),
     "a list makes a matrix": (
         "from training.common.boosting import xgboost",
         "xgboost.DMatrix([[1.0]], [2.0]).num_row()",
