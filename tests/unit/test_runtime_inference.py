@@ -1,6 +1,6 @@
 """The inference function: what it answers to whom, and what it does when something behind it fails."""
 
-import base64
+import dataclasses
 import importlib
 import io
 import json
@@ -9,104 +9,15 @@ from types import SimpleNamespace
 
 import botocore.session
 import pytest
-from botocore.exceptions import ClientError, ReadTimeoutError
+from botocore.exceptions import ReadTimeoutError
 from botocore.response import StreamingBody
 from botocore.stub import Stubber
 from hypothesis import example, given
 from hypothesis import strategies as st
-from inference_runtime.api import Api
-from inference_runtime.models import Models
 from inference_runtime.settings import Settings
 
-from modelyard.runtime.invoke import Invoker
-
-SETTINGS = Settings(
-    endpoint_name="models", table_name="records", models=("loans", "homes"), max_body_bytes=2000, max_rows=5
-)
-ROW = {"fico": 700, "state": "CA", "dti": 12.5, "joint": False, "income": None}
-CALL = {"model": "loans", "instances": [ROW]}
-
-
-def client_error(code, status, **members):
-    answer = {
-        "Error": {"Code": code, "Message": "its message"},
-        "ResponseMetadata": {"HTTPStatusCode": status},
-    }
-    return ClientError({**answer, **members}, "InvokeEndpoint")
-
-
-class FakeTable:
-    """DynamoDB with one deployed model, loans version 3; homes has none."""
-
-    def __init__(self):
-        self.version, self.reads, self.error = 3, 0, None
-
-    def get_item(self, TableName, Key, ConsistentRead):
-        self.reads += 1
-        if self.error:
-            raise self.error
-        assert (TableName, ConsistentRead) == ("records", True)
-        group = Key["group"]["S"]
-        if group != "loans":
-            return {}
-        serving = {
-            "version": {"N": str(self.version)},
-            "package_arn": {"S": "arn"},
-            "artifact": {"S": f"loans/{self.version}-abc.tar.gz"},
-            "sha256": {"S": "abc"},
-            "since": {"S": "then"},
-        }
-        return {"Item": {"group": {"S": group}, "generation": {"N": "1"}, "serving": {"M": serving}}}
-
-
-class FakeEndpoint:
-    """Predicts 1.5 for every row, after the errors it is given."""
-
-    def __init__(self):
-        self.errors, self.calls, self.answer = [], [], None
-
-    def invoke_endpoint(self, **call):
-        self.calls.append(call)
-        if self.errors:
-            raise self.errors.pop(0)
-        rows = json.loads(call["Body"])["instances"]
-        answer = (
-            json.dumps({"predictions": [1.5] * len(rows)}).encode() if self.answer is None else self.answer
-        )
-        return {"Body": StreamingBody(io.BytesIO(answer), len(answer))}
-
-
-class World:
-    """The function with its surroundings, and a clock that only sleep moves."""
-
-    def __init__(self, settings=SETTINGS):
-        self.now = 0.0
-        self.table, self.endpoint = FakeTable(), FakeEndpoint()
-        self.api = Api(
-            settings,
-            Models(self.table, settings, clock=lambda: self.now),
-            Invoker(self.endpoint, "models", sleep=self.sleep, clock=lambda: self.now),
-        )
-
-    def sleep(self, seconds):
-        self.now += seconds
-
-    def send(self, body=CALL, *, method="POST", path="/", content_type="application/json", encode=False):
-        text = body if isinstance(body, str | bytes) else json.dumps(body)
-        data = text.encode() if isinstance(text, str) else text
-        event = {
-            "version": "2.0",
-            "rawPath": path,
-            "headers": {} if content_type is None else {"Content-Type": content_type},
-            "requestContext": {"http": {"method": method, "path": path}},
-            "body": base64.b64encode(data).decode() if encode or isinstance(body, bytes) else text,
-            "isBase64Encoded": encode or isinstance(body, bytes),
-        }
-        answer = self.api.answer(event, "request-1")
-        content = json.loads(answer["body"], parse_constant=pytest.fail)
-        assert content["request_id"] == "request-1"
-        assert answer["headers"]["content-type"] == "application/json"
-        return answer["statusCode"], content, answer["headers"]
+from modelyard.runtime.limits import CANARY_RETRY_SECONDS, CANARY_SECONDS
+from tests.unit.inference_world import CALL, ROW, SETTINGS, FakeTable, World, client_error
 
 
 @pytest.fixture
@@ -141,8 +52,8 @@ def test_health_asks_nobody(world):
 def test_lists_models(world):
     _, content, _ = world.send("", method="GET", path="/models")
     assert content["models"] == [
-        {"model": "loans", "version": 3, "since": "then"},
-        {"model": "homes", "version": None, "since": None},
+        {"model": "loans", "version": 3, "since": "then", "canary": None},
+        {"model": "homes", "version": None, "since": None, "canary": None},
     ]
 
 
@@ -449,7 +360,7 @@ def handler(monkeypatch):
 
 
 def test_handler_against_botocores_models(handler):
-    table, runtime = Stubber(handler.API._models._client), Stubber(handler.API._invoker._client)
+    table, runtime = Stubber(handler.API._models._client), Stubber(handler.API._predictor._invoker._client)
     answer = b'{"predictions": [12.5]}'
     item = FakeTable().get_item("records", {"group": {"S": "loans"}}, True)
     table.add_response(
@@ -469,10 +380,18 @@ def test_handler_against_botocores_models(handler):
 
 
 def test_timeouts_leave_room_for_the_functions_own_answer(handler):
-    config = handler.API._invoker._client.meta.config
+    predictor = handler.API._predictor
+    config, canary = (
+        invoker._client.meta.config for invoker in (predictor._invoker, predictor._canary_invoker)
+    )
     assert config.read_timeout == 70
-    assert config.retries["total_max_attempts"] == 1
+    assert config.retries["total_max_attempts"] == canary.retries["total_max_attempts"] == 1
     assert SETTINGS.timeout_seconds >= SETTINGS.retry_seconds + config.read_timeout
+    canary_seconds = CANARY_RETRY_SECONDS + canary.connect_timeout + canary.read_timeout
+    assert canary_seconds <= CANARY_SECONDS
+    for retry_seconds in (0, 30, 800):
+        timeout = dataclasses.replace(SETTINGS, retry_seconds=retry_seconds).timeout_seconds
+        assert canary_seconds + config.read_timeout < timeout <= 900
 
 
 def test_error_shapes_are_botocores():

@@ -13,12 +13,13 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as BotoConnectionError
 
-from modelyard.runtime.limits import ANSWER_SECONDS
+from modelyard.runtime.limits import ANSWER_SECONDS, CANARY_ANSWER_SECONDS
 
 # No retries by botocore: they would multiply with the ones here.
 CONFIG = Config(
     connect_timeout=5, read_timeout=ANSWER_SECONDS, retries={"total_max_attempts": 1}, tcp_keepalive=True
 )
+CANARY_CONFIG = CONFIG.merge(Config(read_timeout=CANARY_ANSWER_SECONDS))
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
 _TRY_AGAIN = frozenset({429, 500, 502, 503, 504, 530})
@@ -44,7 +45,7 @@ class RefusedError(Exception):
 
 
 class Invoker:
-    """Calls one endpoint through a `sagemaker-runtime` client made with `CONFIG`."""
+    """Calls one endpoint through a `sagemaker-runtime` client made with `CONFIG` or `CANARY_CONFIG`."""
 
     def __init__(
         self,
@@ -58,7 +59,7 @@ class Invoker:
 
     def invoke(self, target_model: str, body: bytes, *, retry_seconds: float, request_id: str) -> bytes:
         """The model's answer to a JSON body. New attempts start for `retry_seconds`; each lasts at most
-        `ANSWER_SECONDS`. Raises NotReadyError, ModelError or RefusedError."""
+        as long as the client's configuration says. Raises NotReadyError, ModelError or RefusedError."""
         deadline = self._clock() + retry_seconds
         pause = _FIRST_PAUSE
         while True:

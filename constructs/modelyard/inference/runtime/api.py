@@ -1,15 +1,14 @@
 """The routes: predict, health and the list of models."""
 
-import json
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any
 
-from modelyard.runtime.invoke import Invoker, ModelError, NotReadyError, RefusedError
 from modelyard.runtime.log import log
 
 from . import bodies, http
-from .errors import ApiError, invalid_instances
+from .errors import ApiError
 from .models import Models
+from .predict import Predictor
 from .settings import Settings
 
 _ROUTES = {"/": "POST", "/health": "GET", "/models": "GET"}
@@ -18,8 +17,8 @@ _ROUTES = {"/": "POST", "/health": "GET", "/models": "GET"}
 class Api:
     """Answers requests; holds what is worth keeping between them."""
 
-    def __init__(self, settings: Settings, models: Models, invoker: Invoker) -> None:
-        self._settings, self._models, self._invoker = settings, models, invoker
+    def __init__(self, settings: Settings, models: Models, predictor: Predictor) -> None:
+        self._settings, self._models, self._predictor = settings, models, predictor
 
     def answer(self, event: Mapping[str, Any], request_id: str) -> dict[str, Any]:
         """The response to a function URL event, refusals included; its body carries the request id."""
@@ -48,41 +47,6 @@ class Api:
         )
 
     def _predict(self, asked: bodies.Prediction, request_id: str) -> dict[str, Any]:
-        served = self._models.find(asked.model)
-        body = json.dumps({"instances": asked.instances}, separators=(",", ":")).encode()
-        try:
-            answer = self._invoker.invoke(
-                served.artifact, body, retry_seconds=self._settings.retry_seconds, request_id=request_id
-            )
-        except NotReadyError as error:
-            log("model not ready", request_id=request_id, artifact=served.artifact, reason=str(error))
-            message = "the model is being loaded or the endpoint is busy; try again"
-            raise ApiError(503, "not_ready", message, retry_after=5) from error
-        except RefusedError as error:
-            log("endpoint refused", request_id=request_id, artifact=served.artifact, reason=str(error))
-            message = "the endpoint cannot be used now; its operators find the reason in the log"
-            raise ApiError(503, "endpoint_unavailable", message, retry_after=30) from error
-        except ModelError as error:
-            if 400 <= error.status < 500:
-                raise invalid_instances(error.message) from error
-            raise ApiError(424, "model_error", error.message) from error
-        log("predicted", request_id=request_id, artifact=served.artifact, rows=len(asked.instances))
-        return {
-            "model": asked.model,
-            "version": served.version,
-            "predictions": _predictions(answer, len(asked.instances)),
-        }
-
-
-def _predictions(answer: bytes, rows: int) -> list[Any]:
-    try:
-        predictions = json.loads(answer, parse_constant=_refuse_constant)["predictions"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ApiError(424, "model_error", 'the model\'s answer is no {"predictions": [...]}') from error
-    if not isinstance(predictions, list) or len(predictions) != rows:
-        raise ApiError(424, "model_error", f"the model did not answer {rows} rows with as many predictions")
-    return predictions
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON number")
+        versions = self._models.find(asked.model)
+        served, predictions = self._predictor.predict(asked, versions, request_id)
+        return {"model": asked.model, "version": served.version, "predictions": predictions}

@@ -9,10 +9,11 @@ from typing import Any, Protocol
 import botocore.session
 from botocore.config import Config
 
-from modelyard.runtime.invoke import CONFIG, Invoker
+from modelyard.runtime.invoke import CANARY_CONFIG, CONFIG, Invoker
 
 from .api import Api
 from .models import Models
+from .predict import Predictor
 from .settings import Settings
 
 SETTINGS = Settings.from_environment(os.environ)
@@ -27,7 +28,11 @@ SESSION = botocore.session.get_session()
 API = Api(
     SETTINGS,
     Models(SESSION.create_client("dynamodb", config=TABLE_CONFIG), SETTINGS),
-    Invoker(SESSION.create_client("sagemaker-runtime", config=CONFIG), SETTINGS.endpoint_name),
+    Predictor(
+        Invoker(SESSION.create_client("sagemaker-runtime", config=CONFIG), SETTINGS.endpoint_name),
+        Invoker(SESSION.create_client("sagemaker-runtime", config=CANARY_CONFIG), SETTINGS.endpoint_name),
+        SETTINGS.retry_seconds,
+    ),
 )
 
 

@@ -1,7 +1,7 @@
-"""Which artifact serves a model now: read from the deployer's table, remembered for a bounded time."""
+"""Which versions answer for a model now: read from the deployer's table, remembered for a bounded time."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,19 @@ class Served:
     since: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Versions:
+    """Who answers for a model: `serving`, but for `percent` of the requests `canary`, if there is one."""
+
+    serving: Served
+    canary: Served | None = None
+    percent: int = 0
+
+    def draw(self, chance: float) -> Served:
+        """`chance` is uniform in [0, 1)."""
+        return self.canary if self.canary and chance * 100 < self.percent else self.serving
+
+
 class Models:
     """Looks models up through a `dynamodb` client.
 
@@ -33,53 +46,65 @@ class Models:
         self, client: Any, settings: Settings, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._client, self._settings, self._clock = client, settings, clock
-        self._known: dict[str, tuple[float, Served | None]] = {}
+        self._known: dict[str, tuple[float, Versions | None]] = {}
 
-    def find(self, name: str) -> Served:
+    def find(self, name: str) -> Versions:
         """Raises ApiError for a model that is unknown, not deployed, or cannot be looked up."""
         # A fixed list: nobody fills the cache or spends reads with names of their own.
         if name not in self._settings.models:
             raise ApiError(404, "unknown_model", f"no model {name[:63]!r}; GET /models lists what there is")
-        served = self._look_up(name)
-        if served is None:
+        versions = self._look_up(name)
+        if versions is None:
             raise ApiError(404, "model_not_deployed", f"model {name!r} has no approved version")
-        return served
+        return versions
 
     def listing(self) -> list[dict[str, Any]]:
-        """Every model that may be asked for, with its version, or None where no version serves."""
-        found = {name: self._look_up(name) for name in self._settings.models}
-        return [
-            {"model": name, "version": served and served.version, "since": served and served.since}
-            for name, served in found.items()
-        ]
+        """Every model that may be asked for: version and since when, None where none serves, and canary."""
+        return [_entry(name, self._look_up(name)) for name in self._settings.models]
 
-    def _look_up(self, name: str) -> Served | None:
+    def _look_up(self, name: str) -> Versions | None:
         now = self._clock()
-        read_at, served = self._known.get(name, (float("-inf"), None))
+        read_at, versions = self._known.get(name, (float("-inf"), None))
         age = now - read_at
         if age < self._settings.cache_seconds:
-            return served
+            return versions
         try:
-            served = self._read(name)
+            versions = self._read(name)
         except (ClientError, BotoCoreError) as error:
             log("table not readable", model=name, error=str(error))
             if age < self._settings.cache_seconds + self._settings.stale_seconds:
-                return served
+                return versions
             message = "cannot look up which version serves; try again"
             raise ApiError(503, "not_ready", message, retry_after=5) from error
-        self._known[name] = (now, served)
-        return served
+        self._known[name] = (now, versions)
+        return versions
 
-    def _read(self, name: str) -> Served | None:
+    def _read(self, name: str) -> Versions | None:
         answer = self._client.get_item(
             TableName=self._settings.table_name, Key={"group": {"S": name}}, ConsistentRead=True
         )
-        serving = answer.get("Item", {}).get("serving")
+        item = answer.get("Item", {})
+        serving, canary = _served(item, "serving"), _served(item, "canary")
         if serving is None:
-            return None
-        members = serving["M"]
-        return Served(
-            version=int(members["version"]["N"]),
-            artifact=members["artifact"]["S"],
-            since=members["since"]["S"],
-        )
+            # The first version of a group has none beside it: it answers all requests.
+            return Versions(serving=canary) if canary else None
+        if canary is None:
+            return Versions(serving=serving)
+        return Versions(serving=serving, canary=canary, percent=int(item["canary"]["M"]["percent"]["N"]))
+
+
+def _served(item: Mapping[str, Any], attribute: str) -> Served | None:
+    if attribute not in item:
+        return None
+    members = item[attribute]["M"]
+    return Served(
+        version=int(members["version"]["N"]), artifact=members["artifact"]["S"], since=members["since"]["S"]
+    )
+
+
+def _entry(name: str, versions: Versions | None) -> dict[str, Any]:
+    if versions is None:
+        return {"model": name, "version": None, "since": None, "canary": None}
+    serving, canary = versions.serving, versions.canary
+    beside = canary and {"version": canary.version, "since": canary.since, "percent": versions.percent}
+    return {"model": name, "version": serving.version, "since": serving.since, "canary": beside}

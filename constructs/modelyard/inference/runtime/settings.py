@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from modelyard.runtime.limits import ANSWER_SECONDS
+from modelyard.runtime.limits import ANSWER_SECONDS, CANARY_SECONDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +48,7 @@ class Settings:
     @property
     def timeout_seconds(self) -> int:
         """The timeout that the function needs so that every answer, also the last refusal, is its own."""
-        return self.retry_seconds + ANSWER_SECONDS + 5
+        return max(self.retry_seconds, CANARY_SECONDS) + ANSWER_SECONDS + 5
 
     def to_environment(self) -> dict[str, str]:
         return {
