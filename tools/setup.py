@@ -176,7 +176,18 @@ def install_cdk(profile: Profile) -> None:
 
 def compile_bytecode(profile: Profile) -> None:
     run(
-        [str(profile.python), "-m", "compileall", "-q", "-j", "0", str(profile.venv / "lib")],
+        # Some packages carry files in the syntax of a newer Python, and say so in the file's name.
+        [
+            str(profile.python),
+            "-m",
+            "compileall",
+            "-q",
+            "-j",
+            "0",
+            "-x",
+            r"[/_]py3\d\d_",
+            str(profile.venv / "lib"),
+        ],
         "Is the disk full? Delete the environment's folder and repeat.",
     )
 
