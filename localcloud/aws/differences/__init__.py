@@ -29,6 +29,7 @@ def apply(cloud: Cloud) -> None:
         dynamodb_encryption,
         dynamodb_table_resource,
         ecr,
+        embedded_metrics,
         event_targets,
         execution_role,
         function_urls,
@@ -55,6 +56,7 @@ def apply(cloud: Cloud) -> None:
     dynamodb_encryption.apply()
     dynamodb_table_resource.apply()
     ecr.apply()
+    embedded_metrics.apply()
     event_targets.apply()
     execution_role.apply()
     function_urls.apply(cloud)

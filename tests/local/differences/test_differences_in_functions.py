@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -93,6 +94,51 @@ def test_logs_need_the_roles_permission(cloud: Cloud, admin: Credentials, role: 
     assert "/aws/lambda/talks" in names
     assert "/aws/lambda/mute" not in names
     assert logs.describe_log_streams(logGroupName="/aws/lambda/tells")["logStreams"]
+
+
+def test_log_lines_in_the_embedded_format_are_metrics(cloud: Cloud, admin: Credentials, role: Role) -> None:
+    lambdas, cloudwatch = cloud.client("lambda", admin), cloud.client("cloudwatch", admin)
+    directive = {
+        "Namespace": "Tests/Embedded",
+        "Dimensions": [["Model", "Version"], ["Model"]],
+        "Metrics": [{"Name": "Invocations", "Unit": "Count"}, {"Name": "Latency", "Unit": "Milliseconds"}],
+    }
+    line = {"Model": "loans", "Version": "3", "Invocations": 1, "Latency": [10, 20.5, 30]}
+    code = (
+        "import json, time\ndef handler(event, context):\n"
+        f"    line = {line!r}\n"
+        f"    about = {{'Timestamp': int(time.time() * 1000), 'CloudWatchMetrics': [{directive!r}]}}\n"
+        "    print(json.dumps({**line, '_aws': about}))\n"
+        "    print(json.dumps({**line, 'Version': 3, '_aws': about}))\n"
+    )
+    # The log is all that it may write.
+    writes = role("lambda.amazonaws.com", [allow("logs:*")])
+    lambdas.create_function(**{**function("embeds", writes), "Code": {"ZipFile": archive(code)}})
+    for _ in range(2):
+        assert "FunctionError" not in lambdas.invoke(FunctionName="embeds")
+    now = datetime.now(UTC)
+    span: dict[str, Any] = {"StartTime": now - timedelta(minutes=5), "EndTime": now + timedelta(minutes=5)}
+    dimensions = [{"Name": "Model", "Value": "loans"}, {"Name": "Version", "Value": "3"}]
+
+    def asked(name: str) -> dict[str, Any]:
+        return {"Namespace": "Tests/Embedded", "MetricName": name, "Dimensions": dimensions}
+
+    statistics = cloudwatch.get_metric_statistics(
+        **asked("Latency"), **span, Period=3600, Statistics=["SampleCount", "Sum", "Maximum"]
+    )["Datapoints"]
+    assert sum(point["SampleCount"] for point in statistics) == 6
+    assert sum(point["Sum"] for point in statistics) == 121.0
+    assert {point["Unit"] for point in statistics} == {"Milliseconds"}
+    query = {"Metric": asked("Invocations"), "Period": 3600, "Stat": "Sum"}
+    data = cloudwatch.get_metric_data(MetricDataQueries=[{"Id": "sum", "MetricStat": query}], **span)
+    assert sum(data["MetricDataResults"][0]["Values"]) == 2.0
+    listed = cloudwatch.list_metrics(Namespace="Tests/Embedded")["Metrics"]
+    assert sorted((metric["MetricName"], len(metric["Dimensions"])) for metric in listed) == [
+        ("Invocations", 1),
+        ("Invocations", 2),
+        ("Latency", 1),
+        ("Latency", 2),
+    ]
 
 
 def test_event_source_needs_the_roles_permission(

@@ -25,6 +25,8 @@ _SOURCES = {
     "services.cloudformation.engine._evaluate_conditions": "4746FG3MAGSKPLU4",
     "services.eventbridge._events_log_list": "JY2LKGMDKQFZ6MFK",
     "services.cloudwatch._evaluate_alarm": "UCYKZU6UGK3RDJHA",
+    "services.cloudwatch._store_datum": "4AMU44A5K2HQ2YQJ",
+    "services.cloudwatch._evaluate_all_alarms": "7A7YRZL7DTH4TLSQ",
     "services.cloudwatch._calc_stats": "RCPBX7EJ3SHTUNU4",
     "services.cloudwatch._metric_bucket": "XZRML4KURXAA4ZDT",
     "services.cloudwatch_logs._put_log_events": "VTKP3IZ2HBL5OPHW",
