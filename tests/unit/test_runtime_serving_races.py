@@ -11,10 +11,12 @@ import json
 import os
 import tarfile
 import threading
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from unittest.mock import patch
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -309,6 +311,10 @@ class Races(RuleBasedStateMachine):
 
     def __init__(self):
         super().__init__()
+        self.quiet = ExitStack()
+        for module in ("reconcile", "choice"):
+            # Ten thousand sequences log half a gigabyte, which pytest would keep.
+            self.quiet.enter_context(patch(f"serving_runtime.{module}.log", new=lambda *_, **__: None))
         self.world = World()
         self.readers = [Reader(self.world), Reader(self.world)]
         self.running = []
@@ -345,11 +351,32 @@ class Races(RuleBasedStateMachine):
 
     @rule(minutes=st.sampled_from([1, 1, 1, 10, BAKE, GRACE + 1]), tick=st.booleans(), until=untils)
     def time_passes(self, minutes, tick, until):
+        self.put_forward(minutes)
+        if tick:
+            self.change(until)
+
+    def put_forward(self, minutes):
         self.world.minutes += minutes
         # Lambda ends what runs for too long, and does not deliver it later than that.
         for process in [p for p in self.running if self.world.minutes - p.started >= LIFETIME]:
             self.advance(process, die=True)
-        if tick:
+
+    @precondition(lambda self: self.world.record().unused)
+    @rule(until=st.sampled_from(["delete", "delete", "write", "end"]))
+    def garbage_is_due(self, until):
+        self.put_forward(GRACE + 1)
+        self.change(until)
+
+    @precondition(lambda self: self.world.record().deleting)
+    @rule(data=st.data(), how=st.sampled_from([FULL, FULL, CANARY]), until=untils)
+    def an_old_version_is_wanted_again(self, data, how, until):
+        """One that is being deleted, or just was."""
+        wanted = version_of(data.draw(st.sampled_from(sorted(self.world.record().deleting))))
+        if wanted in self.world.versions:
+            for number, version in self.world.versions.items():
+                if number > wanted:
+                    version.decide("reject", self.world.now())
+            self.world.versions[wanted].decide(how, self.world.now())
             self.change(until)
 
     @rule()
@@ -440,6 +467,10 @@ class Races(RuleBasedStateMachine):
             assert version is None or (version.good and version.was_approved)
 
     def teardown(self):
+        with self.quiet:
+            self.come_to_rest()
+
+    def come_to_rest(self):
         # No event but those that the changes caused: the schedule must not be needed to get this right.
         self.settle()
         if self.world.item is None:
@@ -470,9 +501,7 @@ class Races(RuleBasedStateMachine):
             assert full or serving is None
         alone = not any(versions[v].good for v in full)
         assert canary == (wishes[-1] if wishes and not alone and versions[wishes[-1]].good else None)
-        assert record.artifacts - {record.previous.artifact if record.previous else None} <= set(
-            self.world.bucket
-        )
+        assert record.artifacts <= self.world.bucket.keys()
 
     def check_readers(self):
         """Once all is quiet and forgotten, only what is approved now answers."""
@@ -507,9 +536,12 @@ class Races(RuleBasedStateMachine):
 
     def check_garbage(self):
         """What nobody needs goes, and the notes about it with it; what fails is tried again where it is."""
-        for _ in range(3):
+        for _ in range(8):
             self.tick(GRACE + 1)
-        record, versions = self.world.record(), self.world.versions
+            record = self.world.record()
+            if not record.unused and not record.deleting:
+                break
+        versions = self.world.versions
         assert not record.unused
         assert not record.deleting
         for artifact in set(self.world.bucket) - record.artifacts:
@@ -526,3 +558,34 @@ class Races(RuleBasedStateMachine):
 
 TestRaces = Races.TestCase
 TestRaces.settings = settings(max_examples=SEQUENCES, stateful_step_count=40, deadline=None)
+
+
+@pytest.mark.parametrize("meanwhile", [0, 1, 2])
+def test_a_deletion_that_comes_late_hits_nothing_that_is_needed(meanwhile):
+    """A version is wanted again while a reconcile is about to delete its model, and others already did."""
+    world = World()
+
+    def run(until=None):
+        process = Reconcile(world)
+        while process.before != until and not process.step():
+            pass
+        return process
+
+    for number in (1, 2, 3):
+        world.versions[number] = Version(good=True, health="well")
+        world.versions[number].decide(FULL, world.now())
+        run()
+    (unneeded,) = world.record().unused
+    assert version_of(unneeded) == 1
+    world.minutes += GRACE + 1
+    late = run(until="delete")
+    for _ in range(meanwhile):
+        run()
+    for number in (2, 3):
+        world.versions[number].decide("reject", world.now())
+    run()
+    ended = False
+    while not ended:
+        ended = late.step()
+        assert world.record().serving.version == 1
+        assert world.record().artifacts <= world.bucket.keys()
