@@ -20,6 +20,7 @@ NAMES = (
     "parallel_pipelines",
     "cached_rerun",
     "tuning",
+    "serving",
 )
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.load import Window
+from benchmarks.serving import Plain, Turn, summary
 from benchmarks.xgboost_host import FOLDS, partition
 
 
@@ -17,3 +21,36 @@ def test_each_row_is_held_out_once_and_never_trained_on_then(rows: int, repetiti
         assert sorted(np.concatenate(parts)) == list(range(rows))
         held_out += parts[2].tolist()
     assert sorted(held_out) == list(range(rows))
+
+
+def test_a_share_is_of_its_own_round():
+    """A machine that halves its speed in one round changes no share."""
+    window = Window(requests=100, per_second=600.0, p50_ms=2.0, p99_ms=8.0, client_cpu=0.5)
+    slow = replace(window, per_second=300.0)
+    peer = replace(window, per_second=200.0), replace(window, per_second=100.0)
+    figures = summary(
+        [Plain(1000.0, 1000.0), Plain(500.0, 1000.0)],
+        {
+            "modelyard": [Turn(window, 700.0), Turn(slow, 700.0)],
+            "(does nothing)": [Turn(window, 700.0)] * 2,
+            "peer": [Turn(peer[0], 200.0), Turn(peer[1], 200.0)],
+        },
+    )
+    ours, other = figures["servers"]
+    assert (ours["share_of_in_process"], ours["share_min"], ours["share_max"]) == (0.6, 0.6, 0.6)
+    assert (ours["ours"], other["ours"], figures["times_best_peer"]) == (True, False, 3.0)
+    assert figures["holds"]
+
+
+def test_a_share_p99_or_peer_out_of_bounds_does_not_hold():
+    good = Window(requests=100, per_second=600.0, p50_ms=2.0, p99_ms=8.0, client_cpu=0.5)
+
+    def holds(ours, peer=100.0):
+        turns = {"modelyard": [Turn(ours, 1.0)], "(does nothing)": [Turn(good, 1.0)]}
+        other = {"peer": [Turn(replace(good, per_second=peer), 1.0)]}
+        return summary([Plain(1000.0, 1.0)], turns | other)["holds"]
+
+    assert holds(good)
+    assert not holds(replace(good, per_second=590.0))
+    assert not holds(replace(good, p99_ms=10.1))
+    assert not holds(good, peer=301.0)
