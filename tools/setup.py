@@ -4,7 +4,7 @@
     python3 tools/setup.py vision     PyTorch as well, for pipelines on images (`make demo ALL=1`)
     python3 tools/setup.py test       the checks as well
     python3 tools/setup.py sdk        the SageMaker SDK, in an environment of its own (about 1 GB)
-    python3 tools/setup.py peers      pipeline runtimes and model servers of others, which the benchmarks compare with
+    python3 tools/setup.py peers      what others offer, which the benchmarks compare with
 
 Runs with the standard library alone. A finished set-up leaves a stamp of what it was made from, so a second
 run does nothing. A step that fails says which one it was and what to do, and the next run repeats it.
