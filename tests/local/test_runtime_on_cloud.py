@@ -138,10 +138,14 @@ def test_pipeline_through_its_life(cloud, admin, stack):
 class Endpoint:
     """Answers the golden rows; hosting has tests of its own."""
 
+    def __init__(self):
+        self.warmed = []
+
     def predict(self, artifact, instances):
         return [float(row["x"]) for row in instances]
 
-    warm = predict
+    def warm(self, artifact, instances):
+        self.warmed.append((artifact, instances))
 
 
 class Clock:
@@ -382,3 +386,29 @@ def test_models_that_nobody_needs_are_deleted_after_a_day(cloud, admin, bucket, 
     record = reconcile(group, ports, settings, now=clock)
     assert record.serving.version == 1
     assert record.serving.artifact == name.replace(".tar.gz", f"-{record.generation}.tar.gz")
+
+
+def test_the_version_before_is_kept_warm_while_it_may_serve_again(cloud, admin, deployer):
+    group, ports, settings, register = deployer
+    first = register(archive(1, 1.0))
+    before = reconcile(group, ports, settings).serving
+    assert ports.endpoint.warmed == []
+    register(archive(2, 2.0))
+    for times in (1, 2):
+        assert reconcile(group, ports, settings).previous.version == 1
+        assert ports.endpoint.warmed == times * [(before.artifact, [{"x": 1}])]
+    cloud.client("sagemaker", admin).update_model_package(
+        ModelPackageArn=first, ModelApprovalStatus="Rejected"
+    )
+    reconcile(group, ports, settings)
+    assert len(ports.endpoint.warmed) == 2
+
+
+def test_the_deployer_may_neither_approve_nor_delete_what_is_not_its_own(cloud, bucket, deployer):
+    _group, ports, _settings, register = deployer
+    package = register(archive(1, 1.0), "PendingManualApproval")
+    with pytest.raises(ClientError, match=r"not authorized to perform: sagemaker:UpdateModelPackage"):
+        ports.registry._client.update_model_package(ModelPackageArn=package, ModelApprovalStatus="Approved")
+    for key in ("models/multi/other/1.tar.gz", "train/x/model.tar.gz"):
+        with pytest.raises(ClientError, match="AccessDenied"):
+            ports.artifacts._client.delete_object(Bucket=bucket, Key=key)
