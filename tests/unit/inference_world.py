@@ -110,12 +110,22 @@ class World:
     def sleep(self, seconds):
         self.now += seconds
 
-    def send(self, body=CALL, *, method="POST", path="/", content_type="application/json", encode=False):
+    def send(
+        self,
+        body=CALL,
+        *,
+        method="POST",
+        path="/",
+        content_type="application/json",
+        encode=False,
+        query="",
+    ):
         text = body if isinstance(body, str | bytes) else json.dumps(body)
         data = text.encode() if isinstance(text, str) else text
         event = {
             "version": "2.0",
             "rawPath": path,
+            "rawQueryString": query,
             "headers": {} if content_type is None else {"Content-Type": content_type},
             "requestContext": {"http": {"method": method, "path": path}},
             "body": base64.b64encode(data).decode() if encode or isinstance(body, bytes) else text,

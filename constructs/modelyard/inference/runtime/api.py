@@ -42,9 +42,7 @@ class Api:
             return {"status": "ok"}
         if request.path == "/models":
             return {"models": self._models.listing()}
-        return self._predict(
-            bodies.parse(request.media_type, request.body, self._settings.max_rows), request_id
-        )
+        return self._predict(bodies.parse(request, self._settings.max_rows), request_id)
 
     def _predict(self, asked: bodies.Prediction, request_id: str) -> dict[str, Any]:
         versions = self._models.find(asked.model)

@@ -18,3 +18,7 @@ def malformed(message: str) -> ApiError:
 
 def invalid_instances(message: str) -> ApiError:
     return ApiError(422, "invalid_instances", message)
+
+
+def too_many_rows(message: str) -> ApiError:
+    return ApiError(422, "too_many_rows", message)

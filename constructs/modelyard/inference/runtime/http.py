@@ -15,10 +15,11 @@ from .errors import ApiError, malformed
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """An HTTP request; `media_type` is its content type without parameters."""
+    """An HTTP request; `media_type` is its content type without parameters, `query` as it was sent."""
 
     method: str
     path: str
+    query: str
     media_type: str
     body: bytes
 
@@ -30,6 +31,7 @@ def parse(event: Mapping[str, Any], max_body_bytes: int) -> Request:
     return Request(
         method=http["method"],
         path=event.get("rawPath") or "/",
+        query=event.get("rawQueryString") or "",
         media_type=_media_type(headers.get("content-type", "")),
         body=_body(event, max_body_bytes),
     )

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from modelyard.runtime import metrics
 from modelyard.runtime.invoke import Invoker, ModelError, NotReadyError, RefusedError
-from modelyard.runtime.limits import CANARY_RETRY_SECONDS
+from modelyard.runtime.limits import CANARY_RETRY_SECONDS, INVOKE_BYTES
 from modelyard.runtime.log import log
 
 from .bodies import Prediction
@@ -61,6 +61,10 @@ class Predictor:
     def predict(self, asked: Prediction, versions: Versions, request_id: str) -> tuple[Served, list[Any]]:
         """The version that answered, and its prediction for each row. Raises ApiError."""
         body = json.dumps({"instances": asked.instances}, separators=(",", ":")).encode()
+        # Larger than what came in, where text is not ASCII or CSV named the features once.
+        if len(body) > INVOKE_BYTES:
+            message = f"the rows are over {INVOKE_BYTES} bytes as JSON; send them in several requests"
+            raise ApiError(413, "body_too_large", message)
 
         def attempt(served: Served, invoker: Invoker, retry_seconds: float) -> Attempt:
             begun, predictions, error = self._clock(), [], None
