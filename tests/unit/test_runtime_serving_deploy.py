@@ -20,7 +20,7 @@ from serving_runtime.aws_metrics import CloudWatchMetrics
 from serving_runtime.aws_records import DynamoRecords
 from serving_runtime.aws_registry import SageMakerRegistry
 from serving_runtime.canary import Figures, Rules
-from serving_runtime.errors import DeployError, OutdatedError, ReconcileError
+from serving_runtime.errors import DeployError, OutdatedError, ReconcileError, UnreadableError
 from serving_runtime.events import groups_of
 from serving_runtime.item import from_item, to_item
 from serving_runtime.ports import Archive, Description, Package
@@ -96,7 +96,7 @@ def test_newest_version_is_found_on_any_page(stubbed):
 def test_unreadable_registry_is_a_failure_not_an_empty_one(stubbed):
     client, stub = stubbed("sagemaker")
     stub.add_client_error("list_model_packages", "AccessDeniedException", "not authorized")
-    with pytest.raises(DeployError, match="cannot list the packages of loans: not authorized"):
+    with pytest.raises(UnreadableError, match="cannot list the packages of loans: not authorized"):
         SageMakerRegistry(client).approved("loans")
 
 
@@ -153,7 +153,7 @@ def test_package_that_changed_meanwhile_is_told_from_one_that_cannot_be_read(stu
     with pytest.raises(OutdatedError):
         registry.describe(ARN)
     stub.add_client_error("describe_model_package", "ThrottlingException", "slow down")
-    with pytest.raises(DeployError, match="slow down"):
+    with pytest.raises(UnreadableError, match="slow down"):
         registry.describe(ARN)
 
 

@@ -21,7 +21,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from serving_runtime.canary import Figures, Rules
-from serving_runtime.errors import DeployError, OutdatedError, ReconcileError
+from serving_runtime.errors import DeployError, OutdatedError, ReconcileError, UnreadableError
 from serving_runtime.item import from_item, to_item
 from serving_runtime.ports import Archive, Description, Package, Ports
 from serving_runtime.reconcile import reconcile
@@ -109,7 +109,7 @@ class World:
         self.item = None
         self.bucket = {}
         self.lost = set()
-        self.storage_fails = False
+        self.storage_fails = self.registry_fails = False
         self.traffic = True
         self.minutes = 0
 
@@ -127,6 +127,11 @@ class World:
             if world.storage_fails:
                 process.troubled = True
                 raise DeployError("storage does not answer")
+
+        def check_registry():
+            if world.registry_fails:
+                process.troubled = True
+                raise UnreadableError("the registry does not answer")
 
         def paused(call):
             @functools.wraps(call)
@@ -148,11 +153,13 @@ class World:
         class Outside:
             @paused
             def approved(self, group):
+                check_registry()
                 found = [v for v, version in world.versions.items() if version.status == "Approved"]
                 return [Package(version=v, arn=f"arn:{v}") for v in sorted(found, reverse=True)]
 
             @paused
             def describe(self, arn):
+                check_registry()
                 number, version = known(arn)
                 return Description(
                     approved=version.status == "Approved",
@@ -163,6 +170,7 @@ class World:
 
             def conclude(self, package, verdict):
                 pause("conclude")
+                check_registry()
                 _, version = known(package.arn)
                 if version.status != "Approved" or not version.is_wish:
                     raise OutdatedError(package.arn)
@@ -398,9 +406,11 @@ class Races(RuleBasedStateMachine):
         numbers = sorted(self.world.versions)
         return numbers[max(-1 - age, -len(numbers))]
 
-    @rule()
-    def storage_fails(self):
-        self.world.storage_fails = True
+    @rule(registry=st.booleans())
+    def something_fails(self, registry):
+        """Until all comes to rest."""
+        self.world.registry_fails |= registry
+        self.world.storage_fails |= not registry
 
     @precondition(lambda self: self.world.bucket)
     @rule(data=st.data(), until=untils)
@@ -444,7 +454,7 @@ class Races(RuleBasedStateMachine):
     @rule()
     def settle(self):
         """All that is under way comes to its end, oldest last: nobody mends what it does."""
-        self.world.storage_fails = False
+        self.world.storage_fails = self.world.registry_fails = False
         while self.running or self.events:
             while self.events and len(self.running) < MOST_RUNNING:
                 self.deliver(duplicate=False)

@@ -7,7 +7,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from .aws_errors import code, reason
 from .canary import ROLLED_BACK
-from .errors import DeployError, OutdatedError
+from .errors import DeployError, OutdatedError, UnreadableError
 from .ports import Description, Package
 from .record import Verdict
 from .wishes import PERCENT, metadata_of
@@ -37,7 +37,7 @@ class SageMakerRegistry:
                 if summary["ModelPackageStatus"] == "Completed"
             ]
         except (ClientError, BotoCoreError) as error:
-            raise DeployError(f"cannot list the packages of {group}: {reason(error)}") from error
+            raise UnreadableError(f"cannot list the packages of {group}: {reason(error)}") from error
         return sorted(packages, key=lambda package: package.version, reverse=True)
 
     def describe(self, package_arn: str) -> Description:
@@ -79,7 +79,7 @@ class SageMakerRegistry:
         except (ClientError, BotoCoreError) as error:
             if code(error) in _GONE:
                 raise OutdatedError(f"{package_arn} is gone") from error
-            raise DeployError(f"cannot read {package_arn}: {reason(error)}") from error
+            raise UnreadableError(f"cannot read {package_arn}: {reason(error)}") from error
         return described
 
 

@@ -12,7 +12,7 @@ from modelyard.runtime.log import log
 
 from .canary import PROMOTED, judge
 from .deploy import deploy
-from .errors import DeployError, OutdatedError
+from .errors import DeployError, OutdatedError, UnreadableError
 from .garbage import parsed
 from .ports import Description, Package, Ports
 from .record import Canary, Deployment, Failure, Record, Verdict
@@ -55,12 +55,15 @@ class Chooser:
 
     def choose(self) -> Choice:
         """Raises OutdatedError when the registry changed while it was looked at."""
-        record = self._record
         try:
-            approved = self._ports.registry.approved(record.group)
-        except DeployError as error:
+            return self._look()
+        except UnreadableError as error:
+            self._error = None
             self._fail(0, error)
-            return self._choice(record.desired, record.serving, record.canary)
+            return self._choice(self._record.desired, self._record.serving, self._record.canary)
+
+    def _look(self) -> Choice:
+        approved = self._ports.registry.approved(self._record.group)
         self.approved = frozenset(package.arn for package in approved)
         serving, wishes, full = self._in_full(approved)
         canary = None
@@ -197,7 +200,7 @@ class Chooser:
         found = dict(self._descriptions)
         if running and running.deployment.package_arn not in found:
             arn = running.deployment.package_arn
-            with suppress(DeployError, OutdatedError):
+            with suppress(DeployError, OutdatedError, UnreadableError):
                 found[arn] = self._ports.registry.describe(arn)
         for arn, description in found.items():
             verdict = verdict_of(versions.get(arn, 0), description.metadata)
@@ -224,7 +227,7 @@ class Chooser:
             self._descriptions[package.arn] = description
         return self._descriptions[package.arn]
 
-    def _fail(self, version: int, error: DeployError) -> None:
+    def _fail(self, version: int, error: Exception) -> None:
         self._error = self._error or Failure(version=version, message=str(error)[:_MAX_MESSAGE], at=self._now)
 
     def _choice(self, desired: int | None, serving: Deployment | None, canary: Canary | None) -> Choice:

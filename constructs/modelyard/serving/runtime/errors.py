@@ -5,6 +5,10 @@ class DeployError(Exception):
     """This version cannot serve, or not now; what serves goes on. The message goes into the record."""
 
 
+class UnreadableError(Exception):
+    """The registry does not answer: all stays as it is. The message goes into the record."""
+
+
 class OutdatedError(Exception):
     """What was read is no longer so; read again."""
 

@@ -39,15 +39,16 @@ class Registry(Protocol):
     """The model registry."""
 
     def approved(self, group: str) -> list[Package]:
-        """Every approved version, newest first. Raises DeployError when the registry cannot be read."""
+        """Every approved version, newest first. Raises UnreadableError."""
 
     def describe(self, package_arn: str) -> Description:
-        """Raises OutdatedError when the package is gone, DeployError when it cannot be read or served."""
+        """Raises OutdatedError when the package is gone, UnreadableError, DeployError if it cannot serve."""
 
     def conclude(self, package: Package, verdict: Verdict) -> None:
         """Writes down how a canary ended; one that is rolled back is rejected with that.
 
-        Raises OutdatedError when somebody decided otherwise meanwhile, DeployError when it is refused."""
+        Raises OutdatedError when somebody decided otherwise meanwhile, UnreadableError, DeployError when it
+        is refused."""
 
 
 class Records(Protocol):
