@@ -41,6 +41,11 @@ class Classifier(RowModel):
 
     predictor: Predictor
 
+    @property
+    def rows_stand_alone(self) -> bool:
+        # Products of matrices add in another order when there are more rows.
+        return isinstance(self.predictor, XgboostPredictor)
+
     def predict(self, rows: Sequence[Sequence[Value]]) -> list[Any]:
         if not rows:
             return []

@@ -26,6 +26,11 @@ class RowError(ValueError):
 class RowModel(ABC):
     """What reads rows and predicts; `known`: the names that a row may hold."""
 
+    @property
+    def rows_stand_alone(self) -> bool:
+        """True if a row's prediction does not depend, to the last bit, on the rows predicted beside it."""
+        return False
+
     manifest: Manifest
     encoder: Encoder
     known: frozenset[str]
@@ -74,6 +79,10 @@ class RowModel(ABC):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TabularModel(RowModel):
     booster: Any
+
+    @property
+    def rows_stand_alone(self) -> bool:
+        return True
 
     def predict(self, rows: Sequence[Sequence[Value]]) -> list[float]:
         """Rows of values in the order of the features -> one prediction each, in units of the target."""

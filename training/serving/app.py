@@ -9,7 +9,6 @@ https://docs.aws.amazon.com/sagemaker/latest/dg/mms-container-apis.html
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 import traceback
@@ -88,11 +87,9 @@ class ServingApp:
 
     async def _invoke(self, handler: Handler, request: Request) -> Response:
         body = await request.body(self._settings.max_body_bytes)
-        arguments = (body, request.headers.get("content-type", ""), request.headers.get("accept", ""))
-        if len(body) <= handler.inline_bytes:
-            answer, content_type = handler.answer(*arguments)
-        else:
-            answer, content_type = await asyncio.to_thread(handler.answer, *arguments)
+        answer, content_type = await handler.answer(
+            body, request.header(b"content-type"), request.header(b"accept")
+        )
         return Response(200, answer, content_type)
 
     async def _add(self, request: Request) -> Response:

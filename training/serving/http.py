@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs
@@ -38,24 +38,30 @@ class Response:
 
 @dataclass(slots=True)
 class Request:
-    """An HTTP request; header names are lower case."""
+    """An HTTP request; `headers` as ASGI has them, names in lower case, read when they are asked for."""
 
     method: str
     path: str
-    headers: dict[str, str]
+    headers: Sequence[tuple[bytes, bytes]]
     query: dict[str, str]
     receive: Receive = field(repr=False)
 
     @classmethod
     def of(cls, scope: Scope, receive: Receive) -> Request:
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         raw = scope["query_string"]
         query = {name: values[-1] for name, values in parse_qs(raw.decode("latin-1")).items()} if raw else {}
-        return cls(scope["method"], scope["path"], headers, query, receive)
+        return cls(scope["method"], scope["path"], scope["headers"], query, receive)
+
+    def header(self, name: bytes) -> str:
+        """The last value of a header, or an empty text."""
+        for found, value in reversed(self.headers):
+            if found == name:
+                return value.decode("latin-1")
+        return ""
 
     async def body(self, limit: int) -> bytes:
         """The whole body; HttpError 413 as soon as it is known to exceed `limit` bytes."""
-        length = self.headers.get("content-length", "")
+        length = self.header(b"content-length")
         if length.isdigit() and int(length) > limit:
             raise _too_large(limit)
         chunks: list[bytes] = []

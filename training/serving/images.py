@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -38,15 +39,17 @@ class ImageHandler:
     model: ImageModel
     max_images: int
     max_pixels: int
-    inline_bytes: int = field(default=0, init=False)
     batch_strategy: str = field(default="SINGLE_RECORD", init=False)
 
-    def answer(self, body: bytes, content_type: str, accept: str) -> tuple[bytes, str]:
-        """Body and content type of the answer; raises HttpError for what the caller did wrong.
+    async def answer(self, body: bytes, content_type: str, accept: str) -> tuple[bytes, str]:
+        """Body and content type of the answer, made in a thread; raises HttpError for the caller's mistakes.
 
         image/jpeg, image/png, application/x-image: an image -> {"label": ..., "probabilities": {...}}.
         application/json: {"instances": [{"image": "<base64>"}, ...]} -> {"predictions": [...]}.
         """
+        return await asyncio.to_thread(self._answer, body, content_type, accept)
+
+    def _answer(self, body: bytes, content_type: str, accept: str) -> tuple[bytes, str]:
         source = media_type(content_type) or JSON
         if source not in (*IMAGE_TYPES, JSON):
             known = ", ".join((*IMAGE_TYPES, JSON))

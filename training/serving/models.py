@@ -17,14 +17,16 @@ MEMORY_FACTOR = 3
 
 
 class Handler(Protocol):
-    """`inline_bytes`: a body up to this size is answered at once, a larger one in a thread, because it would
-    keep others, and /ping, waiting. `batch_strategy`: how batch transform may send records."""
+    """`batch_strategy`: how batch transform may send records."""
 
     @property
-    def inline_bytes(self) -> int: ...
-    @property
     def batch_strategy(self) -> str: ...
-    def answer(self, body: bytes, content_type: str, accept: str) -> tuple[bytes, str]: ...
+
+    async def answer(self, body: bytes, content_type: str, accept: str) -> tuple[bytes, str]:
+        """Body and content type of the answer; raises HttpError for what the caller did wrong.
+
+        Does in a thread what would keep others, and /ping, waiting.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,8 @@ def serve() -> None:
         app,
         host=settings.host,
         port=settings.port,
+        loop="uvloop",
+        http="httptools",
         lifespan="off",
         ws="none",
         log_level="warning",

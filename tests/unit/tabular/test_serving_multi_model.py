@@ -244,3 +244,12 @@ def test_the_budget_holds_in_any_order_of_actions(tmp_path_factory, sizes, actio
 
     asyncio.run(scenario())
     assert statuses <= {400, 404, 409, 507}
+
+
+def test_requests_at_the_same_time_get_the_predictions_that_each_gets_alone(call, place, golden):
+    call("POST", "/models", place("abc"))
+    bodies = [{"instances": [row] * (1 + index % 3)} for index, row in enumerate(golden["instances"])]
+    calls = [("POST", "/models/abc/invoke", body) for body in bodies]
+    alone = [call(*each).body for each in calls]
+    assert [answer.body for answer in call.together(*calls)] == alone
+    assert len(set(alone)) > 1
