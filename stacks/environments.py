@@ -145,7 +145,9 @@ def environments() -> Mapping[str, Environment]:
                 },
             ),
             # Somebody waits for the canary to end, and sends its requests by hand.
-            serving=ServingSettings(canary=CanaryRules(bake_seconds=60, least_requests=20)),
+            serving=ServingSettings(
+                canary=CanaryRules(warm_up_seconds=0, bake_seconds=60, least_requests=20)
+            ),
             access=AccessSettings(require_mfa=False),
         ),
         # No reserved concurrency and no GPUs: a new account has none to give. The deployment would fail, and

@@ -212,7 +212,7 @@ def deployer(cloud, admin, actor, bucket):
         artifact_bucket=bucket,
         kms_key_arn=key,
         max_unpacked_bytes=10**6,
-        canary=Rules(bake_seconds=600, least_requests=50),
+        canary=Rules(warm_up_seconds=0, bake_seconds=600, least_requests=50),
     )
     ports = Ports(
         registry=SageMakerRegistry(cloud.client("sagemaker", function)),

@@ -128,7 +128,9 @@ def test_bad_canaries_are_rolled_back_soon(rate, within):
 @pytest.mark.parametrize(
     "change",
     [
-        {"bake_seconds": 0},
+        {"bake_seconds": 0, "warm_up_seconds": 0},
+        {"warm_up_seconds": -1},
+        {"warm_up_seconds": 61, "bake_seconds": 60},
         {"bake_seconds": 100, "longest_seconds": 99},
         {"least_requests": 0},
         {"significance": 0.0},

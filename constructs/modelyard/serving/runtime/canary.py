@@ -24,6 +24,7 @@ PROMOTED, ROLLED_BACK = "promoted", "rolled-back"
 class Rules:
     """How a canary is judged.
 
+    `warm_up_seconds`: how long requests do not count, since each instance loads the model at its first one.
     `bake_seconds`: shortest time until promotion.
     `longest_seconds`: when a canary without enough requests is given up.
     `least_requests`: of each of the two versions, for promotion and for a comparison of latency.
@@ -32,6 +33,7 @@ class Rules:
     `latency_factor`, `latency_slack_ms`: the p90 may be this many times the other's, plus this.
     """
 
+    warm_up_seconds: int = 60
     bake_seconds: int = 1800
     longest_seconds: int = 7 * 86_400
     least_requests: int = 100
@@ -41,8 +43,11 @@ class Rules:
     latency_slack_ms: float = 5.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.bake_seconds <= self.longest_seconds:
-            raise ValueError("a canary's bake_seconds must be positive and at most its longest_seconds")
+        if (
+            not 0 <= self.warm_up_seconds <= self.bake_seconds <= self.longest_seconds
+            or not self.bake_seconds
+        ):
+            raise ValueError("a canary's bake_seconds must be positive, from warm_up_ to longest_seconds")
         if self.least_requests < 1:
             raise ValueError(f"a canary's least_requests is {self.least_requests}; give at least 1")
         if not 0 < self.significance < 0.5 or not 0 <= self.margin < 1:

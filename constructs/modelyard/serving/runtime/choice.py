@@ -7,6 +7,7 @@ Where no version is approved in full there is nothing to compare with: the newes
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from modelyard.runtime.log import log
 
@@ -147,11 +148,13 @@ class Chooser:
         """Raises OutdatedError once the registry has the conclusion: what follows from it is another look."""
         group, since = self._record.group, canary.deployment.since
         age = (parsed(self._now) - parsed(since)).total_seconds()
-        if age <= 0:
+        rules = self._settings.canary
+        counted = (parsed(since) + timedelta(seconds=rules.warm_up_seconds)).isoformat()
+        if parsed(counted) >= parsed(self._now):
             return
-        old = self._ports.metrics.figures(group, serving.version, since=since, until=self._now)
-        new = self._ports.metrics.figures(group, package.version, since=since, until=self._now)
-        conclusion = judge(old, new, age_seconds=age, rules=self._settings.canary)
+        old = self._ports.metrics.figures(group, serving.version, since=counted, until=self._now)
+        new = self._ports.metrics.figures(group, package.version, since=counted, until=self._now)
+        conclusion = judge(old, new, age_seconds=age, rules=rules)
         if conclusion:
             self._conclude(package, conclusion.outcome, conclusion.reason)
             raise OutdatedError(f"canary {package.arn} is {conclusion.outcome}")
