@@ -73,6 +73,11 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(500, b"model is broken")
         if body == b"refuse":
             return self.answer(400, b"bad row")
+        if name == "broken":
+            return self.answer(500, b"model is broken")
+        if self.headers.get("Content-Type") == "application/json":
+            predictions = [[name, row] for row in json.loads(body)["instances"]]
+            return self.answer(200, json.dumps({"predictions": predictions}).encode(), "application/json")
         who = os.environ.get("WHO", "")
         lines = [f"{name}{who}:{line}" for line in body.decode().split("\n")]
         attributes = self.headers.get("X-Amzn-SageMaker-Custom-Attributes", "")
