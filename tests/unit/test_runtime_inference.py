@@ -5,6 +5,7 @@ import importlib
 import io
 import json
 import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import botocore.session
@@ -405,3 +406,12 @@ def test_error_shapes_are_botocores():
         "ModelError",
         "ValidationError",
     } <= errors
+
+
+def test_the_readme_lists_the_codes():
+    package = Path(importlib.import_module("inference_runtime").__file__).parent
+    raised = set()
+    for file in package.glob("*.py"):
+        raised |= set(re.findall(r'ApiError\(\s*\d{3}, "(\w+)"', file.read_text()))
+    rows = re.findall(r"^\| \d{3} \| (.*?) \|", (package.parent / "README.md").read_text(), re.MULTILINE)
+    assert {code for row in rows for code in re.findall(r"`(\w+)`", row)} == raised
