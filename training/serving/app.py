@@ -40,6 +40,7 @@ class ServingApp:
         self._settings = settings
         self._store = store
         self._single = single
+        self._in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -49,7 +50,7 @@ class ServingApp:
         except ClientGone:
             return
         except HttpError as error:
-            response = json_response({"error": error.message}, error.status)
+            response = error.response()
         except Exception:
             traceback.print_exc(file=sys.stderr)
             response = json_response({"error": "internal error, see the endpoint's log"}, 500)
@@ -86,10 +87,17 @@ class ServingApp:
         return json_response((await self._store.get(rest)).to_json())
 
     async def _invoke(self, handler: Handler, request: Request) -> Response:
-        body = await request.body(self._settings.max_body_bytes)
-        answer, content_type = await handler.answer(
-            body, request.header(b"content-type"), request.header(b"accept")
-        )
+        # Before the body is read: bodies that wait take memory, too.
+        if self._in_flight >= self._settings.max_requests:
+            raise HttpError(503, f"busy with {self._in_flight} requests, try again", retry_after=1)
+        self._in_flight += 1
+        try:
+            body = await request.body(self._settings.max_body_bytes)
+            answer, content_type = await handler.answer(
+                body, request.header(b"content-type"), request.header(b"accept")
+            )
+        finally:
+            self._in_flight -= 1
         return Response(200, answer, content_type)
 
     async def _add(self, request: Request) -> Response:
@@ -125,7 +133,8 @@ def _require(request: Request, *methods: str) -> None:
 
 def _page(request: Request) -> tuple[int, int]:
     token, limit = request.query.get("next_page_token", "0"), request.query.get("limit", str(PAGE_SIZE))
-    if not (token.isdecimal() and limit.isdecimal() and 0 < int(limit) <= PAGE_SIZE):
+    numbers = token.isdecimal() and limit.isdecimal() and len(token + limit) < 20
+    if not (numbers and 0 < int(limit) <= PAGE_SIZE):
         raise HttpError(400, f"next_page_token must come from the page before, limit be 1 to {PAGE_SIZE}")
     return int(token), int(limit)
 

@@ -17,12 +17,20 @@ JSON = "application/json"
 
 
 class HttpError(Exception):
-    """An answer that is not the one hoped for: status and one line for the caller."""
+    """An answer that is not the one hoped for: status and one line for the caller.
 
-    def __init__(self, status: int, message: str) -> None:
+    retry_after: seconds after which the caller may try again, for a header that says so.
+    """
+
+    def __init__(self, status: int, message: str, retry_after: int | None = None) -> None:
         super().__init__(message)
         self.status = status
-        self.message = message
+        self.message = " ".join(message.split())  # one line, whatever of the request it quotes
+        self.retry_after = retry_after
+
+    def response(self) -> Response:
+        headers = () if self.retry_after is None else ((b"retry-after", str(self.retry_after).encode()),)
+        return Response(self.status, json.dumps({"error": self.message}).encode(), headers=headers)
 
 
 class ClientGone(Exception):
@@ -34,6 +42,7 @@ class Response:
     status: int = 200
     body: bytes = b""
     content_type: str = JSON
+    headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
 @dataclass(slots=True)
@@ -87,6 +96,7 @@ async def send_response(send: Send, response: Response) -> None:
     headers = [
         (b"content-type", response.content_type.encode("latin-1")),
         (b"content-length", str(len(response.body)).encode()),
+        *response.headers,
     ]
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     await send({"type": "http.response.body", "body": response.body})

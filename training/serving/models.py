@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -14,6 +15,7 @@ from training.serving.http import HttpError
 
 # A booster in memory, its encoder and the golden rows against the size of their files: measured below 3.
 MEMORY_FACTOR = 3
+LOADS = 4
 
 
 class Handler(Protocol):
@@ -52,6 +54,8 @@ class ModelStore:
         self._load = load
         self._budget = budget
         self._used = 0
+        # Of their own, so that large requests do not wait behind loads.
+        self._threads = ThreadPoolExecutor(LOADS, thread_name_prefix="load")
         self._models: OrderedDict[str, LoadedModel] = OrderedDict()
         self._loading: dict[str, asyncio.Task[LoadedModel]] = {}
 
@@ -86,13 +90,14 @@ class ModelStore:
             self._used -= model.size
 
     async def _add(self, name: str, url: str, folder: Path) -> LoadedModel:
-        size = await asyncio.to_thread(memory_of, folder)
+        loop = asyncio.get_running_loop()
+        size = await loop.run_in_executor(self._threads, memory_of, folder)
         free = self._budget - self._used
         if size > free:
             raise HttpError(507, f"model {name} needs {size} bytes, {free} of {self._budget} are free")
         self._used += size  # reserved before the load, so that two loads cannot overdraw the budget together
         try:
-            handler = await asyncio.to_thread(self._load, folder)
+            handler = await loop.run_in_executor(self._threads, self._load, folder)
         except ModelError as error:
             self._used -= size
             raise HttpError(400, f"model {name}: {error}") from None

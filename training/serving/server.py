@@ -17,6 +17,7 @@ from training.common.paths import base_dir
 from training.common.tabular_model import load
 from training.serving.app import ServingApp
 from training.serving.models import Handler, ModelStore
+from training.serving.protocol import limited
 from training.serving.settings import Settings
 from training.serving.tabular import TabularHandler
 
@@ -37,7 +38,7 @@ def serve() -> None:
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http="httptools",
+        http=limited(settings.receive_s),
         lifespan="off",
         ws="none",
         log_level="warning",

@@ -16,7 +16,8 @@ MODEL_SHARE = 0.7  # of the memory; the rest is for the interpreter, XGBoost and
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """`max_rows` per request, `max_body_bytes` of a request, `model_bytes` for all loaded models together;
-    `max_images` per request, `max_pixels` of an image."""
+    `max_images` per request, `max_pixels` of an image; `max_requests` in flight and waiting, `receive_s` for
+    a request to arrive."""
 
     host: str = ALL_INTERFACES
     port: int = 8080
@@ -26,6 +27,8 @@ class Settings:
     model_bytes: int = 1024**3
     max_images: int = 64
     max_pixels: int = 25_000_000
+    max_requests: int = 128
+    receive_s: int = 20
     drain_s: int = 30
 
     @classmethod
@@ -40,6 +43,8 @@ class Settings:
             model_bytes=_number("SERVING_MODEL_BYTES", int(memory_bytes() * MODEL_SHARE)),
             max_images=_number("SERVING_MAX_IMAGES", 64),
             max_pixels=_number("SERVING_MAX_PIXELS", 25_000_000),
+            max_requests=_number("SERVING_MAX_REQUESTS", 128),
+            receive_s=_number("SERVING_RECEIVE_SECONDS", 20),
             drain_s=_number("SERVING_DRAIN_SECONDS", 30),
         )
 
