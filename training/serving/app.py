@@ -10,8 +10,9 @@ https://docs.aws.amazon.com/sagemaker/latest/dg/mms-container-apis.html
 from __future__ import annotations
 
 import os
-import sys
+import time
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 
 from training.common.paths import base_dir
@@ -29,8 +30,10 @@ from training.serving.http import (
 from training.serving.models import Handler, ModelStore
 from training.serving.settings import Settings
 from training.serving.tabular import parse_json
+from training.serving.telemetry import MAX_SHOWN, Metrics, log, request_id
 
 PAGE_SIZE = 100
+CLIENT_GONE = 499  # of the log and the metrics only: there is nobody to answer
 
 
 class ServingApp:
@@ -41,30 +44,49 @@ class ServingApp:
         self._store = store
         self._single = single
         self._in_flight = 0
+        self.metrics = Metrics(self._gauges)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise RuntimeError(f"{scope['type']} is not served")
+        started = time.perf_counter()
+        request = Request.of(scope, receive)
         try:
-            response = await self._respond(Request.of(scope, receive))
+            response = await self._respond(request)
         except ClientGone:
+            self._done(request, started, CLIENT_GONE, error="the client hung up")
             return
         except HttpError as error:
-            response = error.response()
+            name = self._done(request, started, error.status, error=error.message)
+            response = error.response(name)
         except Exception:
-            traceback.print_exc(file=sys.stderr)
-            response = json_response({"error": "internal error, see the endpoint's log"}, 500)
+            name = self._done(request, started, 500, error="internal error", trace=traceback.format_exc())
+            response = HttpError(500, "internal error, see the endpoint's log").response(name)
+        else:
+            self.metrics.count(request.route, response.status, time.perf_counter() - started)
+            if self._settings.access_log:
+                _log(request, started, response.status)
         await send_response(send, response)
+
+    def _done(self, request: Request, started: float, status: int, **members: str) -> str:
+        self.metrics.count(request.route, status, time.perf_counter() - started)
+        return _log(request, started, status, **members)
+
+    def _gauges(self) -> Mapping[str, float]:
+        return {"requests_in_flight": self._in_flight, **self._store.gauges()}
 
     async def _respond(self, request: Request) -> Response:
         path = request.path
         if path == "/ping":
+            request.route = "ping"
             _require(request, "GET", "HEAD")
             return Response()
         if path == "/invocations" and self._single is not None:
+            request.route = "invoke"
             _require(request, "POST")
             return await self._invoke(self._single, request)
         if path == "/execution-parameters":
+            request.route = "execution-parameters"
             _require(request, "GET")
             return json_response(self._execution_parameters())
         if self._settings.multi_model and path.startswith("/models"):
@@ -74,12 +96,15 @@ class ServingApp:
 
     async def _models(self, request: Request, rest: str) -> Response:
         if not rest:
+            request.route = "load" if request.method == "POST" else "list"
             _require(request, "GET", "POST")
             return await self._add(request) if request.method == "POST" else self._list(request)
         if rest.endswith("/invoke"):
+            request.route = "invoke"
             _require(request, "POST")
             model = await self._store.get(rest.removesuffix("/invoke"))
             return await self._invoke(model.handler, request)
+        request.route = "unload" if request.method == "DELETE" else "describe"
         _require(request, "GET", "DELETE")
         if request.method == "DELETE":
             await self._store.remove(rest)
@@ -124,6 +149,22 @@ class ServingApp:
             "BatchStrategy": self._single.batch_strategy if self._single else "MULTI_RECORD",
             "MaxPayloadInMB": megabytes,
         }
+
+
+def _log(request: Request, started: float, status: int, **members: str) -> str:
+    """One line about a request; returns its identifier."""
+    name = request_id(request)
+    log(
+        "request",
+        id=name,
+        route=request.route,
+        method=request.method,
+        path=request.path[:MAX_SHOWN],
+        status=status,
+        ms=round((time.perf_counter() - started) * 1000, 3),
+        **members,
+    )
+    return name
 
 
 def _require(request: Request, *methods: str) -> None:

@@ -28,9 +28,11 @@ class HttpError(Exception):
         self.message = " ".join(message.split())  # one line, whatever of the request it quotes
         self.retry_after = retry_after
 
-    def response(self) -> Response:
-        headers = () if self.retry_after is None else ((b"retry-after", str(self.retry_after).encode()),)
-        return Response(self.status, json.dumps({"error": self.message}).encode(), headers=headers)
+    def response(self, request_id: str) -> Response:
+        headers = [(b"x-amzn-requestid", request_id.encode("latin-1"))]
+        if self.retry_after is not None:
+            headers.append((b"retry-after", str(self.retry_after).encode()))
+        return Response(self.status, json.dumps({"error": self.message}).encode(), headers=tuple(headers))
 
 
 class ClientGone(Exception):
@@ -47,13 +49,15 @@ class Response:
 
 @dataclass(slots=True)
 class Request:
-    """An HTTP request; `headers` as ASGI has them, names in lower case, read when they are asked for."""
+    """An HTTP request; `headers` as ASGI has them, names in lower case, read when they are asked for.
+    `route`: what it turned out to be asked for, as metrics and log name it."""
 
     method: str
     path: str
     headers: Sequence[tuple[bytes, bytes]]
     query: dict[str, str]
     receive: Receive = field(repr=False)
+    route: str = "other"
 
     @classmethod
     def of(cls, scope: Scope, receive: Receive) -> Request:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,11 +54,24 @@ class ModelStore:
     def __init__(self, load: Callable[[Path], Handler], budget: int) -> None:
         self._load = load
         self._budget = budget
-        self._used = 0
+        self._used = self._loads = self._load_failures = 0
+        self._load_seconds = 0.0
         # Of their own, so that large requests do not wait behind loads.
         self._threads = ThreadPoolExecutor(LOADS, thread_name_prefix="load")
         self._models: OrderedDict[str, LoadedModel] = OrderedDict()
         self._loading: dict[str, asyncio.Task[LoadedModel]] = {}
+
+    def gauges(self) -> Mapping[str, float]:
+        """What is loaded, and what loading took, for the metrics."""
+        return {
+            "models_loaded": len(self._models),
+            "models_loading": len(self._loading),
+            "model_bytes_used": self._used,
+            "model_bytes_budget": self._budget,
+            "loads_total": self._loads,
+            "load_failures_total": self._load_failures,
+            "load_seconds_total": round(self._load_seconds, 6),
+        }
 
     def loaded(self) -> list[LoadedModel]:
         return list(self._models.values())
@@ -95,18 +109,20 @@ class ModelStore:
         free = self._budget - self._used
         if size > free:
             raise HttpError(507, f"model {name} needs {size} bytes, {free} of {self._budget} are free")
+        started = time.perf_counter()
         self._used += size  # reserved before the load, so that two loads cannot overdraw the budget together
         try:
             handler = await loop.run_in_executor(self._threads, self._load, folder)
-        except ModelError as error:
+        except BaseException as error:
             self._used -= size
-            raise HttpError(400, f"model {name}: {error}") from None
-        except MemoryError:
-            self._used -= size
-            raise HttpError(507, f"model {name}: out of memory while loading") from None
-        except BaseException:
-            self._used -= size
+            self._load_failures += 1
+            if isinstance(error, ModelError):
+                raise HttpError(400, f"model {name}: {error}") from None
+            if isinstance(error, MemoryError):
+                raise HttpError(507, f"model {name}: out of memory while loading") from None
             raise
+        self._loads += 1
+        self._load_seconds += time.perf_counter() - started
         self._models[name] = model = LoadedModel(name, url, size, handler)
         return model
 

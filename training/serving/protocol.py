@@ -12,6 +12,8 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from training.serving.telemetry import log
+
 MAX_HEAD_BYTES = 64 * 1024
 SLOW = b"408 Request Timeout", b"the request did not arrive in time"
 HEAD_TOO_LARGE = b"431 Request Header Fields Too Large", b"the request's head is too large"
@@ -63,6 +65,10 @@ class _Limited(HttpToolsProtocol):  # type: ignore[misc]  # uvicorn is not follo
         self._stop_timer()
         super().on_message_complete()
 
+    def send_400_response(self, msg: str) -> None:
+        log("request", status=400, error=msg)
+        super().send_400_response(msg)
+
     def pause_writing(self) -> None:
         super().pause_writing()
         if self._write_timer is None:
@@ -107,6 +113,7 @@ class _Limited(HttpToolsProtocol):  # type: ignore[misc]  # uvicorn is not follo
         if self.transport.is_closing():
             return
         status, message = reason
+        log("request", status=int(status[:3]), error=message.decode())
         begun = self.cycle is not None and self.cycle.response_started
         # To the request that is arriving, so not while the one before it has no answer.
         if not self._waits_for_us() and (self._in_head or not begun):

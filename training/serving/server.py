@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import signal
 import socket
@@ -20,6 +21,7 @@ from training.serving.models import Handler, ModelStore
 from training.serving.protocol import limited
 from training.serving.settings import Settings
 from training.serving.tabular import TabularHandler
+from training.serving.telemetry import Metrics, serve_metrics
 
 # Library of an image's models -> the module through which they use it.
 _WARM_UP = (("xgboost", "training.common.boosting"), ("timm", "training.serving.images"))
@@ -41,14 +43,14 @@ def serve() -> None:
         http=limited(settings.receive_s),
         lifespan="off",
         ws="none",
-        log_level="warning",
+        log_level="error",
         access_log=False,
         server_header=False,
         timeout_keep_alive=75,  # longer than the caller's, so that it never writes to a closing connection
         timeout_graceful_shutdown=settings.drain_s,
     )
     try:
-        _Server(config, settings).run()
+        _Server(config, settings, app.metrics).run()
     except SystemExit as stopped:
         # When it has drained, uvicorn raises the signal again, for the handler that was there before.
         if stopped.code != 128 + signal.SIGTERM:
@@ -97,12 +99,16 @@ def _warm() -> None:
 
 
 class _Server(uvicorn.Server):  # type: ignore[misc]  # uvicorn is not followed by mypy here
-    def __init__(self, config: uvicorn.Config, settings: Settings) -> None:
+    def __init__(self, config: uvicorn.Config, settings: Settings, metrics: Metrics) -> None:
         super().__init__(config)
         self._settings = settings
+        self._metrics = metrics
+        self._metrics_server: asyncio.Server | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        if self._settings.metrics_port:
+            self._metrics_server = await serve_metrics(self._metrics, self._settings.metrics_port)
         say(f"serving on {self._settings.host}:{self._settings.port}")
         if self._settings.multi_model:
             threading.Thread(target=_warm, daemon=True).start()

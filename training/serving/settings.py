@@ -17,7 +17,7 @@ MODEL_SHARE = 0.7  # of the memory; the rest is for the interpreter, XGBoost and
 class Settings:
     """`max_rows` per request, `max_body_bytes` of a request, `model_bytes` for all loaded models together;
     `max_images` per request, `max_pixels` of an image; `max_requests` in flight and waiting, `receive_s` for
-    a request to arrive."""
+    a request to arrive; `metrics_port` on the loopback address; `access_log`: a line for each request."""
 
     host: str = ALL_INTERFACES
     port: int = 8080
@@ -30,6 +30,8 @@ class Settings:
     max_requests: int = 128
     receive_s: int = 20
     drain_s: int = 30
+    metrics_port: int | None = None
+    access_log: bool = False
 
     @classmethod
     def from_environment(cls) -> Settings:
@@ -45,6 +47,8 @@ class Settings:
             max_pixels=_number("SERVING_MAX_PIXELS", 25_000_000),
             max_requests=_number("SERVING_MAX_REQUESTS", 128),
             receive_s=_number("SERVING_RECEIVE_SECONDS", 20),
+            metrics_port=_number("SERVING_METRICS_PORT", 0) or None,
+            access_log=os.environ.get("SERVING_ACCESS_LOG", "").lower() == "true",
             drain_s=_number("SERVING_DRAIN_SECONDS", 30),
         )
 

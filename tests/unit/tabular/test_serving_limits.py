@@ -268,7 +268,7 @@ def test_a_refusal_may_carry_headers():
     async def send(message):
         sent.append(message)
 
-    asyncio.run(send_response(send, HttpError(503, "busy", retry_after=2).response()))
+    asyncio.run(send_response(send, HttpError(503, "busy", retry_after=2).response("id")))
     assert (b"retry-after", b"2") in sent[0]["headers"]
-    asyncio.run(send_response(send, HttpError(400, "bad").response()))
+    asyncio.run(send_response(send, HttpError(400, "bad").response("id")))
     assert b"retry-after" not in dict(sent[2]["headers"])
