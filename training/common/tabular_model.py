@@ -75,6 +75,37 @@ class RowModel(ABC):
                 raise RowError(f"row {row}: column {feature.name!r} {error}") from None
         return values
 
+    def sparse(self, items: Sequence[str], row: int) -> list[Value]:
+        """One row of libsvm, a label or none and then `index:value`s -> its values; raises RowError.
+
+        Features count from 0 in the manifest's order, as XGBoost counts; one that is not there is missing.
+        """
+        if items and ":" not in items[0]:
+            items = items[1:]  # the label: data made for training may be sent as it is
+        features = self.encoder.features
+        values: list[Value] = [None] * len(features)
+        seen = set()
+        for item in items:
+            index, _, text = item.partition(":")
+            if not (text and index.isascii() and index.isdigit()):
+                raise RowError(f"row {row}: needs index:value, got {item[:60]!r}")
+            # Longer numbers need not be read to be too large.
+            place = int(index) if len(index) < 10 else len(features)
+            if place >= len(features):
+                raise RowError(f"row {row}: index {index[:20]} is not below {len(features)}, the features")
+            feature = features[place]
+            if feature.kind == "categorical":
+                reason = "is a category, and libsvm holds only numbers: leave it out, or send another type"
+                raise RowError(f"row {row}: column {feature.name!r} {reason}")
+            if place in seen:
+                raise RowError(f"row {row}: index {place} appears twice")
+            seen.add(place)
+            try:
+                values[place] = feature.parse(text)
+            except ValueError as error:
+                raise RowError(f"row {row}: column {feature.name!r} {error}") from None
+        return values
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TabularModel(RowModel):

@@ -1,4 +1,4 @@
-"""Answers requests with a tabular model: JSON, JSON Lines or CSV rows in, predictions out."""
+"""Answers requests with a tabular model: JSON, JSON Lines, CSV or libsvm rows in, predictions out."""
 
 from __future__ import annotations
 
@@ -19,10 +19,15 @@ from training.serving.http import JSON, HttpError
 
 JSON_LINES = "application/jsonlines"
 CSV = "text/csv"
-ALIASES = {"application/jsonl": JSON_LINES, "application/x-jsonlines": JSON_LINES}
-CONTENT_TYPES = (JSON, JSON_LINES, CSV)
+LIBSVM = "text/libsvm"
+ALIASES = {"application/jsonl": JSON_LINES, "application/x-jsonlines": JSON_LINES, "text/x-libsvm": LIBSVM}
+ANSWERS = (JSON, JSON_LINES, CSV)
+CONTENT_TYPES = (*ANSWERS, LIBSVM)
 # Above this a request takes longer than handing it to a thread.
 INLINE_BYTES = 32 * 1024
+# A row of libsvm may have two bytes and a thousand features.
+INLINE_LIBSVM_BYTES = 2 * 1024
+MAX_LIBSVM_VALUES = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,23 +56,24 @@ class TabularHandler:
         application/json: {"instances": [{column: value, ...}, ...]} -> {"predictions": [...]}.
         application/jsonlines: one object a line -> {"prediction": ...} a line, with the row's id if it was
         sent. text/csv: rows without a header, in the manifest's order -> one number a line; of a classifier
-        the label, and the probability of each class in the manifest's order.
+        the label, and the probability of each class in the manifest's order. text/libsvm: rows, a label
+        first or none -> as for CSV.
         """
-        if len(body) > INLINE_BYTES:
-            return await asyncio.to_thread(self._answer, body, content_type, accept)
-        rows, wanted = self._read(body, content_type, accept)
+        source = media_type(content_type) or JSON
+        if len(body) > (INLINE_LIBSVM_BYTES if source == LIBSVM else INLINE_BYTES):
+            return await asyncio.to_thread(self._answer, body, source, accept)
+        rows, wanted = self._read(body, source, accept)
         if rows.values and self.model.rows_stand_alone:
             predictions = await self._batcher.predict(rows.values)
         else:
             predictions = self.model.predict(rows.values)
         return _WRITERS[wanted](self, rows, predictions), wanted
 
-    def _answer(self, body: bytes, content_type: str, accept: str) -> tuple[bytes, str]:
-        rows, wanted = self._read(body, content_type, accept)
+    def _answer(self, body: bytes, source: str, accept: str) -> tuple[bytes, str]:
+        rows, wanted = self._read(body, source, accept)
         return _WRITERS[wanted](self, rows, self.model.predict(rows.values)), wanted
 
-    def _read(self, body: bytes, content_type: str, accept: str) -> tuple[Rows, str]:
-        source = media_type(content_type) or JSON
+    def _read(self, body: bytes, source: str, accept: str) -> tuple[Rows, str]:
         if source not in _READERS:
             raise HttpError(415, f"content type {source!r} is not one of {', '.join(CONTENT_TYPES)}")
         wanted = _accepted(accept, source)
@@ -104,6 +110,14 @@ class TabularHandler:
                 self._check_count(len(values))
         except csv.Error as error:
             raise HttpError(400, f"row {len(values) + 1}: not CSV: {error}") from None
+        return Rows(values, [None] * len(values))
+
+    def read_libsvm(self, body: bytes) -> Rows:
+        lines = [line for line in body.decode("utf-8").splitlines() if line.strip()]
+        self._check_count(len(lines))
+        if len(lines) * len(self.model.encoder.features) > MAX_LIBSVM_VALUES:
+            raise HttpError(413, f"more than {MAX_LIBSVM_VALUES} values in one request, rows times features")
+        values = [self.model.sparse(line.split(), row) for row, line in enumerate(lines, 1)]
         return Rows(values, [None] * len(values))
 
     def write_json(self, _rows: Rows, predictions: Sequence[Any]) -> bytes:
@@ -157,20 +171,22 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _accepted(accept: str, source: str) -> str:
-    """The content type to answer with: what the caller accepts, else that of the request."""
+    """The content type to answer with: what the caller accepts, else that of the request; CSV for libsvm."""
     wanted = [media_type(item) for item in accept.split(",") if item.strip()]
+    source = source if source in _WRITERS else CSV
     if not wanted or "*/*" in wanted or source in wanted:
         return source
     for name in wanted:
         if name in _WRITERS:
             return name
-    raise HttpError(406, f"cannot answer with {', '.join(wanted)[:100]}, only {', '.join(CONTENT_TYPES)}")
+    raise HttpError(406, f"cannot answer with {', '.join(wanted)[:100]}, only {', '.join(ANSWERS)}")
 
 
 _READERS: dict[str, Callable[[TabularHandler, bytes], Rows]] = {
     JSON: TabularHandler.read_json,
     JSON_LINES: TabularHandler.read_json_lines,
     CSV: TabularHandler.read_csv,
+    LIBSVM: TabularHandler.read_libsvm,
 }
 _WRITERS: dict[str, Callable[[TabularHandler, Rows, Sequence[float]], bytes]] = {
     JSON: TabularHandler.write_json,
