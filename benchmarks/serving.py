@@ -255,17 +255,18 @@ def _peers(folder: Path, row: np.ndarray[Any, Any]) -> dict[str, Server]:
     values = [round(float(value), 6) for value in row[0]]
     tensor = {"name": "rows", "shape": [1, FEATURES], "datatype": "FP32", "data": values}
     version_2 = json.dumps({"inputs": [tensor]}).encode()
-    found = {
-        "fastapi, raw body": ("fastapi_server.py", "/raw", plain),
-        "fastapi, validated": ("fastapi_server.py", "/validated", plain),
-        "litserve": ("litserve_server.py", "/predict", plain),
-        "mlserver": ("mlserver_server.py", "/v2/models/model/infer", version_2),
+    found: dict[str, tuple[str, str, bytes, tuple[str, ...]]] = {
+        "fastapi, raw body": ("fastapi_server.py", "/raw", plain, ()),
+        "fastapi, validated": ("fastapi_server.py", "/validated", plain, ()),
+        "litserve": ("litserve_server.py", "/predict", plain, ()),
+        "litserve, batches": ("litserve_server.py", "/predict", plain, (str(CONNECTIONS),)),
+        "mlserver": ("mlserver_server.py", "/v2/models/model/infer", version_2, ()),
     }
     servers = {}
-    for name, (script, path, body) in found.items():
+    for name, (script, path, body, arguments) in found.items():
         port = free_port()
         model = folder / "models" / NAME / "model" / "model.ubj"
-        command = (str(PEERS), str(ROOT / "benchmarks" / "peers" / script), str(model), str(port))
+        command = (str(PEERS), str(ROOT / "benchmarks" / "peers" / script), str(model), str(port), *arguments)
         servers[name] = Server(command=command, path=path, body=body, environment={}, port=port)
     return servers
 

@@ -1,4 +1,7 @@
-"""One model behind LitServe: `python litserve_server.py MODEL PORT`."""
+"""One model behind LitServe: `python litserve_server.py MODEL PORT [BATCH]`.
+
+BATCH: requests that share a call; 1 without.
+"""
 
 import sys
 
@@ -14,6 +17,12 @@ class Api(litserve.LitAPI):
     def decode_request(self, request):
         return np.array([list(instance.values()) for instance in request["instances"]], dtype=np.float32)
 
+    def batch(self, inputs):
+        return np.concatenate(inputs)
+
+    def unbatch(self, output):
+        return list(output.reshape(-1, 1))
+
     def predict(self, rows):
         return self.booster.inplace_predict(rows, validate_features=False)
 
@@ -22,7 +31,12 @@ class Api(litserve.LitAPI):
 
 
 if __name__ == "__main__":
-    server = litserve.LitServer(Api(), accelerator="cpu", workers_per_device=1)
+    batch = int(sys.argv[3]) if len(sys.argv) > 3 else 1
+    server = litserve.LitServer(
+        Api(max_batch_size=batch, batch_timeout=0.001),
+        accelerator="cpu",
+        workers_per_device=1,
+    )
     server.run(
         host="127.0.0.1",
         port=int(sys.argv[2]),
