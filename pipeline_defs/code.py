@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import functools
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 REPO = Path(__file__).resolve().parent.parent
 PACKAGE = "training"
@@ -31,6 +31,21 @@ def code_files(module: str, root: Path = REPO) -> tuple[str, ...]:
     >>> "training/tabular/evaluate.py" in code_files("training.tabular.evaluate")
     True
     """
+    return code_files_of([module], root)[module]
+
+
+def code_files_of(modules: Iterable[str], root: Path = REPO) -> dict[str, tuple[str, ...]]:
+    """The same of several modules, each of which is read once although they share most."""
+    known: dict[str, _Module] = {}
+    return {module: _files_of(module, root, known) for module in modules}
+
+
+class _Module(NamedTuple):
+    path: Path
+    imports: list[str]
+
+
+def _files_of(module: str, root: Path, known: dict[str, _Module]) -> tuple[str, ...]:
     files: dict[str, Path] = {}
     pending = [module]
     while pending:
@@ -38,13 +53,15 @@ def code_files(module: str, root: Path = REPO) -> tuple[str, ...]:
         for part in _with_parents(name):
             if part in files:
                 continue
-            path = _file_of(part, root)
-            if path is None:
-                raise CodeError(
-                    f"{part} is needed by {module}, but there is no such module under {root / PACKAGE}"
-                )
-            files[part] = path
-            pending += _imports(part, path, root)
+            if part not in known:
+                path = _file_of(part, root)
+                if path is None:
+                    raise CodeError(
+                        f"{part} is needed by {module}, but there is no such module under {root / PACKAGE}"
+                    )
+                known[part] = _Module(path, _imports(part, path, root))
+            files[part] = known[part].path
+            pending += known[part].imports
     return tuple(sorted(path.relative_to(root).as_posix() for path in files.values()))
 
 
@@ -89,8 +106,6 @@ _IMPORT = re.compile(
 )
 
 
-# By content, since the steps share most of their files.
-@functools.cache
 def import_statements(source: bytes) -> tuple[ast.Import | ast.ImportFrom, ...]:
     """The import statements of a module's source, wherever they stand in it."""
     found: list[ast.Import | ast.ImportFrom] = []

@@ -7,6 +7,7 @@ from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from modelyard.inference import InferenceFunction
+from modelyard.permissions import merged
 from modelyard.storage import IDataBucket
 from stacks.environments import Environment
 from stacks.pipeline_stack import PipelineStack
@@ -44,12 +45,13 @@ class AccessStack(StageStack):
         data.grant_read(self.data_scientist, "pipelines/")
         # Reports, to decide by: not the rows that models were made of.
         data.grant_get(self.model_approver, "pipelines/*.json")
-        for pipeline in pipelines.pipelines.values():
-            pipeline.grant_start(self.data_scientist)
-            pipeline.grant_read(self.model_approver)
-        for registry in pipelines.registries.values():
-            registry.grant_read(self.data_scientist)
-            registry.grant_approve(self.model_approver)
+        with merged(self.data_scientist), merged(self.model_approver):
+            for pipeline in pipelines.pipelines.values():
+                pipeline.grant_start(self.data_scientist)
+                pipeline.grant_read(self.model_approver)
+            for registry in pipelines.registries.values():
+                registry.grant_read(self.data_scientist)
+                registry.grant_approve(self.model_approver)
 
     def _role(self, name: str, duty: str, environment: Environment) -> iam.Role:
         people: iam.PrincipalBase = iam.AccountRootPrincipal()

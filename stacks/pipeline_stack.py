@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from aws_cdk import CfnOutput, IgnoreMode
-from aws_cdk import aws_ecr_assets as ecr_assets
+from aws_cdk import CfnOutput
 from constructs import Construct
 
+from modelyard.build_context import BuildContext
 from modelyard.images import ContainerImage
 from modelyard.pipeline import PipelineData, PipelineDefinition, SageMakerPipeline, StepCode
 from modelyard.registry import ModelRegistry
 from modelyard.storage import IDataBucket
 from pipeline_defs.catalog import IMAGES, PIPELINES, PipelineSpec, load_definition
-from pipeline_defs.code import REPO, code_files
+from pipeline_defs.code import REPO, code_files_of
 from stacks.environments import Environment
 from stacks.stage_stack import StageStack
 
@@ -43,11 +41,17 @@ class PipelineStack(StageStack):
             scope, construct_id, environment=environment, description="pipelines and model registries"
         )
         used = sorted({spec.family.image for spec in PIPELINES})
-        self.images = {name: self._image(name) for name in used}
+        self.images = {
+            name: ContainerImage.build(
+                self, BuildContext(folder=REPO / "training", dockerfile=IMAGES[name]), name=f"{name} image"
+            )
+            for name in used
+        }
         self.registries = {}
         self.pipelines = {}
-        modules = {module for spec in PIPELINES for module in spec.code.values()}
-        code = {module: StepCode(root=Path(REPO), files=code_files(module)) for module in sorted(modules)}
+        modules = sorted({module for spec in PIPELINES for module in spec.code.values()})
+        files = code_files_of(modules)
+        code = {module: StepCode(root=REPO, files=files[module]) for module in modules}
         tags = self.tags.tag_values()
         for spec in PIPELINES:
             # Refuses a definition that is older than the code that builds it.
@@ -81,32 +85,6 @@ class PipelineStack(StageStack):
                 value=self.pipelines[spec.name].pipeline_name,
                 description=spec.name,
             )
-
-    def _image(self, name: str) -> ContainerImage:
-        dockerfile = IMAGES[name]
-        context = Path(REPO) / "training"
-        return ContainerImage.from_asset(
-            ecr_assets.DockerImageAsset(
-                self,
-                f"{_pascal_case(name)}Image",
-                directory=str(context),
-                file=dockerfile,
-                exclude=_ignored(context, dockerfile),
-                ignore_mode=IgnoreMode.DOCKER,
-                # SageMaker's instances are x86, whatever the deploying machine is.
-                platform=ecr_assets.Platform.LINUX_AMD64,
-            )
-        )
-
-
-def _ignored(context: Path, dockerfile: str) -> list[str]:
-    """The lines of `<dockerfile>.dockerignore`, which Docker reads before any other and CDK does not know.
-
-    They come after those of `.dockerignore`, and the last line that matches a path decides; the file itself
-    goes along, for Docker.
-    """
-    own = context / f"{dockerfile}.dockerignore"
-    return [*filter(None, own.read_text().splitlines()), f"!{own.name}"] if own.is_file() else []
 
 
 def definition_of(spec: PipelineSpec, environment: Environment) -> PipelineDefinition:

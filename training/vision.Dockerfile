@@ -1,6 +1,6 @@
 # The image for models of images: processing and training jobs, on CPU or GPU, hosting, batch transform.
-# The build context is this folder; vision.Dockerfile.dockerignore, which Docker reads by that name, lets in only
-# what is copied below, so that the image's hash does not change with the code of a single step.
+# Built from this folder. The image's hash is that of what is copied below: it does not change with the code of a
+# single step.
 # By digest (of the index of all platforms): a tag is moved to a new build without notice.
 FROM python:3.11.14-slim-bookworm@sha256:65a93d69fa75478d554f4ad27c85c1e69fa184956261b4301ebaf6dbb0a3543d
 

@@ -59,7 +59,7 @@ def add_file(
 
     See https://docs.aws.amazon.com/cdk/v2/guide/assets.html
     """
-    place = _place(stack_of(scope))
+    place = staging(stack_of(scope))
     digest = hashlib.sha256(content).hexdigest()
     # As CDK names what it stages; the CLI's manifest says which of these files goes where.
     file = Path(place.folder) / f"asset.{digest}{suffix}"
@@ -81,7 +81,7 @@ def add_file(
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Place:
+class Staging:
     """Where a stack's files are staged, and who writes them into its manifest."""
 
     folder: str
@@ -90,7 +90,8 @@ class _Place:
 
 
 @functools.cache
-def _place(stack: Stack) -> _Place:
+def staging(stack: Stack) -> Staging:
+    """Of the stack."""
     stage = Stage.of(stack)
     assert stage is not None
-    return _Place(folder=stage.asset_outdir, manifest_folder=stage.outdir, synthesizer=stack.synthesizer)
+    return Staging(folder=stage.asset_outdir, manifest_folder=stage.outdir, synthesizer=stack.synthesizer)

@@ -116,12 +116,12 @@ def data(stack: Any) -> Any:
 @pytest.fixture
 def image(stack: Any) -> Any:
     """An image that needs no Dockerfile."""
-    from aws_cdk import aws_ecr as ecr
-
     from modelyard.images import ContainerImage
 
-    uri = "111122223333.dkr.ecr.eu-west-1.amazonaws.com/models:1"
-    return ContainerImage(uri=uri, repository=ecr.Repository(stack, "Images"))
+    return ContainerImage(
+        uri="111122223333.dkr.ecr.eu-west-1.amazonaws.com/models:1",
+        repository_arn="arn:aws:ecr:eu-west-1:111122223333:repository/models",
+    )
 
 
 @pytest.fixture

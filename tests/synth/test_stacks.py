@@ -267,17 +267,13 @@ def test_images_are_built_for_the_instances_not_for_the_machine_that_deploys(ass
     assert platforms == ["linux/amd64"] * len(IMAGES)
 
 
-def test_a_docker_build_gets_what_its_dockerfile_copies_and_its_own_ignore_file(assembly):
+def test_a_docker_build_gets_what_its_dockerfile_copies_and_nothing_else(assembly):
     images = json.loads((assembly.folder / f"{_artifact(assembly, 'pipelines')}.assets.json").read_text())
     for image in images["dockerImages"].values():
         folder, dockerfile = assembly.folder / image["source"]["directory"], image["source"]["dockerFile"]
         recipe = evaluate(parse((folder / dockerfile).read_text()))
         copied = {source.rstrip("/") for copy in recipe.copies for source in copy.sources}
-        own = folder / f"{dockerfile}.dockerignore"
-        about = {dockerfile, ".dockerignore", *([own.name] if own.is_file() else [])}
-        assert {path.name for path in folder.iterdir()} == copied | about
-        allowed = (own if own.is_file() else folder / ".dockerignore").read_text().splitlines()
-        assert copied == {line[1:] for line in allowed if line.startswith("!")}
+        assert {path.name for path in folder.iterdir()} == copied | {dockerfile}
 
 
 def test_a_changed_value_reaches_the_stacks_that_use_it(assembly):

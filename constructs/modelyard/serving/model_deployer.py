@@ -13,7 +13,7 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from modelyard.functions import FunctionSize, RuntimeFunction
-from modelyard.permissions import acknowledge, allow
+from modelyard.permissions import acknowledge, allow, merged
 from modelyard.registry import approval_rule
 from modelyard.runtime.metrics import DEPLOYER, ENDPOINT, FAILED, RECORD_AGE
 from modelyard.serving.multi_model_endpoint import MultiModelEndpoint
@@ -133,7 +133,8 @@ class ModelDeployer(Construct):
             dead_letter_queue=self.dead_letters,
         )
         self.function.configure_async_invoke(retry_attempts=_RETRIES, max_event_age=_EVENT_AGE)
-        self._grant(endpoint, data, sources)
+        with merged(self.function.execution_role):
+            self._grant(endpoint, data, sources)
         self._listen(groups)
         self._watch(seconds, alarm_topic)
 
