@@ -92,8 +92,8 @@ def in_one_policy(role: iam.Role, construct_id: str) -> Iterator[None]:
 def merged(role: iam.Role) -> Iterator[None]:
     """Collect what the block allows to `role`, and make one statement of those that differ in resources only.
 
-    For the same grant on each of several things. CDK would merge them in the template too, but each would be a
-    round trip to Node before.
+    For the same grant on each of several things. CDK merges them in the template too, after a round trip to
+    Node for each.
 
     Example:
         >>> with merged(role):
