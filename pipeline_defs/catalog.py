@@ -21,6 +21,7 @@ DEFINITIONS = REPO / "pipeline_defs" / "definitions"
 # Name of an image -> its Dockerfile in `training/`, which is also its build context.
 IMAGES: Mapping[str, str] = {"tabular": "Dockerfile", "vision": "vision.Dockerfile"}
 SHARED_SOURCES = (
+    "evaluation.py",
     "gates.py",
     "model_card.py",
     "parameters.py",

@@ -14,6 +14,7 @@ from sagemaker.core.workflow.properties import PropertyFile
 from sagemaker.mlops.workflow.pipeline import Pipeline
 
 from pipeline_defs.catalog import ImageClassification, PipelineSpec
+from pipeline_defs.evaluation import evaluation
 from pipeline_defs.gates import WIDER, Gate, Round
 from pipeline_defs.model_card import Card
 from pipeline_defs.parameters import common_parameters
@@ -101,36 +102,27 @@ def build(spec: PipelineSpec) -> Pipeline:
             accelerated=True,
         )
         model_data = train.properties.ModelArtifacts.S3ModelArtifacts
-        report = PropertyFile(
-            name=f"EvaluationReport{suffix}", output_name="evaluation", path="evaluation.json"
-        )
-        evaluate = steps.processing(
-            f"EvaluateModel{suffix}",
+        measured = evaluation(
+            steps,
+            suffix,
             module=code["EvaluateCode"],
-            code="EvaluateCode",
-            arguments=[],
-            inputs={"model": model_data, "test": output_of(preprocess, "test")},
-            outputs=["evaluation"],
+            model_data=model_data,
+            test=output_of(preprocess, "test"),
             instance_type=common.processing_type,
-            property_files=[report],
         )
-
-        def number(path: str) -> JsonGet:
-            return JsonGet(step_name=evaluate.name, property_file=report, json_path=path)
-
         return Round(
             suffix=suffix,
-            steps=[train, evaluate],
+            steps=[train, measured.step],
             model_data=model_data,
             training_job=train.properties.TrainingJobArn,
             hyperparameters=hyperparameters,
-            evaluation=output_of(evaluate, "evaluation"),
-            metric=number("classification_metrics.top1.value"),
+            evaluation=measured.folder,
+            metric=measured.number("classification_metrics.top1.value"),
             metrics={
-                "top-1 accuracy": number("classification_metrics.top1.value"),
-                "top-5 accuracy": number("classification_metrics.top5.value"),
-                "baseline top-1 accuracy": number("baseline.top1.value"),
-                "images": number("rows"),
+                "top-1 accuracy": measured.number("classification_metrics.top1.value"),
+                "top-5 accuracy": measured.number("classification_metrics.top5.value"),
+                "baseline top-1 accuracy": measured.number("baseline.top1.value"),
+                "images": measured.number("rows"),
             },
         )
 

@@ -17,6 +17,7 @@ from sagemaker.core.workflow.properties import PropertyFile
 from sagemaker.mlops.workflow.pipeline import Pipeline
 
 from pipeline_defs.catalog import PipelineSpec, TabularClassification
+from pipeline_defs.evaluation import evaluation
 from pipeline_defs.gates import WIDER, Gate, Round
 from pipeline_defs.model_card import Card
 from pipeline_defs.parameters import common_parameters
@@ -178,35 +179,27 @@ def build(spec: PipelineSpec) -> Pipeline:
             instance_count=1,
         )
         model_data = refit.properties.ModelArtifacts.S3ModelArtifacts
-        report = PropertyFile(
-            name=f"EvaluationReport{suffix}", output_name="evaluation", path="evaluation.json"
-        )
-        evaluate = steps.processing(
-            f"EvaluateModel{suffix}",
+        measured = evaluation(
+            steps,
+            suffix,
             module=code["EvaluateCode"],
-            code="EvaluateCode",
-            arguments=["--metric", metric],
-            inputs={"model": model_data, "test": output_of(preprocess, "test")},
-            outputs=["evaluation"],
+            model_data=model_data,
+            test=output_of(preprocess, "test"),
             instance_type=common.processing_type,
-            property_files=[report],
+            arguments=["--metric", metric],
         )
-
-        def found(path: str) -> JsonGet:
-            return JsonGet(step_name=evaluate.name, property_file=report, json_path=path)
-
         return Round(
             suffix=suffix,
-            steps=[tune, refit, evaluate],
+            steps=[tune, refit, measured.step],
             model_data=model_data,
             training_job=refit.properties.TrainingJobArn,
             hyperparameters={},
-            evaluation=output_of(evaluate, "evaluation"),
-            metric=found("gate.value"),
+            evaluation=measured.folder,
+            metric=measured.number("gate.value"),
             metrics={
-                "metric for registration": found("gate.value"),
-                "baseline": found("gate.baseline"),
-                "rows": found("rows"),
+                "metric for registration": measured.number("gate.value"),
+                "baseline": measured.number("gate.baseline"),
+                "rows": measured.number("rows"),
             },
         )
 

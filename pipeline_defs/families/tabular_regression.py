@@ -10,6 +10,7 @@ from sagemaker.core.workflow.properties import PropertyFile
 from sagemaker.mlops.workflow.pipeline import Pipeline
 
 from pipeline_defs.catalog import PipelineSpec, TabularRegression
+from pipeline_defs.evaluation import evaluation
 from pipeline_defs.gates import WIDER, Gate, Round
 from pipeline_defs.model_card import Card
 from pipeline_defs.parameters import common_parameters
@@ -83,36 +84,27 @@ def build(spec: PipelineSpec) -> Pipeline:
             instance_count=common.training_count,
         )
         model_data = train.properties.ModelArtifacts.S3ModelArtifacts
-        report = PropertyFile(
-            name=f"EvaluationReport{suffix}", output_name="evaluation", path="evaluation.json"
-        )
-        evaluate = steps.processing(
-            f"EvaluateModel{suffix}",
+        measured = evaluation(
+            steps,
+            suffix,
             module=code["EvaluateCode"],
-            code="EvaluateCode",
-            arguments=[],
-            inputs={"model": model_data, "test": output_of(preprocess, "test")},
-            outputs=["evaluation"],
+            model_data=model_data,
+            test=output_of(preprocess, "test"),
             instance_type=common.processing_type,
-            property_files=[report],
         )
-
-        def number(path: str) -> JsonGet:
-            return JsonGet(step_name=evaluate.name, property_file=report, json_path=path)
-
         return Round(
             suffix=suffix,
-            steps=[train, evaluate],
+            steps=[train, measured.step],
             model_data=model_data,
             training_job=train.properties.TrainingJobArn,
             hyperparameters=hyperparameters,
-            evaluation=output_of(evaluate, "evaluation"),
-            metric=number("regression_metrics.mse.value"),
+            evaluation=measured.folder,
+            metric=measured.number("regression_metrics.mse.value"),
             metrics={
-                "mse": number("regression_metrics.mse.value"),
-                "r2": number("regression_metrics.r2.value"),
-                "baseline mse": number("baseline.mse.value"),
-                "rows": number("rows"),
+                "mse": measured.number("regression_metrics.mse.value"),
+                "r2": measured.number("regression_metrics.r2.value"),
+                "baseline mse": measured.number("baseline.mse.value"),
+                "rows": measured.number("rows"),
             },
         )
 
