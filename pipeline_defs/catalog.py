@@ -19,7 +19,11 @@ from pipeline_defs.code import REPO
 
 DEFINITIONS = REPO / "pipeline_defs" / "definitions"
 # Name of an image -> its Dockerfile in `training/`, which is also its build context.
-IMAGES: Mapping[str, str] = {"tabular": "Dockerfile", "vision": "vision.Dockerfile"}
+IMAGES: Mapping[str, str] = {
+    "tabular": "Dockerfile",
+    "vision": "vision.Dockerfile",
+    "serving": "serving.Dockerfile",
+}
 SHARED_SOURCES = (
     "evaluation.py",
     "gates.py",

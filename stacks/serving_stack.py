@@ -5,23 +5,23 @@ from __future__ import annotations
 from aws_cdk import CfnOutput
 from constructs import Construct
 
+from modelyard.build_context import BuildContext
+from modelyard.images import ContainerImage
 from modelyard.registry import ModelRegistry
 from modelyard.serving import EndpointScaling, ModelDeployer, ModelSource, MultiModelEndpoint
 from modelyard.storage import IDataBucket
-from pipeline_defs.catalog import PIPELINES
+from pipeline_defs.catalog import IMAGES, PIPELINES
+from pipeline_defs.code import REPO
 from stacks.environments import Environment
 from stacks.pipeline_stack import PipelineStack
 from stacks.stage_stack import StageStack
 
-# The models of an endpoint share one container, so one image.
-SERVED_IMAGE = "tabular"
+# The models of an endpoint share one container, so one image, which serves those of all families.
+SERVED_IMAGE = "serving"
 
 
 class ServingStack(StageStack):
-    """One multi-model endpoint for all pipelines of the catalogue whose image is the endpoint's.
-
-    Models of other images are registered and approved as all are, and score batches. The approval of one of
-    them deploys nothing: no rule listens to its group, and the inference function does not know its name.
+    """One multi-model endpoint for the models of all pipelines of the catalogue, deployed by approval.
 
     Attributes:
         endpoint: The endpoint.
@@ -49,24 +49,27 @@ class ServingStack(StageStack):
             self,
             "Endpoint",
             endpoint_name=environment.named("modelyard"),
-            image=pipelines.images[SERVED_IMAGE],
+            image=ContainerImage.build(
+                self,
+                BuildContext(folder=REPO / "training", dockerfile=IMAGES[SERVED_IMAGE]),
+                name=f"{SERVED_IMAGE} image",
+            ),
             data=data,
             variant=environment.serving.variant,
             rollout=environment.serving.rollout,
         )
         EndpointScaling(self, "Scaling", endpoint=self.endpoint, scaling=environment.serving.scaling)
-        served = [spec for spec in PIPELINES if spec.family.image == SERVED_IMAGE]
-        self.models = {spec.name: pipelines.registries[spec.name] for spec in served}
+        self.models = pipelines.registries
         self.deployer = ModelDeployer(
             self,
             "Deployer",
             endpoint=self.endpoint,
             data=data,
-            sources=[ModelSource(registry=self.models[spec.name], artifacts=spec.writes) for spec in served],
+            sources=[ModelSource(registry=self.models[spec.name], artifacts=spec.writes) for spec in PIPELINES],
             canary=environment.serving.canary,
             retention=environment.data.retention,
         )
-        # The image is pushed, and the groups exist, before anything here needs them.
+        # The groups exist before anything here needs them.
         self.add_stack_dependency(pipelines)
         CfnOutput(self, "EndpointName", value=self.endpoint.endpoint_name, description="Multi-model endpoint")
         CfnOutput(

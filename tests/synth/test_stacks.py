@@ -128,19 +128,12 @@ def test_models_of_images_train_on_a_gpu_where_there_is_a_quota():
     }
 
 
-def test_the_endpoint_takes_the_models_of_its_image_and_nothing_listens_to_others(assembly):
+def test_the_endpoint_takes_the_models_of_all_families(assembly):
     prefix = {"local": "", "dev": "dev-", "staging": "staging-", "prod": "prod-"}[assembly.environment]
-    groups = {image: set() for image in IMAGES}
-    for spec in PIPELINES:
-        groups[spec.family.image].add(prefix + spec.group)
-    assert groups["vision"]
     serving, inference = (json.dumps(assembly.templates[name]) for name in ("serving", "inference"))
-    for group in groups["tabular"]:
-        assert group in serving
-        assert group in inference
-    for group in groups["vision"]:
-        assert group not in serving
-        assert group not in inference
+    for spec in PIPELINES:
+        assert prefix + spec.group in serving
+        assert f"{prefix}{spec.group}/*.tar.gz" in inference
 
 
 def test_pipelines_of_a_family_share_their_code_and_nothing_else(assembly):
@@ -262,18 +255,26 @@ def test_templates_name_no_account_and_no_region(assembly):
 
 
 def test_images_are_built_for_the_instances_not_for_the_machine_that_deploys(assembly):
-    images = json.loads((assembly.folder / f"{_artifact(assembly, 'pipelines')}.assets.json").read_text())
-    platforms = [image["source"]["platform"] for image in images["dockerImages"].values()]
-    assert platforms == ["linux/amd64"] * len(IMAGES)
+    images = _docker_images(assembly)
+    assert {image["source"]["dockerFile"] for image in images} == set(IMAGES.values())
+    assert [image["source"]["platform"] for image in images] == ["linux/amd64"] * len(IMAGES)
 
 
 def test_a_docker_build_gets_what_its_dockerfile_copies_and_nothing_else(assembly):
-    images = json.loads((assembly.folder / f"{_artifact(assembly, 'pipelines')}.assets.json").read_text())
-    for image in images["dockerImages"].values():
+    for image in _docker_images(assembly):
         folder, dockerfile = assembly.folder / image["source"]["directory"], image["source"]["dockerFile"]
         recipe = evaluate(parse((folder / dockerfile).read_text()))
         copied = {source.rstrip("/") for copy in recipe.copies for source in copy.sources}
         assert {path.name for path in folder.iterdir()} == copied | {dockerfile}
+
+
+def _docker_images(assembly):
+    """Of the assets of all stacks."""
+    manifests = [
+        json.loads((assembly.folder / f"{_artifact(assembly, stack)}.assets.json").read_text())
+        for stack in ("pipelines", "serving")
+    ]
+    return [image for manifest in manifests for image in manifest["dockerImages"].values()]
 
 
 def test_a_changed_value_reaches_the_stacks_that_use_it(assembly):

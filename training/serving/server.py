@@ -84,7 +84,7 @@ def _image_handler(folder: Path, settings: Settings) -> Handler:
         from training.serving.images import load_image_handler
     except ModuleNotFoundError as error:
         raise ModelError(
-            f"is a model of images, and {error.name} is missing: serve with the image of vision.Dockerfile; "
+            f"is a model of images, and {error.name} is missing: serve with the image of serving.Dockerfile; "
             "locally run: python3 tools/setup.py vision"
         ) from None
     return load_image_handler(folder, settings)

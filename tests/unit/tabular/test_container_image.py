@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline_defs import catalog
 from pipeline_defs.catalog import PIPELINES
 from pipeline_defs.code import code_files
 
@@ -46,15 +47,18 @@ class Image:
 
 TABULAR = Image("Dockerfile", "requirements.txt")
 VISION = Image("vision.Dockerfile", "requirements-vision.txt")
+SERVING = Image("serving.Dockerfile", "requirements-serving.txt")
+IMAGES = [TABULAR, VISION, SERVING]
 
 
-@pytest.fixture(params=[TABULAR, VISION], ids=["tabular", "vision"])
+@pytest.fixture(params=IMAGES, ids=["tabular", "vision", "serving"])
 def image(request):
     return request.param
 
 
 def test_every_dockerfile_is_looked_at_here():
-    assert {path.name for path in CONTEXT.glob("*Dockerfile")} == {TABULAR.dockerfile, VISION.dockerfile}
+    assert {path.name for path in CONTEXT.glob("*Dockerfile")} == {image.dockerfile for image in IMAGES}
+    assert sorted(catalog.IMAGES.values()) == sorted(image.dockerfile for image in IMAGES)
 
 
 def test_what_is_copied_exists(image):
@@ -113,8 +117,8 @@ def test_the_base_is_pinned_and_slim(image):
     assert re.fullmatch(r"python:3\.11\.\d+-slim-bookworm@sha256:[0-9a-f]{64}", base)
 
 
-def test_both_images_start_from_the_same_base():
-    assert TABULAR.arguments("FROM") == VISION.arguments("FROM")
+def test_all_images_start_from_the_same_base():
+    assert TABULAR.arguments("FROM") == VISION.arguments("FROM") == SERVING.arguments("FROM")
 
 
 def test_requirements_are_pinned_complete_and_what_is_tested_here(image):
@@ -137,11 +141,20 @@ def spelled(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def test_what_both_images_hold_is_the_same_there():
-    tabular, vision = TABULAR.pins(), VISION.pins()
-    assert {name: version for name, version in tabular.items() if name in vision} == {
-        name: version for name, version in vision.items() if name in tabular
-    }
+@pytest.mark.parametrize(("one", "other"), [(TABULAR, VISION), (TABULAR, SERVING), (VISION, SERVING)])
+def test_what_two_images_hold_is_the_same_there(one, other):
+    pins, others = one.pins(), other.pins()
+    shared = pins.keys() & others.keys()
+    assert {name: pins[name] for name in shared} == {name: others[name] for name in shared}
+
+
+def test_the_endpoint_has_what_models_are_trained_with_and_no_cuda():
+    pins, trained_with = SERVING.pins(), {**TABULAR.pins(), **VISION.pins()}
+    assert pins.keys() <= trained_with.keys()
+    assert {"xgboost-cpu", "lightgbm", "torch", "timm"} <= pins.keys()
+    assert not [name for name in pins if name.startswith(CUDA)]
+    (install,) = [line for line in SERVING.arguments("RUN") if "pip install" in line]
+    assert "--extra-index-url https://download.pytorch.org/whl/cpu" in install
 
 
 def test_timm_needs_no_hub():
