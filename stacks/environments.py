@@ -144,9 +144,12 @@ def environments() -> Mapping[str, Environment]:
                     "digits": {"Epochs": "6", "BatchSize": "64"},
                 },
             ),
-            # Somebody waits for the canary to end, and sends its requests by hand.
+            # Somebody waits for the canary to end, and sends its requests by hand. The machine does other
+            # work besides, and of few requests the slow ones are chance.
             serving=ServingSettings(
-                canary=CanaryRules(warm_up_seconds=0, bake_seconds=60, least_requests=20)
+                canary=CanaryRules(
+                    warm_up_seconds=0, bake_seconds=60, least_requests=20, latency_slack_ms=100.0
+                )
             ),
             access=AccessSettings(require_mfa=False),
         ),
