@@ -65,7 +65,9 @@ class ServingStack(StageStack):
             "Deployer",
             endpoint=self.endpoint,
             data=data,
-            sources=[ModelSource(registry=self.models[spec.name], artifacts=spec.writes) for spec in PIPELINES],
+            sources=[
+                ModelSource(registry=self.models[spec.name], artifacts=spec.writes) for spec in PIPELINES
+            ],
             canary=environment.serving.canary,
             retention=environment.data.retention,
         )
