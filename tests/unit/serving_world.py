@@ -1,13 +1,13 @@
-"""Registry, table, bucket, endpoint, metrics and time of a deployer, and its reconciles in threads.
+"""Registry, table, bucket, endpoint, metrics and time of a deployer, and its reconciles.
 
-Every reconcile stops before each call to the outside, until somebody lets it go on or die.
+Every reconcile can be stopped before each call to the outside, until somebody lets it go on or die.
 """
 
+import _thread
 import functools
 import io
 import json
 import tarfile
-import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -26,7 +26,7 @@ CALLS = (
     "read", "approved", "describe", "present", "fetch", "publish", "predict", "figures", "conclude",
     "concluding", "write", "written", "delete", "warm",
 )  # fmt: skip
-BAKE, GRACE, LIFETIME, REMEMBERED = 30, 60, 15, 2  # minutes: the last are Lambda's limit, and a reader's
+BAKE, GRACE, LIFETIME, REMEMBERED = 30, 60, 15, 3  # minutes: the last are Lambda's limit, and a reader's
 SETTINGS = Settings(
     endpoint_name="models",
     table_name="records",
@@ -56,12 +56,10 @@ class Version:
     status: str = "PendingManualApproval"
     metadata: dict = field(default_factory=dict)
     changed: str = ""
-    was_approved: bool = False
 
     def decide(self, how, now):
         """As `modelyard approve`, `approve --canary`, `reject`, and AWS's own CLI, which leaves metadata."""
         self.status = "Rejected" if how == "reject" else "Approved"
-        self.was_approved |= self.status == "Approved"
         self.changed = now
         if how == FULL:
             self.metadata = {}
@@ -90,9 +88,9 @@ class World:
 
     def __init__(self):
         self.versions = {}
-        self.item = None
+        self.item, self._record = None, Record(group=GROUP)
         self.bucket = {}
-        self.lost = set()
+        self.lost, self.ever_lost, self.approved_once = set(), set(), set()
         self.storage_fails = self.registry_fails = False
         self.traffic = True
         self.minutes = 0
@@ -101,130 +99,156 @@ class World:
         return (START + timedelta(minutes=self.minutes)).isoformat()
 
     def record(self):
-        return from_item(self.item) if self.item else Record(group=GROUP)
+        return self._record
+
+    def decide(self, number, how):
+        self.versions[number].decide(how, self.now())
+        if self.versions[number].status == "Approved":
+            self.approved_once.add(number)
+
+    def lose(self, artifact):
+        del self.bucket[artifact]
+        self.lost.add(artifact)
+        self.ever_lost.add(artifact)
+
+    def write(self, record, expected):
+        actual = int(self.item["generation"]["N"]) if self.item else 0
+        if actual != expected:
+            raise OutdatedError(f"{actual} is not {expected}")
+        self._check_previous(record)
+        self.item = to_item(record)
+        self._record = from_item(self.item)
+
+    def _check_previous(self, new):
+        """What served last, or would be lost, is what could serve again at once."""
+        old = self._record
+        served = old.serving and (not new.serving or new.serving.package_arn != old.serving.package_arn)
+        kept = old.serving if served else old.previous
+        assert new.previous == kept or (new.previous is None and kept.artifact in self.ever_lost)
 
     def ports(self, process):
-        """The ports; the process stops before every call, and after a write."""
-        world, pause = self, process.pause
-
-        def check_storage():
-            if world.storage_fails:
-                process.troubled = True
-                raise DeployError("storage does not answer")
-
-        def check_registry():
-            if world.registry_fails:
-                process.troubled = True
-                raise UnreadableError("the registry does not answer")
-
-        def paused(call):
-            @functools.wraps(call)
-            def run(*args, **kwargs):
-                pause(call.__name__)
-                result = call(*args, **kwargs)
-                if call.__name__ == "write":
-                    pause("written")
-                return result
-
-            return run
-
-        def known(arn):
-            number = int(arn.removeprefix("arn:"))
-            if number not in world.versions:
-                raise OutdatedError(arn)
-            return number, world.versions[number]
-
-        class Outside:
-            @paused
-            def approved(self, group):
-                check_registry()
-                found = [v for v, version in world.versions.items() if version.status == "Approved"]
-                return [Package(version=v, arn=f"arn:{v}") for v in sorted(found, reverse=True)]
-
-            @paused
-            def describe(self, arn):
-                check_registry()
-                number, version = known(arn)
-                return Description(
-                    approved=version.status == "Approved",
-                    model_data_url=str(number),
-                    metadata=dict(version.metadata),
-                    changed=version.changed,
-                )
-
-            def conclude(self, package, verdict):
-                pause("conclude")
-                check_registry()
-                _, version = known(package.arn)
-                if version.status != "Approved" or not version.is_wish:
-                    raise OutdatedError(package.arn)
-                # As on AWS: no condition, so that something may happen between the look and the update.
-                pause("concluding")
-                _, version = known(package.arn)
-                version.metadata |= metadata_of(verdict)
-                version.changed = world.now()
-                if verdict.outcome == "rolled-back":
-                    version.status = "Rejected"
-
-            @paused
-            def read(self, group):
-                return world.record()
-
-            @paused
-            def write(self, record, *, expected):
-                actual = int(world.item["generation"]["N"]) if world.item else 0
-                if actual != expected:
-                    raise OutdatedError(f"{actual} is not {expected}")
-                world.item = to_item(record)
-
-            @contextmanager
-            def fetch(self, url):
-                pause("fetch")
-                check_storage()
-                packed, sha256 = archive_of(int(url))
-                yield Archive(file=io.BytesIO(packed), sha256=sha256)
-
-            @paused
-            def publish(self, archive, artifact):
-                check_storage()
-                assert world.bucket.setdefault(artifact, archive.sha256) == archive.sha256
-                world.lost.discard(artifact)
-
-            @paused
-            def present(self, group):
-                check_storage()
-                return frozenset(world.bucket)
-
-            @paused
-            def delete(self, artifact):
-                check_storage()
-                world.bucket.pop(artifact, None)
-
-            @paused
-            def predict(self, artifact, instances):
-                if artifact not in world.bucket:
-                    process.troubled = True
-                    raise DeployError("the endpoint finds no artifact")
-                number = version_of(artifact)
-                version = world.versions.get(number)
-                return [number if version is None or version.good else -1]
-
-            @paused
-            def warm(self, artifact, instances):
-                if artifact not in world.bucket:
-                    raise DeployError("the endpoint finds no artifact")
-
-            @paused
-            def figures(self, group, version, *, since, until):
-                known_version = world.versions.get(version)
-                health = known_version.health if known_version else "well"
-                elapsed = datetime.fromisoformat(until) - datetime.fromisoformat(since)
-                requests = round(elapsed.total_seconds() / 60) * 20 * world.traffic
-                errors = requests // 2 if health == "failing" else 0
-                return Figures(requests=requests, errors=errors, p90_ms=200.0 if health == "slow" else 20.0)
-
-        outside = Outside()
+        outside = Outside(self, process)
         return Ports(registry=outside, records=outside, artifacts=outside, endpoint=outside, metrics=outside)
+
+
+def paused(call):
+    """The process stops before the call."""
+
+    @functools.wraps(call)
+    def run(self, *args, **kwargs):
+        self.process.pause(call.__name__)
+        return call(self, *args, **kwargs)
+
+    return run
+
+
+class Outside:
+    """What one process sees of the world."""
+
+    def __init__(self, world, process):
+        self.world, self.process = world, process
+
+    def check_storage(self):
+        if self.world.storage_fails:
+            self.process.troubled = True
+            raise DeployError("storage does not answer")
+
+    def check_registry(self):
+        if self.world.registry_fails:
+            self.process.troubled = True
+            raise UnreadableError("the registry does not answer")
+
+    def known(self, arn):
+        number = int(arn.removeprefix("arn:"))
+        if number not in self.world.versions:
+            raise OutdatedError(arn)
+        return number, self.world.versions[number]
+
+    @paused
+    def approved(self, group):
+        self.check_registry()
+        found = [v for v, version in self.world.versions.items() if version.status == "Approved"]
+        return [Package(version=v, arn=f"arn:{v}") for v in sorted(found, reverse=True)]
+
+    @paused
+    def describe(self, arn):
+        self.check_registry()
+        number, version = self.known(arn)
+        return Description(
+            approved=version.status == "Approved",
+            model_data_url=str(number),
+            metadata=dict(version.metadata),
+            changed=version.changed,
+        )
+
+    @paused
+    def conclude(self, package, verdict):
+        self.check_registry()
+        _, version = self.known(package.arn)
+        if version.status != "Approved" or not version.is_wish:
+            raise OutdatedError(package.arn)
+        # As on AWS: no condition, so that something may happen between the look and the update.
+        self.process.pause("concluding")
+        _, version = self.known(package.arn)
+        version.metadata |= metadata_of(verdict)
+        version.changed = self.world.now()
+        if verdict.outcome == "rolled-back":
+            version.status = "Rejected"
+
+    @paused
+    def read(self, group):
+        return self.world.record()
+
+    @paused
+    def write(self, record, *, expected):
+        self.world.write(record, expected)
+        self.process.pause("written")
+
+    @contextmanager
+    def fetch(self, url):
+        self.process.pause("fetch")
+        self.check_storage()
+        packed, sha256 = archive_of(int(url))
+        yield Archive(file=io.BytesIO(packed), sha256=sha256)
+
+    @paused
+    def publish(self, archive, artifact):
+        self.check_storage()
+        assert self.world.bucket.setdefault(artifact, archive.sha256) == archive.sha256
+        self.world.lost.discard(artifact)
+
+    @paused
+    def present(self, group):
+        self.check_storage()
+        return frozenset(self.world.bucket)
+
+    @paused
+    def delete(self, artifact):
+        self.check_storage()
+        self.world.bucket.pop(artifact, None)
+
+    @paused
+    def predict(self, artifact, instances):
+        if artifact not in self.world.bucket:
+            self.process.troubled = True
+            raise DeployError("the endpoint finds no artifact")
+        number = version_of(artifact)
+        version = self.world.versions.get(number)
+        return [number if version is None or version.good else -1]
+
+    @paused
+    def warm(self, artifact, instances):
+        if artifact not in self.world.bucket:
+            raise DeployError("the endpoint finds no artifact")
+
+    @paused
+    def figures(self, group, version, *, since, until):
+        known_version = self.world.versions.get(version)
+        health = known_version.health if known_version else "well"
+        elapsed = datetime.fromisoformat(until) - datetime.fromisoformat(since)
+        requests = round(elapsed.total_seconds() / 60) * 20 * self.world.traffic
+        errors = requests // 2 if health == "failing" else 0
+        return Figures(requests=requests, errors=errors, p90_ms=200.0 if health == "slow" else 20.0)
 
 
 def version_of(artifact):
@@ -239,36 +263,47 @@ class Reader:
 
     def ask(self, *, canary):
         """One request; it must be answered by a model that was approved once, and be answered at all."""
-        world = self._world
-        if world.minutes - self._read_at > REMEMBERED:
-            self._read_at, self._record = world.minutes, world.record()
-        record = self._record
+        if not self._remembers():
+            self._read_at, self._record = self._world.minutes, self._world.record()
+        return self._answer(canary)
+
+    def check(self):
+        """That a request would be answered, of whichever version, by what is remembered."""
+        if self._remembers():
+            self._answer(False)
+            self._answer(True)
+
+    def _remembers(self):
+        return self._world.minutes - self._read_at <= REMEMBERED
+
+    def _answer(self, canary):
+        world, record = self._world, self._record
         deployment = record.canary.deployment if canary and record.canary else record.serving
         if deployment is None:
             return None
-        assert deployment.artifact in world.bucket.keys() | world.lost, "a request failed"
+        assert deployment.artifact in world.bucket or deployment.artifact in world.lost, "a request failed"
         version = version_of(deployment.artifact)
-        assert version not in world.versions or world.versions[version].was_approved
+        assert version in world.approved_once
         return version
 
 
 class Reconcile:
-    """One reconcile in its thread, which runs only while somebody waits in `step`."""
+    """One reconcile, which runs only while somebody waits in `go`; in a thread if it is to stop midway."""
 
     def __init__(self, world):
-        self._go, self._paused = threading.Semaphore(0), threading.Semaphore(0)
-        self._die = False
+        self._world = world
+        # Plain locks and threads: of all that takes turns, the fastest by far.
+        self._go, self._paused = _thread.allocate_lock(), _thread.allocate_lock()
+        self._started = False
+        self._until, self._die = None, False
         self.started = world.minutes
         self.outcome = None
         self.before = "start"
         self.troubled = False
-        self._thread = threading.Thread(target=self._run, args=(world,), daemon=True)
-        self._thread.start()
 
-    def _run(self, world):
-        self._go.acquire()
+    def _run(self):
         try:
-            reconcile(GROUP, world.ports(self), SETTINGS, now=world.now)
+            reconcile(GROUP, self._world.ports(self), SETTINGS, now=self._world.now)
             self.outcome = "done"
         except ReconcileError as error:
             # A wrong model stays wrong: trying it again changes nothing.
@@ -277,22 +312,35 @@ class Reconcile:
             self.outcome = "died"
         except BaseException as error:
             self.outcome = error
-        finally:
-            self._paused.release()
+
+    def _run_in_turn(self):
+        self._run()
+        self._paused.release()
 
     def pause(self, call):
         self.before = call
+        if self._until not in (None, call):
+            return
         self._paused.release()
         self._go.acquire()
         if self._die:
             raise DiedError
 
-    def step(self, *, die=False):
-        """Lets it run to its next call, or die there; returns whether it has ended."""
-        self._die = die
-        self._go.release()
+    def go(self, *, until=None, die=False):
+        """Lets it run to its next call, to the next of the kind `until`, or die; returns whether it ended."""
+        self._until, self._die = until, die
+        if self._started:
+            self._go.release()
+        elif die:
+            self.outcome = "died"
+            return True
+        elif until == "end":
+            self._run()
+            return True
+        else:
+            self._go.acquire()
+            self._paused.acquire()
+            self._started = True
+            _thread.start_new_thread(self._run_in_turn, ())
         self._paused.acquire()
-        if self.outcome is None:
-            return False
-        self._thread.join()
-        return True
+        return self.outcome is not None
