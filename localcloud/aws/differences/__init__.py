@@ -26,6 +26,7 @@ def apply(cloud: Cloud) -> None:
     from localcloud.aws.differences import (
         async_failures,
         bounded_memory,
+        custom_resources,
         dynamodb_encryption,
         dynamodb_table_resource,
         ecr,
@@ -53,6 +54,7 @@ def apply(cloud: Cloud) -> None:
 
     async_failures.apply(cloud)
     bounded_memory.apply()
+    custom_resources.apply()
     dynamodb_encryption.apply()
     dynamodb_table_resource.apply()
     ecr.apply()
