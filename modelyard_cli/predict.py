@@ -1,29 +1,23 @@
-"""`modelyard predict`: rows through the deployed function URL, signed as any AWS client would."""
+"""`modelyard predict`: rows through the deployed function URL, by way of the client for callers."""
 
 from __future__ import annotations
 
 import json
-import os
-import ssl
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 import boto3
 import typer
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
 from rich.table import Table
 
 from modelyard_cli.aws import client, stack_outputs
 from modelyard_cli.errors import DENIED, FAILED, UNREACHABLE, CliError
 from modelyard_cli.output import JsonOption, console, print_json
 from modelyard_cli.rows import Row, read_rows
+from modelyard_client import AccessDeniedError, ApiError, Client
 
 # Above what a cold model may take to load behind the endpoint (60 s).
-TIMEOUT_S = 75.0
+DEADLINE_S = 75.0
 
 
 def predict(
@@ -41,7 +35,8 @@ def predict(
     if as_json:
         print_json(answer)
         return
-    table = Table(title=f"{answer['model']} version {answer['version']}")
+    versions = ", ".join(str(version) for version in answer["versions"])
+    table = Table(title=f"{answer['model']} version {versions}")
     table.add_column("row", justify="right")
     table.add_column("prediction", justify="right", style="green")
     for number, value in enumerate(answer["predictions"], 1):
@@ -65,54 +60,38 @@ def shown(prediction: Any) -> str:
 
 
 def invoke(url: str, model: str, rows: list[Row], session: boto3.Session | None = None) -> dict[str, Any]:
-    """Ask the function URL for predictions; the request is signed with SigV4 for the service `lambda`.
+    """Ask the function URL for predictions, in as many requests as their number takes.
 
     Raises:
         CliError: the function answered with an error, or did not answer.
     """
     session = session or boto3.Session()
-    body = json.dumps({"model": model, "instances": rows}).encode()
-    request = AWSRequest("POST", url, data=body, headers={"Content-Type": "application/json"})
     credentials = session.get_credentials()
     if credentials is None:
         raise CliError("no AWS credentials in the environment", UNREACHABLE)
-    SigV4Auth(credentials, "lambda", session.region_name).add_auth(request)
-    target, headers = reachable(url), dict(request.headers)
-    headers["Host"] = urlsplit(url).netloc
-    http = urllib.request.Request(target, data=body, headers=headers, method="POST")  # noqa: S310
     try:
-        with urllib.request.urlopen(http, timeout=TIMEOUT_S, context=_tls()) as response:  # noqa: S310
-            return dict(json.loads(response.read()))
-    except urllib.error.HTTPError as error:
+        with Client(
+            url, credentials=credentials, region=session.region_name, deadline_seconds=DEADLINE_S
+        ) as predictor:
+            answers = list(predictor.predict_batches(model, rows))
+    except ApiError as error:
         raise _refusal(error) from error
-    except (OSError, ValueError) as error:
-        raise CliError(f"{url} does not answer: {error}", UNREACHABLE) from error
+    except ValueError as error:
+        raise CliError(str(error)) from error
+    versions = sorted({answer.version for answer in answers})
+    return {
+        "model": model,
+        # None where another one was deployed between two requests, or a canary answered some.
+        "version": versions[0] if len(versions) == 1 else None,
+        "versions": versions,
+        "predictions": [prediction for answer in answers for prediction in answer.predictions],
+    }
 
 
-def reachable(url: str) -> str:
-    """The address to connect to: names below localhost do not resolve everywhere, the machine itself does."""
-    parts = urlsplit(url)
-    if parts.hostname and parts.hostname.endswith(".localhost"):
-        port = f":{parts.port}" if parts.port else ""
-        return parts._replace(netloc=f"localhost{port}").geturl()
-    return url
-
-
-def _tls() -> ssl.SSLContext:
-    bundle = os.environ.get("AWS_CA_BUNDLE")
-    return ssl.create_default_context(cafile=bundle)
-
-
-def _refusal(error: urllib.error.HTTPError) -> CliError:
-    raw = error.read().decode("utf-8", "replace")
-    try:
-        document = json.loads(raw)
-    except ValueError:
-        document = {}
-    detail = document.get("error", document)
-    message = (
-        detail.get("message") or detail.get("Message") or raw[:300]
-        if isinstance(detail, dict)
-        else str(detail)
-    )
-    return CliError(f"{error.code}: {message}", DENIED if error.code == 403 else FAILED)
+def _refusal(error: ApiError) -> CliError:
+    code = FAILED
+    if isinstance(error, AccessDeniedError):
+        code = DENIED
+    elif error.code == "no_answer":
+        code = UNREACHABLE
+    return CliError(f"{error.status or 'no answer'}: {error.message}", code)
