@@ -7,6 +7,8 @@ import json
 from botocore.exceptions import ClientError
 from botocore.response import StreamingBody
 from inference_runtime.api import Api
+from inference_runtime.image_addresses import ImagePlace
+from inference_runtime.images import Images
 from inference_runtime.models import Models
 from inference_runtime.predict import Predictor
 from inference_runtime.settings import Settings
@@ -16,6 +18,7 @@ from modelyard.runtime.invoke import Invoker
 SETTINGS = Settings(
     endpoint_name="models", table_name="records", models=("loans", "homes"), max_body_bytes=2000, max_rows=5
 )
+PLACE = ImagePlace(bucket="data", prefix="images/", region="eu-west-1")
 ROW = {"fico": 700, "state": "CA", "dti": 12.5, "joint": False, "income": None}
 CALL = {"model": "loans", "instances": [ROW]}
 
@@ -87,12 +90,33 @@ class FakeEndpoint:
         return [call["TargetModel"] for call in self.calls]
 
 
-class World:
-    """The function with its surroundings, and a clock that only sleep moves."""
+class FakeBucket:
+    """S3 with the objects it is given; `errors` by key are raised instead, `reads` are the keys asked for."""
 
-    def __init__(self, settings=SETTINGS, chance=lambda: 0.0):
+    def __init__(self, objects=()):
+        self.objects, self.errors, self.reads, self.made = dict(objects), {}, [], 0
+
+    def client(self):
+        self.made += 1
+        return self
+
+    def get_object(self, Bucket, Key):
+        assert Bucket == PLACE.bucket
+        self.reads.append(Key)
+        if Key in self.errors:
+            raise self.errors[Key]
+        if Key not in self.objects:
+            raise client_error("NoSuchKey", 404)
+        data = self.objects[Key]
+        return {"ContentLength": len(data), "Body": StreamingBody(io.BytesIO(data), len(data))}
+
+
+class World:
+    """The function with its surroundings, and a clock that only sleep moves. `bucket`: of images, or None."""
+
+    def __init__(self, settings=SETTINGS, chance=lambda: 0.0, bucket=None, max_images=4):
         self.now = 0.0
-        self.table, self.endpoint = FakeTable(), FakeEndpoint()
+        self.table, self.endpoint, self.bucket = FakeTable(), FakeEndpoint(), bucket
         self.api = Api(
             settings,
             Models(self.table, settings, clock=lambda: self.now),
@@ -105,6 +129,7 @@ class World:
                 chance=chance,
                 clock=lambda: self.now,
             ),
+            bucket and Images(bucket.client, PLACE, max_images, clock=lambda: self.now),
         )
 
     def sleep(self, seconds):

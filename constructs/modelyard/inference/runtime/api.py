@@ -5,8 +5,9 @@ from typing import Any
 
 from modelyard.runtime.log import log
 
-from . import bodies, http
+from . import bodies, http, payloads
 from .errors import ApiError
+from .images import Images
 from .models import Models
 from .predict import Predictor
 from .settings import Settings
@@ -15,10 +16,12 @@ _ROUTES = {"/": "POST", "/health": "GET", "/models": "GET"}
 
 
 class Api:
-    """Answers requests; holds what is worth keeping between them."""
+    """Answers requests; holds what is worth keeping between them. `images`: None where none are taken."""
 
-    def __init__(self, settings: Settings, models: Models, predictor: Predictor) -> None:
-        self._settings, self._models, self._predictor = settings, models, predictor
+    def __init__(
+        self, settings: Settings, models: Models, predictor: Predictor, images: Images | None = None
+    ) -> None:
+        self._settings, self._models, self._predictor, self._images = settings, models, predictor, images
 
     def answer(self, event: Mapping[str, Any], request_id: str) -> dict[str, Any]:
         """The response to a function URL event, refusals included; its body carries the request id."""
@@ -46,5 +49,12 @@ class Api:
 
     def _predict(self, asked: bodies.Prediction, request_id: str) -> dict[str, Any]:
         versions = self._models.find(asked.model)
-        served, predictions = self._predictor.predict(asked, versions, request_id)
+        served, predictions = self._predictor.predict(self._payload(asked), versions, request_id)
         return {"model": asked.model, "version": served.version, "predictions": predictions}
+
+    def _payload(self, asked: bodies.Prediction) -> payloads.Payload:
+        if not asked.images:
+            return payloads.of_rows(asked.model, asked.instances)
+        if self._images is None:
+            raise ApiError(422, "images_not_taken", "no place of images is configured here; send instances")
+        return self._images.payload(asked.model, asked.images)

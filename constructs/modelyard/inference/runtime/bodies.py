@@ -2,25 +2,27 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 from urllib.parse import parse_qs
 
 from . import csv_rows
-from .errors import ApiError, invalid_instances, malformed, too_many_rows
+from .errors import ApiError, invalid_images, invalid_instances, malformed, too_many_rows
 from .http import Request
 from .values import kind, problem
 
 _EXAMPLE = '{"model": "<name>", "instances": [{"<feature>": <value>, ...}, ...]}'
+_IMAGES_EXAMPLE = '{"model": "<name>", "images": ["s3://<bucket>/<key>", ...]}'
 _CSV_EXAMPLE = "POST /?model=<name> with a first line that names the features, and a line for each row"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """What is asked: rows of features, by name, for one model."""
+    """What is asked of one model: rows of features, by name, or addresses of images, as they came."""
 
     model: str
-    instances: list[dict[str, Any]]
+    instances: list[dict[str, Any]] = field(default_factory=list)
+    images: list[str] = field(default_factory=list)
 
 
 def parse(request: Request, max_rows: int) -> Prediction:
@@ -45,14 +47,28 @@ def _parse_json(request: Request, max_rows: int) -> Prediction:
         raise malformed(f"the body is not JSON: {error}") from error
     if not isinstance(content, dict):
         raise malformed(f"the body is {kind(content)}; send {_EXAMPLE}")
-    unknown = [name[:40] for name in content if name not in ("model", "instances")]
+    unknown = [name[:40] for name in content if name not in ("model", "instances", "images")]
     if unknown:
         raise malformed(f"unknown member {unknown[0]!r}; send {_EXAMPLE}")
-    for name, wanted in (("model", str), ("instances", list)):
+    if "instances" in content and "images" in content:
+        raise malformed(f"instances and images are both given; send {_EXAMPLE}, or {_IMAGES_EXAMPLE}")
+    items, example = ("images", _IMAGES_EXAMPLE) if "images" in content else ("instances", _EXAMPLE)
+    for name, wanted in (("model", str), (items, list)):
         if not isinstance(content.get(name), wanted):
             found = f"is {kind(content[name])}" if name in content else "is missing"
-            raise malformed(f"{name} {found}; send {_EXAMPLE}")
+            raise malformed(f"{name} {found}; send {example}")
+    if items == "images":
+        return Prediction(model=content["model"], images=_addresses(content["images"]))
     return Prediction(model=content["model"], instances=_rows(content["instances"], max_rows))
+
+
+def _addresses(images: list[Any]) -> list[str]:
+    if not images:
+        raise invalid_images("images is empty; send at least one")
+    for position, address in enumerate(images):
+        if not isinstance(address, str):
+            raise invalid_images(f"images[{position}] is {kind(address)}; send the address of an object")
+    return images
 
 
 def _rows(instances: list[Any], max_rows: int) -> list[dict[str, Any]]:

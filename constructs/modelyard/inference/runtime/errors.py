@@ -22,3 +22,7 @@ def invalid_instances(message: str) -> ApiError:
 
 def too_many_rows(message: str) -> ApiError:
     return ApiError(422, "too_many_rows", message)
+
+
+def invalid_images(message: str) -> ApiError:
+    return ApiError(422, "invalid_images", message)

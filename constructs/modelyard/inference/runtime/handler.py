@@ -11,7 +11,9 @@ from botocore.config import Config
 
 from modelyard.runtime.invoke import CANARY_CONFIG, CONFIG, Invoker
 
+from . import images
 from .api import Api
+from .image_addresses import ImagePlace
 from .models import Models
 from .predict import Predictor
 from .settings import Settings
@@ -25,6 +27,22 @@ TABLE_CONFIG = Config(
     tcp_keepalive=True,
 )
 SESSION = botocore.session.get_session()
+
+
+def _images() -> images.Images | None:
+    if not SETTINGS.image_bucket:
+        return None
+    place = ImagePlace(
+        bucket=SETTINGS.image_bucket,
+        prefix=SETTINGS.image_prefix,
+        region=SESSION.get_config_variable("region"),
+    )
+    # Made with the first image: it would double the cold start of whoever sends rows.
+    return images.Images(
+        lambda: SESSION.create_client("s3", config=images.CONFIG), place, SETTINGS.max_images
+    )
+
+
 API = Api(
     SETTINGS,
     Models(SESSION.create_client("dynamodb", config=TABLE_CONFIG), SETTINGS),
@@ -33,6 +51,7 @@ API = Api(
         Invoker(SESSION.create_client("sagemaker-runtime", config=CANARY_CONFIG), SETTINGS.endpoint_name),
         SETTINGS.retry_seconds,
     ),
+    _images(),
 )
 
 

@@ -12,12 +12,12 @@ from typing import Any, NoReturn
 
 from modelyard.runtime import metrics
 from modelyard.runtime.invoke import Invoker, ModelError, NotReadyError, RefusedError
-from modelyard.runtime.limits import CANARY_RETRY_SECONDS, INVOKE_BYTES
+from modelyard.runtime.limits import CANARY_RETRY_SECONDS
 from modelyard.runtime.log import log
 
-from .bodies import Prediction
-from .errors import ApiError, invalid_instances
+from .errors import ApiError
 from .models import Served, Versions
+from .payloads import Payload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,8 +31,8 @@ class Attempt:
 
     @property
     def is_fault(self) -> bool:
-        """Whether the version is to blame, not the rows."""
-        return self.error is not None and self.error.code != "invalid_instances"
+        """Whether the version is to blame, not what it was asked about."""
+        return self.error is not None and self.error.code not in ("invalid_instances", "invalid_images")
 
 
 class Predictor:
@@ -58,19 +58,14 @@ class Predictor:
         self._invoker, self._canary_invoker, self._retry_seconds = invoker, canary_invoker, retry_seconds
         self._chance, self._clock = chance, clock
 
-    def predict(self, asked: Prediction, versions: Versions, request_id: str) -> tuple[Served, list[Any]]:
-        """The version that answered, and its prediction for each row. Raises ApiError."""
-        body = json.dumps({"instances": asked.instances}, separators=(",", ":")).encode()
-        # Larger than what came in, where text is not ASCII or CSV named the features once.
-        if len(body) > INVOKE_BYTES:
-            message = f"the rows are over {INVOKE_BYTES} bytes as JSON; send them in several requests"
-            raise ApiError(413, "body_too_large", message)
+    def predict(self, asked: Payload, versions: Versions, request_id: str) -> tuple[Served, list[Any]]:
+        """The version that answered, and its predictions in order. Raises ApiError."""
 
         def attempt(served: Served, invoker: Invoker, retry_seconds: float) -> Attempt:
             begun, predictions, error = self._clock(), [], None
             try:
-                answer = _invoke(invoker, served, body, retry_seconds, request_id)
-                predictions = _predictions(answer, len(asked.instances))
+                answer = _invoke(invoker, served, asked, retry_seconds, request_id)
+                predictions = _predictions(answer, asked.count)
             except ApiError as raised:
                 error = raised
             milliseconds = (self._clock() - begun) * 1000
@@ -89,14 +84,14 @@ class Predictor:
         return _outcome(asked, second, request_id)
 
 
-def _outcome(asked: Prediction, attempt: Attempt, request_id: str) -> tuple[Served, list[Any]]:
+def _outcome(asked: Payload, attempt: Attempt, request_id: str) -> tuple[Served, list[Any]]:
     _measure(asked, attempt, request_id, is_fault=attempt.is_fault)
     if attempt.error is not None:
         raise attempt.error
     return attempt.served, attempt.predictions
 
 
-def _measure(asked: Prediction, attempt: Attempt, request_id: str, *, is_fault: bool) -> None:
+def _measure(asked: Payload, attempt: Attempt, request_id: str, *, is_fault: bool) -> None:
     code = {} if attempt.error is None else {"code": attempt.error.code}
     metrics.emit(
         metrics.INFERENCE,
@@ -110,13 +105,13 @@ def _measure(asked: Prediction, attempt: Attempt, request_id: str, *, is_fault: 
         **code,
         request_id=request_id,
         artifact=attempt.served.artifact,
-        rows=len(asked.instances),
+        rows=asked.count,
     )
 
 
-def _invoke(invoker: Invoker, served: Served, body: bytes, retry_seconds: float, request_id: str) -> bytes:
+def _invoke(invoker: Invoker, served: Served, asked: Payload, retry_seconds: float, request_id: str) -> bytes:
     try:
-        return invoker.invoke(served.artifact, body, retry_seconds=retry_seconds, request_id=request_id)
+        return invoker.invoke(served.artifact, asked.body, retry_seconds=retry_seconds, request_id=request_id)
     except NotReadyError as error:
         log("model not ready", request_id=request_id, artifact=served.artifact, reason=str(error))
         message = "the model is being loaded or the endpoint is busy; try again"
@@ -127,7 +122,7 @@ def _invoke(invoker: Invoker, served: Served, body: bytes, retry_seconds: float,
         raise ApiError(503, "endpoint_unavailable", message, retry_after=30) from error
     except ModelError as error:
         if 400 <= error.status < 500:
-            raise invalid_instances(error.message) from error
+            raise ApiError(422, asked.invalid, error.message) from error
         raise ApiError(424, "model_error", error.message) from error
 
 

@@ -2,8 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from modelyard.runtime.limits import ANSWER_SECONDS, CANARY_SECONDS
+
+# Of a request's time, to read its images.
+IMAGE_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +21,8 @@ class Settings:
     `max_body_bytes`: largest request body, decoded (Lambda itself ends at 6 MB, encoded).
     `max_rows`: most rows in one request.
     `retry_seconds`: how long after a request's arrival new attempts at a cold model are started.
+    `image_bucket`, `image_prefix`: where images may lie; empty where none are taken. The prefix ends in "/".
+    `max_images`: most images in one request.
     """
 
     endpoint_name: str
@@ -27,6 +33,9 @@ class Settings:
     max_body_bytes: int = 4_000_000
     max_rows: int = 1000
     retry_seconds: int = 30
+    image_bucket: str = ""
+    image_prefix: str = ""
+    max_images: int = 32
 
     def __post_init__(self) -> None:
         for name in ("endpoint_name", "table_name"):
@@ -44,11 +53,18 @@ class Settings:
             raise ValueError(
                 f"retry_seconds is {self.retry_seconds}; give 0 to 800, as Lambda ends after 900 s"
             )
+        if bool(self.image_bucket) != bool(self.image_prefix):
+            raise ValueError("image_bucket and image_prefix go together; give both, or neither")
+        if self.image_prefix and not self.image_prefix.endswith("/"):
+            raise ValueError(f"image_prefix {self.image_prefix!r} must end in '/'")
+        if not 1 <= self.max_images <= 64:
+            raise ValueError(f"max_images is {self.max_images}; give 1 to 64, what the model server takes")
 
     @property
     def timeout_seconds(self) -> int:
         """The timeout that the function needs so that every answer, also the last refusal, is its own."""
-        return max(self.retry_seconds, CANARY_SECONDS) + ANSWER_SECONDS + 5
+        images = IMAGE_SECONDS if self.image_bucket else 0
+        return max(self.retry_seconds, CANARY_SECONDS) + images + ANSWER_SECONDS + 5
 
     def to_environment(self) -> dict[str, str]:
         return {
@@ -60,6 +76,14 @@ class Settings:
             "MAX_BODY_BYTES": str(self.max_body_bytes),
             "MAX_ROWS": str(self.max_rows),
             "RETRY_SECONDS": str(self.retry_seconds),
+            **(self._images_to_environment() if self.image_bucket else {}),
+        }
+
+    def _images_to_environment(self) -> dict[str, str]:
+        return {
+            "IMAGE_BUCKET": self.image_bucket,
+            "IMAGE_PREFIX": self.image_prefix,
+            "MAX_IMAGES": str(self.max_images),
         }
 
     @classmethod
@@ -74,4 +98,13 @@ class Settings:
             max_body_bytes=int(environment["MAX_BODY_BYTES"]),
             max_rows=int(environment["MAX_ROWS"]),
             retry_seconds=int(environment["RETRY_SECONDS"]),
+            **(_images_from(environment) if "IMAGE_BUCKET" in environment else {}),
         )
+
+
+def _images_from(environment: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "image_bucket": environment["IMAGE_BUCKET"],
+        "image_prefix": environment["IMAGE_PREFIX"],
+        "max_images": int(environment["MAX_IMAGES"]),
+    }
