@@ -159,11 +159,13 @@ def _without_slow_goodbyes(loop: asyncio.AbstractEventLoop, context: dict[str, A
 def _install_services(cloud: Cloud) -> list[Closable]:
     from localcloud.autoscaling import sagemaker_variants
     from localcloud.autoscaling import service as autoscaling
+    from localcloud.cloudwatch import service as cloudwatch
     from localcloud.sagemaker import service
 
+    alarms = cloudwatch.install(cloud)
     sagemaker = service.install(cloud)
     variants = sagemaker_variants.Variants(cloud, sagemaker.store)
-    return [sagemaker, autoscaling.install(cloud, {"sagemaker": variants})]
+    return [alarms, sagemaker, autoscaling.install(cloud, {"sagemaker": variants})]
 
 
 async def _refuse(send: Send) -> None:

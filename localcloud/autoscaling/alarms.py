@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/autoscaling/application/userguide/target-tracking-sc
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from localcloud.autoscaling.rules.alarm import Alarm as Rule
@@ -68,23 +68,6 @@ def set_state(cloud: Cloud, name: str, rule: Rule, state: State, points: Sequenc
         f"threshold ({rule.threshold:g})."
     )
     _client(cloud).set_alarm_state(AlarmName=name, StateValue=state.value, StateReason=reason)
-
-
-def leave_to_the_scaler() -> None:
-    """Keep MiniStack from evaluating the alarms of scaling policies.
-
-    It takes all points of the time that an alarm spans for one datapoint, of whatever dimensions.
-    https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-evaluation.html
-    """
-    from ministack.services import cloudwatch
-
-    evaluate: Callable[[dict[str, Any]], None] = cloudwatch._evaluate_alarm
-
-    def evaluate_others(alarm: dict[str, Any]) -> None:
-        if not any(":scalingPolicy:" in str(action) for action in alarm.get("AlarmActions") or ()):
-            evaluate(alarm)
-
-    cloudwatch._evaluate_alarm = evaluate_others
 
 
 def metric(policy: dict[str, Any]) -> Alarm | None:

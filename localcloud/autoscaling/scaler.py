@@ -30,9 +30,8 @@ from localcloud.autoscaling.rules.tracking import (
 from localcloud.autoscaling.scalable import Capacity, Scalable
 from localcloud.autoscaling.service import AutoScaling
 from localcloud.aws.errors import RoleNotAssumable
+from localcloud.cloudwatch.datapoints import Source
 
-# Datapoints of a metric by period: (metric as PutMetricAlarm takes it, end, real seconds, how many).
-Source = Callable[[Mapping[str, Any], float, float, int], list[float | None]]
 _log = logging.getLogger(__name__)
 _LONGEST_PAUSE, _SHORTEST_PAUSE = 5.0, 0.1
 # How long datapoints may take to arrive after the end of their period, in seconds of the cloud's clock.

@@ -123,18 +123,10 @@ def install(cloud: Cloud, scalables: Mapping[str, Scalable]) -> Installed:
     Args:
         scalables: by service namespace, for example `sagemaker`.
     """
-    from localcloud.autoscaling import (
-        activities,
-        alarms,
-        datapoints,
-        policies,
-        resources,
-        scheduled,
-        tags,
-        targets,
-    )
+    from localcloud.autoscaling import activities, policies, resources, scheduled, tags, targets
     from localcloud.autoscaling.scaler import Scaler
     from localcloud.aws.service import register
+    from localcloud.cloudwatch import datapoints
 
     service = AutoScaling(cloud=cloud, store=Store(cloud.folder.autoscaling_db), scalables=scalables)
     operations = (
@@ -146,7 +138,6 @@ def install(cloud: Cloud, scalables: Mapping[str, Scalable]) -> Installed:
     )
     register(SERVICE, lambda request: handle(service, operations, request))
     resources.install(cloud)
-    alarms.leave_to_the_scaler()
     scaler = Scaler(service, partial(datapoints.read, cloud))
     scaler.start()
     return Installed(service, scaler)

@@ -46,7 +46,6 @@ def put_metric(
         cloudwatch._store_datum(
             namespace, name, dict(dimensions), when.timestamp(), unit, float(value), None, None, None
         )
-        cloudwatch._evaluate_all_alarms()
 
 
 def put_values(
@@ -71,4 +70,3 @@ def put_values(
     with request_scope(cloud.account, cloud.region):
         numbers, counts = list(values), [float(count) for count in values.values()]
         cloudwatch._store_datum(namespace, name, dict(dimensions), moment, unit, None, numbers, counts, None)
-        cloudwatch._evaluate_all_alarms()

@@ -48,7 +48,6 @@ def apply() -> None:
 
     def append_log_events(stream: dict[str, Any], events: list[dict[str, Any]]) -> None:
         append(stream, events)
-        stored = False
         for event in events:
             try:
                 found = parse(event["message"], time.time())
@@ -58,9 +57,6 @@ def apply() -> None:
             for datum in found:
                 metric = (datum.namespace, datum.name, datum.dimensions, datum.timestamp, datum.unit)
                 cloudwatch._store_datum(*metric, None, datum.values, None, None)
-                stored = True
-        if stored:
-            cloudwatch._evaluate_all_alarms()
 
     cloudwatch_logs._append_log_events = append_log_events
 

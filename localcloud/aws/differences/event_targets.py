@@ -19,6 +19,7 @@ from localcloud.aws.differences import service_roles
 
 _log = logging.getLogger(__name__)
 
+_PRINCIPAL = "events.amazonaws.com"
 _ROLE_ACTIONS = {"states": "states:StartExecution", "ecs": "ecs:RunTask"}
 _ACTIONS = {"lambda": "lambda:InvokeFunction", "sqs": "sqs:SendMessage", "sns": "sns:Publish"}
 
@@ -31,7 +32,7 @@ def apply() -> None:
 
     def invoke_target(target: dict[str, Any], event: dict[str, Any], rule: Any, view: Any = None) -> Any:
         arn, source = str(target.get("Arn", "")), _rule_arn(rule)
-        if _allowed(arn, source) and _role_allows(arn, target.get("RoleArn")):
+        if policy_allows(arn, source, _PRINCIPAL) and _role_allows(arn, target.get("RoleArn")):
             return deliver(target, event, rule, view)
         _log.warning(
             "EventBridge: no policy or role lets the rule %s reach %s; nothing delivered", source, arn
@@ -39,7 +40,7 @@ def apply() -> None:
         return None
 
     eventbridge._invoke_target = invoke_target
-    eventbridge._dispatch_to_lambda = _dispatch_to_lambda
+    eventbridge._dispatch_to_lambda = invoke_function
 
 
 def _role_allows(arn: str, role: str | None) -> bool:
@@ -47,15 +48,16 @@ def _role_allows(arn: str, role: str | None) -> bool:
     action = _ROLE_ACTIONS.get(service)
     if action is None:
         return True
-    return role is not None and service_roles.may(role, "events.amazonaws.com", action, arn)
+    return role is not None and service_roles.may(role, _PRINCIPAL, action, arn)
 
 
-def _dispatch_to_lambda(arn: str, payload: str) -> None:
+def invoke_function(arn: str, payload: str) -> None:
+    """Invoke a function asynchronously, as AWS's services do."""
     from ministack.services import lambda_svc
 
     function, config, name = lambda_svc._get_func_record_for_ref(arn)
     if not function or not config:
-        _log.warning("EventBridge: there is no function %s; nothing delivered", name)
+        _log.warning("there is no function %s; nothing delivered", name)
         return
     qualifier = arn.split(":")[7] if arn.count(":") == 7 else "$LATEST"
     configurations = function.get("event_invoke_configs") or {}
@@ -72,7 +74,13 @@ def _rule_arn(rule: Any) -> str:
     return str(rule.get("Arn", "")) if isinstance(rule, dict) else ""
 
 
-def _allowed(arn: str, source: str) -> bool:
+def policy_allows(arn: str, source: str, principal: str) -> bool:
+    """Whether a function, queue or topic lets a service deliver to it for a resource, by its own policy.
+
+    Args:
+        source: ARN of the rule or alarm, for `aws:SourceArn`.
+        principal: of the service, for example `events.amazonaws.com`.
+    """
     from ministack.core import iam_evaluator
     from ministack.core.responses import get_account_id, get_region
 
@@ -82,7 +90,7 @@ def _allowed(arn: str, source: str) -> bool:
         return True
     found = iam_evaluator._resource_policy(service, arn)
     context = iam_evaluator.EvalContext(
-        principal_arn="events.amazonaws.com",
+        principal_arn=principal,
         principal_type="Service",
         principal_account=get_account_id(),
         action=action,
@@ -92,7 +100,5 @@ def _allowed(arn: str, source: str) -> bool:
         service_context={"aws:sourcearn": source, "aws:sourceaccount": get_account_id()},
     )
     policy = found[0] if found else None
-    decision = iam_evaluator.evaluate_resource_policy(
-        policy, context, service="events.amazonaws.com"
-    ).decision
+    decision = iam_evaluator.evaluate_resource_policy(policy, context, service=principal).decision
     return bool(decision == "Allow")

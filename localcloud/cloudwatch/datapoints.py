@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from localcloud.context import Cloud
 
+# (metric as PutMetricAlarm takes it, end, real seconds of a period, how many), see `read`.
+Source = Callable[[Mapping[str, Any], float, float, int], list[float | None]]
 _NEWEST = 20_000  # points of fifteen minutes, at a few a second
 
 
@@ -17,7 +19,8 @@ def read(
     """A metric's statistic in each of the last periods, oldest first; None where nothing was published.
 
     Args:
-        metric: Namespace, MetricName, Dimensions, Statistic and Unit, as PutMetricAlarm takes them.
+        metric: Namespace, MetricName, Dimensions, Statistic or ExtendedStatistic, and Unit, as
+            PutMetricAlarm takes them.
         end: of the newest period, in epoch seconds.
         period: real seconds.
         count: of periods.
@@ -25,20 +28,29 @@ def read(
     from ministack.core.responses import request_scope
     from ministack.services import cloudwatch
 
-    dimensions = {entry["Name"]: entry["Value"] for entry in metric.get("Dimensions", [])}
+    dimensions = {entry["Name"]: entry["Value"] for entry in metric.get("Dimensions") or ()}
     key = (metric["Namespace"], metric["MetricName"], cloudwatch._dims_key(dimensions))
     with request_scope(cloud.account, cloud.region):
         points = (cloudwatch._metrics.get(key) or [])[-_NEWEST:]
+    unit = metric.get("Unit")
     periods: list[list[dict[str, Any]]] = [[] for _ in range(count)]
     for point in points:
-        if metric.get("Unit", point["Unit"]) != point["Unit"]:
+        if unit and unit != point["Unit"]:
             continue
         age = math.ceil((end - point["Timestamp"]) / period)  # 1 for the newest period
         if 1 <= age <= count:
             periods[count - age].append(point)
-    return [_statistic(cloudwatch, metric["Statistic"], found) for found in periods]
+    statistic = metric.get("ExtendedStatistic") or metric["Statistic"]
+    return [_statistic(cloudwatch, statistic, found) for found in periods]
 
 
 def _statistic(cloudwatch: Any, name: str, points: list[dict[str, Any]]) -> float | None:
     stats = cloudwatch._calc_stats(points)
-    return float(stats[name]) if name in stats else None
+    if not stats:
+        return None
+    if name in stats:
+        return float(stats[name])
+    if cloudwatch._is_percentile_stat(name):
+        value = cloudwatch._stat_value(stats, name, points)
+        return None if value is None else float(value)
+    return None

@@ -1,0 +1,1 @@
+"""CloudWatch's alarms, evaluated by AWS's rules on MiniStack's metrics."""

@@ -1,0 +1,94 @@
+"""What looks at metric alarms when their time has come. Decisions are those of `autoscaling.rules.alarm`."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from localcloud.autoscaling.rules.alarm import State, evaluate
+from localcloud.cloudwatch.datapoints import Source
+from localcloud.cloudwatch.definition import Watched, reason, reason_data, watched
+
+# (alarm's name, state, reason, reason for programs)
+Change = Callable[[str, State, str, str], None]
+_LONGEST_PAUSE, _SHORTEST_PAUSE = 1.0, 0.1
+# How long datapoints may take to arrive after the end of their period, in seconds of the alarm's clock.
+_GRACE, _LONGEST_GRACE = 9.0, 1.5
+# Metrics whose time runs by the cloud's clock; all others keep to the real one.
+_FAST = "AWS/SageMaker"
+_log = logging.getLogger(__name__)
+
+
+class Evaluator:
+    """Evaluates the metric alarms of one cloud, each once a minute, or once in ten seconds.
+
+    Args:
+        alarms: as DescribeAlarms shows them.
+        source: of datapoints.
+        change: tells an alarm's new state.
+        clock: how many times faster the periods of endpoints' metrics pass.
+        now: epoch seconds; tests drive it.
+    """
+
+    def __init__(
+        self,
+        alarms: Callable[[], Iterable[Mapping[str, Any]]],
+        source: Source,
+        change: Change,
+        *,
+        clock: float = 1.0,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._alarms, self._source, self._change = alarms, source, change
+        self._clock, self._now = clock, now
+        self._done: dict[str, int] = {}  # the last evaluation, by alarm
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True, name="cloudwatch-alarms")
+
+    def start(self) -> None:
+        """Evaluate from now on, in the background."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Change no state any more."""
+        self._closed.set()
+        if self._thread.is_alive():
+            self._thread.join(10)
+
+    def _run(self) -> None:
+        pause = max(_SHORTEST_PAUSE, min(_LONGEST_PAUSE, 5 / self._clock))
+        while not self._closed.wait(pause):
+            self.tick()
+
+    def tick(self) -> None:
+        """Evaluate what is due now."""
+        known = list(self._alarms())
+        for alarm in known:
+            try:
+                found = watched(alarm)
+                if found is not None:
+                    self._look(found, State(alarm["StateValue"]))
+            except Exception:
+                # One alarm's trouble must not keep the others from being evaluated.
+                if not self._closed.is_set():
+                    _log.exception("alarm %s", alarm.get("AlarmName"))
+        names = {alarm["AlarmName"] for alarm in known}
+        self._done = {name: step for name, step in self._done.items() if name in names}
+
+    def _look(self, found: Watched, before: State) -> None:
+        factor = self._clock if found.metric["Namespace"] == _FAST else 1.0
+        every, seconds = found.every / factor, found.period / factor
+        step = int((self._now() - min(_LONGEST_GRACE, _GRACE / factor)) // every)
+        # A new alarm is looked at when the present period has ended.
+        if step <= self._done.setdefault(found.name, step):
+            return
+        self._done[found.name] = step
+        end = step * every
+        points = self._source(found.metric, end, seconds, found.count)
+        state = evaluate(found.rule, points, before)
+        if state is not before:
+            text = reason(found, state, points, end, seconds)
+            self._change(found.name, state, text, reason_data(found, points, end, seconds))

@@ -1,0 +1,202 @@
+"""CloudWatch alarms on the local cloud: AWS's rules, and what a change of state sets off."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+import uuid
+import zipfile
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from localcloud.context import Cloud, Credentials
+
+CODE = (
+    "import json, os, boto3\n"
+    "def handler(event, context):\n"
+    "    boto3.client('sqs').send_message(QueueUrl=os.environ['QUEUE'], MessageBody=json.dumps(event))\n"
+)
+
+
+def until(found: Callable[[], Any], seconds: float) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (value := found()):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    return value
+
+
+def archive() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        file.writestr("index.py", CODE)
+    return buffer.getvalue()
+
+
+class Bench:
+    """An alarm of ten-second periods on a metric of the test's own."""
+
+    def __init__(self, cloud: Cloud, admin: Credentials) -> None:
+        self.cloud, self.admin = cloud, admin
+        self.name = f"alarm-{uuid.uuid4().hex[:8]}"
+        self.cloudwatch = cloud.client("cloudwatch", admin)
+        self.arn = f"arn:aws:cloudwatch:{cloud.region}:{cloud.account}:alarm:{self.name}"
+
+    def put(self, **members: Any) -> None:
+        request = {
+            "AlarmName": self.name,
+            "Namespace": "shop",
+            "MetricName": "Latency",
+            "Dimensions": [{"Name": "Shop", "Value": self.name}],
+            "ExtendedStatistic": "p90",
+            "Period": 10,
+            "EvaluationPeriods": 1,
+            "Threshold": 100.0,
+            "ComparisonOperator": "GreaterThanThreshold",
+            **members,
+        }
+        self.cloudwatch.put_metric_alarm(**request)
+
+    def measure(self, *values: float, shop: str | None = None) -> None:
+        self.cloudwatch.put_metric_data(
+            Namespace="shop",
+            MetricData=[
+                {
+                    "MetricName": "Latency",
+                    "Dimensions": [{"Name": "Shop", "Value": shop or self.name}],
+                    "Values": list(values),
+                }
+            ],
+        )
+
+    @property
+    def state(self) -> str:
+        found = self.cloudwatch.describe_alarms(AlarmNames=[self.name])
+        return str((found["MetricAlarms"] + found["CompositeAlarms"])[0]["StateValue"])
+
+    def becomes(self, state: str, seconds: float = 25) -> None:
+        until(lambda: self.state == state, seconds)
+
+
+@pytest.fixture
+def bench(cloud: Cloud, admin: Credentials) -> Iterator[Bench]:
+    made = Bench(cloud, admin)
+    yield made
+    made.cloudwatch.delete_alarms(AlarmNames=[made.name])
+
+
+def test_a_percentile_of_its_own_dimensions_decides_when_the_period_has_ended(bench: Bench) -> None:
+    bench.put(TreatMissingData="notBreaching")
+    bench.becomes("OK")  # of no data at all
+    bench.measure(500.0, shop="another")
+    bench.measure(*([10.0] * 5), *([200.0] * 5))
+    assert bench.state == "OK"
+    bench.becomes("ALARM")
+    found = bench.cloudwatch.describe_alarms(AlarmNames=[bench.name])["MetricAlarms"][0]
+    assert "[200.0 (" in found["StateReason"]
+    assert json.loads(found["StateReasonData"])["recentDatapoints"] == [200.0]
+    # Nothing came after it; what is known counts for two more periods.
+    bench.becomes("OK", 45)
+    summaries = [
+        item["HistorySummary"]
+        for item in bench.cloudwatch.describe_alarm_history(
+            AlarmName=bench.name, HistoryItemType="StateUpdate"
+        )["AlarmHistoryItems"]
+    ]
+    assert "Alarm updated from OK to ALARM" in summaries
+    assert "Alarm updated from ALARM to OK" in summaries
+
+
+def test_the_average_over_two_periods_is_not_one_datapoint(bench: Bench) -> None:
+    bench.put(EvaluationPeriods=3, DatapointsToAlarm=3, TreatMissingData="notBreaching")
+    bench.becomes("OK")
+    bench.measure(900.0)
+    time.sleep(14)
+    assert bench.state == "OK"
+
+
+def test_a_change_of_state_reaches_queue_function_and_composite(
+    bench: Bench, cloud: Cloud, admin: Credentials, role: Callable[..., str]
+) -> None:
+    sqs, sns = cloud.client("sqs", admin), cloud.client("sns", admin)
+    events, functions = cloud.client("events", admin), cloud.client("lambda", admin)
+    queue = sqs.create_queue(QueueName=bench.name)["QueueUrl"]
+    queue_arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"][
+        "QueueArn"
+    ]
+    rule = events.put_rule(
+        Name=bench.name,
+        EventPattern=json.dumps(
+            {"source": ["aws.cloudwatch"], "detail": {"alarmName": [{"prefix": bench.name}]}}
+        ),
+    )["RuleArn"]
+    topic = sns.create_topic(Name=bench.name)["TopicArn"]
+    policy = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Principal": {"Service": service},
+                "Action": "sqs:SendMessage",
+                "Resource": queue_arn,
+                "Condition": {"ArnEquals": {"aws:SourceArn": source}},
+            }
+            for service, source in (("events.amazonaws.com", rule), ("sns.amazonaws.com", topic))
+        ],
+    }
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": json.dumps(policy)})
+    events.put_targets(Rule=bench.name, Targets=[{"Id": "queue", "Arn": queue_arn}])
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=queue_arn)
+    send = {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": queue_arn}
+    function = functions.create_function(
+        FunctionName=bench.name,
+        Role=role("lambda.amazonaws.com", [send]),
+        Runtime="python3.11",
+        Handler="index.handler",
+        Code={"ZipFile": archive()},
+        Environment={"Variables": {"QUEUE": queue}},
+    )["FunctionArn"]
+    got: list[dict[str, Any]] = []
+
+    def receive() -> list[dict[str, Any]]:
+        for message in sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", []):
+            got.append(json.loads(message["Body"]))
+            sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+        return got
+
+    bench.put(AlarmActions=[topic, function], Period=60, AlarmDescription="too slow")
+    composite = f"{bench.name}-any"
+    bench.cloudwatch.put_composite_alarm(AlarmName=composite, AlarmRule=f'ALARM("{bench.name}")')
+    # Nobody lets CloudWatch invoke the function yet.
+    bench.cloudwatch.set_alarm_state(AlarmName=bench.name, StateValue="ALARM", StateReason="by hand")
+    try:
+        until(lambda: [body for body in receive() if body.get("Type") == "Notification"], 20)
+        assert not [body for body in got if "alarmData" in body]
+        functions.add_permission(
+            FunctionName=bench.name,
+            StatementId="alarms",
+            Action="lambda:InvokeFunction",
+            Principal="lambda.alarms.cloudwatch.amazonaws.com",
+            SourceArn=bench.arn,
+        )
+        for state in ("OK", "ALARM"):
+            bench.cloudwatch.set_alarm_state(AlarmName=bench.name, StateValue=state, StateReason="by hand")
+        called = until(lambda: [body for body in receive() if "alarmData" in body], 30)[0]
+    finally:
+        bench.cloudwatch.delete_alarms(AlarmNames=[composite])
+        events.remove_targets(Rule=bench.name, Ids=["queue"])
+        events.delete_rule(Name=bench.name)
+    assert called["alarmArn"] == bench.arn
+    assert called["alarmData"]["state"]["value"] == "ALARM"
+    assert called["alarmData"]["previousState"]["value"] == "OK"
+    changes = [body["detail"] for body in got if body.get("detail-type") == "CloudWatch Alarm State Change"]
+    mine = [detail for detail in changes if detail["alarmName"] == bench.name]
+    assert mine[0]["state"]["value"] == "ALARM"
+    assert mine[0]["state"]["reason"] == "by hand"
+    assert mine[0]["configuration"]["description"] == "too slow"
+    assert mine[0]["configuration"]["metrics"][0]["metricStat"]["stat"] == "p90"
+    above = [detail["state"]["value"] for detail in changes if detail["alarmName"] == composite]
+    assert "ALARM" in above
