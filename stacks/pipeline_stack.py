@@ -52,7 +52,6 @@ class PipelineStack(StageStack):
         modules = sorted({module for spec in PIPELINES for module in spec.code.values()})
         files = code_files_of(modules)
         code = {module: StepCode(root=REPO, files=files[module]) for module in modules}
-        tags = self.tags.tag_values()
         for spec in PIPELINES:
             # Refuses a definition that is older than the code that builds it.
             load_definition(spec)
@@ -77,7 +76,8 @@ class PipelineStack(StageStack):
                 image=self.images[spec.family.image],
                 registry=self.registries[spec.name],
                 code={placeholder: code[module] for placeholder, module in spec.code.items()},
-                tags=tags,
+                # What a custom resource makes, CloudFormation does not tag.
+                tags=self.stage_tags,
             )
             CfnOutput(
                 self,

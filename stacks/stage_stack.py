@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import aws_cdk as cdk
 from constructs import Construct
 
@@ -16,12 +18,18 @@ class StageStack(cdk.Stack):
         construct_id: In lower case also the last part of the stack's name, for example `Data`.
         environment: The stage.
         description: What the stack holds, for people who look at it in an account.
+
+    Attributes:
+        stage_tags: Tags of the stack, which CloudFormation gives to everything in it.
     """
+
+    stage_tags: Mapping[str, str]
 
     def __init__(
         self, scope: Construct, construct_id: str, *, environment: Environment, description: str
     ) -> None:
         place = environment.placement
+        self.stage_tags = {"environment": environment.name, "project": "modelyard"}
         super().__init__(
             scope,
             construct_id,
@@ -29,6 +37,5 @@ class StageStack(cdk.Stack):
             description=f"Modelyard: {description}",
             env=cdk.Environment(account=place.account, region=place.region),
             termination_protection=place.termination_protection,
-            # Of the stack, and by CloudFormation of everything in it.
-            tags={"project": "modelyard", "environment": environment.name},
+            tags=self.stage_tags,
         )

@@ -15,6 +15,7 @@ from constructs import Construct
 
 from modelyard.archives import function_code
 from modelyard.assets import FileAsset, add_file
+from modelyard.permissions import service_principal
 
 RUNTIME = lambda_.Runtime.PYTHON_3_14
 
@@ -141,7 +142,7 @@ def service_role(
         scope,
         construct_id,
         description=description,
-        assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
+        assumed_by=service_principal("lambda"),
     )
     log_group.grant_write(role)
     return role

@@ -24,6 +24,12 @@ from modelyard.arns import stack_of
 _WILDCARD_RULE = "AwsSolutions-IAM5"
 
 
+@functools.cache
+def service_principal(service: str) -> iam.ServicePrincipal:
+    """A service that takes roles, for example `sagemaker`; one object, in however many roles it stands."""
+    return iam.ServicePrincipal(f"{service}.amazonaws.com")
+
+
 def allow(
     grantee: iam.IGrantable,
     *,

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
-from modelyard.arns import arn_in_stack
+from modelyard.arns import arn_in_stack, stack_of
 from modelyard.assets import FileAsset
 from modelyard.images import ContainerImage
-from modelyard.permissions import allow, in_one_policy
+from modelyard.permissions import allow, in_one_policy, service_principal
 from modelyard.pipeline.props import PipelineData
 from modelyard.registry import ModelRegistry
 
@@ -45,6 +45,9 @@ class ExecutionRole(iam.Role):
         may_approve: Whether it may register a version as approved.
         code: Archives that its jobs download.
 
+    Attributes:
+        arn: Its ARN, asked for once.
+
     See https://docs.aws.amazon.com/sagemaker/latest/dg/build-and-manage-access.html
     """
 
@@ -65,8 +68,9 @@ class ExecutionRole(iam.Role):
             scope,
             construct_id,
             description=f"Runs the steps of pipeline {pipeline}",
-            assumed_by=iam.ServicePrincipal("sagemaker.amazonaws.com"),
+            assumed_by=service_principal("sagemaker"),
         )
+        self._stack, self.arn = stack_of(scope), self.role_arn
         with in_one_policy(self, "Permissions"):
             self._allow_jobs(step_types)
             if "Model" in step_types:
@@ -116,7 +120,7 @@ class ExecutionRole(iam.Role):
         allow(
             self,
             actions=["iam:PassRole"],
-            resources=[self.role_arn],
+            resources=[self.arn],
             conditions={"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}},
         )
 
@@ -130,7 +134,8 @@ class ExecutionRole(iam.Role):
                 "logs:PutLogEvents",
             ],
             resources=[
-                arn_in_stack(self, "logs", f"log-group:/aws/sagemaker/{group}:*") for group in _LOG_GROUPS
+                arn_in_stack(self._stack, "logs", f"log-group:/aws/sagemaker/{group}:*")
+                for group in _LOG_GROUPS
             ],
             reason="One log stream per host of a job, named at run time, in SageMaker's own groups.",
         )
@@ -174,4 +179,4 @@ class ExecutionRole(iam.Role):
         )
 
     def _arn(self, service: str, resource: str, name: str) -> str:
-        return arn_in_stack(self, service, f"{resource}/{name}")
+        return arn_in_stack(self._stack, service, f"{resource}/{name}")

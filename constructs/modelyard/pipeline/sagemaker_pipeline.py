@@ -90,12 +90,13 @@ class SageMakerPipeline(Construct):
         tags: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(scope, construct_id)
+        self._stack = stack_of(scope)
         if not _NAME.fullmatch(name):
             raise ValueError(f"pipeline name {name!r}: use 1 to 256 letters, digits and inner hyphens")
         self.pipeline_name = name
         # Written from the name: the handler's own policy needs it before the resource exists. SageMaker
         # writes names in lower case into ARNs, and policies are compared with those.
-        self.pipeline_arn = arn_in_stack(scope, "sagemaker", f"pipeline/{name.lower()}")
+        self.pipeline_arn = arn_in_stack(self._stack, "sagemaker", f"pipeline/{name.lower()}")
         values = {
             "DataBucket": data.bucket.bucket_name,
             **({"KmsKeyArn": data.bucket.key_arn} if data.bucket.key_arn else {}),
@@ -105,7 +106,7 @@ class SageMakerPipeline(Construct):
         # What the construct offers may go unused; what the caller gave may not.
         wanted, code = definition.placeholders, code or {}
         definition.check(pipeline=name, given=wanted & {"ExecutionRoleArn", *values} | code.keys())
-        self.code_assets = {key: _archive(stack_of(scope), step) for key, step in code.items()}
+        self.code_assets = {key: _archive(self._stack, step) for key, step in code.items()}
         self.execution_role = ExecutionRole(
             self,
             "ExecutionRole",
@@ -117,7 +118,7 @@ class SageMakerPipeline(Construct):
             may_approve=may_approve,
             code=self.code_assets,
         )
-        role_arn = self.execution_role.role_arn
+        role_arn = self.execution_role.arn
         values = {
             key: value for key, value in {"ExecutionRoleArn": role_arn, **values}.items() if key in wanted
         } | {key: archive.url for key, archive in self.code_assets.items()}
@@ -153,9 +154,12 @@ class SageMakerPipeline(Construct):
         registry: ModelRegistry | None,
     ) -> CustomResource:
         asset = add_file(
-            self, definition.path.read_bytes(), suffix=".json", name=f"definition of {self.pipeline_name}"
+            self._stack,
+            definition.path.read_bytes(),
+            suffix=".json",
+            name=f"definition of {self.pipeline_name}",
         )
-        provider = PipelineProvider.of(self)
+        provider = PipelineProvider.of(self._stack)
         permissions = provider.manage(
             self,
             name=self.pipeline_name,

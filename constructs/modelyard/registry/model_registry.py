@@ -11,7 +11,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
 
-from modelyard.arns import arn_in_stack
+from modelyard.arns import arn_in_stack, stack_of
 from modelyard.permissions import allow
 from modelyard.registry.registry_emptier import RegistryEmptier
 from modelyard.storage import Retention
@@ -60,6 +60,7 @@ class ModelRegistry(Construct):
         retention: Retention | None = None,
     ) -> None:
         super().__init__(scope, construct_id)
+        self._stack = stack_of(scope)
         if not _NAME.fullmatch(group_name):
             raise ValueError(f"group_name {group_name!r}: use 1 to 63 letters, digits and inner hyphens")
         self.group_name = group_name
@@ -72,19 +73,19 @@ class ModelRegistry(Construct):
         retention = retention or Retention()
         self.group.apply_removal_policy(retention.removal_policy)
         if retention.destroys:
-            RegistryEmptier.of(self).empty_on_delete(
+            RegistryEmptier.of(self._stack).empty_on_delete(
                 self.group, group_arn=self.group_arn, packages_arn=self.packages_arn
             )
 
     @functools.cached_property
     def group_arn(self) -> str:
         """ARN of the group."""
-        return arn_in_stack(self, "sagemaker", f"model-package-group/{self.group_name}")
+        return arn_in_stack(self._stack, "sagemaker", f"model-package-group/{self.group_name}")
 
     @functools.cached_property
     def packages_arn(self) -> str:
         """Pattern of the ARNs of all versions in the group."""
-        return arn_in_stack(self, "sagemaker", f"model-package/{self.group_name}/*")
+        return arn_in_stack(self._stack, "sagemaker", f"model-package/{self.group_name}/*")
 
     def on_approval_change(
         self, scope: Construct, construct_id: str, *, target: events.IRuleTarget
