@@ -26,7 +26,9 @@ def compose(app: cdk.App, environment: Environment) -> None:
     data = DataStack(app, "Data", environment=environment).data
     pipelines = PipelineStack(app, "Pipelines", environment=environment, data=data)
     serving = ServingStack(app, "Serving", environment=environment, data=data, pipelines=pipelines)
-    inference = InferenceStack(app, "Inference", environment=environment, serving=serving).inference
+    inference = InferenceStack(
+        app, "Inference", environment=environment, data=data, serving=serving
+    ).inference
     AccessStack(app, "Access", environment=environment, data=data, pipelines=pipelines, inference=inference)
     # Asked for by cdk.json, for every `cdk synth`, `diff` and `deploy`; it costs as much as `import aws_cdk`.
     if app.node.try_get_context("cdk-nag") in (True, "true"):

@@ -10,6 +10,7 @@ from modelyard.inference import InferenceFunction
 from modelyard.permissions import merged
 from modelyard.storage import IDataBucket
 from stacks.environments import Environment
+from stacks.inference_stack import IMAGES
 from stacks.pipeline_stack import PipelineStack
 from stacks.stage_stack import StageStack
 
@@ -40,7 +41,7 @@ class AccessStack(StageStack):
             "DataScientist", "Uploads data, runs pipelines, asks for predictions", environment
         )
         self.model_approver = self._role("ModelApprover", "Approves and rejects models", environment)
-        data.grant_write(self.data_scientist, "raw/", "batch/")
+        data.grant_write(self.data_scientist, "raw/", "batch/", IMAGES)
         inference.grant_invoke_url(self.data_scientist)
         data.grant_read(self.data_scientist, "pipelines/")
         # Reports, to decide by: not the rows that models were made of.

@@ -5,10 +5,14 @@ from __future__ import annotations
 from aws_cdk import CfnOutput
 from constructs import Construct
 
-from modelyard.inference import InferenceFunction
+from modelyard.inference import ImageSource, InferenceFunction
+from modelyard.storage import IDataBucket
 from stacks.environments import Environment
 from stacks.serving_stack import ServingStack
 from stacks.stage_stack import StageStack
+
+# Folder in the data bucket of images to predict.
+IMAGES = "images/"
 
 
 class InferenceStack(StageStack):
@@ -26,6 +30,7 @@ class InferenceStack(StageStack):
         construct_id: str,
         *,
         environment: Environment,
+        data: IDataBucket,
         serving: ServingStack,
     ) -> None:
         super().__init__(scope, construct_id, environment=environment, description="predictions over HTTPS")
@@ -36,5 +41,7 @@ class InferenceStack(StageStack):
             records=serving.deployer.records,
             models=[registry.group_name for registry in serving.models.values()],
             concurrency=environment.inference,
+            release=environment.release,
+            images=ImageSource(data=data, prefix=IMAGES),
         )
         CfnOutput(self, "FunctionUrl", value=self.inference.url.url, description="POST here, signed (lambda)")

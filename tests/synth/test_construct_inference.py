@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from aws_cdk.assertions import Match, Template
 
-from modelyard.inference import InferenceFunction
+from modelyard.inference import ImageSource, InferenceFunction
 from modelyard.serving import (
     RecordTable,
 )
@@ -73,3 +73,41 @@ def test_metrics_are_those_that_the_services_emit(stack, endpoint):
         "Duration": "AWS/Lambda",
         "Throttles": "AWS/Lambda",
     }
+
+
+def with_images(stack, endpoint, data, **source):
+    return InferenceFunction(
+        stack,
+        "Inference",
+        endpoint=endpoint,
+        records=RecordTable(stack, "Records"),
+        models=["m"],
+        images=ImageSource(data=data, **source) if source else None,
+    )
+
+
+def rights(stack):
+    """Statements of the function's role."""
+    named = {"Properties": {"PolicyName": Match.string_like_regexp("InferenceFunctionRole")}}
+    (policy,) = Template.from_stack(stack).find_resources("AWS::IAM::Policy", named).values()
+    return policy["Properties"]["PolicyDocument"]["Statement"]
+
+
+def test_images_add_the_right_to_read_their_folder_and_nothing_else(stack, endpoint, data):
+    with_images(stack, endpoint, data, prefix="pictures/")
+    granted = rights(stack)
+    reading = [statement for statement in granted if "s3:" in str(statement["Action"])]
+    assert [statement["Action"] for statement in reading] == ["s3:GetObject"]
+    assert "/pictures/*" in str(reading[0]["Resource"])
+    decrypting = [statement for statement in granted if "s3." in str(statement.get("Condition"))]
+    assert [statement["Action"] for statement in decrypting] == ["kms:Decrypt"]
+
+
+def test_without_images_the_function_has_no_right_in_s3(stack, endpoint, data):
+    with_images(stack, endpoint, data)
+    assert "s3" not in str(rights(stack))
+
+
+def test_images_come_from_a_folder(data):
+    with pytest.raises(ValueError, match="images"):
+        ImageSource(data=data, prefix="images")

@@ -11,7 +11,9 @@ from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 from modelyard.functions import FunctionSize, RuntimeFunction
-from modelyard.inference.props import Concurrency
+from modelyard.inference.image_source import ImageSource
+from modelyard.inference.props import Concurrency, Release
+from modelyard.inference.release import ALIAS, FunctionRelease
 from modelyard.inference.runtime.settings import Settings
 from modelyard.permissions import allow
 from modelyard.serving import MultiModelEndpoint, RecordTable
@@ -20,7 +22,8 @@ from modelyard.serving import MultiModelEndpoint, RecordTable
 class InferenceFunction(Construct):
     """Resolves a model's name to the version that is served, checks the rows, and invokes the endpoint.
 
-    Its role may invoke that endpoint with archives of those models and read that table: nothing else.
+    Its role may invoke that endpoint with archives of those models, read that table, and read images where
+    some are named: nothing else.
 
     Args:
         scope: The parent.
@@ -29,11 +32,14 @@ class InferenceFunction(Construct):
         records: Which version of a model is served.
         models: Names that callers may ask for; each is a model package group.
         concurrency: Warm and reserved environments.
+        release: How new versions take over; None: at once.
+        images: Where images may lie that models are asked about; None: it takes none, and has no right in S3.
 
     Attributes:
         function: The function.
         alias: `live`, which the URL and the provisioned concurrency belong to.
         url: Function URL; callers sign with SigV4 (service `lambda`).
+        release: What shifts the alias to new versions, None where that is done at once.
 
     Raises:
         ValueError: No models.
@@ -49,6 +55,7 @@ class InferenceFunction(Construct):
     function: RuntimeFunction
     alias: lambda_.Alias
     url: lambda_.FunctionUrl
+    release: FunctionRelease | None
 
     def __init__(
         self,
@@ -59,11 +66,17 @@ class InferenceFunction(Construct):
         records: RecordTable,
         models: Sequence[str],
         concurrency: Concurrency | None = None,
+        release: Release | None = None,
+        images: ImageSource | None = None,
     ) -> None:
         super().__init__(scope, construct_id)
         concurrency = concurrency or Concurrency()
         settings = Settings(
-            endpoint_name=endpoint.endpoint_name, table_name=records.table.table_name, models=tuple(models)
+            endpoint_name=endpoint.endpoint_name,
+            table_name=records.table.table_name,
+            models=tuple(models),
+            image_bucket=images.data.bucket_name if images else "",
+            image_prefix=images.prefix if images else "",
         )
         self.function = RuntimeFunction(
             self,
@@ -77,12 +90,20 @@ class InferenceFunction(Construct):
         role = self.function.execution_role
         endpoint.grant_invoke(role, target_models=[f"{model}/*.tar.gz" for model in models])
         records.grant_read(role)
+        if images:
+            images.data.grant_get(role, f"{images.prefix}*")
+        version = self.function.current_version
         self.alias = lambda_.Alias(
             self,
             "Live",
-            alias_name="live",
-            version=self.function.current_version,
+            alias_name=ALIAS,
+            version=version,
             provisioned_concurrent_executions=concurrency.provisioned,
+        )
+        self.release = (
+            FunctionRelease(self, "Release", alias=self.alias, version=version, release=release)
+            if release
+            else None
         )
         self.url = self.alias.add_function_url(auth_type=lambda_.FunctionUrlAuthType.AWS_IAM)
 

@@ -31,3 +31,43 @@ class Concurrency:
                 f"Concurrency.provisioned is {self.provisioned}, above reserved {self.reserved}, "
                 "which Lambda refuses; raise reserved or lower provisioned"
             )
+
+
+STRATEGIES = (
+    "LambdaAllAtOnce",
+    *(f"LambdaCanary10Percent{minutes}Minutes" for minutes in (5, 10, 15, 30)),
+    "LambdaLinear10PercentEvery1Minute",
+    *(f"LambdaLinear10PercentEvery{minutes}Minutes" for minutes in (2, 3, 10)),
+)
+"""CodeDeploy's own: https://docs.aws.amazon.com/codedeploy/latest/userguide/deployment-configurations.html"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Release:
+    """How a new version of the function takes over from the one before.
+
+    The number of provisioned environments cannot change in a deployment that changes the function, too: Lambda
+    keeps it as it is while an alias is shifted. Deploy one after the other.
+
+    Args:
+        strategy: One of `STRATEGIES`.
+        errors_per_minute: More than so many of the new version end it. An error is a request without an answer;
+            refusals of requests are none.
+        p99_milliseconds: A p99 above that, two minutes on end, ends it, too.
+
+    Raises:
+        ValueError: An unknown strategy, or a number that no version could keep.
+    """
+
+    strategy: str = "LambdaCanary10Percent5Minutes"
+    errors_per_minute: int = 0
+    p99_milliseconds: int = 10_000
+
+    def __post_init__(self) -> None:
+        if self.strategy not in STRATEGIES:
+            known = ", ".join(STRATEGIES)
+            raise ValueError(f"Release.strategy is {self.strategy!r}; known: {known}")
+        if self.errors_per_minute < 0:
+            raise ValueError(f"Release.errors_per_minute is {self.errors_per_minute}; give 0 or more")
+        if self.p99_milliseconds < 1:
+            raise ValueError(f"Release.p99_milliseconds is {self.p99_milliseconds}; give at least 1")

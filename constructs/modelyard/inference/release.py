@@ -1,0 +1,139 @@
+"""Versions of the function take over step by step, and go back when an alarm tells."""
+
+from __future__ import annotations
+
+from aws_cdk import Duration
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from constructs import Construct
+
+from modelyard.arns import arn_in_stack
+from modelyard.inference.props import Release
+from modelyard.permissions import allow
+
+ALIAS = "live"
+
+
+class FunctionRelease(Construct):
+    """CodeDeploy shifts an alias to each new version, and back when an alarm of that version fires.
+
+    The stack's update waits for it, and is rolled back with it.
+
+    Args:
+        scope: The parent.
+        construct_id: Unique within the parent.
+        alias: What callers use; its provisioned concurrency follows the weights.
+        version: Which the alias is to point at.
+        release: How fast, and what is too bad.
+
+    Attributes:
+        group: Of CodeDeploy.
+        errors, duration: The alarms, both of the new version alone.
+
+    See https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-attribute-updatepolicy.html
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        alias: lambda_.Alias,
+        version: lambda_.IVersion,
+        release: Release,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        # Loading it takes time, and most environments do without.
+        from aws_cdk import aws_codedeploy as codedeploy
+
+        function = version.lambda_
+        # By the version's number, so that an update gives the alarms the new version before the shift begins.
+        # Not by a reference to the alias, which waits for the group, which waits for the alarms.
+        of_version = {
+            "FunctionName": function.function_name,
+            "Resource": f"{function.function_name}:{ALIAS}",
+            "ExecutedVersion": version.version,
+        }
+        self.errors = self._alarm(
+            "Errors",
+            "of the new version: it fails, or takes longer than its timeout",
+            cloudwatch.Metric(
+                namespace="AWS/Lambda",
+                metric_name="Errors",
+                dimensions_map=of_version,
+                statistic="Sum",
+                period=Duration.minutes(1),
+            ),
+            release.errors_per_minute,
+            periods=1,
+        )
+        self.duration = self._alarm(
+            "Duration",
+            "of the new version, p99 in milliseconds, two minutes on end",
+            cloudwatch.Metric(
+                namespace="AWS/Lambda",
+                metric_name="Duration",
+                dimensions_map=of_version,
+                statistic="p99",
+                period=Duration.minutes(1),
+            ),
+            release.p99_milliseconds,
+            periods=2,
+        )
+        role = iam.Role(
+            self,
+            "Role",
+            description="CodeDeploy: shifts the inference function's alias",
+            assumed_by=iam.ServicePrincipal("codedeploy.amazonaws.com"),
+        )
+        _grant(role, function)
+        self.group = codedeploy.LambdaDeploymentGroup(
+            self,
+            "Group",
+            alias=alias,
+            alarms=[self.errors, self.duration],
+            deployment_config=codedeploy.LambdaDeploymentConfig.from_lambda_deployment_config_name(
+                self, "Config", f"CodeDeployDefault.{release.strategy}"
+            ),
+            auto_rollback=codedeploy.AutoRollbackConfig(
+                failed_deployment=True, stopped_deployment=True, deployment_in_alarm=True
+            ),
+            # CDK would attach AWS's managed policy, which is for every function of the account.
+            role=role.without_policy_updates(),
+        )
+        # The first shift may begin in the update that makes the role.
+        self.group.node.add_dependency(role)
+
+    def _alarm(
+        self, name: str, what: str, metric: cloudwatch.Metric, threshold: float, *, periods: int
+    ) -> cloudwatch.Alarm:
+        return cloudwatch.Alarm(
+            self,
+            name,
+            alarm_description=f"{name} {what}",
+            metric=metric,
+            threshold=threshold,
+            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
+            evaluation_periods=periods,
+            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+        )
+
+
+def _grant(role: iam.Role, function: lambda_.IFunction) -> None:
+    allow(
+        role,
+        actions=["lambda:GetAlias", "lambda:UpdateAlias"],
+        resources=[function.function_arn],
+    )
+    allow(
+        role,
+        actions=["lambda:GetProvisionedConcurrencyConfig"],
+        resources=[f"{function.function_arn}:{ALIAS}"],
+    )
+    allow(
+        role,
+        actions=["cloudwatch:DescribeAlarms"],
+        resources=[arn_in_stack(role, "cloudwatch", "alarm:*")],
+        reason="It lists alarms; which ones does not matter, since it tells their states only.",
+    )
