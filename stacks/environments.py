@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from modelyard.inference.props import Concurrency
+from modelyard.inference.props import Concurrency, Release
 from modelyard.serving.props import Rollout, Scaling, Variant
 from modelyard.serving.runtime.canary import Rules as CanaryRules
 from modelyard.storage.props import Lifecycle, Retention
@@ -102,7 +102,11 @@ class AccessSettings:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Environment:
-    """One stage."""
+    """One stage.
+
+    Args:
+        release: How new versions of the inference function take over; None: at once.
+    """
 
     name: str
     placement: Placement = field(default_factory=Placement)
@@ -110,6 +114,7 @@ class Environment:
     pipelines: PipelineSettings = field(default_factory=PipelineSettings)
     serving: ServingSettings = field(default_factory=ServingSettings)
     inference: Concurrency = field(default_factory=Concurrency)
+    release: Release | None = None
     access: AccessSettings = field(default_factory=AccessSettings)
 
     def named(self, name: str) -> str:
@@ -172,6 +177,7 @@ def environments() -> Mapping[str, Environment]:
                 rollout=Rollout(bake_seconds=300),
             ),
             inference=Concurrency(provisioned=3, reserved=100),
+            release=Release(strategy="LambdaCanary10Percent5Minutes"),
         ),
         # AWS's own cooldowns, two instances at least (two zones), a canary on every change of the fleet.
         Environment(
@@ -184,6 +190,7 @@ def environments() -> Mapping[str, Environment]:
                 rollout=Rollout(canary_percent=50, bake_seconds=600),
             ),
             inference=Concurrency(provisioned=3, reserved=100),
+            release=Release(strategy="LambdaLinear10PercentEvery1Minute"),
         ),
     )
     return {stage.name: stage for stage in stages}

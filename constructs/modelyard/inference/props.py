@@ -46,13 +46,13 @@ STRATEGIES = (
 class Release:
     """How a new version of the function takes over from the one before.
 
-    The number of provisioned environments cannot change in a deployment that changes the function, too: Lambda
-    keeps it as it is while an alias is shifted. Deploy one after the other.
+    A deployment that changes the function cannot change the number of provisioned environments, too: Lambda
+    does not take another one while an alias is shifted. Deploy one after the other.
 
     Args:
         strategy: One of `STRATEGIES`.
-        errors_per_minute: More than so many of the new version end it. An error is a request without an answer;
-            refusals of requests are none.
+        errors_per_minute: More than so many of the new version end it. An error is a request that the function
+            did not answer itself; a refusal is none.
         p99_milliseconds: A p99 above that, two minutes on end, ends it, too.
 
     Raises:
