@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from aws_cdk.assertions import Match, Template
 
-from modelyard.inference import ImageSource, InferenceFunction
+from modelyard.inference import Concurrency, ImageSource, InferenceFunction, Release
+from modelyard.inference.props import STRATEGIES
 from modelyard.serving import (
     RecordTable,
 )
@@ -41,6 +42,105 @@ def test_inference_alone(stack, endpoint, role):
             }
         },
     )
+
+
+def released(stack, endpoint, **settings):
+    return InferenceFunction(
+        stack,
+        "I",
+        endpoint=endpoint,
+        records=RecordTable(stack, "R"),
+        models=["m"],
+        concurrency=Concurrency(provisioned=3, reserved=100),
+        release=Release(**settings),
+    )
+
+
+def test_a_new_version_takes_over_step_by_step(stack, endpoint):
+    function = released(stack, endpoint, strategy="LambdaLinear10PercentEvery2Minutes")
+    template = Template.from_stack(stack)
+    reference = stack.resolve(function.release.group.deployment_group_name)
+    template.has_resource(
+        "AWS::Lambda::Alias",
+        {
+            # Both together: the provisioned environments follow the weights.
+            "Properties": Match.object_like(
+                {"ProvisionedConcurrencyConfig": {"ProvisionedConcurrentExecutions": 3}}
+            ),
+            "UpdatePolicy": {
+                "CodeDeployLambdaAliasUpdate": {
+                    "ApplicationName": stack.resolve(function.release.group.application.application_name),
+                    "DeploymentGroupName": reference,
+                }
+            },
+        },
+    )
+    template.has_resource_properties(
+        "AWS::CodeDeploy::DeploymentGroup",
+        {
+            "DeploymentConfigName": "CodeDeployDefault.LambdaLinear10PercentEvery2Minutes",
+            "AutoRollbackConfiguration": {
+                "Enabled": True,
+                "Events": ["DEPLOYMENT_FAILURE", "DEPLOYMENT_STOP_ON_REQUEST", "DEPLOYMENT_STOP_ON_ALARM"],
+            },
+            "AlarmConfiguration": {"Enabled": True},
+        },
+    )
+
+
+def test_the_alarms_watch_the_new_version_alone(stack, endpoint):
+    function = released(stack, endpoint, errors_per_minute=2, p99_milliseconds=500)
+    version = stack.resolve(function.function.current_version.version)
+    alarms = Template.from_stack(stack).find_resources("AWS::CloudWatch::Alarm").values()
+    thresholds = {}
+    for properties in (alarm["Properties"] for alarm in alarms):
+        if properties["Namespace"] != "AWS/Lambda":
+            continue  # the endpoint's
+        dimensions = {entry["Name"]: entry["Value"] for entry in properties["Dimensions"]}
+        assert dimensions["ExecutedVersion"] == version
+        assert set(dimensions) == {"FunctionName", "Resource", "ExecutedVersion"}
+        assert properties["TreatMissingData"] == "notBreaching"
+        thresholds[properties["MetricName"]] = properties["Threshold"]
+    assert thresholds == {"Errors": 2, "Duration": 500}
+
+
+def test_codedeploy_may_shift_that_alias_and_nothing_else(stack, endpoint):
+    function = released(stack, endpoint)
+    template = Template.from_stack(stack)
+    arn = stack.resolve(function.function.function_arn)
+    role = stack.resolve(function.release.group.role.role_name)["Ref"]
+    statements = [
+        statement
+        for policy in template.find_resources("AWS::IAM::Policy").values()
+        if policy["Properties"]["Roles"] == [{"Ref": role}]
+        for statement in policy["Properties"]["PolicyDocument"]["Statement"]
+    ]
+    assert {str(statement["Action"]): statement["Resource"] for statement in statements[:2]} == {
+        "['lambda:GetAlias', 'lambda:UpdateAlias']": arn,
+        "lambda:GetProvisionedConcurrencyConfig": {"Fn::Join": ["", [arn, ":live"]]},
+    }
+    assert [statement["Action"] for statement in statements[2:]] == ["cloudwatch:DescribeAlarms"]
+    assert "ManagedPolicyArns" not in template.find_resources("AWS::IAM::Role")[role]["Properties"]
+
+
+def test_without_a_release_nothing_of_it_is_there(stack, endpoint):
+    function = InferenceFunction(stack, "I", endpoint=endpoint, records=RecordTable(stack, "R"), models=["m"])
+    template = Template.from_stack(stack)
+    assert function.release is None
+    assert all(
+        "UpdatePolicy" not in alias for alias in template.find_resources("AWS::Lambda::Alias").values()
+    )
+    for kind in ("AWS::CodeDeploy::Application", "AWS::CodeDeploy::DeploymentGroup"):
+        template.resource_count_is(kind, 0)
+
+
+def test_the_strategies_are_codedeploys(stack):
+    from aws_cdk import aws_codedeploy as codedeploy
+
+    of_cdk = codedeploy.LambdaDeploymentConfig
+    configs = [getattr(of_cdk, name) for name in dir(of_cdk) if name[:3] in ("ALL", "CAN", "LIN")]
+    known = {config.deployment_config_name for config in configs}
+    assert {f"CodeDeployDefault.{strategy}" for strategy in STRATEGIES} == known
 
 
 def test_inference_needs_models(stack, endpoint):

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from modelyard.functions import FunctionSize
-from modelyard.inference import Concurrency
+from modelyard.inference import Concurrency, Release
 from modelyard.pipeline import PipelineDefinition, StepCode
 from modelyard.serving import Rollout, Scaling, Variant
 from modelyard.storage import Lifecycle, Retention
@@ -38,6 +38,9 @@ from modelyard.storage import Lifecycle, Retention
         (lambda: Scaling(scale_in_seconds=-1), "must not be negative"),
         (lambda: Concurrency(provisioned=101, reserved=100), "provisioned is 101, above reserved 100"),
         (lambda: Concurrency(reserved=0), "reserved is 0; give at least 1, or None"),
+        (lambda: Release(strategy="Canary"), "strategy is 'Canary'; known: LambdaAllAtOnce, LambdaCanary10"),
+        (lambda: Release(errors_per_minute=-1), "errors_per_minute is -1; give 0 or more"),
+        (lambda: Release(p99_milliseconds=0), "p99_milliseconds is 0; give at least 1"),
         (lambda: FunctionSize(timeout_seconds=901), "timeout_seconds is 901; Lambda takes 1 to 900"),
         (lambda: FunctionSize(memory_mib=64), "memory_mib is 64; Lambda takes 128 to 10240"),
     ],
@@ -57,7 +60,9 @@ def test_provisioned_concurrency_alone_is_fine():
     assert Concurrency(provisioned=3).reserved is None
 
 
-@pytest.mark.parametrize("cls", [Retention, Lifecycle, Variant, Rollout, Scaling, Concurrency, FunctionSize])
+@pytest.mark.parametrize(
+    "cls", [Retention, Lifecycle, Variant, Rollout, Scaling, Concurrency, Release, FunctionSize]
+)
 def test_props_are_frozen_and_have_defaults(cls):
     props = cls()
     with pytest.raises(dataclasses.FrozenInstanceError):
