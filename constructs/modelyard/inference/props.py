@@ -51,8 +51,8 @@ class Release:
 
     Args:
         strategy: One of `STRATEGIES`.
-        errors_per_minute: More than so many of the new version end it. An error is a request without an answer
-            of the function's own; a refusal is none.
+        errors_per_minute: More than so many of the new version end it. An error is a request without an
+            answer of the function's own; a refusal is none.
         p99_milliseconds: A p99 above that, two minutes on end, ends it, too.
 
     Raises:
