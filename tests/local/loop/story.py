@@ -53,14 +53,21 @@ class Story:
 
     def aws(self, person: boto3.Session, *arguments: str) -> Any:
         """The AWS CLI as one of the people."""
+        return self._command(person, "aws", *arguments, "--output", "json")
+
+    def modelyard(self, person: boto3.Session, *arguments: str) -> Any:
+        """This project's own command as one of the people."""
+        return self._command(person, "modelyard", *arguments, "--json")
+
+    def _command(self, person: boto3.Session, *command: str) -> Any:
         keys = person.get_credentials().get_frozen_credentials()
         environment = commands.base_environment() | self.environment | {
             "AWS_ACCESS_KEY_ID": keys.access_key,
             "AWS_SECRET_ACCESS_KEY": keys.secret_key,
-            "AWS_SESSION_TOKEN": keys.token,
+            **({"AWS_SESSION_TOKEN": keys.token} if keys.token else {}),
         }  # fmt: skip
         done = subprocess.run(
-            [str(commands.BIN / "aws"), *arguments, "--output", "json"],
+            [str(commands.BIN / command[0]), *command[1:]],
             env=environment, text=True, capture_output=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr

@@ -7,16 +7,25 @@ with SigV4 asks for predictions. The tests are the chapters of one story and run
 from __future__ import annotations
 
 import json
+import math
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from modelyard_cli import registry
 from modelyard_cli.demo import commands, phases
 from modelyard_cli.errors import CliError
+from tests.local.loop import canaries
+from tests.local.loop.enforcement import reconcile
 from tests.local.loop.story import MODEL, Story, eventually
 
 pytestmark = [pytest.mark.loop, pytest.mark.timeout(900)]
+
+# Of the local environment's canaries.
+BAKE = timedelta(seconds=60)
+SPLIT = 150
 
 
 def steps(execution: dict[str, Any]) -> dict[str, str]:
@@ -66,19 +75,50 @@ def test_the_pipeline_trains_registers_and_scores_the_batch(story: Story) -> Non
     ]
 
 
+def test_a_second_run_is_answered_from_the_cache(story: Story) -> None:
+    execution = story.run()
+
+    cached = [step["name"] for step in execution["steps"] if step["detail"] == "from cache"]
+    assert cached == ["ValidateData", "PreprocessData", "TrainModel", "EvaluateModel"]
+
+
+def test_nothing_is_served_before_a_person_approves(story: Story) -> None:
+    with pytest.raises(CliError, match=f"404.*{MODEL}"):
+        story.predict(story.data.examples)
+
+
+def test_approval_deploys_and_the_prediction_is_near_the_truth(story: Story) -> None:
+    packages = story.aws(
+        story.approver, "sagemaker", "list-model-packages", "--model-package-group-name", MODEL
+    )
+    first = next(p for p in packages["ModelPackageSummaryList"] if p["ModelPackageVersion"] == 1)
+    story.aws(
+        story.approver, "sagemaker", "update-model-package", "--model-package-arn", first["ModelPackageArn"],
+        "--model-approval-status", "Approved",
+    )  # fmt: skip
+
+    answer = eventually(lambda: story.predict(story.data.examples))
+
+    assert (answer["model"], answer["version"]) == (MODEL, 1)
+    rmse = phases.metrics(story.scientist)["rmse"]
+    for predicted, true in zip(answer["predictions"], story.data.truth, strict=True):
+        assert abs(predicted - true) < 3 * rmse
+
+
+def test_a_canary_is_approved_for_a_share_of_the_requests(story: Story) -> None:
+    done = story.modelyard(story.approver, "approve", MODEL, "2", "--canary", "40")
+
+    assert (done["status"], done["canary"], done["alone"]) == ("Approved", 40, False)
+    canary = eventually(lambda: canaries.canary_of(story))
+    assert (canary["version"], canary["percent"]) == (2, 40)
+
+
 def test_the_report_beats_a_constant_and_the_gate_read_it(story: Story) -> None:
     metrics = phases.metrics(story.approver)
 
     assert metrics["mse"] < metrics["baseline"]
     assert metrics["mse"] <= metrics["threshold"]
     assert 0.3 < metrics["r2"] < 0.6
-
-
-def test_a_second_run_is_answered_from_the_cache(story: Story) -> None:
-    execution = story.run()
-
-    cached = [step["name"] for step in execution["steps"] if step["detail"] == "from cache"]
-    assert cached == ["ValidateData", "PreprocessData", "TrainModel", "EvaluateModel"]
 
 
 def test_the_gate_refuses_with_both_numbers(story: Story) -> None:
@@ -111,39 +151,47 @@ def test_a_model_is_trained_over_two_hosts(story: Story) -> None:
     assert 0.3 < metrics["r2"] < 0.6
 
 
-def test_nothing_is_served_before_a_person_approves(story: Story) -> None:
-    with pytest.raises(CliError, match=f"404.*{MODEL}"):
-        story.predict(story.data.examples)
-
-
-def test_approval_deploys_and_the_prediction_is_near_the_truth(story: Story) -> None:
-    packages = story.aws(
-        story.approver, "sagemaker", "list-model-packages", "--model-package-group-name", MODEL
-    )
-    first = next(p for p in packages["ModelPackageSummaryList"] if p["ModelPackageVersion"] == 1)
-    story.aws(
-        story.approver, "sagemaker", "update-model-package", "--model-package-arn", first["ModelPackageArn"],
-        "--model-approval-status", "Approved",
+def test_cdk_diff_shows_nothing(story: Story, tmp_path: Path) -> None:
+    log = tmp_path / "diff.log"
+    commands.cdk(
+        "diff", "--app", str(phases.ASSEMBLY), "--fail", environment=story.environment, log=log
     )  # fmt: skip
 
-    answer = eventually(lambda: story.predict(story.data.examples))
-
-    assert (answer["model"], answer["version"]) == (MODEL, 1)
-    rmse = phases.metrics(story.scientist)["rmse"]
-    for predicted, true in zip(answer["predictions"], story.data.truth, strict=True):
-        assert abs(predicted - true) < 3 * rmse
+    assert "no differences" in log.read_text()
 
 
-def test_rejection_takes_it_back_and_approval_of_the_next_deploys_that(story: Story) -> None:
+def test_requests_split_and_the_canary_is_promoted(story: Story) -> None:
+    """It has run since a few chapters ago: a minute must pass, and each version have its requests."""
+    canary = canaries.canary_of(story)
+    canaries.pause_until(canaries.first_whole_minute(canary))
+    before = {version: canaries.invocations(story, version) for version in (1, 2)}
+
+    answers = canaries.ask(story, SPLIT)
+    canaries.pause_until(datetime.fromisoformat(canary["since"]) + BAKE)
+    assert not reconcile(story)["error"]
+
+    # Four standard deviations of a share of 40 percent.
+    assert set(answers) == {1, 2}
+    assert abs(answers[2] - 0.4 * SPLIT) < 4 * math.sqrt(SPLIT * 0.4 * 0.6)
+    for version, count in answers.items():
+        assert canaries.invocations(story, version) - before[version] == count
+        assert canaries.invocations(story, version, "Errors") == 0
+    row = canaries.models(story)
+    assert (row["desired"], row["serving"], row["previous"]) == (2, 2, 1)
+    assert (row["canary"], row["verdict"]["version"], row["verdict"]["outcome"]) == (None, 2, "promoted")
+    arn = next(version["arn"] for version in row["versions"] if version["version"] == 2)
+    package = story.aws(story.approver, "sagemaker", "describe-model-package", "--model-package-name", arn)
+    assert package["ModelApprovalStatus"] == "Approved"
+    assert package["CustomerMetadataProperties"]["canary-verdict"] == "promoted"
+
+
+def test_rejection_takes_it_back_and_approval_deploys_it_again(story: Story) -> None:
     def decide(version: int, status: str) -> None:
-        from modelyard_cli.registry import decide
-
-        decide(story.approver.client("sagemaker"), MODEL, version, status, None)
+        registry.decide(story.approver.client("sagemaker"), MODEL, version, status, None)
 
     def serves(version: int) -> None:
         assert story.predict(story.data.examples[:1])["version"] == version
 
-    decide(2, "Approved")
     eventually(lambda: serves(2))
     decide(2, "Rejected")
     eventually(lambda: serves(1))
@@ -162,15 +210,6 @@ def test_rejection_takes_it_back_and_approval_of_the_next_deploys_that(story: St
     eventually(gone_or_again)
     decide(1, "Approved")
     eventually(lambda: serves(1))
-
-
-def test_cdk_diff_shows_nothing(story: Story, tmp_path: Path) -> None:
-    log = tmp_path / "diff.log"
-    commands.cdk(
-        "diff", "--app", str(phases.ASSEMBLY), "--fail", environment=story.environment, log=log
-    )  # fmt: skip
-
-    assert "no differences" in log.read_text()
 
 
 def test_nobody_was_refused_anything(story: Story) -> None:

@@ -16,7 +16,6 @@ pytestmark = [pytest.mark.loop, pytest.mark.timeout(60)]
 _VOLUME = "SageMaker encrypts the volumes of jobs; here they have none"
 _LISTING = "SageMaker asks for the right to list the models of an endpoint; here they are only loaded by name"
 _TUNING = "the classifier tunes: `make demo ALL=1`, tests/local/test_classification_pipeline.py"
-_CANARY = "the end of a canary: tests/local/test_runtime_on_cloud.py"
 _ROLE = "pipelines/RefinanceInterestRatePipelineExecutionRole"
 UNUSED = {
     **{
@@ -34,11 +33,6 @@ UNUSED = {
     f"{_ROLE} s3:AbortMultipartUpload <DataBucket>/pipelines/refinance-interest-rate/*": (
         "SageMaker gives up the upload of a large output"
     ),
-    "serving/DeployerFunctionRole s3:DeleteObject <DataBucket>/models/multi/refinance-interest-rate/*": (
-        "models that no record needs go after a day: tests/local/test_runtime_on_cloud.py"
-    ),
-    f"serving/DeployerFunctionRole sagemaker:UpdateModelPackage model-package/{MODEL}/*": _CANARY,
-    "serving/DeployerFunctionRole cloudwatch:GetMetricData *": _CANARY,
     "serving/EndpointRole s3:ListBucket <DataBucket> models/multi/*": _LISTING,
     "serving/EndpointRole logs:CreateLogGroup log-group:/aws/sagemaker/Endpoints/modelyard:*": (
         "SageMaker may ask for its group although it exists"

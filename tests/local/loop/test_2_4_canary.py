@@ -1,0 +1,76 @@
+"""A canary that breaks costs no request and is rolled back; each permission of the deployer for it is needed.
+
+It began two chapters before, so that the minute has passed in which its requests do not count.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.local.loop.canaries import ask, canary_of, first_whole_minute, invocations, models, pause_until
+from tests.local.loop.enforcement import DEPLOYER, reconcile, refused
+from tests.local.loop.story import MODEL, Story
+
+pytestmark = [pytest.mark.loop, pytest.mark.timeout(300)]
+
+REQUESTS = 60
+
+
+def test_it_is_rolled_back_once_the_deployer_may(story: Story) -> None:
+    canary = canary_of(story)
+    pause_until(first_whole_minute(canary))
+    with refused(story, DEPLOYER, "cloudwatch:GetMetricData"):
+        # Every one is answered, by the version before.
+        assert ask(story, REQUESTS) == {1: REQUESTS}
+        answer = reconcile(story)
+    assert "not authorized to perform: cloudwatch:GetMetricData" in answer["payload"]
+    with refused(story, DEPLOYER, "sagemaker:UpdateModelPackage"):
+        answer = reconcile(story)
+    assert "cannot conclude the canary" in answer["payload"]
+    assert "not authorized to perform: sagemaker:UpdateModelPackage" in answer["payload"]
+    assert canary_of(story)["version"] == canary["version"]
+    assert models(story)["error"]["version"] == canary["version"]
+
+    assert json.loads(reconcile(story)["payload"]) == {"serving": {MODEL: 1}}
+
+
+def test_registry_and_record_say_why(story: Story) -> None:
+    row = models(story)
+    verdict = row["verdict"]
+    assert (row["canary"], row["error"], verdict["outcome"]) == (None, None, "rolled-back")
+    arn = next(known["arn"] for known in row["versions"] if known["version"] == verdict["version"])
+    package = story.aws(story.approver, "sagemaker", "describe-model-package", "--model-package-name", arn)
+    assert package["ModelApprovalStatus"] == "Rejected"
+    # Rows that the version before takes are the canary's own failures.
+    failed = invocations(story, verdict["version"], "Errors")
+    assert failed == invocations(story, verdict["version"]) > REQUESTS / 4
+    assert verdict["reason"] in package["ApprovalDescription"]
+    assert "requests failed - before 0 of" in package["ApprovalDescription"]
+    metadata = package["CustomerMetadataProperties"]
+    assert (metadata["canary-percent"], metadata["canary-verdict"]) == ("50", "rolled-back")
+
+
+def test_its_archive_goes_once_the_deployer_may_delete(story: Story) -> None:
+    version = models(story)["verdict"]["version"]
+    bucket, s3 = story.outputs["DataBucketName"], story.administrator.client("s3")
+    prefix = f"models/multi/{MODEL}/{version}-"
+    (unused,) = s3.list_objects_v2(Bucket=bucket, Prefix=prefix)["Contents"]
+    artifact = unused["Key"].removeprefix("models/multi/")
+    # As if two days had passed since the deployer saw that nobody needs it.
+    story.administrator.client("dynamodb").update_item(
+        TableName=story.outputs["RecordTableName"],
+        Key={"group": {"S": MODEL}},
+        UpdateExpression="SET #unused.#artifact = :then",
+        ExpressionAttributeNames={"#unused": "unused", "#artifact": artifact},
+        ExpressionAttributeValues={":then": {"S": (datetime.now(UTC) - timedelta(days=2)).isoformat()}},
+    )
+    with refused(story, DEPLOYER, "s3:DeleteObject"):
+        answer = reconcile(story)
+    assert f"cannot delete s3://{bucket}/{unused['Key']}" in answer["payload"]
+    assert s3.list_objects_v2(Bucket=bucket, Prefix=prefix)["KeyCount"] == 1
+
+    assert json.loads(reconcile(story)["payload"]) == {"serving": {MODEL: 1}}
+    assert s3.list_objects_v2(Bucket=bucket, Prefix=prefix)["KeyCount"] == 0
