@@ -106,6 +106,11 @@ class StateFolder:
         return self.root / "audit.jsonl"
 
     @property
+    def faults(self) -> Path:
+        """What fails for now, if anything; see `localcloud.faults`."""
+        return self.root / "faults.json"
+
+    @property
     def env_file(self) -> Path:
         """Shell exports that point any AWS client at the cloud."""
         return self.root / "env"

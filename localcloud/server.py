@@ -28,6 +28,7 @@ from localcloud.aws import administrator, differences, interrupted_stacks
 from localcloud.aws.audit import Audit
 from localcloud.context import Cloud, Credentials
 from localcloud.environment import server_environment
+from localcloud.faults import Faults
 from localcloud.folder import StateFolder
 from localcloud.run import Refused, Run, bind
 
@@ -92,7 +93,8 @@ class Server:
             loop.add_signal_handler(number, self.stop)
         announcing = asyncio.create_task(self._announce_when_reachable())
         try:
-            await serve(self._application, config, shutdown_trigger=self._until_stopped)
+            application = Faults(self._application, self._cloud.folder.faults)
+            await serve(application, config, shutdown_trigger=self._until_stopped)
         finally:
             announcing.cancel()
 
