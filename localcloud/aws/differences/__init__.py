@@ -33,12 +33,17 @@ def apply(cloud: Cloud) -> None:
         embedded_metrics,
         event_targets,
         execution_role,
+        failure_targets,
         function_urls,
         iam_documents,
+        lambda_concurrency,
         lambda_function_resource,
         lambda_limits,
         log_streams,
+        notified_functions,
         pass_role,
+        request_facts,
+        resource_policies,
         s3_bucket_resource,
         s3_encryption,
         s3_permissions,
@@ -61,12 +66,17 @@ def apply(cloud: Cloud) -> None:
     embedded_metrics.apply()
     event_targets.apply()
     execution_role.apply()
+    failure_targets.apply()
     function_urls.apply(cloud)
     iam_documents.apply()
+    lambda_concurrency.apply()
     lambda_function_resource.apply()
     lambda_limits.apply()
     log_streams.apply()
+    notified_functions.apply()
     pass_role.apply()
+    request_facts.apply()
+    resource_policies.apply()
     s3_bucket_resource.apply(cloud)
     s3_storage.apply()
     sagemaker_policies.apply()

@@ -4,7 +4,8 @@ MiniStack delivers to any. On AWS the function's policy must allow `events.amazo
 usually for this rule alone; else the delivery fails and nothing runs. (Its SQS and SNS deliveries are
 held to the same here.) A state machine it starts with the role of the target, which
 must trust it and allow that. And MiniStack runs a function once, where AWS invokes it asynchronously: twice
-more when it fails, then its dead-letter queue or failure destination.
+more when it fails, then its dead-letter queue or failure destination. What cannot be delivered at all goes to
+the target's own dead-letter queue (`undelivered_events`).
 https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-resource-based.html
 https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
 """
@@ -15,7 +16,7 @@ import json
 import logging
 from typing import Any
 
-from localcloud.aws.differences import service_roles
+from localcloud.aws.differences import service_roles, undelivered_events
 
 _log = logging.getLogger(__name__)
 
@@ -31,16 +32,36 @@ def apply() -> None:
     deliver = eventbridge._invoke_target
 
     def invoke_target(target: dict[str, Any], event: dict[str, Any], rule: Any, view: Any = None) -> Any:
-        arn, source = str(target.get("Arn", "")), _rule_arn(rule)
-        if policy_allows(arn, source, _PRINCIPAL) and _role_allows(arn, target.get("RoleArn")):
+        source = _rule_arn(rule)
+        failure = _failure(str(target.get("Arn", "")), source, target.get("RoleArn"))
+        if failure is None:
             return deliver(target, event, rule, view)
-        _log.warning(
-            "EventBridge: no policy or role lets the rule %s reach %s; nothing delivered", source, arn
-        )
+        whole = (view or eventbridge._pattern_event_view(event)).event_with_detail()
+        dead_letters = undelivered_events.dead_letters_of(target)
+        may_send = dead_letters is not None and policy_allows(dead_letters, source, _PRINCIPAL)
+        undelivered_events.keep(target, json.dumps(whole), source, *failure, may_send=may_send)
         return None
 
     eventbridge._invoke_target = invoke_target
     eventbridge._dispatch_to_lambda = invoke_function
+
+
+def _failure(arn: str, rule: str, role: str | None) -> tuple[str, str] | None:
+    """Why nothing can be delivered, as code and message of EventBridge; None if it can."""
+    if ":lambda:" in arn and not _function_exists(arn):
+        return "NO_RESOURCE", f"there is no function {arn}"
+    if not policy_allows(arn, rule, _PRINCIPAL):
+        return "NO_PERMISSIONS", f"the policy of {arn} does not let the rule in"
+    if not _role_allows(arn, role):
+        return "NO_PERMISSIONS", f"the target's role does not allow the rule to reach {arn}"
+    return None
+
+
+def _function_exists(arn: str) -> bool:
+    from ministack.services import lambda_svc
+
+    function, config, _name = lambda_svc._get_func_record_for_ref(arn)
+    return bool(function and config)
 
 
 def _role_allows(arn: str, role: str | None) -> bool:

@@ -2,7 +2,7 @@
 
 MiniStack writes a function's logs, and reads queues and streams for it, without asking. On AWS a
 function whose role may not write logs has none, and a mapping of a source that the role may not read
-is refused.
+is refused, as is a queue whose messages come back while the function may still work on them.
 https://docs.aws.amazon.com/lambda/latest/dg/lambda-intro-execution-role.html
 """
 
@@ -23,7 +23,6 @@ _POLLER = {
 
 def apply() -> None:
     """Wrap the writing of logs, and both ways to an event source mapping."""
-    from ministack.core.responses import error_response_json
     from ministack.services import lambda_svc
     from ministack.services.cloudformation import provisioners
 
@@ -38,9 +37,7 @@ def apply() -> None:
 
     def create_esm(data: dict[str, Any]) -> Any:
         refusal = _source_refusal(data)
-        if refusal is not None:
-            return error_response_json("InvalidParameterValueException", refusal, 400)
-        return create(data)
+        return create(data) if refusal is None else refused(refusal)
 
     def create_mapping(logical_id: str, properties: Mapping[str, Any], stack_name: str) -> Any:
         refusal = _source_refusal(properties)
@@ -50,6 +47,18 @@ def apply() -> None:
 
     lambda_svc._emit_lambda_logs, lambda_svc._create_esm = emit_lambda_logs, create_esm
     handlers["create"] = create_mapping
+
+
+def refused(fault: str) -> Any:
+    """Lambda's answer to a configuration that it does not take."""
+    from ministack.core.responses import error_response_json
+
+    return error_response_json("InvalidParameterValueException", fault, 400)
+
+
+def service_of(arn: str) -> str:
+    """Of an ARN, for example `sqs`; empty for what is none."""
+    return arn.split(":")[2] if arn.count(":") >= 5 else ""
 
 
 def _may_log(config: dict[str, Any]) -> bool:
@@ -68,7 +77,7 @@ def _source_refusal(data: Mapping[str, Any]) -> str | None:
     from ministack.services import lambda_svc
 
     source = str(data.get("EventSourceArn", ""))
-    service = source.split(":")[2] if source.count(":") >= 5 else ""
+    service = service_of(source)
     _function, config, _name = lambda_svc._get_func_record_for_ref(data.get("FunctionName", ""))
     if config is None:
         return None
@@ -77,7 +86,18 @@ def _source_refusal(data: Mapping[str, Any]) -> str | None:
             return (
                 f"The provided execution role does not have permissions to call {name} on {service.upper()}"
             )
-    return None
+    return _visibility_fault(source, config) if service == "sqs" else None
+
+
+def _visibility_fault(queue_arn: str, config: Mapping[str, Any]) -> str | None:
+    """https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html"""
+    from ministack.services import sqs
+
+    queue, timeout = sqs._queue_by_arn(queue_arn), int(config.get("Timeout", 3))
+    hidden = int(queue["attributes"].get("VisibilityTimeout", 30)) if queue else timeout
+    if hidden >= timeout:
+        return None
+    return f"Queue visibility timeout: {hidden} seconds is less than Function timeout: {timeout} seconds"
 
 
 def may(config: dict[str, Any], action: str, resource: str) -> bool:

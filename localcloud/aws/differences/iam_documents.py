@@ -142,7 +142,7 @@ def _check_duration(seconds: str | int | None) -> None:
 
 def check_trust(document: Any) -> None:
     """Refuse a trust policy as IAM does."""
-    if fault := trust_fault(document, _exists):
+    if fault := trust_fault(document, principal_exists):
         raise Refused(_MALFORMED, fault)
     if length(document) > _TRUST:
         raise Refused(_LIMIT, f"Cannot exceed quota for ACLSizePerRole: {_TRUST}")
@@ -209,7 +209,7 @@ def _inline_of(kind: str, name: str) -> Mapping[str, Any] | None:
     return (iam._user_inline_policies if users else iam._group_inline_policies).get(name) or {}
 
 
-def _exists(arn: str) -> bool:
+def principal_exists(arn: str) -> bool:
     """Whether there is a principal of this ARN; another account's are taken for existing."""
     from ministack.core.responses import get_account_id
     from ministack.services import iam

@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from localcloud.aws.differences.failure_targets import dead_letters_fault
+from localcloud.aws.differences.lambda_concurrency import reservation_fault
+
 Properties = Mapping[str, Any]
 
 
@@ -23,6 +26,9 @@ def apply() -> None:
 
     def reserve(name: str, properties: Properties) -> None:
         reserved = properties.get("ReservedConcurrentExecutions")
+        fault = None if reserved is None else reservation_fault(name, int(reserved))
+        if fault is not None:
+            raise ValueError(f"{fault} (Service: Lambda, Status Code: 400)")
         lambda_svc._functions[name]["concurrency"] = None if reserved is None else int(reserved)
 
     def set_dead_letters(name: str, properties: Properties) -> None:
@@ -31,13 +37,14 @@ def apply() -> None:
         if target is None:
             config.pop("DeadLetterConfig", None)
             return
-        _check_dead_letters(config, str(target))
+        if fault := dead_letters_fault(config, str(target)):
+            raise ValueError(fault)
         config["DeadLetterConfig"] = {"TargetArn": target}
 
     def create_function(logical_id: str, properties: Properties, stack_name: str) -> Any:
         name, attributes = create(logical_id, properties, stack_name)
-        reserve(name, properties)
         try:
+            reserve(name, properties)
             set_dead_letters(name, properties)
         except ValueError:
             delete(name, properties)
@@ -58,16 +65,3 @@ def apply() -> None:
         delete(physical_id, properties)
 
     handlers.update(create=create_function, update=update_function, delete=delete_function)
-
-
-def _check_dead_letters(config: dict[str, Any], target: str) -> None:
-    from localcloud.aws.differences import execution_role
-
-    service = target.split(":")[2] if target.count(":") >= 5 else ""
-    operation = {"sqs": "SendMessage", "sns": "Publish"}.get(service)
-    if operation is None:
-        raise ValueError(f"{target} is neither a queue nor a topic")
-    if not execution_role.may(config, f"{service}:{operation}", target):
-        raise ValueError(
-            f"The provided execution role does not have permissions to call {operation} on {service.upper()}"
-        )

@@ -1,0 +1,82 @@
+"""What MiniStack alone would allow otherwise than AWS: metrics' namespaces, policies of buckets and keys."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from botocore.exceptions import WaiterError
+
+from localcloud.context import Cloud, Credentials
+from tests.local.conftest import unique
+from tests.local.differences.support import Actor, Role, allow, code_of
+
+
+class TestMetricNamespaces:
+    @staticmethod
+    def put(client: Any, namespace: str) -> None:
+        client.put_metric_data(Namespace=namespace, MetricData=[{"MetricName": "m", "Value": 1.0}])
+
+    def test_a_grant_on_a_namespace(self, cloud: Cloud, actor: Actor) -> None:
+        grant = {
+            **allow("cloudwatch:PutMetricData"),
+            "Condition": {"StringLike": {"cloudwatch:namespace": "/aws/sagemaker/*"}},
+        }
+        client = cloud.client("cloudwatch", actor([grant]))
+        self.put(client, "/aws/sagemaker/TrainingJobs")
+        assert code_of(lambda: self.put(client, "other"))[0].startswith("AccessDenied")
+
+    def test_namespaces_of_aws_are_closed(self, cloud: Cloud, admin: Credentials) -> None:
+        code, message = code_of(lambda: self.put(cloud.client("cloudwatch", admin), "AWS/SageMaker"))
+        assert (code, "Namespace is invalid" in message) == ("InvalidParameterValue", True)
+
+
+class TestResourcePolicies:
+    """Policies of buckets and keys name principals that exist."""
+
+    @staticmethod
+    def document(principal: str, resource: str) -> dict[str, Any]:
+        statement = {
+            "Effect": "Allow",
+            "Principal": {"AWS": principal},
+            "Action": "*" if resource == "*" else "s3:GetObject",
+            "Resource": resource,
+        }
+        return {"Version": "2012-10-17", "Statement": [statement]}
+
+    def test_of_a_bucket(self, cloud: Cloud, admin: Credentials, role: Role, deploy: Any) -> None:
+        s3, bucket = cloud.client("s3", admin), unique("policy")
+        s3.create_bucket(Bucket=bucket)
+        known, own = role("lambda.amazonaws.com", []), f"arn:aws:s3:::{bucket}/*"
+
+        def put(principal: str, resource: str) -> None:
+            s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps(self.document(principal, resource)))
+
+        put(known, own)
+        put("000000000000", own)
+        assert code_of(lambda: put(f"{known}-gone", own)) == (
+            "MalformedPolicy", "Invalid principal in policy",
+        )  # fmt: skip
+        assert code_of(lambda: put(known, "arn:aws:s3:::other/*")) == (
+            "MalformedPolicy", "Policy has invalid resource",
+        )  # fmt: skip
+
+        def resources(principal: str) -> dict[str, Any]:
+            properties = {"Bucket": bucket, "PolicyDocument": self.document(principal, own)}
+            return {"Policy": {"Type": "AWS::S3::BucketPolicy", "Properties": properties}}
+
+        deploy(unique("policy"), resources(known))
+        with pytest.raises(WaiterError):
+            deploy(unique("policy"), resources(f"{known}-gone"))
+
+    def test_of_a_key(self, cloud: Cloud, admin: Credentials, role: Role) -> None:
+        kms = cloud.client("kms", admin)
+
+        def create(principal: str) -> None:
+            kms.create_key(Policy=json.dumps(self.document(principal, "*")))
+
+        create(role("lambda.amazonaws.com", []))
+        code, message = code_of(lambda: create("arn:aws:iam::000000000000:role/gone"))
+        assert code == "MalformedPolicyDocumentException"
+        assert "invalid principals" in message
