@@ -44,4 +44,7 @@ class InferenceStack(StageStack):
             release=environment.release,
             images=ImageSource(data=data, prefix=IMAGES),
         )
+        CfnOutput(
+            self, "ImageFolder", value=f"s3://{data.bucket_name}/{IMAGES}", description="Images to predict"
+        )
         CfnOutput(self, "FunctionUrl", value=self.inference.url.url, description="POST here, signed (lambda)")

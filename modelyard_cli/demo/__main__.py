@@ -84,12 +84,7 @@ def loop(screen: Screen, result: dict[str, Any], *, everything: bool) -> None:
         metrics = {data.model: phases.metrics(approver, data.model) for data in chosen}
         approvals = {data.model: phases.approve(approver, data.model) for data in chosen}
     with screen.phase("predict", "Prediction through the function URL") as news:
-        predictions = {
-            data.model: phases.predict(scientist, outputs, data, news)
-            if data.served
-            else phases.scored(scientist, outputs, data, executions[data.model])
-            for data in chosen
-        }
+        predictions = {data.model: phases.predict(scientist, outputs, data, news) for data in chosen}
     models = {
         name: {
             "parameters": parameters[name],

@@ -28,7 +28,7 @@ class Data:
     examples, truth: what to predict first, and what is right: rows, or names of images of the batch.
     raw: where `InputData` lies in the data bucket.
     answer: what the model predicts.
-    served: whether the endpoint serves the model; if not, the batch is all that it answers.
+    images: whether the examples are images.
     """
 
     table: Path
@@ -38,7 +38,7 @@ class Data:
     model: str
     raw: str
     answer: str
-    served: bool = True
+    images: bool = False
 
 
 def prepare(specs: Sequence[PipelineSpec], out: Path) -> list[Data]:
@@ -76,7 +76,7 @@ def _data(spec: PipelineSpec, out: Path) -> Data:
             model=spec.name,
             raw=family.raw,
             answer="class",
-            served=False,
+            images=True,
         )
     if isinstance(family, TabularRegression):
         folder, table = out / family.scenario / family.target, out / family.scenario / "loans.csv"

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import boto3
 
-from modelyard_cli import registry
+from modelyard_cli import images, registry
 from modelyard_cli.aws import client
 from modelyard_cli.demo import data
 from modelyard_cli.demo.commands import ROOT, cdk, modelyard
@@ -23,7 +23,7 @@ from modelyard_cli.errors import FAILED, CliError
 from modelyard_cli.executions import start, watch
 from modelyard_cli.output import console
 from modelyard_cli.pipelines import LOCAL_EVERY_S, show
-from modelyard_cli.predict import invoke
+from modelyard_cli.predict import invoke, invoke_images
 from pipeline_defs.catalog import PIPELINES
 
 BUILD = ROOT / "build"
@@ -166,35 +166,24 @@ def approve(session: boto3.Session, model: str = MODEL) -> dict[str, Any]:
 
 def predict(session: boto3.Session, outputs: Mapping[str, str], chosen: Data, news: News) -> dict[str, Any]:
     """Ask until the approved version answers: its deployment follows the approval by events."""
+    url = outputs["FunctionUrl"]
+    files = [str(chosen.batch / name) for name in chosen.examples] if chosen.images else []
+    addresses = images.upload(files, lambda: outputs["ImageFolder"], session)
     deadline = time.monotonic() + DEPLOYMENT_LIMIT_S
     attempts = 0
     while True:
         attempts += 1
         try:
-            answer = invoke(outputs["FunctionUrl"], chosen.model, chosen.examples, session)
-            return answer | {"true_values": chosen.truth, "attempts": attempts, "url": outputs["FunctionUrl"]}
+            answer = (
+                invoke_images(url, chosen.model, addresses, session)
+                if chosen.images
+                else invoke(url, chosen.model, chosen.examples, session)
+            )
+            return answer | {
+                "true_values": chosen.truth, "attempts": attempts, "url": url, "images": files
+            }  # fmt: skip
         except CliError as error:
             if time.monotonic() > deadline:
                 raise
             news(str(error))
             time.sleep(0.5)
-
-
-def scored(
-    session: boto3.Session, outputs: Mapping[str, str], chosen: Data, execution: Mapping[str, Any]
-) -> dict[str, Any]:
-    """What the execution's batch transform answered, for a model that the endpoint does not serve."""
-    (spec,) = [spec for spec in PIPELINES if spec.name == chosen.model]
-    number = execution["execution_arn"].rpartition("/")[2]
-    bucket, place = outputs["DataBucketName"], f"{spec.writes}{number}/BatchTransform/predictions"
-    s3 = client("s3", session)
-    answers = [
-        json.loads(s3.get_object(Bucket=bucket, Key=f"{place}/{name}.out")["Body"].read())
-        for name in chosen.examples
-    ]
-    return {
-        "model": chosen.model,
-        "predictions": answers,
-        "true_values": chosen.truth,
-        "url": f"s3://{bucket}/{place}/",
-    }

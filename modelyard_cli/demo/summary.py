@@ -92,6 +92,11 @@ def _next_steps(result: dict[str, Any], kept: Path | None) -> str:
         f"{bin_}/aws sagemaker list-model-packages --model-package-group-name {group}": "",
         f"{bin_}/modelyard run {group} -p InputData={data} -p MseThreshold=1.5": "the gate refuses",
         f"{bin_}/modelyard predict {group} build/data/refinance/interest_rate/batch.jsonl": "",
+        **{
+            f"{bin_}/modelyard predict {name} {Path(model['prediction']['images'][0]).relative_to(ROOT)}": ""
+            for name, model in result["models"].items()
+            if model["prediction"]["images"]
+        },
         f"{bin_}/modelyard reject {group}": "the deployer takes the model back",
         "make diff ENV=local": "no difference",
         f"{bin_}/modelyard down --state {state}": "",

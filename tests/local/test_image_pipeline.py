@@ -101,7 +101,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Data:
         model=SPEC.name,
         raw=SPEC.family.raw,
         answer="class",
-        served=False,
+        images=True,
     )
 
 

@@ -78,4 +78,4 @@ def test_the_digits_are_the_same_bytes_each_time_and_the_batch_is_not_among_them
     assert {path.name for path in first.batch.iterdir()} == held_back.keys()
     assert len(held_back) == 50
     assert not held_back.keys() & names.keys()
-    assert first.served is False
+    assert first.images is True

@@ -95,7 +95,7 @@ def test_an_unknown_model_costs_no_read_of_images(world):
     ("error", "status", "code"),
     [
         (client_error("NoSuchKey", 404), 404, "image_not_found"),
-        (client_error("AccessDenied", 403), 403, "image_denied"),
+        (client_error("AccessDenied", 403), 404, "image_denied"),
         (client_error("InvalidObjectState", 403), 422, "invalid_images"),
         (client_error("SlowDown", 503), 503, "images_unavailable"),
         (client_error("InternalError", 500), 503, "images_unavailable"),

@@ -145,7 +145,7 @@ def _meaning(error: ClientError, what: str) -> ApiError:
     if error.response["ResponseMetadata"]["HTTPStatusCode"] == 403:
         log("image denied", reason=str(error))
         message = f"{what} does not exist, or may not be read: S3 tells only who may list the folder"
-        return ApiError(403, "image_denied", message)
+        return ApiError(404, "image_denied", message)
     log("image not read", reason=str(error))
     return _unavailable(f"{what} cannot be read from S3 now; try again")
 
