@@ -5,15 +5,17 @@ https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.h
 
 from __future__ import annotations
 
-import socket
+import shutil
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from localcloud.containers.credentials import Source
 from localcloud.containers.engine import Container, ContainerSpec, Engine
 from localcloud.containers.image import Image
 from localcloud.sagemaker.hosting.http import Answer, Pool, Unreachable
+from localcloud.sagemaker.hosting.ports import Port
 
 ISOLATION_NOTE = (
     "[local cloud] EnableNetworkIsolation: the container has no credentials; its network is not cut off, "
@@ -21,6 +23,10 @@ ISOLATION_NOTE = (
 )
 PING_SECONDS = 2.0  # what AWS gives a container to answer a ping
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.1
+_FOLDERS = ("model", "models", "input", "output")
+# What Python, Java, Go and Node say when they cannot have the port.
+_PORT_TAKEN = "address already in use"
+_STARTS = 3
 
 
 class ServerFailed(Exception):
@@ -52,21 +58,34 @@ class ModelServer:
         entrypoint: list[str] | None = None,
         credentials: Source | None = None,
     ) -> None:
+        self._engine, self._name = engine, name
         self.container: Container = engine.create(name)
-        self.base = self.container.base
-        for part in ("model", "models", "input", "output"):
+        for part in _FOLDERS:
             (self.base / part).mkdir()
         self._image, self._sink, self._entrypoint = image, sink, entrypoint
         self._credentials = credentials
         self._environment = {**environment, **({"SAGEMAKER_MULTI_MODEL": "true"} if multi_model else {})}
         self.pool = Pool(0)
         self.last_line = ""
+        self._port: Port | None = None
+        self._starts, self._port_taken = 0, False
+
+    @property
+    def base(self) -> Path:
+        """The container's `/opt/ml`."""
+        return self.container.base
 
     def start(self) -> None:
         """Start the process on a free port of loopback."""
         if self._image.notes:
             self._sink(list(self._image.notes))
-        port = free_port()
+        self._listen()
+
+    def _listen(self) -> None:
+        # Who was refused the port once may be a server that cannot share it even with what keeps it.
+        self._port = Port(kept=self._starts == 0)
+        port = self._port.number
+        self._starts, self._port_taken = self._starts + 1, False
         self.pool = Pool(port)
         environment = {
             # Servers that read it must not listen on the machine's other interfaces.
@@ -87,6 +106,7 @@ class ModelServer:
 
     def _write(self, lines: list[str]) -> None:
         self.last_line = next((line for line in reversed(lines) if line.strip()), "") or self.last_line
+        self._port_taken |= any(_PORT_TAKEN in line.lower() for line in lines)
         self._sink(lines)
 
     def healthy(self) -> bool:
@@ -105,7 +125,9 @@ class ModelServer:
         deadline, pause = time.monotonic() + seconds, _FIRST_PAUSE
         while not self.healthy():
             code = self.container.wait(0)
-            if code is not None:
+            if code is not None and self._port_taken and self._starts < _STARTS and not cancelled():
+                self._start_again()
+            elif code is not None:
                 raise ServerFailed(f"the container ended with exit code {code}: {self.last_line}")
             if cancelled():
                 raise ServerFailed("the start was cancelled")
@@ -114,6 +136,19 @@ class ModelServer:
             time.sleep(pause)
             pause = min(_LONGEST_PAUSE, pause * 1.5)
 
+    def _start_again(self) -> None:
+        former, self.container = self.container, self._engine.create(self._name)
+        for part in _FOLDERS:
+            shutil.move(former.base / part, self.base / part)
+        self._let_go()
+        former.remove()
+        self._listen()
+
+    def _let_go(self) -> None:
+        self.pool.close()
+        if self._port is not None:
+            self._port.release()
+
     def request(self, method: str, path: str, **options: Any) -> Answer:
         """See `Pool.request`."""
         return self.pool.request(method, path, **options)
@@ -121,12 +156,5 @@ class ModelServer:
     def stop(self, grace: float) -> None:
         """End the process and delete its folder."""
         self.container.stop(grace)
-        self.pool.close()
+        self._let_go()
         self.container.remove()
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
