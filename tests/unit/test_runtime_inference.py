@@ -198,6 +198,18 @@ def test_outage_of_the_table_is_outlasted_for_a_bounded_time(world):
     assert world.send()[0] == 200
 
 
+def test_in_an_outage_of_the_table_only_few_requests_wait_for_its_refusal(world):
+    world.send()
+    world.table.error = client_error("InternalServerError", 500)
+    world.now += SETTINGS.cache_seconds
+    for _ in range(10):
+        assert world.send()[0] == 200
+    assert world.table.reads == 2
+    world.now += 5
+    assert world.send()[0] == 200
+    assert world.table.reads == 3
+
+
 @pytest.mark.parametrize(
     "error",
     [

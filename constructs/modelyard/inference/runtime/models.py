@@ -12,6 +12,9 @@ from modelyard.runtime.log import log
 from .errors import ApiError
 from .settings import Settings
 
+# After the table refused to say, while what it said before is still good: a refusal takes seconds of retries.
+_PAUSE_SECONDS = 5
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
@@ -40,6 +43,7 @@ class Models:
 
     An answer is reused for `cache_seconds`, and for up to `stale_seconds` more while the table cannot be
     read: predictions outlast an outage of the table, and a rejected version is out after that time at most.
+    Meanwhile the table is asked again every few seconds, not by every request.
     """
 
     def __init__(
@@ -47,6 +51,7 @@ class Models:
     ) -> None:
         self._client, self._settings, self._clock = client, settings, clock
         self._known: dict[str, tuple[float, Versions | None]] = {}
+        self._refused_at: dict[str, float] = {}
 
     def find(self, name: str) -> Versions:
         """Raises ApiError for a model that is unknown, not deployed, or cannot be looked up."""
@@ -66,13 +71,16 @@ class Models:
         now = self._clock()
         read_at, versions = self._known.get(name, (float("-inf"), None))
         age = now - read_at
-        if age < self._settings.cache_seconds:
+        usable = age < self._settings.cache_seconds + self._settings.stale_seconds
+        just_refused = now - self._refused_at.get(name, float("-inf")) < _PAUSE_SECONDS
+        if age < self._settings.cache_seconds or (usable and just_refused):
             return versions
         try:
             versions = self._read(name)
         except (ClientError, BotoCoreError) as error:
             log("table not readable", model=name, error=str(error))
-            if age < self._settings.cache_seconds + self._settings.stale_seconds:
+            self._refused_at[name] = self._clock()
+            if usable:
                 return versions
             message = "cannot look up which version serves; try again"
             raise ApiError(503, "not_ready", message, retry_after=5) from error
