@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from benchmarks.serving import NAME as ROWS_MODEL
+from benchmarks.serving import make_model
 from tests.unit.vision.vision_support import COLOURS, drawn, encoded
 from training.common.failure import UserError
 from training.serving.server import make_app
@@ -180,6 +182,45 @@ def test_without_pytorch_the_server_says_so(trained, tmp_path):
     assert "is a model of images, and" in result.stderr
     assert "python3 tools/setup.py vision" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_an_endpoint_without_pytorch_serves_rows_and_says_what_a_model_of_images_needs(trained, tmp_path):
+    shutil.copytree(trained.root / "model", tmp_path / "models" / "digits" / "model")
+    make_model(tmp_path)
+    script = f"""
+sys.path.insert(0, "tests/unit/vision")
+from asgi import requests_to
+from training.serving.server import make_app
+from training.serving.settings import Settings
+call = requests_to(make_app(Settings(multi_model=True)))
+for name in ("digits", "{ROWS_MODEL}"):
+    body = '{{"model_name": "%s", "url": "/opt/ml/models/%s/model"}}' % (name, name)
+    answer = call("POST", "/models", body.encode(), "application/json")
+    print(answer.status, answer.body.decode())
+"""
+    result = without_torch(script, tmp_path)
+    assert result.returncode == 0, result.stderr
+    refusal, loaded = result.stdout.splitlines()
+    assert refusal.startswith('400 {"error": "model digits: is a model of images, and ')
+    assert "serve with the image of serving.Dockerfile" in refusal
+    assert loaded.startswith("200")
+
+
+def test_one_server_holds_models_of_rows_and_of_images(trained, tmp_path, monkeypatch, asgi):
+    monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path))
+    shutil.copytree(trained.root / "model", tmp_path / "models" / "digits" / "model")
+    make_model(tmp_path)
+    call = asgi(make_app(Settings(multi_model=True)))
+    for name in ("digits", ROWS_MODEL):
+        document = {"model_name": name, "url": f"/opt/ml/models/{name}/model"}
+        assert call("POST", "/models", json.dumps(document).encode(), content_type=JSON).status == 200
+    body = instances(picture("red"))
+    assert call("POST", "/models/digits/invoke", body, JSON).json["predictions"][0]["label"] == "red"
+    row = json.dumps({"instances": [{f"feature_{number}": 0.5 for number in range(20)}]}).encode()
+    assert isinstance(call("POST", f"/models/{ROWS_MODEL}/invoke", row, JSON).json["predictions"][0], float)
+    refusal = call("POST", f"/models/{ROWS_MODEL}/invoke", body, JSON)
+    assert refusal.status == 400
+    assert "image" in refusal.json["error"]
 
 
 def test_one_server_holds_several_models(trained, tmp_path, monkeypatch, asgi):

@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
+
+from training.vision import evaluate, preprocess, train
 
 SIZE = 32
 COLOURS = {"blue sky": (30, 60, 200), "grün": (40, 180, 60), "red": (210, 40, 30)}
@@ -100,3 +103,22 @@ def pack(folder: Path, path: Path) -> None:
     with tarfile.open(path, "w:gz") as archive:
         for file in folder.iterdir():
             archive.add(file, file.name)
+
+
+def train_small(root: Path, raw: Path) -> Container:
+    """A container in which preprocessing, training and evaluation have run, on the images in `raw`."""
+    container = Container(root)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SAGEMAKER_BASE_DIR", str(container.root))
+        container.link_input("data", raw)
+        preprocess.main(["--image-size", str(SIZE)])
+        for name in ("train", "validation", "classes"):
+            container.channel(name, container.output(name))
+        container.hyperparameters()
+        train.main([])
+        archive = container.root / "archive"
+        pack(container.root / "model", archive / "model.tar.gz")
+        container.link_input("model", archive)
+        container.link_input("test", container.output("test"))
+        evaluate.main([])
+    return container
