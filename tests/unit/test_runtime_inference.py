@@ -205,7 +205,7 @@ def test_in_an_outage_of_the_table_only_few_requests_wait_for_its_refusal(world)
     for _ in range(10):
         assert world.send()[0] == 200
     assert world.table.reads == 2
-    world.now += 5
+    world.now += SETTINGS.cache_seconds
     assert world.send()[0] == 200
     assert world.table.reads == 3
 

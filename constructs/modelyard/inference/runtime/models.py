@@ -12,9 +12,6 @@ from modelyard.runtime.log import log
 from .errors import ApiError
 from .settings import Settings
 
-# After the table refused to say, while what it said before is still good: a refusal takes seconds of retries.
-_PAUSE_SECONDS = 5
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
@@ -43,7 +40,7 @@ class Models:
 
     An answer is reused for `cache_seconds`, and for up to `stale_seconds` more while the table cannot be
     read: predictions outlast an outage of the table, and a rejected version is out after that time at most.
-    Meanwhile the table is asked again every few seconds, not by every request.
+    Meanwhile it is asked again every `cache_seconds`, since each refusal takes seconds of retries.
     """
 
     def __init__(
@@ -72,7 +69,7 @@ class Models:
         read_at, versions = self._known.get(name, (float("-inf"), None))
         age = now - read_at
         usable = age < self._settings.cache_seconds + self._settings.stale_seconds
-        just_refused = now - self._refused_at.get(name, float("-inf")) < _PAUSE_SECONDS
+        just_refused = now - self._refused_at.get(name, float("-inf")) < self._settings.cache_seconds
         if age < self._settings.cache_seconds or (usable and just_refused):
             return versions
         try:
