@@ -63,9 +63,13 @@ def test_its_archive_goes_once_the_deployer_may_delete(story: Story) -> None:
     story.administrator.client("dynamodb").update_item(
         TableName=story.outputs["RecordTableName"],
         Key={"group": {"S": MODEL}},
-        UpdateExpression="SET #unused.#artifact = :then",
+        # A reconcile that read the record before writes no other over it.
+        UpdateExpression="SET #unused.#artifact = :then, generation = generation + :one",
         ExpressionAttributeNames={"#unused": "unused", "#artifact": artifact},
-        ExpressionAttributeValues={":then": {"S": (datetime.now(UTC) - timedelta(days=2)).isoformat()}},
+        ExpressionAttributeValues={
+            ":then": {"S": (datetime.now(UTC) - timedelta(days=2)).isoformat()},
+            ":one": {"N": "1"},
+        },
     )
     with refused(story, DEPLOYER, "s3:DeleteObject"):
         answer = reconcile(story)
