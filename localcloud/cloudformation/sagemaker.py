@@ -23,8 +23,8 @@ Properties = Mapping[str, Any]
 Created = tuple[str, dict[str, Any]]
 
 _NAME_LENGTH = 63
-# Longer than any start of a container may take; a stack must not hang for ever.
-_STABLE_WITHIN = 3600.0
+# Longer than the longest deployment may take; a stack must not hang for ever.
+_STABLE_WITHIN = 28_800.0 + 600
 _MOVING = frozenset({"Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"})
 
 

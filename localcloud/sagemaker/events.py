@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -172,6 +172,13 @@ _KINDS = {
         tags=False,
     ),
 }
+# What an update does step by step, between two changes of an endpoint's status.
+_DEPLOYMENT = replace(
+    _KINDS["endpoint"],
+    detail_type="SageMaker Endpoint Deployment State Change",
+    watched=("PendingDeploymentSummary",),
+    detail=(*_KINDS["endpoint"].detail, "PendingDeploymentSummary"),
+)
 
 
 def install(cloud: Cloud, store: Store) -> None:
@@ -205,6 +212,8 @@ def event_of(
     if kind == "pipeline-step":
         return _step(old or {}, new)
     shape = _KINDS.get(kind)
+    if kind == "endpoint" and old and "PendingDeploymentSummary" in new:
+        shape = _DEPLOYMENT if old["EndpointStatus"] == new["EndpointStatus"] else shape
     if shape is None or (old and all(old.get(name) == new.get(name) for name in shape.watched)):
         return None
     detail = {name: new[name] for name in shape.detail if name in new}

@@ -12,10 +12,13 @@ from typing import Any
 from localcloud.containers.engine import Engine
 from localcloud.containers.image import ImageStore
 from localcloud.context import Cloud
+from localcloud.sagemaker.hosting import deployment, rollout
+from localcloud.sagemaker.hosting.deployment import Deployment, Interrupted, RolledBack
 from localcloud.sagemaker.hosting.fleet import DRAIN_SECONDS, Fleet, Variant
 from localcloud.sagemaker.hosting.instance import Instance, StartError, VariantSpec
 from localcloud.sagemaker.hosting.invoke import Invoker
 from localcloud.sagemaker.hosting.metrics import InvocationMetrics, Observed
+from localcloud.sagemaker.hosting.traffic import Traffic
 from localcloud.sagemaker.store import Store, now
 
 KIND = "endpoint"
@@ -41,7 +44,7 @@ class Hosting:
         shutil.rmtree(folder, ignore_errors=True)
         self._engine = Engine(folder, cloud)
         self._images = ImageStore(cloud.folder.images)
-        self._fleets: dict[str, Fleet] = {}
+        self._traffic: dict[str, Traffic] = {}
         self._lock = threading.Lock()
         self._metrics = InvocationMetrics(cloud, self._observe)
         self._invoker = Invoker(cloud, self._metrics)
@@ -51,10 +54,11 @@ class Hosting:
 
     def invoke(self, endpoint: str, request: Mapping[str, Any]) -> dict[str, Any]:
         """See `Invoker.invoke`."""
-        return self._invoker.invoke(endpoint, lambda: self._fleets.get(endpoint), request)
+        return self._invoker.invoke(endpoint, lambda: self._traffic.get(endpoint), request)
 
     def deploy(self, name: str) -> None:
-        """Start the fleet of `_NextPlan` in the background; once healthy it replaces the running one."""
+        """Start the fleet of `_NextPlan` in the background; it replaces the running one as the record's
+        LastDeploymentConfig says."""
         self._run(name, self._deploy)
 
     def scale(self, name: str) -> None:
@@ -69,7 +73,8 @@ class Hosting:
         """Stop every server; the records stay, so that the next start brings the endpoints up again."""
         self._closed.set()
         with self._lock:
-            fleets, self._fleets = list(self._fleets.values()), {}
+            fleets = [fleet for traffic in self._traffic.values() for fleet in traffic.fleets()]
+            self._traffic = {}
             tasks = list(self._tasks)
         if fleets:
             with ThreadPoolExecutor(max_workers=len(fleets)) as pool:
@@ -81,14 +86,15 @@ class Hosting:
 
     def _observe(self) -> list[Observed]:
         with self._lock:
-            fleets = list(self._fleets.items())
+            known = list(self._traffic.items())
         found = []
-        for endpoint, fleet in fleets:
-            for name, variant in fleet.variants.items():
-                instances = variant.instances
-                healthy = sum(instance.healthy for instance in instances)
-                running = sum(instance.running for instance in instances)
-                found.append(Observed(endpoint, name, healthy, running))
+        for endpoint, traffic in known:
+            for fleet in traffic.fleets():
+                for name, variant in fleet.variants.items():
+                    instances = variant.instances
+                    healthy = sum(instance.healthy for instance in instances)
+                    running = sum(instance.running for instance in instances)
+                    found.append(Observed(endpoint, name, healthy, running))
         return found
 
     def _resume(self) -> None:
@@ -123,43 +129,72 @@ class Hosting:
     def _deploy(self, name: str) -> None:
         record = self._store.get(KIND, name)
         plan = record["_NextPlan"]
-        fleet = Fleet([self._variant(name, entry) for entry in plan["Variants"]])
-        try:
-            fleet.start(self._closed.is_set)
-        except StartError as error:
-            self._start_failed(name, str(error))
-            return
+        fleet = Fleet([self._variant(name, plan["EndpointConfigName"], entry) for entry in plan["Variants"]])
         with self._lock:
-            late = self._closed.is_set()
-            old = self._fleets.get(name)
-            if not late:
-                self._fleets[name] = fleet
-        if late:
-            fleet.stop(0)
-            return
-        self._store.update(KIND, name, lambda found: _deployed(found, plan))
-        if old is not None:
-            old.stop(DRAIN_SECONDS)
+            traffic = self._traffic.get(name)
+        # Nothing is shifted where nothing served before.
+        config = record.get("LastDeploymentConfig") if traffic else None
+        count = sum(variant.size for variant in fleet.variants.values())
+        role_arn = plan["Variants"][0]["RoleArn"]
+        started = now()
 
-    def _start_failed(self, name: str, reason: str) -> None:
+        def note(status: str, message: str, share: float) -> None:
+            summary = deployment.pending(plan, started, now(), status, message, share)
+            if traffic is not None:
+                self._store.update(KIND, name, lambda found: found.update(PendingDeploymentSummary=summary))
+
+        change = Deployment(self._cloud, rollout.plan(config, count), role_arn, self._closed.is_set, note)
+        try:
+            change.start(fleet)
+            if traffic is None:
+                self._serve(name, fleet)
+            else:
+                change.shift(traffic, fleet)
+        except (StartError, RolledBack) as error:
+            self._go_back(name, fleet, str(error))
+        except Interrupted:
+            fleet.stop(0)
+        else:
+            old = traffic.fleet if traffic else None
+            if traffic is not None:
+                # Before the record says so: who scales next must find the new fleet.
+                traffic.keep(fleet)
+            self._store.update(KIND, name, lambda found: _deployed(found, plan))
+            if old is not None:
+                old.stop(DRAIN_SECONDS)
+
+    def _serve(self, name: str, fleet: Fleet) -> None:
+        with self._lock:
+            if self._closed.is_set():
+                raise Interrupted
+            self._traffic[name] = Traffic(fleet)
+
+    def _go_back(self, name: str, fleet: Fleet, reason: str) -> None:
+        """Keep what served before, if anything did."""
         if self._closed.is_set():
             return
         with self._lock:
-            serving = name in self._fleets
+            traffic = self._traffic.get(name)
+        if traffic is not None:
+            self._settle(name, "RollingBack")
+            traffic.keep(traffic.fleet)
+        fleet.stop(DRAIN_SECONDS)
 
         def change(record: dict[str, Any]) -> None:
             del record["_NextPlan"]
+            record.pop("PendingDeploymentSummary", None)
             record.update(
-                EndpointStatus="InService" if serving else "Failed",
+                EndpointStatus="InService" if traffic else "Failed",
                 FailureReason=reason[:1024],
                 LastModifiedTime=now(),
             )
 
         self._store.update(KIND, name, change)
 
-    def _variant(self, endpoint: str, entry: Mapping[str, Any]) -> Variant:
+    def _variant(self, endpoint: str, config: str, entry: Mapping[str, Any]) -> Variant:
         spec = VariantSpec(
             endpoint=endpoint,
+            config=config,
             name=entry["Summary"]["VariantName"],
             container=entry["Container"],
             role_arn=entry["RoleArn"],
@@ -174,7 +209,7 @@ class Hosting:
         return Instance(self._cloud, self._engine, self._images, self._metrics, spec)
 
     def _scale(self, name: str) -> None:
-        fleet = self._fleets[name]
+        fleet = self._traffic[name].fleet
         wanted = self._store.get(KIND, name)["ProductionVariants"]
         reason = None
         for summary in wanted:
@@ -205,9 +240,9 @@ class Hosting:
 
     def _remove(self, name: str) -> None:
         with self._lock:
-            fleet = self._fleets.pop(name, None)
-        if fleet is not None:
-            fleet.stop(DRAIN_SECONDS)
+            traffic = self._traffic.pop(name, None)
+        if traffic is not None:
+            traffic.fleet.stop(DRAIN_SECONDS)
         if not self._closed.is_set():
             self._store.delete(KIND, name)
 
@@ -222,12 +257,13 @@ class Hosting:
 
 def _resumed(record: dict[str, Any]) -> None:
     record["_NextPlan"] = record.get("_Plan") or record["_NextPlan"]
+    record.pop("PendingDeploymentSummary", None)
     record["EndpointStatus"] = "SystemUpdating"
 
 
 def _deployed(record: dict[str, Any], plan: Mapping[str, Any]) -> None:
-    record.pop("_NextPlan", None)
-    record.pop("FailureReason", None)
+    for member in ("_NextPlan", "PendingDeploymentSummary", "FailureReason"):
+        record.pop(member, None)
     record.update(
         _Plan=dict(plan),
         EndpointConfigName=plan["EndpointConfigName"],

@@ -15,10 +15,14 @@ Starter = Callable[[VariantSpec], Instance]
 
 
 class Variant:
-    """The instances of one production variant."""
+    """The instances of one production variant.
+
+    `guarded`: an update has shifted requests to or from it, so that its metrics are published by
+    configuration, too.
+    """
 
     def __init__(self, spec: VariantSpec, weight: float, size: int, make: Starter) -> None:
-        self.spec, self.weight = spec, weight
+        self.spec, self.weight, self.guarded = spec, weight, False
         self._make = make
         self._lock = threading.Lock()
         self._turn = count()

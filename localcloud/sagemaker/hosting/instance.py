@@ -41,6 +41,7 @@ class VariantSpec:
     """What every instance of a variant runs.
 
     Args:
+        config: name of the endpoint configuration.
         container: the model's container definition, resolved.
         role_arn: the model's execution role.
         model_arn: of the model, as the role's trust policy may ask.
@@ -49,6 +50,7 @@ class VariantSpec:
     """
 
     endpoint: str
+    config: str
     name: str
     container: Mapping[str, Any]
     role_arn: str

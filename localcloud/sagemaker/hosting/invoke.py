@@ -18,6 +18,7 @@ from localcloud.sagemaker.hosting.instance import Instance
 from localcloud.sagemaker.hosting.metrics import InvocationMetrics
 from localcloud.sagemaker.hosting.multimodel import LoadError, ModelCache
 from localcloud.sagemaker.hosting.server import ModelServer
+from localcloud.sagemaker.hosting.traffic import Traffic
 
 MAX_BODY = 6_291_456
 MODEL_SECONDS = 60.0
@@ -56,13 +57,13 @@ class Invoker:
         self._cloud, self._metrics = cloud, metrics
 
     def invoke(
-        self, endpoint: str, fleet: Callable[[], Fleet | None], request: Mapping[str, Any]
+        self, endpoint: str, traffic: Callable[[], Traffic | None], request: Mapping[str, Any]
     ) -> dict[str, Any]:
         """Answer one InvokeEndpoint.
 
         Args:
             endpoint: its name.
-            fleet: the current one, asked again when the one before was replaced meanwhile.
+            traffic: the current one, None when the endpoint is gone.
             request: members of InvokeEndpoint.
 
         Returns:
@@ -82,7 +83,7 @@ class Invoker:
             )
         headers = {header: request[member] for member, header in _FORWARDED.items() if member in request}
         for attempt in range(1, _ATTEMPTS + 1):
-            variant, instance, server, cache = self._find(endpoint, fleet, request, began)
+            variant, instance, server, cache = self._find(endpoint, traffic, request, began)
             try:
                 reply = self._send(
                     endpoint, variant, server, cache, body, headers, request.get("TargetModel")
@@ -117,18 +118,20 @@ class Invoker:
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     def _find(
-        self, endpoint: str, fleet: Callable[[], Fleet | None], request: Mapping[str, Any], began: float
+        self, endpoint: str, traffic: Callable[[], Traffic | None], request: Mapping[str, Any], began: float
     ) -> tuple[Variant, Instance, ModelServer, ModelCache | None]:
         while True:
-            current = fleet()
+            current = traffic()
             if current is None:
                 raise ServiceError(
                     "ValidationError", f"Endpoint {endpoint} of account {self._cloud.account} not found."
                 )
-            variant = self._variant(endpoint, current, request)
-            for instance in variant.candidates():
-                if taken := instance.acquire():
-                    return variant, instance, *taken
+            # Asked anew each time: a fleet may have been replaced meanwhile.
+            for fleet in current.order():
+                variant = self._variant(endpoint, fleet, request)
+                for instance in variant.candidates():
+                    if taken := instance.acquire():
+                        return variant, instance, *taken
             if time.monotonic() - began > _PATIENCE_SECONDS:
                 raise ServiceError(
                     "ServiceUnavailable",
@@ -184,6 +187,7 @@ class Invoker:
         self._metrics.invoked(
             endpoint,
             variant.spec.name,
+            config=variant.spec.config if variant.guarded else "",
             status=status,
             model_seconds=seconds,
             total_seconds=time.monotonic() - began,

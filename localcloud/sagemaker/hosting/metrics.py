@@ -20,7 +20,7 @@ NAMESPACE = "AWS/SageMaker"
 _STEP, _LONGEST_STEP = 6.0, 1.0
 _MINUTE, _HIGH_RESOLUTION = 60, 10
 _log = logging.getLogger(__name__)
-_Key = tuple[str, str, str, str]  # metric, unit, endpoint, variant
+_Key = tuple[str, str, str, str, str]  # metric, unit, endpoint, variant, configuration or nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,7 @@ class InvocationMetrics:
         endpoint: str,
         variant: str,
         *,
+        config: str = "",
         status: int,
         model_seconds: float,
         total_seconds: float,
@@ -71,6 +72,8 @@ class InvocationMetrics:
         """Note one invocation that reached a container.
 
         Args:
+            config: of the variant's fleet: published under its name, too, as AWS does during updates. See
+                https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-configuration.html
             status: of the answer to the caller: the container's, or 5xx if there was none.
             model_seconds: in the container, connection included.
             total_seconds: from the request's arrival to its answer.
@@ -87,6 +90,8 @@ class InvocationMetrics:
             ("OverheadLatency", "Microseconds", float(round(overhead * 1e6))),
         )
         self._add(endpoint, variant, values)
+        if config:
+            self._add(endpoint, variant, values, config)
         with self._lock:
             self._busy.add((endpoint, variant))
 
@@ -105,10 +110,12 @@ class InvocationMetrics:
         )
         self._add(endpoint, variant, values)
 
-    def _add(self, endpoint: str, variant: str, values: tuple[tuple[str, str, float], ...]) -> None:
+    def _add(
+        self, endpoint: str, variant: str, values: tuple[tuple[str, str, float], ...], config: str = ""
+    ) -> None:
         with self._lock:
             for name, unit, value in values:
-                self._values[(name, unit, endpoint, variant)][value] += 1
+                self._values[(name, unit, endpoint, variant, config)][value] += 1
 
     def _run(self) -> None:
         step, before = min(_LONGEST_STEP, _STEP / self._cloud.clock), time.time()
@@ -140,8 +147,8 @@ class InvocationMetrics:
     def _publish(self) -> None:
         with self._lock:
             taken, self._values = self._values, defaultdict(Counter)
-        for (name, unit, endpoint, variant), values in taken.items():
-            self._put(endpoint, variant, name, unit, values)
+        for (name, unit, endpoint, variant, config), values in taken.items():
+            self._put(endpoint, variant, name, unit, values, config=config)
 
     def _put(
         self,
@@ -151,8 +158,11 @@ class InvocationMetrics:
         unit: str,
         values: dict[float, int],
         timestamp: float | None = None,
+        config: str = "",
     ) -> None:
         dimensions = {"EndpointName": endpoint, "VariantName": variant}
+        if config:
+            dimensions["EndpointConfigName"] = config
         try:
             put_values(self._cloud, NAMESPACE, name, values, unit, dimensions, timestamp)
         except Exception:

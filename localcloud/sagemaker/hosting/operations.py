@@ -9,7 +9,7 @@ from typing import Any
 
 from localcloud.sagemaker.endpoint_configs import check_count, get_endpoint_config, require_traffic
 from localcloud.sagemaker.errors import ServiceError, validation
-from localcloud.sagemaker.hosting import plan
+from localcloud.sagemaker.hosting import plan, rollout
 from localcloud.sagemaker.hosting.endpoints import KIND, MOVING
 from localcloud.sagemaker.models import get_model, model_containers
 from localcloud.sagemaker.pagination import arrange, page
@@ -34,6 +34,7 @@ def create_endpoint(call: Call) -> dict[str, Any]:
         "_NextPlan": planned,
     }
     if "DeploymentConfig" in request:
+        _check_rollout(request["DeploymentConfig"], planned)
         record["LastDeploymentConfig"] = request["DeploymentConfig"]
     with call.store.transaction():
         # Names that differ in case only share their ARN, which is what has to be unique.
@@ -65,6 +66,9 @@ def update_endpoint(call: Call) -> dict[str, Any]:
             record["LastDeploymentConfig"] = request["DeploymentConfig"]
         elif not request.get("RetainDeploymentConfig"):
             record.pop("LastDeploymentConfig", None)
+        if "LastDeploymentConfig" in record:
+            _require_same_variants(record, planned)
+            _check_rollout(record["LastDeploymentConfig"], planned)
         record.update(EndpointStatus="Updating", LastModifiedTime=moment, _NextPlan=planned)
         record.pop("FailureReason", None)
 
@@ -156,6 +160,24 @@ def get_endpoint(call: Call, name: str) -> dict[str, Any]:
 def _require_settled(record: dict[str, Any]) -> None:
     if record["EndpointStatus"] in MOVING:
         raise validation(f'Cannot update in-progress endpoint "{record["EndpointArn"]}".')
+
+
+def _require_same_variants(record: dict[str, Any], planned: dict[str, Any]) -> None:
+    """https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-exclusions.html"""
+    old = sorted(summary["VariantName"] for summary in record.get("ProductionVariants", []))
+    new = sorted(entry["Summary"]["VariantName"] for entry in planned["Variants"])
+    if old != new:
+        raise validation(
+            f"An update with a DeploymentConfig keeps the variants' names: {', '.join(old)} would become "
+            f"{', '.join(new)}."
+        )
+
+
+def _check_rollout(config: dict[str, Any], planned: dict[str, Any]) -> None:
+    try:
+        rollout.plan(config, sum(entry["Summary"]["DesiredInstanceCount"] for entry in planned["Variants"]))
+    except rollout.RolloutError as error:
+        raise validation(str(error)) from None
 
 
 def _plan(call: Call, config_name: str, moment: float) -> dict[str, Any]:

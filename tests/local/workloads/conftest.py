@@ -176,7 +176,14 @@ def wait(describe: Callable[[], dict[str, Any]], member: str, seconds: float = 6
     deadline = time.monotonic() + seconds
     while True:
         answer = describe()
-        if answer[member] not in ("InProgress", "Stopping", "Creating", "Updating", "Deleting"):
+        if answer[member] not in (
+            "InProgress",
+            "Stopping",
+            "Creating",
+            "Updating",
+            "RollingBack",
+            "Deleting",
+        ):
             return answer
         assert time.monotonic() < deadline, json.dumps(answer, default=str)
         time.sleep(0.05)
@@ -299,6 +306,12 @@ def deployer(workplace: Any, settle: Any) -> Iterator[Deployer]:
     made = Deployer(workplace, settle)
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session")
+def make_deployer() -> Callable[[Any], Deployer]:
+    """The same on a workplace of the test's own; `close` it."""
+    return lambda place: Deployer(place, wait)
 
 
 @pytest.fixture(scope="session")

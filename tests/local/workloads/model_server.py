@@ -10,6 +10,7 @@ from pathlib import Path
 BASE = Path(os.environ["SAGEMAKER_BASE_DIR"])
 CAPACITY = int(os.environ.get("CAPACITY", "2"))
 LOADED: dict[str, str] = {}
+READY = time.monotonic() + float(os.environ.get("READY_AFTER", "0"))
 
 
 def say(*words):
@@ -34,7 +35,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         if self.path == "/ping":
-            self.answer(int(os.environ.get("PING", "200")))
+            self.answer(503 if time.monotonic() < READY else int(os.environ.get("PING", "200")))
         elif self.path == "/execution-parameters":
             parameters = {"MaxConcurrentTransforms": 2, "BatchStrategy": "MULTI_RECORD", "MaxPayloadInMB": 1}
             self.answer(200, json.dumps(parameters).encode(), "application/json")
@@ -65,6 +66,8 @@ class Handler(BaseHTTPRequestHandler):
         return self.predict(name, body)
 
     def predict(self, name, body):
+        if time.monotonic() < READY:
+            return self.answer(500, b"not ready")
         if body == b"crash":
             os._exit(9)
         if body.startswith(b"sleep"):
