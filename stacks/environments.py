@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from modelyard.inference.props import Concurrency, Release
-from modelyard.serving.props import Rollout, Scaling, Variant
+from modelyard.serving.props import DataCapture, Rollout, Scaling, Variant
 from modelyard.serving.runtime.canary import Rules as CanaryRules
 from modelyard.storage.props import Lifecycle, Retention
 
@@ -84,12 +84,17 @@ class PipelineSettings:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ServingSettings:
-    """Endpoint: its instances, their number under load, how updates replace them, how canaries are judged."""
+    """Endpoint: its instances, their number under load and by the clock, how updates replace them, how
+    canaries are judged, and which requests are kept.
+
+    `capture` is off in every stage: what callers send is personal data until somebody has decided otherwise.
+    """
 
     variant: Variant = field(default_factory=Variant)
     scaling: Scaling = field(default_factory=Scaling)
     rollout: Rollout = field(default_factory=Rollout)
     canary: CanaryRules = field(default_factory=CanaryRules)
+    capture: DataCapture | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -116,6 +121,14 @@ class Environment:
     inference: Concurrency = field(default_factory=Concurrency)
     release: Release | None = None
     access: AccessSettings = field(default_factory=AccessSettings)
+
+    def __post_init__(self) -> None:
+        capture = self.serving.capture
+        if capture and capture.prefix not in self.data.lifecycle.expire_days:
+            raise ValueError(
+                f"Environment {self.name!r} captures requests below {capture.prefix} for ever; set "
+                f"DataSettings(lifecycle=Lifecycle(expire_days={{{capture.prefix!r}: 30}}))"
+            )
 
     def named(self, name: str) -> str:
         """A physical name in this stage."""
@@ -152,9 +165,11 @@ def environments() -> Mapping[str, Environment]:
             # Somebody waits for the canary to end, and sends its requests by hand. The machine does other
             # work besides, and of few requests the slow ones are chance.
             serving=ServingSettings(
+                # Over a minute: the alarm that brings an update back is judged once a minute.
+                rollout=Rollout(bake_seconds=75),
                 canary=CanaryRules(
                     warm_up_seconds=0, bake_seconds=60, least_requests=20, latency_slack_ms=100.0
-                )
+                ),
             ),
             access=AccessSettings(require_mfa=False),
         ),

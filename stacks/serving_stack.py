@@ -57,6 +57,7 @@ class ServingStack(StageStack):
             data=data,
             variant=environment.serving.variant,
             rollout=environment.serving.rollout,
+            capture=environment.serving.capture,
         )
         EndpointScaling(self, "Scaling", endpoint=self.endpoint, scaling=environment.serving.scaling)
         self.models = pipelines.registries

@@ -10,8 +10,16 @@ import pytest
 from modelyard.functions import FunctionSize
 from modelyard.inference import Concurrency, Release
 from modelyard.pipeline import PipelineDefinition, StepCode
-from modelyard.serving import Rollout, Scaling, Variant
+from modelyard.serving import DataCapture, Rollout, Scaling, ScheduledBounds, Variant
 from modelyard.storage import Lifecycle, Retention
+
+
+def _night(**members):
+    known = {"name": "Night", "schedule": "cron(0 20 * * ? *)", "min_instances": 1, "max_instances": 2}
+    return ScheduledBounds(**{**known, **members})
+
+
+NIGHT = _night()
 
 
 @pytest.mark.parametrize(
@@ -36,6 +44,16 @@ from modelyard.storage import Lifecycle, Retention
         (lambda: Scaling(min_instances=3, max_instances=2), "max_instances is 2, below min_instances 3"),
         (lambda: Scaling(invocations_per_minute=0), "invocations_per_minute is 0"),
         (lambda: Scaling(scale_in_seconds=-1), "must not be negative"),
+        (lambda: Scaling(schedules=(NIGHT, NIGHT)), "names twice: Night, Night; give each its own"),
+        (lambda: _night(schedule="0 20 * * *"), "'Night': '0 20 * * *' is no schedule; write cron("),
+        (lambda: _night(timezone="+01:00"), "'+01:00' is no time zone such as Europe/Berlin"),
+        (lambda: _night(min_instances=3), "3 to 2 instances"),
+        (lambda: _night(name=" "), "name is empty"),
+        (lambda: DataCapture(percent=0), "percent is 0; give 1 to 100, or no DataCapture"),
+        (lambda: DataCapture(input=False, output=False), "neither input nor output"),
+        (lambda: DataCapture(prefix="captures"), "prefix 'captures' is not a folder"),
+        (lambda: DataCapture(csv_content_types=("text/csv; charset=utf-8",)), "without parameters"),
+        (lambda: DataCapture(json_content_types=()), "give 1 to 10 content types"),
         (lambda: Concurrency(provisioned=101, reserved=100), "provisioned is 101, above reserved 100"),
         (lambda: Concurrency(reserved=0), "reserved is 0; give at least 1, or None"),
         (lambda: Release(strategy="Canary"), "strategy is 'Canary'; known: LambdaAllAtOnce, LambdaCanary10"),
@@ -61,7 +79,7 @@ def test_provisioned_concurrency_alone_is_fine():
 
 
 @pytest.mark.parametrize(
-    "cls", [Retention, Lifecycle, Variant, Rollout, Scaling, Concurrency, Release, FunctionSize]
+    "cls", [Retention, Lifecycle, Variant, Rollout, Scaling, DataCapture, Concurrency, Release, FunctionSize]
 )
 def test_props_are_frozen_and_have_defaults(cls):
     props = cls()

@@ -3,12 +3,13 @@
 from modelyard.serving.endpoint_scaling import EndpointScaling
 from modelyard.serving.model_deployer import ModelDeployer
 from modelyard.serving.multi_model_endpoint import MultiModelEndpoint
-from modelyard.serving.props import ModelSource, Rollout, Scaling, Variant
+from modelyard.serving.props import DataCapture, ModelSource, Rollout, Scaling, ScheduledBounds, Variant
 from modelyard.serving.record_table import RecordTable
 from modelyard.serving.runtime.canary import Rules as CanaryRules
 
 __all__ = [
     "CanaryRules",
+    "DataCapture",
     "EndpointScaling",
     "ModelDeployer",
     "ModelSource",
@@ -16,5 +17,6 @@ __all__ = [
     "RecordTable",
     "Rollout",
     "Scaling",
+    "ScheduledBounds",
     "Variant",
 ]

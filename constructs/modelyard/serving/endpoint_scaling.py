@@ -6,17 +6,18 @@ from aws_cdk import aws_applicationautoscaling as appscaling
 from constructs import Construct
 
 from modelyard.serving.multi_model_endpoint import MultiModelEndpoint
-from modelyard.serving.props import Scaling
+from modelyard.serving.props import Scaling, ScheduledBounds
 
 
 class EndpointScaling(Construct):
-    """Target tracking of an endpoint's variant on `SageMakerVariantInvocationsPerInstance`.
+    """Target tracking of an endpoint's variant on `SageMakerVariantInvocationsPerInstance`, within bounds
+    that schedules may change.
 
     Args:
         scope: The parent.
         construct_id: Unique within the parent.
         endpoint: What to scale.
-        scaling: Bounds, target and cooldowns.
+        scaling: Bounds, target, cooldowns and schedules.
 
     Attributes:
         target: The scalable target.
@@ -28,7 +29,8 @@ class EndpointScaling(Construct):
     Example:
         >>> EndpointScaling(stack, "Scaling", endpoint=endpoint, scaling=Scaling(max_instances=4))
 
-    See https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-auto-scaling.html
+    See https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-auto-scaling.html and
+    https://docs.aws.amazon.com/autoscaling/application/userguide/scheduled-scaling.html
     """
 
     target: appscaling.CfnScalableTarget
@@ -59,6 +61,7 @@ class EndpointScaling(Construct):
             resource_id=f"endpoint/{endpoint.endpoint.attr_endpoint_name}/variant/{endpoint.variant.name}",
             min_capacity=scaling.min_instances,
             max_capacity=scaling.max_instances,
+            scheduled_actions=[_action(one) for one in scaling.schedules] or None,
         )
         self.policy = appscaling.CfnScalingPolicy(
             self,
@@ -79,3 +82,14 @@ class EndpointScaling(Construct):
                 )
             ),
         )
+
+
+def _action(bounds: ScheduledBounds) -> appscaling.CfnScalableTarget.ScheduledActionProperty:
+    return appscaling.CfnScalableTarget.ScheduledActionProperty(
+        scheduled_action_name=bounds.name,
+        schedule=bounds.schedule,
+        timezone=bounds.timezone,
+        scalable_target_action=appscaling.CfnScalableTarget.ScalableTargetActionProperty(
+            min_capacity=bounds.min_instances, max_capacity=bounds.max_instances
+        ),
+    )

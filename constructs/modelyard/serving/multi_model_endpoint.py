@@ -13,7 +13,7 @@ from constructs import Construct
 
 from modelyard.images import ContainerImage
 from modelyard.permissions import allow
-from modelyard.serving.props import Rollout, Variant
+from modelyard.serving.props import DataCapture, Rollout, Variant
 from modelyard.storage import IDataBucket
 
 
@@ -33,6 +33,7 @@ class MultiModelEndpoint(Construct):
         model_prefix: Prefix of the archives in the bucket.
         variant: Instances.
         rollout: How updates replace the fleet.
+        capture: Which requests and answers SageMaker keeps in the bucket; none by default.
         log_retention: How long the containers' logs are kept.
 
     Attributes:
@@ -40,6 +41,9 @@ class MultiModelEndpoint(Construct):
         role: What the containers run under.
         log_group: SageMaker's group of this endpoint, made here since SageMaker's would be kept for ever.
         server_errors: Alarm that rolls updates back.
+
+    Raises:
+        ValueError: Captures would lie among the models, or the models among the captures.
 
     Example:
         >>> endpoint = MultiModelEndpoint(stack, "Endpoint", endpoint_name="models", image=image, data=data)
@@ -66,6 +70,7 @@ class MultiModelEndpoint(Construct):
         model_prefix: str = "models/multi/",
         variant: Variant | None = None,
         rollout: Rollout | None = None,
+        capture: DataCapture | None = None,
         log_retention: logs.RetentionDays = logs.RetentionDays.THREE_MONTHS,
     ) -> None:
         super().__init__(scope, construct_id)
@@ -88,7 +93,7 @@ class MultiModelEndpoint(Construct):
         )
         # SageMaker tries the role's access to the prefix when the model is created.
         self.model.node.add_dependency(self.role)
-        self.endpoint_config = self._endpoint_config(data)
+        self.endpoint_config = self._endpoint_config(data, capture)
         self.server_errors = self._alarm(rollout or Rollout())
         self.endpoint = sagemaker.CfnEndpoint(
             self,
@@ -206,11 +211,12 @@ class MultiModelEndpoint(Construct):
         )
         return role
 
-    def _endpoint_config(self, data: IDataBucket) -> sagemaker.CfnEndpointConfig:
+    def _endpoint_config(self, data: IDataBucket, capture: DataCapture | None) -> sagemaker.CfnEndpointConfig:
         return sagemaker.CfnEndpointConfig(
             self,
             "EndpointConfig",
             kms_key_id=data.key.key_arn if data.key and not self.variant.local_storage else None,
+            data_capture_config=self._capture(data, capture) if capture else None,
             production_variants=[
                 sagemaker.CfnEndpointConfig.ProductionVariantProperty(
                     variant_name=self.variant.name,
@@ -223,8 +229,34 @@ class MultiModelEndpoint(Construct):
             ],
         )
 
+    def _capture(
+        self, data: IDataBucket, capture: DataCapture
+    ) -> sagemaker.CfnEndpointConfig.DataCaptureConfigProperty:
+        if capture.prefix.startswith(self.model_prefix) or self.model_prefix.startswith(capture.prefix):
+            raise ValueError(
+                f"DataCapture.prefix {capture.prefix!r} and the models' {self.model_prefix!r} lie in each "
+                "other: what callers send would be a model; choose another"
+            )
+        # SageMaker writes under the model's role, below the endpoint's name.
+        data.grant_write(self.role, f"{capture.prefix}{self.endpoint_name}/", multipart=False)
+        modes = {"Input": capture.input, "Output": capture.output}
+        config = sagemaker.CfnEndpointConfig
+        return config.DataCaptureConfigProperty(
+            enable_capture=True,
+            initial_sampling_percentage=capture.percent,
+            destination_s3_uri=f"s3://{data.bucket_name}/{capture.prefix.rstrip('/')}",
+            kms_key_id=data.key.key_arn if data.key else None,
+            capture_options=[
+                config.CaptureOptionProperty(capture_mode=mode) for mode, wanted in modes.items() if wanted
+            ],
+            capture_content_type_header=config.CaptureContentTypeHeaderProperty(
+                csv_content_types=list(capture.csv_content_types),
+                json_content_types=list(capture.json_content_types),
+            ),
+        )
+
     def _alarm(self, rollout: Rollout) -> cloudwatch.Alarm:
-        return self.metric_server_error_rate().create_alarm(
+        alarm = self.metric_server_error_rate().create_alarm(
             self,
             "ServerErrors",
             alarm_description=f"Endpoint {self.endpoint_name} answers with errors. Rolls updates back.",
@@ -233,6 +265,10 @@ class MultiModelEndpoint(Construct):
             comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
             treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
         )
+        # SageMaker looks at it under the model's role.
+        # https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-configuration.html
+        allow(self.role, actions=["cloudwatch:DescribeAlarms"], resources=[alarm.alarm_arn])
+        return alarm
 
     def _deployment(self, rollout: Rollout) -> sagemaker.CfnEndpoint.DeploymentConfigProperty:
         canary = (
@@ -251,6 +287,7 @@ class MultiModelEndpoint(Construct):
                     wait_interval_in_seconds=rollout.bake_seconds,
                 ),
                 termination_wait_in_seconds=rollout.bake_seconds,
+                maximum_execution_timeout_in_seconds=rollout.limit_seconds,
             ),
         )
 

@@ -37,6 +37,9 @@ UNUSED = {
     "serving/EndpointRole logs:CreateLogGroup log-group:/aws/sagemaker/Endpoints/modelyard:*": (
         "SageMaker may ask for its group although it exists"
     ),
+    "serving/EndpointRole cloudwatch:DescribeAlarms alarm:<EndpointServerErrors>": (
+        "an update of the endpoint is watched: tests/local/workloads/test_blue_green.py"
+    ),
     "serving/EndpointRole cloudwatch:PutMetricData *": (
         "SageMaker publishes CPU, memory and disk of instances; here they share the machine's"
     ),
