@@ -118,7 +118,7 @@ def _write(member: _Member, path: Path) -> None:
 class _Unpacked:
     """The bytes that `tarfile` reads, of which it may have `allowance` more."""
 
-    def __init__(self, stream: IO[bytes]) -> None:
+    def __init__(self, stream: gzip.GzipFile) -> None:
         self._stream = stream
         self.allowance = 0
 

@@ -82,8 +82,8 @@ class Encoder:
                 for feature, item in zip(features, document["features"], strict=True)
                 if feature.kind == "categorical"
             }
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"not an encoder: {error!r}") from error
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            raise ValueError(f"not an encoder: {error!r}"[:500]) from error
         return cls(features, categories)
 
 

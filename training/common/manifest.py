@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 from training.common.features import Feature
 
@@ -20,6 +20,7 @@ NAME = "manifest.json"
 SCHEMA = 1
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 TOLERANCE = 1e-4
+MAX_TOLERANCE = 1.0
 MAX_SIDE = 2048
 Norm = Literal["group", "batch"]
 
@@ -113,7 +114,7 @@ def read_manifest(folder: Path) -> Manifest:
     if path.stat().st_size > MAX_MANIFEST_BYTES:
         raise ModelError(f"{NAME} is larger than {MAX_MANIFEST_BYTES:,} bytes")
     try:
-        document: Any = json.loads(path.read_bytes())
+        document: Any = json.loads(path.read_bytes(), parse_constant=_refuse_constant)
         if document["schema"] != SCHEMA:
             raise ValueError(f"schema {document['schema']!r} is not {SCHEMA}")
         golden = document["golden"]
@@ -125,8 +126,8 @@ def read_manifest(folder: Path) -> Manifest:
             encoder="" if image else str(document["encoder"]),
             features=() if image else tuple(Feature.from_json(item) for item in document["features"]),
             image=image,
-            id=document.get("id"),
-            target=document.get("target"),
+            id=_text_or_none(document, "id"),
+            target=_text_or_none(document, "target"),
             classes=tuple(str(name) for name in document.get("classes") or ()),
             training=dict(document.get("training") or {}),
             golden=Golden(
@@ -135,10 +136,12 @@ def read_manifest(folder: Path) -> Manifest:
                 tolerance=float(golden["tolerance"]),
             ),
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{NAME} is not a manifest: {error!r}") from error
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError, RecursionError) as error:
+        raise ModelError(f"{NAME} is not a manifest: {error!r}"[:500]) from error
     if len(manifest.golden.instances) != len(manifest.golden.predictions):
         raise ModelError(f"{NAME}: golden has not one prediction for each instance")
+    if not 0 <= manifest.golden.tolerance <= MAX_TOLERANCE:
+        raise ModelError(f"{NAME}: golden.tolerance is not from 0 to {MAX_TOLERANCE:g}")
     return manifest
 
 
@@ -158,6 +161,17 @@ def disagreement(golden: Golden, predictions: Sequence[Any]) -> str | None:
         if not _close(stored, replayed, golden.tolerance):
             return f"golden row {index} predicts {_shown(replayed)}, was {_shown(stored)} when trained"
     return None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a value")
+
+
+def _text_or_none(document: Any, name: str) -> str | None:
+    value = document.get(name)
+    if value is None or isinstance(value, str):
+        return value
+    raise ValueError(f"{name} is neither text nor null")
 
 
 def _prediction(value: Any) -> Any:

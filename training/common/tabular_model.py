@@ -183,7 +183,9 @@ def load_booster(path: Path, manifest: Manifest, threads: int) -> Any:
     try:
         booster.load_model(str(path))
     except (xgboost.core.XGBoostError, ValueError) as error:
-        reason = str(error).strip().splitlines()[-1][:200]
+        # "[time] file:line: reason", and then the addresses of its functions.
+        reason = " ".join(str(error).partition("Stack trace")[0].split())
+        reason = (reason.partition(": ")[2] if reason.startswith("[") else reason)[:200]
         raise ModelError(f"{manifest.model} is not an XGBoost model: {reason}") from error
     if booster.num_features() != len(manifest.features):
         raise ModelError(

@@ -9,12 +9,14 @@ https://docs.aws.amazon.com/sagemaker/latest/dg/mms-container-apis.html
 
 from __future__ import annotations
 
-import os
+import base64
+import binascii
 import time
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
 
+from training.common.hosts import usable_cpus
 from training.common.paths import base_dir
 from training.serving.http import (
     ClientGone,
@@ -34,6 +36,8 @@ from training.serving.telemetry import MAX_SHOWN, Metrics, log, request_id
 
 PAGE_SIZE = 100
 CLIENT_GONE = 499  # of the log and the metrics only: there is nobody to answer
+MAX_LOAD_BYTES = 64 * 1024  # of a request to load a model
+MAX_NAME = 1024
 
 
 class ServingApp:
@@ -43,7 +47,7 @@ class ServingApp:
         self._settings = settings
         self._store = store
         self._single = single
-        self._in_flight = 0
+        self._in_flight = self._held = 0
         self.metrics = Metrics(self._gauges)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -51,29 +55,31 @@ class ServingApp:
             raise RuntimeError(f"{scope['type']} is not served")
         started = time.perf_counter()
         request = Request.of(scope, receive)
+        name = request_id(request)
         try:
             response = await self._respond(request)
         except ClientGone:
-            self._done(request, started, CLIENT_GONE, error="the client hung up")
+            self._done(request, name, started, CLIENT_GONE, error="the client hung up")
             return
         except HttpError as error:
-            name = self._done(request, started, error.status, error=error.message)
-            response = error.response(name)
+            self._done(request, name, started, error.status, error=error.message)
+            response = error.response()
         except Exception:
-            name = self._done(request, started, 500, error="internal error", trace=traceback.format_exc())
-            response = HttpError(500, "internal error, see the endpoint's log").response(name)
+            self._done(request, name, started, 500, error="internal error", trace=traceback.format_exc())
+            response = HttpError(500, "internal error, see the endpoint's log").response()
         else:
             self.metrics.count(request.route, response.status, time.perf_counter() - started)
             if self._settings.access_log:
-                _log(request, started, response.status)
-        await send_response(send, response)
+                _log(request, name, started, response.status)
+        await send_response(send, response, name)
 
-    def _done(self, request: Request, started: float, status: int, **members: str) -> str:
+    def _done(self, request: Request, name: str, started: float, status: int, **members: str) -> None:
         self.metrics.count(request.route, status, time.perf_counter() - started)
-        return _log(request, started, status, **members)
+        _log(request, name, started, status, **members)
 
     def _gauges(self) -> Mapping[str, float]:
-        return {"requests_in_flight": self._in_flight, **self._store.gauges()}
+        waiting = {"requests_in_flight": self._in_flight, "body_bytes_held": self._held}
+        return {**waiting, **self._store.gauges()}
 
     async def _respond(self, request: Request) -> Response:
         path = request.path
@@ -90,70 +96,90 @@ class ServingApp:
             _require(request, "GET")
             return json_response(self._execution_parameters())
         if self._settings.multi_model and path.startswith("/models"):
-            return await self._models(request, path.removeprefix("/models").strip("/"))
+            match request.segments():
+                case ["models"] | ["models", ""]:
+                    return await self._all_models(request)
+                case ["models", str(name)] if name:
+                    return await self._model(request, name)
+                case ["models", str(name), "invoke"] if name:
+                    request.route = "invoke"
+                    _require(request, "POST")
+                    model = await self._store.get(name)
+                    return await self._invoke(model.handler, request)
         mode = "multi-model" if self._settings.multi_model else "single-model"
         raise HttpError(404, f"{request.method} {path[:100]} is no route of this {mode} server")
 
-    async def _models(self, request: Request, rest: str) -> Response:
-        if not rest:
-            request.route = "load" if request.method == "POST" else "list"
-            _require(request, "GET", "POST")
-            return await self._add(request) if request.method == "POST" else self._list(request)
-        if rest.endswith("/invoke"):
-            request.route = "invoke"
-            _require(request, "POST")
-            model = await self._store.get(rest.removesuffix("/invoke"))
-            return await self._invoke(model.handler, request)
+    async def _all_models(self, request: Request) -> Response:
+        request.route = "load" if request.method == "POST" else "list"
+        _require(request, "GET", "POST")
+        return await self._add(request) if request.method == "POST" else self._list(request)
+
+    async def _model(self, request: Request, name: str) -> Response:
         request.route = "unload" if request.method == "DELETE" else "describe"
         _require(request, "GET", "DELETE")
         if request.method == "DELETE":
-            await self._store.remove(rest)
+            await self._store.remove(name)
             return Response()
-        return json_response((await self._store.get(rest)).to_json())
+        return json_response((await self._store.get(name)).to_json())
 
     async def _invoke(self, handler: Handler, request: Request) -> Response:
         # Before the body is read: bodies that wait take memory, too.
         if self._in_flight >= self._settings.max_requests:
             raise HttpError(503, f"busy with {self._in_flight} requests, try again", retry_after=1)
         self._in_flight += 1
+        held = 0
+
+        def hold(size: int) -> None:
+            nonlocal held
+            if self._held + size > self._settings.max_held_bytes:
+                raise HttpError(503, f"busy with {self._held} bytes of requests, try again", retry_after=1)
+            self._held += size
+            held += size
+
         try:
-            body = await request.body(self._settings.max_body_bytes)
+            body = await request.body(self._settings.max_body_bytes, hold)
             answer, content_type = await handler.answer(
                 body, request.header(b"content-type"), request.header(b"accept")
             )
         finally:
             self._in_flight -= 1
+            self._held -= held
         return Response(200, answer, content_type)
 
     async def _add(self, request: Request) -> Response:
-        document = parse_json(await request.body(self._settings.max_body_bytes), "the body")
+        if self._store.loading >= self._settings.max_requests:
+            raise HttpError(503, f"busy with {self._store.loading} loads, try again", retry_after=1)
+        document = parse_json(await request.body(MAX_LOAD_BYTES), "the body")
         name = document.get("model_name") if isinstance(document, dict) else None
         url = document.get("url") if isinstance(document, dict) else None
         if not (isinstance(name, str) and name and isinstance(url, str)):
             raise HttpError(400, 'the body needs the form {"model_name": "...", "url": "/opt/ml/models/..."}')
+        if len(name) > MAX_NAME or any("\ud800" <= character <= "\udfff" for character in name):
+            raise HttpError(400, f"model_name needs at most {MAX_NAME} characters of Unicode")
         await self._store.add(name, url, _folder(url))
         return Response()
 
     def _list(self, request: Request) -> Response:
-        start, limit = _page(request)
-        models = sorted(self._store.loaded(), key=lambda model: model.name)
-        document: dict[str, object] = {"models": [model.to_json() for model in models[start : start + limit]]}
-        if start + limit < len(models):
-            document["nextPageToken"] = str(start + limit)
+        after, limit = _page(request)
+        models = sorted(
+            (model for model in self._store.loaded() if model.name > after), key=lambda model: model.name
+        )
+        document: dict[str, object] = {"models": [model.to_json() for model in models[:limit]]}
+        if limit < len(models):
+            document["nextPageToken"] = base64.urlsafe_b64encode(models[limit - 1].name.encode()).decode()
         return json_response(document)
 
     def _execution_parameters(self) -> dict[str, object]:
         megabytes = max(1, self._settings.max_body_bytes // 1024**2)
         return {
-            "MaxConcurrentTransforms": os.cpu_count() or 1,
+            "MaxConcurrentTransforms": usable_cpus(),
             "BatchStrategy": self._single.batch_strategy if self._single else "MULTI_RECORD",
             "MaxPayloadInMB": megabytes,
         }
 
 
-def _log(request: Request, started: float, status: int, **members: str) -> str:
-    """One line about a request; returns its identifier."""
-    name = request_id(request)
+def _log(request: Request, name: str, started: float, status: int, **members: str) -> None:
+    """One line about a request; `name` is its identifier."""
     log(
         "request",
         id=name,
@@ -164,7 +190,6 @@ def _log(request: Request, started: float, status: int, **members: str) -> str:
         ms=round((time.perf_counter() - started) * 1000, 3),
         **members,
     )
-    return name
 
 
 def _require(request: Request, *methods: str) -> None:
@@ -172,12 +197,15 @@ def _require(request: Request, *methods: str) -> None:
         raise HttpError(405, f"{request.path[:100]} takes {' or '.join(methods)}, not {request.method}")
 
 
-def _page(request: Request) -> tuple[int, int]:
-    token, limit = request.query.get("next_page_token", "0"), request.query.get("limit", str(PAGE_SIZE))
-    numbers = token.isdecimal() and limit.isdecimal() and len(token + limit) < 20
-    if not (numbers and 0 < int(limit) <= PAGE_SIZE):
-        raise HttpError(400, f"next_page_token must come from the page before, limit be 1 to {PAGE_SIZE}")
-    return int(token), int(limit)
+def _page(request: Request) -> tuple[str, int]:
+    """The name after which the page begins, so that models which come and go move no other; its size."""
+    token, limit = request.query.get("next_page_token", ""), request.query.get("limit", str(PAGE_SIZE))
+    if not (limit.isdecimal() and len(limit) < 10 and 0 < int(limit) <= PAGE_SIZE):
+        raise HttpError(400, f"limit must be 1 to {PAGE_SIZE}")
+    try:
+        return base64.b64decode(token, b"-_", validate=True).decode(), int(limit)
+    except (binascii.Error, ValueError):  # the second one of text that is not ASCII, or not UTF-8
+        raise HttpError(400, "next_page_token must come from the page before") from None
 
 
 def _folder(url: str) -> Path:

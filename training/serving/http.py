@@ -6,7 +6,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote, unquote_to_bytes
 
 Scope = Mapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -28,11 +28,9 @@ class HttpError(Exception):
         self.message = " ".join(message.split())  # one line, whatever of the request it quotes
         self.retry_after = retry_after
 
-    def response(self, request_id: str) -> Response:
-        headers = [(b"x-amzn-requestid", request_id.encode("latin-1"))]
-        if self.retry_after is not None:
-            headers.append((b"retry-after", str(self.retry_after).encode()))
-        return Response(self.status, json.dumps({"error": self.message}).encode(), headers=tuple(headers))
+    def response(self) -> Response:
+        headers = () if self.retry_after is None else ((b"retry-after", str(self.retry_after).encode()),)
+        return Response(self.status, json.dumps({"error": self.message}).encode(), headers=headers)
 
 
 class ClientGone(Exception):
@@ -54,6 +52,7 @@ class Request:
 
     method: str
     path: str
+    raw_path: bytes
     headers: Sequence[tuple[bytes, bytes]]
     query: dict[str, str]
     receive: Receive = field(repr=False)
@@ -62,8 +61,22 @@ class Request:
     @classmethod
     def of(cls, scope: Scope, receive: Receive) -> Request:
         raw = scope["query_string"]
-        query = {name: values[-1] for name, values in parse_qs(raw.decode("latin-1")).items()} if raw else {}
-        return cls(scope["method"], scope["path"], scope["headers"], query, receive)
+        try:
+            query = (
+                {name: values[-1] for name, values in parse_qs(raw.decode("latin-1")).items()} if raw else {}
+            )
+        except ValueError:  # more members than it takes
+            query = {}
+        path = scope["path"]
+        raw_path = scope.get("raw_path") or quote(path, errors="replace").encode()
+        return cls(scope["method"], path, raw_path, scope["headers"], query, receive)
+
+    def segments(self) -> list[str]:
+        """The path's parts, decoded one by one: a name may hold a slash that was sent as %2F."""
+        try:
+            return [unquote_to_bytes(part).decode() for part in self.raw_path.split(b"/")[1:]]
+        except UnicodeDecodeError:
+            raise HttpError(400, "the path is not UTF-8 text") from None
 
     def header(self, name: bytes) -> str:
         """The last value of a header, or an empty text."""
@@ -72,8 +85,11 @@ class Request:
                 return value.decode("latin-1")
         return ""
 
-    async def body(self, limit: int) -> bytes:
-        """The whole body; HttpError 413 as soon as it is known to exceed `limit` bytes."""
+    async def body(self, limit: int, hold: Callable[[int], None] = lambda _size: None) -> bytes:
+        """The whole body; HttpError 413 as soon as it is known to exceed `limit` bytes.
+
+        hold: told the size of each piece that is kept; may raise instead.
+        """
         length = self.header(b"content-length")
         if length.isdigit() and int(length) > limit:
             raise _too_large(limit)
@@ -87,6 +103,7 @@ class Request:
             size += len(chunk)
             if size > limit:
                 raise _too_large(limit)
+            hold(len(chunk))
             chunks.append(chunk)
             if not message.get("more_body"):
                 return b"".join(chunks)
@@ -96,10 +113,11 @@ def json_response(document: Any, status: int = 200) -> Response:
     return Response(status, json.dumps(document).encode())
 
 
-async def send_response(send: Send, response: Response) -> None:
+async def send_response(send: Send, response: Response, request_id: str) -> None:
     headers = [
         (b"content-type", response.content_type.encode("latin-1")),
         (b"content-length", str(len(response.body)).encode()),
+        (b"x-amzn-requestid", request_id.encode("latin-1")),
         *response.headers,
     ]
     await send({"type": "http.response.start", "status": response.status, "headers": headers})

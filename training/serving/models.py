@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from typing import Protocol
 
 from training.common.manifest import ModelError
 from training.serving.http import HttpError
+from training.serving.telemetry import log
 
 # A booster in memory, its encoder and the golden rows against the size of their files: measured below 3.
 MEMORY_FACTOR = 3
@@ -46,14 +48,17 @@ class LoadedModel:
 class ModelStore:
     """Loaded models by name, the least recently used first.
 
-    The store never evicts by itself: SageMaker keeps its own list of what is loaded, and after a 507
-    unloads the models it has not used for longest, then tries again.
+    Where SageMaker runs the server, the store never evicts by itself: SageMaker keeps its own list of what is
+    loaded, and after a 507 unloads the models it has not used for longest, then tries again.
     https://docs.aws.amazon.com/sagemaker/latest/dg/mms-container-apis.html
+    evict: run without it, take out what was not used for longest; 507 is then only for what never fits.
     """
 
-    def __init__(self, load: Callable[[Path], Handler], budget: int) -> None:
+    def __init__(self, load: Callable[[Path], Handler], budget: int, *, evict: bool = False) -> None:
         self._load = load
         self._budget = budget
+        self._evict = evict
+        self._evictions = 0
         self._used = self._loads = self._load_failures = 0
         self._load_seconds = 0.0
         # Of their own, so that large requests do not wait behind loads.
@@ -70,15 +75,20 @@ class ModelStore:
             "model_bytes_budget": self._budget,
             "loads_total": self._loads,
             "load_failures_total": self._load_failures,
+            "evictions_total": self._evictions,
             "load_seconds_total": round(self._load_seconds, 6),
         }
+
+    @property
+    def loading(self) -> int:
+        return len(self._loading)
 
     def loaded(self) -> list[LoadedModel]:
         return list(self._models.values())
 
     async def add(self, name: str, url: str, folder: Path) -> None:
         """Load a model. HttpError 409: it is loaded; 507: there is no room for it; 400: it is no model."""
-        if name in self._loading:
+        while name in self._loading:
             await asyncio.shield(self._loading[name])
         if name in self._models:
             raise HttpError(409, f"model {name} is already loaded")
@@ -99,13 +109,20 @@ class ModelStore:
 
     async def remove(self, name: str) -> None:
         """Forget a model; requests that have it already finish with it. HttpError 404 if it is not loaded."""
-        model = await self.get(name)
-        if self._models.pop(name, None) is not None:
+        await self.get(name)
+        self._forget(name)
+
+    def _forget(self, name: str) -> None:
+        model = self._models.pop(name, None)
+        if model is not None:
             self._used -= model.size
 
     async def _add(self, name: str, url: str, folder: Path) -> LoadedModel:
         loop = asyncio.get_running_loop()
         size = await loop.run_in_executor(self._threads, memory_of, folder)
+        while self._evict and self._models and size <= self._budget < self._used + size:
+            self._forget(next(iter(self._models)))
+            self._evictions += 1
         free = self._budget - self._used
         if size > free:
             raise HttpError(507, f"model {name} needs {size} bytes, {free} of {self._budget} are free")
@@ -120,6 +137,10 @@ class ModelStore:
                 raise HttpError(400, f"model {name}: {error}") from None
             if isinstance(error, MemoryError):
                 raise HttpError(507, f"model {name}: out of memory while loading") from None
+            if isinstance(error, Exception):  # whatever it is, it is the model's: the others are served
+                log("load", model=name, trace=traceback.format_exc())
+                reason = f"{type(error).__name__}: {str(error)[:200]}"
+                raise HttpError(400, f"model {name} cannot be loaded: {reason}") from None
             raise
         self._loads += 1
         self._load_seconds += time.perf_counter() - started

@@ -22,6 +22,7 @@ from training.serving.protocol import limited
 from training.serving.settings import Settings
 from training.serving.tabular import TabularHandler
 from training.serving.telemetry import Metrics, serve_metrics
+from training.serving.trial import Trial
 
 # Library of an image's models -> the module through which they use it.
 _WARM_UP = (("xgboost", "training.common.boosting"), ("timm", "training.serving.images"))
@@ -58,17 +59,24 @@ def serve() -> None:
         say("drained")
 
 
-def make_app(settings: Settings) -> ServingApp:
+def make_app(settings: Settings, trial: Trial | None = None) -> ServingApp:
     """The application of `settings`; raises UserError if the single model cannot be loaded."""
+    trial = trial or Trial(settings.model_bytes)
 
     def load_handler(folder: Path) -> Handler:
         manifest = read_manifest(folder)
+        if not manifest.golden.instances:
+            raise ModelError("manifest.json has no golden rows; no model serves unproven")
         if manifest.image:
             return _image_handler(folder, settings)
         model = load_classifier(folder) if manifest.classes else load(folder)
         return TabularHandler(model, settings.max_rows)
 
-    store = ModelStore(load_handler, settings.model_bytes)
+    def try_and_load(folder: Path) -> Handler:
+        trial.check(folder)
+        return load_handler(folder)
+
+    store = ModelStore(try_and_load, settings.model_bytes, evict=settings.evict)
     if settings.multi_model:
         return ServingApp(settings, store, None)
     folder = base_dir() / "model"

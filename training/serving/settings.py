@@ -16,8 +16,9 @@ MODEL_SHARE = 0.7  # of the memory; the rest is for the interpreter, XGBoost and
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """`max_rows` per request, `max_body_bytes` of a request, `model_bytes` for all loaded models together;
-    `max_images` per request, `max_pixels` of an image; `max_requests` in flight and waiting, `receive_s` for
-    a request to arrive; `metrics_port` on the loopback address; `access_log`: a line for each request."""
+    `evict`: make room without being told; `max_images` per request, `max_pixels` of an image; `max_requests`
+    in flight and waiting, `max_held_bytes` of their bodies, `receive_s` for one to arrive; `metrics_port` on
+    the loopback address; `access_log`: a line for each request."""
 
     host: str = ALL_INTERFACES
     port: int = 8080
@@ -27,7 +28,9 @@ class Settings:
     model_bytes: int = 1024**3
     max_images: int = 64
     max_pixels: int = 25_000_000
+    evict: bool = False
     max_requests: int = 128
+    max_held_bytes: int = 64 * 1024 * 1024
     receive_s: int = 20
     drain_s: int = 30
     metrics_port: int | None = None
@@ -45,7 +48,9 @@ class Settings:
             model_bytes=_number("SERVING_MODEL_BYTES", int(memory_bytes() * MODEL_SHARE)),
             max_images=_number("SERVING_MAX_IMAGES", 64),
             max_pixels=_number("SERVING_MAX_PIXELS", 25_000_000),
+            evict=os.environ.get("SERVING_EVICT", "").lower() == "true",
             max_requests=_number("SERVING_MAX_REQUESTS", 128),
+            max_held_bytes=_number("SERVING_MAX_HELD_BYTES", 64 * 1024 * 1024),
             receive_s=_number("SERVING_RECEIVE_SECONDS", 20),
             metrics_port=_number("SERVING_METRICS_PORT", 0) or None,
             access_log=os.environ.get("SERVING_ACCESS_LOG", "").lower() == "true",

@@ -7,12 +7,14 @@ import csv
 import io
 import json
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import orjson
 
 from training.common.features import Value
+from training.common.hosts import usable_cpus
 from training.common.tabular_model import RowError, RowModel
 from training.serving.batching import Batcher
 from training.serving.http import JSON, HttpError
@@ -21,13 +23,14 @@ JSON_LINES = "application/jsonlines"
 CSV = "text/csv"
 LIBSVM = "text/libsvm"
 ALIASES = {"application/jsonl": JSON_LINES, "application/x-jsonlines": JSON_LINES, "text/x-libsvm": LIBSVM}
-ANSWERS = (JSON, JSON_LINES, CSV)
-CONTENT_TYPES = (*ANSWERS, LIBSVM)
+CONTENT_TYPES = (JSON, JSON_LINES, CSV, LIBSVM)
 # Above this a request takes longer than handing it to a thread.
 INLINE_BYTES = 32 * 1024
 # A row of libsvm may have two bytes and a thousand features.
 INLINE_LIBSVM_BYTES = 2 * 1024
 MAX_LIBSVM_VALUES = 10_000_000
+# As many at once as there are CPUs: a large body takes twenty times its size while it is read.
+_LARGE = ThreadPoolExecutor(usable_cpus(), thread_name_prefix="large")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +60,13 @@ class TabularHandler:
         application/jsonlines: one object a line -> {"prediction": ...} a line, with the row's id if it was
         sent. text/csv: rows without a header, in the manifest's order -> one number a line; of a classifier
         the label, and the probability of each class in the manifest's order. text/libsvm: rows, a label
-        first or none -> as for CSV.
+        first or none -> as for CSV; as libsvm, where that is asked for, the label of a row, of a classifier
+        the class's place in the manifest and the probability of each place.
         """
         source = media_type(content_type) or JSON
         if len(body) > (INLINE_LIBSVM_BYTES if source == LIBSVM else INLINE_BYTES):
-            return await asyncio.to_thread(self._answer, body, source, accept)
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(_LARGE, self._answer, body, source, accept)
         rows, wanted = self._read(body, source, accept)
         if rows.values and self.model.rows_stand_alone:
             predictions = await self._batcher.predict(rows.values)
@@ -139,6 +144,16 @@ class TabularHandler:
         writer.writerows([item["label"], *item["probabilities"].values()] for item in predictions)
         return text.getvalue().encode()
 
+    def write_libsvm(self, rows: Rows, predictions: Sequence[Any]) -> bytes:
+        classes = self.model.manifest.classes
+        if not classes:
+            return self.write_csv(rows, predictions)
+        lines = []
+        for item in predictions:
+            shares = (f"{place}:{item['probabilities'][name]!r}" for place, name in enumerate(classes))
+            lines.append(f"{classes.index(item['label'])} {' '.join(shares)}\n")
+        return "".join(lines).encode()
+
     def _objects(self, instances: list[Any]) -> Rows:
         values = [self.model.values(instance, row) for row, instance in enumerate(instances, 1)]
         name = self.model.manifest.id
@@ -173,13 +188,13 @@ def _refuse_constant(name: str) -> NoReturn:
 def _accepted(accept: str, source: str) -> str:
     """The content type to answer with: what the caller accepts, else that of the request; CSV for libsvm."""
     wanted = [media_type(item) for item in accept.split(",") if item.strip()]
-    source = source if source in _WRITERS else CSV
+    source = CSV if source == LIBSVM and LIBSVM not in wanted else source
     if not wanted or "*/*" in wanted or source in wanted:
         return source
     for name in wanted:
         if name in _WRITERS:
             return name
-    raise HttpError(406, f"cannot answer with {', '.join(wanted)[:100]}, only {', '.join(ANSWERS)}")
+    raise HttpError(406, f"cannot answer with {', '.join(wanted)[:100]}, only {', '.join(CONTENT_TYPES)}")
 
 
 _READERS: dict[str, Callable[[TabularHandler, bytes], Rows]] = {
@@ -192,4 +207,5 @@ _WRITERS: dict[str, Callable[[TabularHandler, Rows, Sequence[float]], bytes]] = 
     JSON: TabularHandler.write_json,
     JSON_LINES: TabularHandler.write_json_lines,
     CSV: TabularHandler.write_csv,
+    LIBSVM: TabularHandler.write_libsvm,
 }

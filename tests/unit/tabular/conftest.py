@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
 from training.common.failure import UserError
 from training.serving.server import make_app
 from training.serving.settings import Settings
+from training.serving.trial import Trial
 from training.tabular import preprocess, train
 from training.tabular.datasets import TableSchema, schema_for
 
@@ -182,7 +184,8 @@ class Client:
         scope = {
             "type": "http",
             "method": method,
-            "path": path,
+            "path": unquote(path),
+            "raw_path": path.encode(),
             "query_string": query.encode(),
             "headers": [(key.replace("_", "-").encode(), value.encode()) for key, value in headers.items()],
         }
@@ -206,11 +209,19 @@ class Answer:
         return str(self.json["error"])
 
 
+@pytest.fixture(scope="session")
+def trial() -> Iterator[Trial]:
+    """One for all tests: to start its process takes a second."""
+    trial = Trial(1024**3)
+    yield trial
+    trial.close()
+
+
 @pytest.fixture
-def serve() -> Iterator[Callable[..., Client]]:
+def serve(trial: Trial) -> Iterator[Callable[..., Client]]:
     """`serve(multi_model=True, max_rows=10)` -> a client of a server with these settings."""
     with asyncio.Runner() as runner:
-        yield lambda **settings: Client(make_app(Settings(**settings)), runner)
+        yield lambda **settings: Client(make_app(Settings(**settings), trial), runner)
 
 
 @pytest.fixture

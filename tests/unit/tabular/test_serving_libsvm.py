@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -48,9 +49,22 @@ def test_the_answer_may_be_json(call):
     assert (answer.status, len(answer.json["predictions"])) == (200, 1)
 
 
-def test_no_answer_is_libsvm(call):
+def test_the_answer_is_libsvm_where_asked_for(call):
+    plain = call("POST", "/invocations", b"1\n", content_type="text/libsvm", accept="*/*")
     answer = call("POST", "/invocations", b"1\n", content_type="text/libsvm", accept="text/libsvm")
-    assert answer.status == 406
+    assert (answer.status, answer.content_type) == (200, "text/libsvm")
+    assert float(answer.body) == float(plain.body)
+
+
+def test_a_classifier_answers_with_places_and_probabilities():
+    class Model:
+        manifest = SimpleNamespace(classes=("a", "b"))
+        predict = None
+
+    answer = tabular.TabularHandler(Model(), 1).write_libsvm(
+        None, [{"label": "b", "probabilities": {"a": 0.25, "b": 0.75}}]
+    )
+    assert answer == b"1 0:0.25 1:0.75\n"
 
 
 def test_a_category_cannot_be_sent(call, manifest):

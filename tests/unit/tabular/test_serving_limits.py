@@ -183,6 +183,35 @@ def test_beyond_its_limit_the_server_is_busy_at_once(app, monkeypatch, model_fol
     assert all(answer.startswith(b"HTTP/1.1 200 ") for answer in [*answers, later])
 
 
+def test_bodies_that_wait_have_a_bound_together(hosting, serve, monkeypatch):
+    """Not the number of requests is what takes memory, but what they sent."""
+    from training.serving.tabular import TabularHandler
+
+    release = asyncio.Event()
+
+    async def waits(*_arguments):
+        await release.wait()
+        return b"", "text/csv"
+
+    monkeypatch.setattr(TabularHandler, "answer", waits)
+    call = serve(max_held_bytes=100_000)
+
+    async def scenario():
+        first = asyncio.create_task(call.send("POST", "/invocations", b"x" * 60_000))
+        await asyncio.sleep(0.01)
+        refused = await call.send("POST", "/invocations", b"x" * 60_000)
+        small = asyncio.create_task(call.send("POST", "/invocations", b"x" * 30_000))
+        await asyncio.sleep(0.01)
+        release.set()
+        answers = [await first, await small, await call.send("POST", "/invocations", b"x" * 60_000)]
+        return refused, *(answer.status for answer in answers)
+
+    refused, *taken = call._runner.run(scenario())
+    assert (refused.status, "bytes of requests" in refused.error) == (503, True)
+    assert taken == [200, 200, 200]
+    assert call._app._held == 0
+
+
 TYPES = ["application/json", "application/jsonlines", "text/csv", "text/libsvm", "image/png", "*/*", ""]
 CELLS = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8))
 DOCUMENTS = st.recursive(
@@ -268,7 +297,7 @@ def test_a_refusal_may_carry_headers():
     async def send(message):
         sent.append(message)
 
-    asyncio.run(send_response(send, HttpError(503, "busy", retry_after=2).response("id")))
+    asyncio.run(send_response(send, HttpError(503, "busy", retry_after=2).response(), "id"))
     assert (b"retry-after", b"2") in sent[0]["headers"]
-    asyncio.run(send_response(send, HttpError(400, "bad").response("id")))
+    asyncio.run(send_response(send, HttpError(400, "bad").response(), "id"))
     assert b"retry-after" not in dict(sent[2]["headers"])

@@ -73,6 +73,114 @@ def test_the_list_has_pages(call, place):
     assert call("GET", "/models").json["models"] == first["models"] + second["models"]
 
 
+def test_a_page_begins_where_the_one_before_ended_whatever_was_unloaded(call, place):
+    for name in ("a", "b", "c", "d/é"):
+        call("POST", "/models", place(name))
+    first = call("GET", "/models?limit=2").json
+    for name in ("a", "b"):
+        call("DELETE", f"/models/{name}")
+    second = call("GET", f"/models?limit=1&next_page_token={first['nextPageToken']}").json
+    assert [model["modelName"] for model in second["models"]] == ["c"]
+    third = call("GET", f"/models?limit=2&next_page_token={second['nextPageToken']}").json
+    assert [model["modelName"] for model in third["models"]] == ["d/é"]
+
+
+def test_a_name_may_hold_a_slash_and_no_name_is_taken_for_a_route(call, place):
+    for name in ("a", "a/invoke"):
+        assert call("POST", "/models", place(name)).status == 200
+    asked = {"instances": []}
+    assert call("POST", "/models/a%2Finvoke/invoke", asked).status == 200
+    assert call("GET", "/models/a%2Finvoke").json["modelName"] == "a/invoke"
+    assert call("DELETE", "/models/a%2Finvoke").status == 200
+    assert call("POST", "/models/a/invoke", asked).status == 200
+    for path in (
+        "/modelsa/invoke",
+        "/models//invoke",
+        "/models/a/invoke/",
+        "/models/a/b/c",
+        "/models/a//invoke",
+    ):
+        answer = call("POST", path, asked)
+        assert (answer.status, "is no route" in answer.error) == (404, True)
+
+
+@pytest.mark.parametrize("name", ["x" * 1025, "\ud800"])
+def test_a_name_that_no_path_can_hold_is_refused(call, place, name):
+    answer = call("POST", "/models", {**place("a"), "model_name": name})
+    assert (answer.status, "model_name needs" in answer.error) == (400, True)
+
+
+def test_without_sagemaker_the_server_makes_room_itself(serve, place, container, model_folder):
+    """What was used last stays; one that never fits is 507, and takes nothing out."""
+    size = memory_of(model_folder)
+    call = serve(multi_model=True, evict=True, model_bytes=int(2.5 * size))
+    bodies = [place(name) for name in ("a", "b", "c")]
+    assert [call("POST", "/models", body).status for body in bodies[:2]] == [200, 200]
+    assert call("POST", "/models/a/invoke", {"instances": []}).status == 200
+    assert call("POST", "/models", bodies[2]).status == 200
+    assert [model["modelName"] for model in call("GET", "/models").json["models"]] == ["a", "c"]
+    huge = place("huge")
+    (container.root / "models" / "huge" / "model" / "more").write_bytes(b"0" * 2 * size)
+    assert call("POST", "/models", huge).status == 507
+    assert len(call("GET", "/models").json["models"]) == 2
+    assert "serving_evictions_total 1" in call._app.metrics.text()
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda m: m["golden"].update(instances=[], predictions=[]), "no golden rows"),
+        (lambda m: m.pop("golden"), "is not a manifest"),
+        (lambda m: m["golden"].update(predictions=m["golden"]["predictions"][:1]), "not one prediction"),
+        (lambda m: m["golden"]["predictions"].__setitem__(0, float("nan")), "NaN is not a value"),
+        (lambda m: m["golden"].update(tolerance=1e300), "tolerance is not from 0 to 1"),
+        (lambda m: m["golden"].update(tolerance=-1), "tolerance is not from 0 to 1"),
+        (lambda m: m["golden"].update(tolerance=10**400), "is not a manifest"),
+        (lambda m: m.update(id=[]), "id is neither text nor null"),
+        (lambda m: m.update(framework="pickle"), "is not served here"),
+        (lambda m: m.update(model="../model.ubj"), "is not the name of a file"),
+        (lambda m: m.update(training="no"), "is not a manifest"),
+    ],
+)
+def test_a_manifest_that_proves_nothing_is_refused(call, place, container, change, expected):
+    body = place("abc")
+    path = container.root / "models" / "abc" / "model" / "manifest.json"
+    document = json.loads(path.read_text())
+    change(document)
+    path.write_text(json.dumps(document))
+    answer = call("POST", "/models", body)
+    assert (answer.status, expected in answer.error) == (400, True), answer.error
+
+
+def test_a_manifest_that_is_nested_too_deeply_is_refused(call, place, container):
+    body = place("abc")
+    (container.root / "models" / "abc" / "model" / "manifest.json").write_text("[" * 100_000)
+    assert call("POST", "/models", body).status == 400
+
+
+def test_loads_beyond_the_limit_are_told_to_come_back(serve, place, monkeypatch):
+    from training.serving import server
+
+    release, real = threading.Event(), server.load
+
+    def slow(folder):
+        assert release.wait(10)
+        return real(folder)
+
+    monkeypatch.setattr(server, "load", slow)
+    call = serve(multi_model=True, max_requests=2)
+    bodies = [place(name) for name in ("a", "b", "c")]
+
+    async def scenario():
+        loads = [asyncio.create_task(call.send("POST", "/models", body)) for body in bodies[:2]]
+        await asyncio.sleep(0.05)
+        refused = await call.send("POST", "/models", bodies[2])
+        release.set()
+        return refused.status, [(await load).status for load in loads]
+
+    assert call._runner.run(scenario()) == (503, [200, 200])
+
+
 @pytest.mark.parametrize(
     "query", ["limit=0", "limit=101", "limit=x", "next_page_token=-1", "next_page_token=x"]
 )

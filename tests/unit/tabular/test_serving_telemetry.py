@@ -28,7 +28,7 @@ def lines(capsys):
 
 def asked(**headers):
     sent = [(name.replace("_", "-").encode(), value.encode("latin-1")) for name, value in headers.items()]
-    return Request("GET", "/", sent, {}, None)
+    return Request("GET", "/", b"/", sent, {}, None)
 
 
 def test_a_refused_request_is_one_line_with_its_name(call, lines):

@@ -1,0 +1,133 @@
+"""A model that breaks the library that reads it, or leads it astray, ends no server."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from contextlib import suppress
+from io import BytesIO
+
+import numpy as np
+import pytest
+
+from training.common import trees
+from training.common.manifest import ModelError
+
+
+def test_a_good_model_passes_and_is_not_tried_again(trial, model_folder):
+    trial.check(model_folder)
+    started = time.perf_counter()
+    trial.check(model_folder)
+    assert time.perf_counter() - started < 0.2
+    (model_folder / "model.ubj").write_bytes(b"{}")
+    with pytest.raises(ModelError, match="is not an XGBoost model"):
+        trial.check(model_folder)
+
+
+def test_what_ends_the_process_is_refused_and_the_next_is_tried(trial, model_folder):
+    trial.check(model_folder)
+    content = (model_folder / "model.ubj").read_bytes()
+    for place in range(0, len(content), max(1, len(content) // 12)):
+        changed = bytearray(content)
+        changed[place : place + 8] = b"\xff" * 8
+        (model_folder / "model.ubj").write_bytes(changed)
+        with suppress(ModelError):
+            trial.check(model_folder)
+    (model_folder / "model.ubj").write_bytes(content)
+    (model_folder / "encoder.json").write_text((model_folder / "encoder.json").read_text() + "\n")
+    trial.check(model_folder)
+
+
+def test_a_process_that_dies_is_the_models_fault_and_the_next_one_is_new(trial, model_folder):
+    trial.check(model_folder)
+    assert trial._process is not None
+    (model_folder / "encoder.json").write_text((model_folder / "encoder.json").read_text() + "\n\n")
+    os.kill(trial._process.pid, signal.SIGKILL)
+    trial._process.wait()
+    process = trial._process
+    # As if it had died with the question read.
+    process.poll, process.stdin = lambda: None, BytesIO()
+    process.wait = lambda: -signal.SIGKILL
+    with pytest.raises(ModelError, match=r"ends the library that reads it \(signal 9\)"):
+        trial.check(model_folder)
+    trial.check(model_folder)
+
+
+def booster(**changes):
+    """A tree with one split, as XGBoost writes it, with what a test changes."""
+    tree = {
+        "left_children": [1, -1, -1],
+        "right_children": [2, -1, -1],
+        "split_indices": [3, 0, 0],
+        "categories": [],
+        "categories_segments": [],
+        "categories_sizes": [],
+    } | changes
+
+    class Booster:
+        def save_raw(self, _kind):
+            return json.dumps({"learner": {"gradient_booster": {"model": {"trees": [tree]}}}}).encode()
+
+        def num_features(self):
+            return 4
+
+    return Booster()
+
+
+def test_xgboost_trees_that_lead_somewhere_pass():
+    trees.check_xgboost(booster())
+    trees.check_xgboost(booster(categories=[1, 2], categories_segments=[0], categories_sizes=[2]))
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"left_children": [7, -1, -1]}, "a node that is not there"),
+        ({"right_children": [-5, -1, -1]}, "a node that is not there"),
+        ({"right_children": [0, -1, -1]}, "leads back"),
+        ({"split_indices": [4, 0, 0]}, "a feature that is not there"),
+        ({"split_indices": [0, 0]}, "not as many nodes"),
+        ({"categories": [1], "categories_segments": [0], "categories_sizes": [2]}, "categories that are not"),
+    ],
+)
+def test_xgboost_trees_that_lead_astray_are_refused(changes, expected):
+    with pytest.raises(ModelError, match=expected):
+        trees.check_xgboost(booster(**changes))
+
+
+@pytest.fixture(scope="module")
+def text():
+    import lightgbm
+
+    chance = np.random.default_rng(1)
+    rows = chance.normal(size=(400, 4))
+    rows[:, 3] = chance.integers(0, 9, 400)
+    data = lightgbm.Dataset(rows, (rows[:, 0] > 0).astype(int), categorical_feature=[3])
+    parameters = {"objective": "binary", "num_leaves": 8, "verbose": -1, "min_data_per_group": 1}
+    return lightgbm.train(parameters, data, 5).model_to_string()
+
+
+def test_lightgbm_trees_that_lead_somewhere_pass(text):
+    trees.check_lightgbm(text, 4)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("left_child", "99", "a node that is not there"),
+        ("left_child", "-99", "a node that is not there"),
+        ("right_child", "0", "leads back"),
+        ("split_feature", "4", "a feature that is not there"),
+        ("num_leaves", "9", "not as many nodes"),
+        ("num_leaves", "x", "incomplete"),
+        ("num_leaves", "9" * 40, "not as many nodes"),
+    ],
+)
+def test_lightgbm_trees_that_lead_astray_are_refused(text, name, value, expected):
+    head, _, rest = text.partition(f"\n{name}=")
+    line, _, rest = rest.partition("\n")
+    changed = f"{head}\n{name}={' '.join([value, *line.split()[1:]])}\n{rest}"
+    with pytest.raises(ModelError, match=expected):
+        trees.check_lightgbm(changed, 4)
