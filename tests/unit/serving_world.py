@@ -37,6 +37,7 @@ SETTINGS = Settings(
     canary=Rules(bake_seconds=60 * BAKE),
 )
 START = datetime(2026, 1, 1, tzinfo=UTC)
+LEAST_REQUESTS = SETTINGS.canary.least_requests
 FULL, CANARY = "full", "canary"
 
 
@@ -111,11 +112,12 @@ class World:
         self.lost.add(artifact)
         self.ever_lost.add(artifact)
 
-    def write(self, record, expected):
+    def write(self, record, expected, seen):
         actual = int(self.item["generation"]["N"]) if self.item else 0
         if actual != expected:
             raise OutdatedError(f"{actual} is not {expected}")
         self._check_previous(record)
+        self._check_grounds(record, seen)
         self.item = to_item(record)
         self._record = from_item(self.item)
 
@@ -125,6 +127,26 @@ class World:
         served = old.serving and (not new.serving or new.serving.package_arn != old.serving.package_arn)
         kept = old.serving if served else old.previous
         assert new.previous == kept or (new.previous is None and kept.artifact in self.ever_lost)
+
+    def _check_grounds(self, new, seen):
+        """The registry's word for every change; without any, all stays."""
+        before = {deployment.version for deployment in self._record.answering}
+        for deployment in new.answering:
+            assert deployment.version in before or deployment.version in (seen.listed or ())
+            assert deployment.version not in seen.refused
+        old = self._record.serving
+        if old and not new.serving:
+            assert seen.listed is not None
+            assert old.version not in seen.listed or old.version in seen.refused
+
+    def check_promotion(self, version, verdict, seen):
+        """After the time and the requests that it takes; a version alone has nothing to wait for."""
+        canary = self._record.canary
+        if verdict.outcome == "promoted" and "no other approved" not in verdict.reason:
+            assert canary.deployment.version == version
+            since = datetime.fromisoformat(canary.deployment.since)
+            assert datetime.fromisoformat(verdict.at) - since >= timedelta(minutes=BAKE)
+            assert min(figures.requests for figures in seen.figures_of.values()) >= LEAST_REQUESTS
 
     def ports(self, process):
         outside = Outside(self, process)
@@ -143,10 +165,18 @@ def paused(call):
 
 
 class Outside:
-    """What one process sees of the world."""
+    """What one process sees of the world, since its last look at the registry began.
+
+    `listed`: versions that the registry calls approved, None while it does not answer; `refused`: those of
+    them that it calls otherwise, one by one; `figures_of`: by version.
+    """
 
     def __init__(self, world, process):
         self.world, self.process = world, process
+        self.forget()
+
+    def forget(self):
+        self.listed, self.refused, self.figures_of = None, set(), {}
 
     def check_storage(self):
         if self.world.storage_fails:
@@ -166,14 +196,19 @@ class Outside:
 
     @paused
     def approved(self, group):
+        # Each look begins here.
+        self.forget()
         self.check_registry()
         found = [v for v, version in self.world.versions.items() if version.status == "Approved"]
+        self.listed = frozenset(found)
         return [Package(version=v, arn=f"arn:{v}") for v in sorted(found, reverse=True)]
 
     @paused
     def describe(self, arn):
         self.check_registry()
         number, version = self.known(arn)
+        if version.status != "Approved":
+            self.refused.add(number)
         return Description(
             approved=version.status == "Approved",
             model_data_url=str(number),
@@ -190,6 +225,7 @@ class Outside:
         # As on AWS: no condition, so that something may happen between the look and the update.
         self.process.pause("concluding")
         _, version = self.known(package.arn)
+        self.world.check_promotion(package.version, verdict, self)
         version.metadata |= metadata_of(verdict)
         version.changed = self.world.now()
         if verdict.outcome == "rolled-back":
@@ -201,7 +237,7 @@ class Outside:
 
     @paused
     def write(self, record, *, expected):
-        self.world.write(record, expected)
+        self.world.write(record, expected, self)
         self.process.pause("written")
 
     @contextmanager
@@ -248,7 +284,9 @@ class Outside:
         elapsed = datetime.fromisoformat(until) - datetime.fromisoformat(since)
         requests = round(elapsed.total_seconds() / 60) * 20 * self.world.traffic
         errors = requests // 2 if health == "failing" else 0
-        return Figures(requests=requests, errors=errors, p90_ms=200.0 if health == "slow" else 20.0)
+        p90 = 200.0 if health == "slow" else 20.0
+        self.figures_of[version] = figures = Figures(requests=requests, errors=errors, p90_ms=p90)
+        return figures
 
 
 def version_of(artifact):

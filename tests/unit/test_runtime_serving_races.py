@@ -7,6 +7,7 @@ remember. More sequences: RECONCILE_SEQUENCES=10000.
 
 import os
 from contextlib import ExitStack
+from datetime import datetime
 from unittest.mock import patch
 
 import pytest
@@ -245,6 +246,12 @@ class Races(RuleBasedStateMachine):
         alone = not any(versions[v].good for v in full)
         assert canary == (wishes[-1] if wishes and not alone and versions[wishes[-1]].good else None)
         assert record.artifacts <= self.world.bucket.keys()
+        if record.canary:
+            # Its time begins when it is asked for, and anew when it is compared with another version.
+            begun = datetime.fromisoformat(record.canary.deployment.since)
+            assert begun >= datetime.fromisoformat(versions[canary].changed)
+            assert begun >= datetime.fromisoformat(record.serving.since)
+            assert record.canary.percent == int(versions[canary].metadata["canary-percent"])
 
     def check_readers(self):
         """Once all is quiet and forgotten, only what is approved now answers."""
@@ -312,29 +319,64 @@ def test_whatever_the_order_what_is_approved_serves_in_the_end(batch):
     run_state_machine_as_test(Batch, settings=chosen)
 
 
+def run(world, until="end"):
+    process = Reconcile(world)
+    process.go(until=until)
+    return process
+
+
+def approve(world, *versions):
+    for number in versions:
+        world.versions[number] = Version(good=True, health="well")
+        world.decide(number, FULL)
+        run(world)
+
+
+@pytest.mark.parametrize("older", [True, False])
+def test_what_serves_goes_on_if_it_is_to_be_a_canary_while_storage_fails(older):
+    world = World()
+    approve(world, *([1, 2] if older else [2]))
+    world.storage_fails = True
+    world.decide(2, CANARY)
+    assert run(world).outcome == "failed"
+    assert world.record().serving.version == 2
+    world.storage_fails = False
+    assert run(world).outcome == "done"
+    assert world.record().serving.version == (1 if older else 2)
+
+
 @pytest.mark.parametrize("meanwhile", [0, 1, 2])
 def test_a_deletion_that_comes_late_hits_nothing_that_is_needed(meanwhile):
     """A version is wanted again while a reconcile is about to delete its model, and others already did."""
     world = World()
-
-    def run(until="end"):
-        process = Reconcile(world)
-        process.go(until=until)
-        return process
-
-    for number in (1, 2, 3):
-        world.versions[number] = Version(good=True, health="well")
-        world.decide(number, FULL)
-        run()
+    approve(world, 1, 2, 3)
     (unneeded,) = world.record().unused
     assert version_of(unneeded) == 1
     world.minutes += GRACE + 1
-    late = run(until="delete")
+    late = run(world, until="delete")
     for _ in range(meanwhile):
-        run()
+        run(world)
+    want_again(world, late)
+
+
+def test_a_deletion_that_comes_late_and_was_noted_long_before_hits_nothing_that_is_needed():
+    world = World()
+    approve(world, 1, 2, 3)
+    world.minutes += GRACE + 1
+    run(world, until="delete").go(die=True)
+    world.minutes += 55
+    late = run(world, until="delete")
+    run(world)
+    world.minutes += 10
+    run(world)
+    want_again(world, late)
+
+
+def want_again(world, late):
+    """Version 1, while a reconcile is about to delete its model."""
     for number in (2, 3):
         world.decide(number, "reject")
-    run()
+    run(world)
     ended = False
     while not ended:
         ended = late.go()

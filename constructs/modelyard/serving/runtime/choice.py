@@ -69,7 +69,7 @@ class Chooser:
         serving, wishes, full = self._in_full(approved)
         canary = None
         if serving is None:
-            serving = self._only_canary(wishes, alone=full is None)
+            serving = self._only_canary(wishes, alone=full is None) or self._approved_still()
         else:
             canary = self._canary([wish for wish in wishes if wish.version > (full or 0)], serving)
         self._recall()
@@ -120,6 +120,11 @@ class Chooser:
                     self._fail(package.version, error)
             return deployment
         return None
+
+    def _approved_still(self) -> Deployment | None:
+        """What serves, though it is to be a canary: nothing else can, and nor can it prove itself anew."""
+        current = self._record.serving
+        return current if current and current.package_arn in self.approved else None
 
     def _canary(self, wishes: list[Package], serving: Deployment) -> Canary | None:
         if not wishes:
