@@ -1,10 +1,10 @@
-"""Run every benchmark, or those named: `python -m benchmarks [NAME ...]`."""
+"""Run every benchmark, or those named: `python -m benchmarks [NAME ...] [--minutes N]`, N of the soak."""
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import json
-import sys
 
 from rich.console import Console
 
@@ -21,19 +21,25 @@ NAMES = (
     "cached_rerun",
     "tuning",
     "serving",
+    "soak",
 )
 
 
 def main() -> int:
     console = Console()
-    chosen = sys.argv[1:] or list(NAMES)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--minutes", type=float, default=10.0, help="of the soak")
+    options = parser.parse_args()
+    chosen = options.names or list(NAMES)
     if unknown := set(chosen) - set(NAMES):
         console.print(f"unknown benchmark {', '.join(sorted(unknown))}; there are: {', '.join(NAMES)}")
         return 2
     held = True
     for name in chosen:
         with console.status(f"measuring {name}"):
-            figures = importlib.import_module(f"benchmarks.{name}").measure()
+            settings = {"minutes": options.minutes} if name == "soak" else {}
+            figures = importlib.import_module(f"benchmarks.{name}").measure(**settings)
         held &= bool(figures["holds"])
         console.print(f"[bold]{name}[/bold] → {write(name, figures)}")
         console.print_json(json.dumps(figures))
