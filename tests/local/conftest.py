@@ -9,6 +9,7 @@ Fixtures:
     actor    a factory of IAM users with one inline policy: `actor(policy_statements) -> Credentials`.
     role     a factory of IAM roles: `role(service, policy_statements) -> ARN`.
     audit    a function that returns the audit's records so far.
+    bench    a tiny image, a role and a bucket of a module, for pipelines made of them.
 
 Tests share the account: use names of your own (`unique("name")`) and do not assume an empty account.
 """
@@ -27,6 +28,7 @@ import pytest
 from localcloud import lifecycle
 from localcloud.connect import connect
 from localcloud.context import Cloud, Credentials
+from tests.local.pipeline_support import ALL, Bench
 
 Statements = list[dict[str, Any]]
 
@@ -93,6 +95,17 @@ def role(cloud: Cloud, admin: Credentials) -> Callable[[str, Statements], str]:
         return arn
 
     return make
+
+
+@pytest.fixture(scope="module")
+def bench(
+    cloud: Cloud,
+    admin: Credentials,
+    role: Callable[[str, Statements], str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Bench:
+    """A tiny image, a role that may do everything and a bucket."""
+    return Bench(cloud, admin, role("sagemaker.amazonaws.com", ALL), tmp_path_factory.mktemp("image"))
 
 
 @pytest.fixture

@@ -3,25 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Any
 
-import pytest
-
-from localcloud.context import Cloud, Credentials
-from tests.local.pipeline_support import ALL, Bench
+from tests.local.pipeline_support import Bench
 
 CACHED = {"CacheConfig": {"Enabled": True}}
-
-
-@pytest.fixture(scope="module")
-def bench(
-    cloud: Cloud,
-    admin: Credentials,
-    role: Callable[[str, list[dict[str, Any]]], str],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Bench:
-    return Bench(cloud, admin, role("sagemaker.amazonaws.com", ALL), tmp_path_factory.mktemp("image"))
 
 
 def outcome(bench: Bench, pipeline: str) -> tuple[str, dict[str, str | None]]:

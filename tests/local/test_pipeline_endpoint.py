@@ -5,23 +5,18 @@ from __future__ import annotations
 import io
 import tarfile
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from localcloud.context import Cloud, Credentials
-from tests.local.pipeline_support import ALL, Bench
+from tests.local.pipeline_support import Bench
 
 
 @pytest.fixture(scope="module")
-def bench(
-    cloud: Cloud,
-    admin: Credentials,
-    role: Callable[[str, list[dict[str, Any]]], str],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Bench:
-    bench = Bench(cloud, admin, role("sagemaker.amazonaws.com", ALL), tmp_path_factory.mktemp("image"))
+def bench(bench: Bench) -> Bench:
+    """With an archive of a model, that is empty."""
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w:gz"):
         pass

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-from localcloud.context import Cloud, Credentials
-from tests.local.pipeline_support import ALL, Bench, definition, gate
+from tests.local.pipeline_support import Bench, definition, gate
 
 FAIL = {
     "Name": "TooBad",
@@ -21,16 +19,6 @@ FAIL = {
     },
 }
 LIMIT = {"Name": "Limit", "Type": "Float", "DefaultValue": 6.0}
-
-
-@pytest.fixture(scope="module")
-def bench(
-    cloud: Cloud,
-    admin: Credentials,
-    role: Callable[[str, list[dict[str, Any]]], str],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Bench:
-    return Bench(cloud, admin, role("sagemaker.amazonaws.com", ALL), tmp_path_factory.mktemp("image"))
 
 
 def complete(bench: Bench, group: str) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from localcloud import lifecycle
 from localcloud.connect import connect
-from localcloud.context import Cloud, Credentials
+from localcloud.context import Credentials
 from tests.local.pipeline_support import ALL, Bench, definition, gate
 
 Statements = list[dict[str, Any]]
@@ -26,16 +26,6 @@ PARAMETERS = [
     {"Name": "Rows", "Type": "Integer", "DefaultValue": 1},
     {"Name": "Status", "Type": "String", "DefaultValue": "A", "EnumValues": ["A", "B"]},
 ]
-
-
-@pytest.fixture(scope="module")
-def bench(
-    cloud: Cloud,
-    admin: Credentials,
-    role: Callable[[str, Statements], str],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Bench:
-    return Bench(cloud, admin, role("sagemaker.amazonaws.com", ALL), tmp_path_factory.mktemp("image"))
 
 
 def refusal(call: Callable[..., Any], **request: Any) -> tuple[str, str]:

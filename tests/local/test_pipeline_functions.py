@@ -26,11 +26,6 @@ def handler(event, context):
 
 
 @pytest.fixture(scope="module")
-def bench(cloud: Cloud, admin: Credentials, role: Role, tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    return Bench(cloud, admin, role("sagemaker.amazonaws.com", ALL), tmp_path_factory.mktemp("image"))
-
-
-@pytest.fixture(scope="module")
 def function(cloud: Cloud, admin: Credentials, role: Role) -> str:
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as file:

@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-from localcloud.context import Cloud, Credentials
-from tests.local.pipeline_support import ALL, Bench, gate
+from tests.local.pipeline_support import Bench, gate
 
 OUT = {"Get": "Steps.Prepare.ProcessingOutputConfig.Outputs['out'].S3Output.S3Uri"}
 SCORE = {"Name": "Score", "Type": "String", "DefaultValue": "5.5"}
-
-
-@pytest.fixture(scope="module")
-def bench(
-    cloud: Cloud,
-    admin: Credentials,
-    role: Callable[[str, list[dict[str, Any]]], str],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Bench:
-    return Bench(cloud, admin, role("sagemaker.amazonaws.com", ALL), tmp_path_factory.mktemp("image"))
 
 
 @pytest.fixture(scope="module")

@@ -10,20 +10,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from localcloud.context import Cloud, Credentials
-from tests.local.pipeline_support import ALL, Bench, definition
+from tests.local.pipeline_support import Bench, definition
 
 TUNE = "Tune_everything"
-
-
-@pytest.fixture(scope="module")
-def bench(
-    cloud: Cloud,
-    admin: Credentials,
-    role: Callable[[str, list[dict[str, Any]]], str],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Bench:
-    return Bench(cloud, admin, role("sagemaker.amazonaws.com", ALL), tmp_path_factory.mktemp("image"))
 
 
 def tuning(bench: Bench, *, static: dict[str, str] | None = None, **members: Any) -> dict[str, Any]:
