@@ -50,6 +50,16 @@ def taken(logs: Any) -> int:
     )
 
 
+def _cloud(folder: Path) -> Cloud:
+    return Cloud(
+        account="000000000000",
+        region="us-east-1",
+        endpoint_url="https://localhost:1",
+        ca_bundle=folder / "ca.pem",
+        folder=StateFolder(folder),
+    )
+
+
 def test_a_stream_of_short_lines_is_bounded_too(logs: Any) -> None:
     for number in range(200):
         write(logs, "s", str(number))
@@ -86,24 +96,26 @@ def test_an_event_is_kept_once_and_queries_find_it(logs: Any) -> None:
     assert record["@message"] == "line 11"
 
 
-def test_points_of_a_metric_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_points_of_a_metric_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cloudwatch, "_metric_bucket", cloudwatch._metric_bucket)
     monkeypatch.setattr(eventbridge, "_events_log_list", eventbridge._events_log_list)
     monkeypatch.setattr(bounded_memory, "_POINTS_MOST", 20)
     monkeypatch.setattr(bounded_memory, "_POINTS_LEFT", 15)
-    bounded_memory.apply()
+    monkeypatch.setattr(bounded_memory, "_MERGED_FROM", 8)
+    monkeypatch.setattr(bounded_memory, "_FRESH", 4)
+    bounded_memory.apply(_cloud(tmp_path))
     for number in range(100):
         cloudwatch._store_datum("N", "m", {}, float(number), "None", float(number), None, None, None)
     points = cloudwatch._metric_bucket(("N", "m", cloudwatch._dims_key({})))
-    assert 15 <= len(points) <= 20
+    assert 10 <= len(points) <= 30
     assert points[-1]["Value"] == 99.0
     cloudwatch.reset()
 
 
-def test_events_that_nobody_reads_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_events_that_nobody_reads_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cloudwatch, "_metric_bucket", cloudwatch._metric_bucket)
     monkeypatch.setattr(eventbridge, "_events_log_list", eventbridge._events_log_list)
-    bounded_memory.apply()
+    bounded_memory.apply(_cloud(tmp_path))
     entry = {"Source": "test", "DetailType": "test", "Detail": "{}"}
     assert json.loads(eventbridge._put_events({"Entries": [entry] * 5})[2])["FailedEntryCount"] == 0
     assert not eventbridge._events_log._data
@@ -122,13 +134,7 @@ def test_clients_are_bounded_and_those_of_ended_sessions_go_first(
     monkeypatch.setattr(context, "_clients", clients)
     monkeypatch.setattr(context, "_CLIENTS_KEPT", 3)
     moment = datetime.now(UTC)
-    cloud = Cloud(
-        account="000000000000",
-        region="us-east-1",
-        endpoint_url="https://localhost:1",
-        ca_bundle=tmp_path / "ca.pem",
-        folder=StateFolder(tmp_path),
-    )
+    cloud = _cloud(tmp_path)
 
     def client(key: str, minutes: int) -> Any:
         end = moment + timedelta(minutes=minutes)

@@ -58,7 +58,7 @@ def apply(cloud: Cloud) -> None:
     )
 
     async_failures.apply(cloud)
-    bounded_memory.apply()
+    bounded_memory.apply(cloud)
     custom_resources.apply()
     dynamodb_encryption.apply()
     dynamodb_table_resource.apply()
