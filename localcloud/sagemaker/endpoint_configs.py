@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from localcloud.sagemaker.errors import ServiceError, validation
+from localcloud.sagemaker.hosting import captures
+from localcloud.sagemaker.jobs.failure import JobFailure
 from localcloud.sagemaker.models import get_model
 from localcloud.sagemaker.pagination import arrange, page
 from localcloud.sagemaker.service import Call, operation
@@ -124,8 +126,10 @@ def _refuse_unsupported(request: dict[str, Any]) -> None:
     for member, what in _UNSUPPORTED.items():
         if member in request:
             raise validation(f"{member}: the local SageMaker does not do {what}.")
-    if request.get("DataCaptureConfig", {}).get("EnableCapture"):
-        raise validation("DataCaptureConfig: the local SageMaker captures no data; set EnableCapture false.")
+    try:
+        captures.parse(request.get("DataCaptureConfig"))
+    except JobFailure as failure:
+        raise validation(f"DataCaptureConfig: {failure.reason}") from None
 
 
 def _missing(call: Call, name: str) -> ServiceError:

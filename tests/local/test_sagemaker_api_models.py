@@ -219,12 +219,9 @@ def test_variant_names_are_unique(sagemaker: Any, model: str) -> None:
     [
         {"AsyncInferenceConfig": {"OutputConfig": {"S3OutputPath": "s3://b/o"}}},
         {
-            "DataCaptureConfig": {
-                "EnableCapture": True,
-                "InitialSamplingPercentage": 100,
-                "DestinationS3Uri": "s3://b/c",
-                "CaptureOptions": [{"CaptureMode": "Input"}],
-            }
+            "ShadowProductionVariants": [
+                {"VariantName": "shadow", "ModelName": "any", "InitialVariantWeight": 1.0}
+            ]
         },
     ],
 )
@@ -233,6 +230,18 @@ def test_what_cannot_run_here_is_refused_by_name(sagemaker: Any, model: str, mem
     code, message = refusal(sagemaker.create_endpoint_config, **request)
     assert code == "ValidationException"
     assert message.startswith(f"{next(iter(members))}: the local SageMaker")
+
+
+def test_captures_go_to_s3(sagemaker: Any, model: str) -> None:
+    capture = {
+        "InitialSamplingPercentage": 100,
+        "DestinationS3Uri": "https://example.com/c",
+        "CaptureOptions": [{"CaptureMode": "Input"}],
+    }
+    request = {"EndpointConfigName": "bad", "ProductionVariants": [variant(model)]}
+    code, message = refusal(sagemaker.create_endpoint_config, DataCaptureConfig=capture, **request)
+    assert code == "ValidationException"
+    assert message.startswith("DataCaptureConfig: ")
 
 
 def test_lists_page_newest_first(sagemaker: Any, reader: str) -> None:

@@ -9,13 +9,15 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from localcloud.aws.sessions import RoleSession
 from localcloud.containers.engine import Engine
 from localcloud.containers.image import ImageStore
 from localcloud.context import Cloud
-from localcloud.sagemaker.hosting import deployment, rollout
+from localcloud.sagemaker.hosting import captures, deployment, rollout
+from localcloud.sagemaker.hosting.capture import Capture
 from localcloud.sagemaker.hosting.deployment import Deployment, Interrupted, RolledBack
 from localcloud.sagemaker.hosting.fleet import DRAIN_SECONDS, Fleet, Variant
-from localcloud.sagemaker.hosting.instance import Instance, StartError, VariantSpec
+from localcloud.sagemaker.hosting.instance import Instance, StartError, VariantSpec, assume
 from localcloud.sagemaker.hosting.invoke import Invoker
 from localcloud.sagemaker.hosting.metrics import InvocationMetrics, Observed
 from localcloud.sagemaker.hosting.traffic import Traffic
@@ -129,7 +131,7 @@ class Hosting:
     def _deploy(self, name: str) -> None:
         record = self._store.get(KIND, name)
         plan = record["_NextPlan"]
-        fleet = Fleet([self._variant(name, plan["EndpointConfigName"], entry) for entry in plan["Variants"]])
+        fleet = Fleet([self._variant(name, plan, entry) for entry in plan["Variants"]])
         with self._lock:
             traffic = self._traffic.get(name)
         # Nothing is shifted where nothing served before.
@@ -191,10 +193,10 @@ class Hosting:
 
         self._store.update(KIND, name, change)
 
-    def _variant(self, endpoint: str, config: str, entry: Mapping[str, Any]) -> Variant:
+    def _variant(self, endpoint: str, plan: Mapping[str, Any], entry: Mapping[str, Any]) -> Variant:
         spec = VariantSpec(
             endpoint=endpoint,
-            config=config,
+            config=plan["EndpointConfigName"],
             name=entry["Summary"]["VariantName"],
             container=entry["Container"],
             role_arn=entry["RoleArn"],
@@ -203,7 +205,24 @@ class Hosting:
             start_seconds=entry.get("StartSeconds") or _START_SECONDS,
         )
         summary = entry["Summary"]
-        return Variant(spec, summary["DesiredWeight"], summary["DesiredInstanceCount"], self._make)
+        capture = self._capture(spec, captures.parse(plan.get("Capture")))
+        return Variant(spec, summary["DesiredWeight"], summary["DesiredInstanceCount"], self._make, capture)
+
+    def _capture(self, spec: VariantSpec, config: captures.CaptureConfig | None) -> Capture | None:
+        if config is None:
+            return None
+
+        def functional(works: bool) -> None:
+            def change(record: dict[str, Any]) -> None:
+                if "DataCaptureConfig" in record:
+                    record["DataCaptureConfig"]["CaptureStatus"] = "Started" if works else "Stopped"
+
+            # The endpoint may be gone, and its last captures be late.
+            if self._store.find(KIND, spec.endpoint) is not None:
+                self._store.update(KIND, spec.endpoint, change)
+
+        session = RoleSession(lambda: assume(spec))
+        return Capture(self._cloud, config, spec.endpoint, spec.name, session, functional)
 
     def _make(self, spec: VariantSpec) -> Instance:
         return Instance(self._cloud, self._engine, self._images, self._metrics, spec)
@@ -271,6 +290,9 @@ def _deployed(record: dict[str, Any], plan: Mapping[str, Any]) -> None:
         EndpointStatus="InService",
         LastModifiedTime=now(),
     )
+    record.pop("DataCaptureConfig", None)
+    if (shown := captures.summary(plan.get("Capture"))) is not None:
+        record["DataCaptureConfig"] = shown
 
 
 def _keep_sizes(record: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 
+from localcloud.sagemaker.hosting.capture import Capture
 from localcloud.sagemaker.hosting.instance import Instance, VariantSpec
 
 DRAIN_SECONDS = 65.0  # a little more than an invocation may take
@@ -21,8 +22,10 @@ class Variant:
     configuration, too.
     """
 
-    def __init__(self, spec: VariantSpec, weight: float, size: int, make: Starter) -> None:
-        self.spec, self.weight, self.guarded = spec, weight, False
+    def __init__(
+        self, spec: VariantSpec, weight: float, size: int, make: Starter, capture: Capture | None = None
+    ) -> None:
+        self.spec, self.weight, self.guarded, self.capture = spec, weight, False, capture
         self._make = make
         self._lock = threading.Lock()
         self._turn = count()
@@ -65,6 +68,8 @@ class Variant:
         with self._lock:
             gone, self._instances = self._instances, []
         stop_all(gone, drain_seconds)
+        if self.capture is not None:
+            self.capture.close()
 
     def candidates(self) -> list[Instance]:
         """Healthy instances, the one with the fewest requests first, in turn among equals."""

@@ -64,6 +64,13 @@ class VariantSpec:
         return bool(self.container.get("Mode") == "MultiModel")
 
 
+def assume(spec: VariantSpec) -> Credentials:
+    """Credentials of the model's execution role. Raises RoleNotAssumable."""
+    return identity.assume_role(
+        spec.role_arn, service=_PRINCIPAL, session="SageMaker", source_arn=spec.model_arn
+    )
+
+
 class Instance:
     """Starts with `start`; `acquire` and `release` bracket each request so that `stop` can wait for them."""
 
@@ -79,7 +86,7 @@ class Instance:
         )
         self.id = f"i-{secrets.token_hex(9)[:17]}"
         self.stream = f"{spec.name}/{self.id}"
-        self._session = RoleSession(self._assume)
+        self._session = RoleSession(lambda: assume(spec))
         group = f"/aws/sagemaker/Endpoints/{spec.endpoint}"
         self._log_stream = LogStream(cloud, group, self.stream, self._session)
         self._state = threading.Condition()
@@ -156,14 +163,6 @@ class Instance:
         if late:
             server.stop(0)
             raise StartError("the instance was stopped while it started")
-
-    def _assume(self) -> Credentials:
-        return identity.assume_role(
-            self.spec.role_arn,
-            service=_PRINCIPAL,
-            session="SageMaker",
-            source_arn=self.spec.model_arn,
-        )
 
     def _storage(self) -> Storage:
         try:

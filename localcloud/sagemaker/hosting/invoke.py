@@ -12,6 +12,7 @@ from typing import Any
 
 from localcloud.context import Cloud
 from localcloud.sagemaker.errors import ServiceError
+from localcloud.sagemaker.hosting.captures import Exchange
 from localcloud.sagemaker.hosting.fleet import Fleet, Variant
 from localcloud.sagemaker.hosting.http import Answer, Unreachable
 from localcloud.sagemaker.hosting.instance import Instance
@@ -114,7 +115,10 @@ class Invoker:
             finally:
                 instance.release()
             self._count(endpoint, variant, reply.answer.status, reply.seconds, began)
-            return self._result(endpoint, variant, instance, reply.answer)
+            result = self._result(endpoint, variant, instance, reply.answer)
+            if variant.capture is not None:
+                variant.capture.offer(_exchange(request, body, result))
+            return result
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     def _find(
@@ -225,6 +229,18 @@ class Invoker:
                 f"log-stream:{instance.stream}",
             },
         )
+
+
+def _exchange(request: Mapping[str, Any], body: bytes, result: Mapping[str, Any]) -> Exchange:
+    return Exchange(
+        moment=time.time(),
+        body=body,
+        content_type=request.get("ContentType", ""),
+        answer=result["Body"],
+        answer_type=result["ContentType"],
+        inference_id=request.get("InferenceId", ""),
+        custom_attributes=request.get("CustomAttributes", ""),
+    )
 
 
 def _post(server: ModelServer, path: str, body: bytes, headers: Mapping[str, str]) -> _Reply:

@@ -208,4 +208,8 @@ def _plan(call: Call, config_name: str, moment: float) -> dict[str, Any]:
         )
     for entry, summary in zip(entries, plan.summaries(config, images, moment), strict=True):
         entry["Summary"] = summary
-    return {"EndpointConfigName": config_name, "Variants": entries}
+    return {
+        "EndpointConfigName": config_name,
+        "Variants": entries,
+        "Capture": config.get("DataCaptureConfig"),
+    }
