@@ -211,7 +211,8 @@ def _direction(definition: Definition) -> Hits:
     for step in definition.of("Condition"):
         registers = {
             outcome: any(
-                s.type in ("RegisterModel", "Endpoint") and (step.name, outcome) in _above(definition, s)
+                s.type in ("RegisterModel", "Endpoint")
+                and (step.name, outcome) in definition.branches_above(s)
                 for s in definition.steps
             )
             for outcome in (True, False)
@@ -247,16 +248,6 @@ def _metric(condition: dict[str, Any]) -> tuple[str | None, bool]:
         if isinstance(value, dict) and "FinalMetricDataList" in str(value.get("Get", "")):
             return str(value["Get"]).partition("FinalMetricDataList")[2], larger
     return None, False
-
-
-def _above(definition: Definition, step: Step) -> set[tuple[str, bool]]:
-    found: set[tuple[str, bool]] = set()
-    branch = step.branch
-    while branch is not None and branch not in found:
-        found.add(branch)
-        outer = definition.by_name.get(branch[0])
-        branch = outer.branch if outer else None
-    return found
 
 
 @definition_rule(

@@ -13,11 +13,9 @@ from typing import Any
 
 from modelyard_cli.check.definitions.model import Definition, Step, literal
 from modelyard_cli.check.registry import Advice, Hits, definition_rule
+from modelyard_cli.check.secrets import SECRET
 
 _PROCESSING_ROOT = "/opt/ml/processing"
-_SECRET = re.compile(
-    r"(AKIA|ASIA)[A-Z0-9]{16}|-----BEGIN [A-Z ]*PRIVATE KEY|(ghp|xoxb|sk)[-_][A-Za-z0-9]{20,}"
-)
 _SECRET_NAME = re.compile(r"(password|passwd|secret|api_?key|access_?key|token)$", re.IGNORECASE)
 _MAX_METRICS = 40
 
@@ -238,7 +236,7 @@ def _secrets(definition: Definition) -> Hits:
         for path, value in found:
             if not isinstance(value, str) or not literal(value) or len(value) < 8:
                 continue
-            if _SECRET.search(value) or (_SECRET_NAME.search(path) and not value.startswith("arn:")):
+            if SECRET.search(value) or (_SECRET_NAME.search(path) and not value.startswith("arn:")):
                 yield step.at(path), "holds what looks like a secret"
 
 

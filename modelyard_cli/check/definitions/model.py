@@ -93,6 +93,16 @@ class Definition:
         """Steps of these types."""
         return (step for step in self.steps if step.type in types)
 
+    def branches_above(self, step: Step) -> set[tuple[str, bool]]:
+        """The branches that a step lies in: each a Condition step and its outcome."""
+        found: set[tuple[str, bool]] = set()
+        branch = step.branch
+        while branch is not None and branch not in found:
+            found.add(branch)
+            outer = self.by_name.get(branch[0])
+            branch = outer.branch if outer else None
+        return found
+
     def value(self, value: Any) -> Any:
         """A value with parameters replaced by their defaults; None where there is none to tell."""
         if not is_expression(value):

@@ -33,7 +33,7 @@ _RESPONSES = {
 _ITEM_NAMES = {"Outputs": "OutputName", "ProcessingInputs": "InputName", "InputDataConfig": "ChannelName"}
 
 
-def _all(definition: Definition) -> Iterator[tuple[Step, Reference]]:
+def all_references(definition: Definition) -> Iterator[tuple[Step, Reference]]:
     for step in definition.steps:
         for reference in step.references():
             yield step, reference
@@ -54,7 +54,7 @@ def _undeclared(definition: Definition) -> Hits:
     for reference in _experiment(definition):
         if reference.root == "Parameters" and reference.name not in definition.parameters:
             yield "PipelineExperimentConfig", f"refers to the parameter {reference.name!r}"
-    for step, reference in _all(definition):
+    for step, reference in all_references(definition):
         if reference.root == "Parameters" and reference.name not in definition.parameters:
             yield step.at(), f"refers to the parameter {reference.name!r}"
 
@@ -68,14 +68,14 @@ def _variables(definition: Definition) -> Hits:
     for reference in _experiment(definition):
         if reference.root == "Execution" and reference.name not in EXECUTION_VARIABLES:
             yield "PipelineExperimentConfig", f"refers to Execution.{reference.name}"
-    for step, reference in _all(definition):
+    for step, reference in all_references(definition):
         if reference.root == "Execution" and reference.name not in EXECUTION_VARIABLES:
             yield step.at(), f"refers to Execution.{reference.name}"
 
 
 @definition_rule("MYP103", "A step that does not exist", "Name a step of this definition.")
 def _unknown_steps(definition: Definition) -> Hits:
-    for step, reference in _all(definition):
+    for step, reference in all_references(definition):
         if reference.root == "Steps" and reference.name not in definition.by_name:
             yield step.at(), f"refers to the step {reference.name!r}"
     for step in definition.steps:
@@ -90,7 +90,7 @@ def _unknown_steps(definition: Definition) -> Hits:
     "Properties follow the answer of the job's Describe operation.",
 )
 def _properties(definition: Definition) -> Hits:
-    for step, reference in _all(definition):
+    for step, reference in all_references(definition):
         target = definition.by_name.get(reference.name)
         if reference.root != "Steps" or target is None or reference.property_file is not None:
             continue
@@ -141,7 +141,7 @@ def follow(response: str, parts: tuple[str | int, ...]) -> Any:
     "MYP105", "An output, input or channel that the step does not have", "Name one that the step declares."
 )
 def _items(definition: Definition) -> Hits:
-    for step, reference in _all(definition):
+    for step, reference in all_references(definition):
         target = definition.by_name.get(reference.name)
         if reference.root != "Steps" or target is None or reference.property_file is not None:
             continue
@@ -180,7 +180,7 @@ def _declared(target: Step, path: tuple[str | int, ...]) -> list[str] | None:
     "MYP106", "A property file that the step does not declare", "Declare it in the step's PropertyFiles."
 )
 def _property_files(definition: Definition) -> Hits:
-    for step, reference in _all(definition):
+    for step, reference in all_references(definition):
         target = definition.by_name.get(reference.name)
         if reference.root == "Steps" and target is not None and reference.property_file is not None:
             files = [str(f.get("PropertyFileName")) for f in property_files(target)]
@@ -234,83 +234,3 @@ def _expressions(definition: Definition) -> Hits:
                     parse_path(str(argument["Path"]))
             except (ExpressionError, PathError) as error:
                 yield step.at(), str(error)
-
-
-@definition_rule(
-    "MYP109",
-    "A value of a step that may not have run",
-    "Move the step that reads it into the same branch, or depend on what always runs.",
-)
-def _branches(definition: Definition) -> Hits:
-    for step in definition.steps:
-        needed = {r.name for r in step.references() if r.root == "Steps"} | set(step.depends_on)
-        own = _chain(definition, step)
-        for name in sorted(needed):
-            target = definition.by_name.get(name)
-            if target is None or target is step:
-                continue
-            for condition, outcome in _chain(definition, target):
-                if (condition, not outcome) in own:
-                    yield step.at(), f"needs {name}, which runs in the other branch of {condition}"
-                elif (condition, outcome) not in own and step.name != condition:
-                    yield step.at(), f"needs {name}, which runs only in one branch of {condition}"
-
-
-def _chain(definition: Definition, step: Step) -> set[tuple[str, bool]]:
-    found: set[tuple[str, bool]] = set()
-    branch = step.branch
-    while branch is not None and branch not in found:
-        found.add(branch)
-        parent = definition.by_name.get(branch[0])
-        branch = parent.branch if parent else None
-    return found
-
-
-@definition_rule(
-    "MYP110",
-    "Steps that wait for each other",
-    "Remove one of the references or DependsOn entries of the circle.",
-)
-def _cycles(definition: Definition) -> Hits:
-    needs = {
-        step.name: {r.name for r in step.references() if r.root == "Steps"} | set(step.depends_on)
-        for step in definition.steps
-    }
-    for step in definition.steps:
-        if step.branch:
-            needs[step.name].add(step.branch[0])
-    done: set[str] = set()
-    for root, before in needs.items():
-        path: list[str] = []
-        stack: list[tuple[str, Iterator[str]]] = [(root, iter(sorted(before)))]
-        if root in done:
-            continue
-        path.append(root)
-        while stack:
-            following = next(stack[-1][1], None)
-            if following is None:
-                done.add(stack.pop()[0])
-                path.pop()
-            elif following in path:
-                yield (
-                    following,
-                    "waits for itself: " + " -> ".join([*path[path.index(following) :], following]),
-                )
-            elif following in needs and following not in done:
-                path.append(following)
-                stack.append((following, iter(sorted(needs[following]))))
-
-
-@definition_rule(
-    "MYP111",
-    "A dependency on a Fail step, or twice on one step",
-    "A Fail step ends the execution: nothing comes after it.",
-)
-def _dependencies(definition: Definition) -> Hits:
-    for step in definition.steps:
-        for name in set(step.depends_on):
-            target = definition.by_name.get(name)
-            if target is not None and target.type == "Fail":
-                yield step.at("DependsOn"), f"{name} is a Fail step"
-            if step.depends_on.count(name) > 1:
-                yield step.at("DependsOn"), f"names {name} more than once"

@@ -16,28 +16,14 @@ from modelyard_cli.check.templates.model import (
     known,
     listed,
     number,
-    objects,
-    opaque,
     part,
 )
 from modelyard_cli.check.templates.scaling import TARGET, segments
 
 FUNCTION, ALIAS, VERSION = "AWS::Lambda::Function", "AWS::Lambda::Alias", "AWS::Lambda::Version"
-_SECRET_NAME = re.compile(
-    r"(PASSWORD|PASSWD|SECRET|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|_TOKEN)$", re.IGNORECASE
-)
-_SECRET = re.compile(
-    r"(AKIA|ASIA)[A-Z0-9]{16}|-----BEGIN [A-Z ]*PRIVATE KEY|(ghp|xoxb|sk)[-_][A-Za-z0-9]{20,}"
-)
-_RESERVED = re.compile(
+RESERVED_VARIABLES = re.compile(
     r"AWS_(REGION|DEFAULT_REGION|ACCESS_KEY_ID|SECRET_ACCESS_KEY|SESSION_TOKEN|EXECUTION_ENV|LAMBDA_FUNCTION_\w+|LAMBDA_RUNTIME_API|LAMBDA_LOG_\w+)|_HANDLER|_X_AMZN_TRACE_ID|LAMBDA_TASK_ROOT|LAMBDA_RUNTIME_DIR"
 )
-_NAMED = {
-    "ENDPOINT_NAME": "AWS::SageMaker::Endpoint",
-    "TABLE_NAME": "AWS::DynamoDB::Table",
-    "QUEUE_URL": "AWS::SQS::Queue",
-    "STATE_MACHINE_ARN": "AWS::StepFunctions::StateMachine",
-}
 
 
 def function_of(template: Template, name: Any) -> Resource | None:
@@ -162,7 +148,7 @@ def _limits(template: Template) -> Hits:
         if sum(len(str(k)) + len(str(v)) for k, v in variables.items()) > 4096:
             yield function.at("Environment"), "is larger than 4 KB"
         for name in variables:
-            if _RESERVED.fullmatch(name):
+            if RESERVED_VARIABLES.fullmatch(name):
                 yield (
                     function.at(f"Environment.Variables.{name}"),
                     "is reserved by Lambda: the function is refused",
@@ -177,88 +163,6 @@ def _limits(template: Template) -> Hits:
             yield function.at("Handler"), f"is {handler!r}, not MODULE.FUNCTION"
         if len(listed(p.get("Layers"))) > 5:
             yield function.at("Layers"), "has more than 5"
-
-
-@template_rule(
-    "MYT604",
-    "A secret in a function's environment",
-    "Read it from Secrets Manager at run time: who may describe the function sees its environment.",
-)
-def _secrets(template: Template) -> Hits:
-    for function in template.of(FUNCTION):
-        variables = part(function.properties, "Environment", "Variables")
-        for name, value in variables.items() if isinstance(variables, dict) else ():
-            if (
-                isinstance(value, str)
-                and known(value)
-                and len(value) >= 6
-                and (
-                    _SECRET.search(value)
-                    or (_SECRET_NAME.search(name) and not value.startswith(("arn:", "/")))
-                )
-            ):
-                yield function.at(f"Environment.Variables.{name}"), "holds what looks like a secret"
-    for task in template.of("AWS::ECS::TaskDefinition"):
-        for index, container in enumerate(objects(task.properties.get("ContainerDefinitions"))):
-            for item in objects(container.get("Environment")):
-                name, value = str(item.get("Name")), item.get("Value")
-                if (
-                    isinstance(value, str)
-                    and known(value)
-                    and len(value) >= 6
-                    and (
-                        _SECRET.search(value)
-                        or (_SECRET_NAME.search(name) and not value.startswith(("arn:", "/")))
-                    )
-                ):
-                    yield (
-                        task.at(f"ContainerDefinitions[{index}].Environment"),
-                        f"{name} holds what looks like a secret",
-                    )
-
-
-@template_rule(
-    "MYT609",
-    "An environment that names what this assembly does not have",
-    "Refer to the resource, in whatever stack it is.",
-)
-def _environment(template: Template) -> Hits:
-    for function in template.of(FUNCTION):
-        variables = part(function.properties, "Environment", "Variables")
-        for name, value in variables.items() if isinstance(variables, dict) else ():
-            kind = next(
-                (k for ending, k in _NAMED.items() if name == ending or name.endswith("_" + ending)), None
-            )
-            if (
-                kind
-                and isinstance(value, str)
-                and value
-                and not opaque(value)
-                and template.assembly.target(value, kind) is None
-                and any(True for _ in template.assembly.of(kind))
-            ):
-                yield function.at(f"Environment.Variables.{name}"), f"there is no {kind} {value}"
-
-
-@template_rule(
-    "MYT616",
-    "A variable that a function's code reads and nobody sets",
-    "Set it in Environment, or read it with a default.",
-)
-def _unset(template: Template) -> Hits:
-    for function in template.of(FUNCTION):
-        code = part(function.properties, "Code", "ZipFile")
-        variables = part(function.properties, "Environment", "Variables")
-        given = variables if isinstance(variables, dict) else {}
-        if not isinstance(code, str) or not str(function.properties.get("Runtime")).startswith("python"):
-            continue
-        read = re.findall(r"""os\.environ\[["'](\w+)["']\](?!\s*=[^=])""", code)
-        for name in sorted(set(read) - set(given)):
-            if not _RESERVED.fullmatch(name) and not name.startswith(("AWS_", "LAMBDA_")):
-                yield (
-                    function.at("Code.ZipFile"),
-                    f"reads the variable {name}, which Environment does not set",
-                )
 
 
 @template_rule(

@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from modelyard_cli.check.registry import Advice, Hits, template_rule
-from modelyard_cli.check.templates.machines import INTEGRATION, MACHINE, definition_of, machines, states_of
+from modelyard_cli.check.templates.machines import INTEGRATION
 from modelyard_cli.check.templates.model import Template, literal, objects, opaque
-from modelyard_cli.check.templates.roles import role_of
+from modelyard_cli.check.templates.role_needs import role_of
 from modelyard_cli.check.templates.statements import may
+from modelyard_cli.check.templates.states import MACHINE, definition_of, machines, states_of
 
 _MANAGED_RULE = ("events:PutRule", "events:PutTargets", "events:DescribeRule")
 _SYNC = {

@@ -13,9 +13,16 @@ from typing import Any
 
 from localcloud.sagemaker.shapes import input_shape
 from modelyard_cli.check.registry import Hits, template_rule
-from modelyard_cli.check.templates.model import Resource, Template, listed, number, objects
+from modelyard_cli.check.templates.model import Template, listed, number, objects
+from modelyard_cli.check.templates.states import (
+    MACHINE,
+    definition_of,
+    machines,
+    scopes,
+    states_of,
+    successors,
+)
 
-MACHINE = "AWS::StepFunctions::StateMachine"
 _TYPES = {"Task", "Pass", "Choice", "Wait", "Succeed", "Fail", "Parallel", "Map"}
 INTEGRATION = re.compile(
     r"arn:[^:]*:states:[^:]*:[^:]*:(?P<service>[\w-]+):(?P<rest>.+?)(?P<pattern>\.sync(:\d)?|\.waitForTaskToken)?$"
@@ -72,59 +79,6 @@ _ERRORS = {
 }
 
 
-def machines(template: Template) -> Iterator[tuple[Resource, dict[str, Any]]]:
-    """(resource, definition) of every state machine whose definition is in the template."""
-    for machine in template.of(MACHINE):
-        found = definition_of(machine)
-        if isinstance(found, dict):
-            yield machine, found
-
-
-def definition_of(machine: Resource) -> Any:
-    """A state machine's definition; a text where it is no JSON, None where it is elsewhere."""
-    text = machine.properties.get("DefinitionString")
-    if not isinstance(text, str):
-        return machine.properties.get("Definition")
-    given = machine.properties.get("DefinitionSubstitutions") or {}
-    for name, value in given.items():
-        text = text.replace("${" + name + "}", str(value))
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text
-
-
-def scopes(definition: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """(path, scope) of the machine and of every branch and iteration in it."""
-    yield path, definition
-    states = definition.get("States")
-    for name, state in states.items() if isinstance(states, dict) else ():
-        if not isinstance(state, dict):
-            continue
-        inner = [
-            *objects(state.get("Branches")),
-            *(state[m] for m in ("Iterator", "ItemProcessor") if isinstance(state.get(m), dict)),
-        ]
-        for index, scope in enumerate(inner):
-            yield from scopes(scope, f"{path}.{name}[{index}]")
-
-
-def states_of(definition: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any], dict[str, Any]]]:
-    """(path, name, state, scope)."""
-    for path, scope in scopes(definition):
-        states = scope.get("States")
-        for name, state in states.items() if isinstance(states, dict) else ():
-            if isinstance(state, dict):
-                yield f"{path}.{name}".lstrip("."), name, state, scope
-
-
-def _next(state: dict[str, Any]) -> Iterator[str]:
-    for item in [state, *objects(state.get("Choices")), *objects(state.get("Catch"))]:
-        for member in ("Next", "Default"):
-            if isinstance(item.get(member), str):
-                yield item[member]
-
-
 @template_rule(
     "MYT641",
     "A state that does not exist, or that nothing reaches",
@@ -146,9 +100,9 @@ def _graph(template: Template) -> Hits:
                 name = todo.pop()
                 if name in states and name not in reached and isinstance(states[name], dict):
                     reached.add(name)
-                    todo += list(_next(states[name]))
+                    todo += list(successors(states[name]))
             for name, state in states.items():
-                for target in _next(state) if isinstance(state, dict) else ():
+                for target in successors(state) if isinstance(state, dict) else ():
                     if target not in states:
                         yield at, f"{name} leads to {target!r}, which does not exist"
                 if name not in reached and start in states:

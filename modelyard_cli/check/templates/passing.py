@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 
 from modelyard_cli.check.registry import Hits, template_rule
 from modelyard_cli.check.templates.model import Template, known, listed, literal
-from modelyard_cli.check.templates.roles import role_of
+from modelyard_cli.check.templates.role_needs import role_of
 from modelyard_cli.check.templates.statements import ROLE, identity_statements, may, of_role, trusted
 
 # Requests with a role that the service then assumes.

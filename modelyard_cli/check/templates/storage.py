@@ -1,4 +1,4 @@
-"""Buckets, keys and tables.
+"""Buckets, and data that a mistake takes away.
 
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/security-best-practices.html
 """
@@ -14,7 +14,6 @@ from modelyard_cli.check.templates.model import (
     Resource,
     Template,
     known,
-    listed,
     literal,
     number,
     objects,
@@ -22,8 +21,9 @@ from modelyard_cli.check.templates.model import (
     part,
 )
 from modelyard_cli.check.templates.statements import Statement, resource_statements
+from modelyard_cli.check.templates.tables import TABLE
 
-BUCKET, KEY, TABLE = "AWS::S3::Bucket", "AWS::KMS::Key", "AWS::DynamoDB::Table"
+BUCKET = "AWS::S3::Bucket"
 
 
 def _statements(template: Template, bucket: Resource) -> Iterator[Statement]:
@@ -99,32 +99,6 @@ def _encryption(template: Template) -> Hits:
         if not any(volume.properties.get(m) in (True, "true") for m in ("Encrypted", "StorageEncrypted")):
             explicit = any(m in volume.properties for m in ("Encrypted", "StorageEncrypted"))
             yield volume.at("Encrypted"), "is false" if explicit else Advice("is not set")
-
-
-@template_rule(
-    "MYT633",
-    "A key that nobody can manage, or everybody can use",
-    "Allow kms:* to the account's root; name services and roles; rotate.",
-)
-def _keys(template: Template) -> Hits:
-    for key in template.of(KEY):
-        statements = [s for s in resource_statements(template) if s.resource is key]
-        admin = any(
-            s.allows and any(a in ("kms:*", "*") or a == "kms:PutKeyPolicy" for a in s.actions)
-            for s in statements
-        )
-        if statements and not admin:
-            yield key.at("KeyPolicy"), "nobody may change the policy: the key cannot be managed any more"
-        if (
-            key.properties.get("EnableKeyRotation") not in (True, "true")
-            and key.properties.get("KeySpec", "SYMMETRIC_DEFAULT") == "SYMMETRIC_DEFAULT"
-        ):
-            yield key.at("EnableKeyRotation"), Advice("is not set")
-        days = number(key.properties.get("PendingWindowInDays"))
-        if days is not None and not 7 <= days <= 30:
-            yield key.at("PendingWindowInDays"), f"{days:g} is not within 7 to 30"
-        if key.properties.get("Enabled") in (False, "false"):
-            yield key.at("Enabled"), "is false: what it encrypts cannot be read"
 
 
 @template_rule(
@@ -208,43 +182,6 @@ def _filter(item: dict[str, Any]) -> tuple[str, str]:
 
 
 @template_rule(
-    "MYT635",
-    "A table whose keys are no attributes, or attributes no keys",
-    "AttributeDefinitions has exactly the attributes of the table's and its indexes' keys.",
-)
-def _tables(template: Template) -> Hits:
-    for table in template.of(TABLE, "AWS::DynamoDB::GlobalTable"):
-        p = table.properties
-        declared = [a.get("AttributeName") for a in objects(p.get("AttributeDefinitions"))]
-        schemas = [("KeySchema", p.get("KeySchema"))]
-        schemas += [
-            (f"{kind}[{i}].KeySchema", index.get("KeySchema"))
-            for kind in ("GlobalSecondaryIndexes", "LocalSecondaryIndexes")
-            for i, index in enumerate(objects(p.get(kind)))
-        ]
-        used = [k.get("AttributeName") for _, schema in schemas for k in objects(schema)]
-        for path, schema in schemas:
-            for key in objects(schema):
-                if key.get("AttributeName") not in declared:
-                    yield table.at(path), f"{key.get('AttributeName')!r} is not in AttributeDefinitions"
-            if [k.get("KeyType") for k in objects(schema)] not in (["HASH"], ["HASH", "RANGE"]) and objects(
-                schema
-            ):
-                yield table.at(path), "is not HASH, or HASH and RANGE"
-        for name in declared:
-            if name not in used:
-                yield table.at("AttributeDefinitions"), f"{name!r} is no key: the table is refused"
-        on_demand = p.get("BillingMode") == "PAY_PER_REQUEST"
-        if on_demand and p.get("ProvisionedThroughput"):
-            yield table.at("ProvisionedThroughput"), "stands beside BillingMode PAY_PER_REQUEST"
-        elif not on_demand and table.type == TABLE and not p.get("ProvisionedThroughput"):
-            yield table.at("BillingMode"), "has neither PAY_PER_REQUEST nor ProvisionedThroughput"
-        ttl = part(p, "TimeToLiveSpecification", "AttributeName")
-        if ttl is not None and ttl in used:
-            yield table.at("TimeToLiveSpecification"), f"{ttl!r} is a key"
-
-
-@template_rule(
     "MYT636",
     "Data that a mistake takes away for good",
     "Keep tables and buckets of production: DeletionPolicy Retain beside protection; point-in-time "
@@ -307,36 +244,3 @@ def _policies(template: Template) -> Hits:
             and "*" in [literal(p) for p in statement.principals]
         ):
             yield statement.at, "allows everything to everybody"
-
-
-@template_rule(
-    "MYT638",
-    "A role that reads encrypted data without the key",
-    "Grant kms:Decrypt (and kms:GenerateDataKey to write) on the key of the bucket, table or queue.",
-)
-def _key_use(template: Template) -> Hits:
-    from modelyard_cli.check.templates.roles import needs
-    from modelyard_cli.check.templates.statements import may
-
-    for resource, path, role, action, on in needs(template):
-        if action not in ("s3:GetObject", "sqs:ReceiveMessage", "sqs:SendMessage"):
-            continue
-        key = _key_of(template, on)
-        wanted = "kms:GenerateDataKey" if action == "sqs:SendMessage" else "kms:Decrypt"
-        if key is not None and not may(role, wanted, key):
-            yield resource.at(path), f"{role.id} may {action}, but not {wanted} on the key"
-
-
-def _key_of(template: Template, arn: str) -> str | None:
-    from modelyard_cli.check.templates import names
-
-    bucket = template.assembly.target(arn, BUCKET) or template.assembly.target(arn.rsplit("/", 1)[0], BUCKET)
-    queue = template.assembly.target(arn, "AWS::SQS::Queue")
-    value: Any = None
-    if bucket is not None:
-        for rule in objects(part(bucket.properties, "BucketEncryption", "ServerSideEncryptionConfiguration")):
-            value = part(rule, "ServerSideEncryptionByDefault", "KMSMasterKeyID")
-    elif queue is not None:
-        value = queue.properties.get("KmsMasterKeyId")
-    key = template.assembly.target(value, KEY) if listed(value) else None
-    return names.arn_of(key) if key is not None else None
