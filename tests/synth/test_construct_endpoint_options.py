@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import aws_cdk as cdk
@@ -170,3 +171,20 @@ def test_no_schedule_leaves_no_trace(stack, data, image):
     Template.from_stack(stack).has_resource_properties(
         "AWS::ApplicationAutoScaling::ScalableTarget", {"ScheduledActions": Match.absent()}
     )
+
+
+def test_the_docs_have_the_numbers_of_each_environment():
+    text = (Path(__file__).parents[2] / "docs" / "scaling.md").read_text(encoding="utf-8")
+    shown = {
+        cells[0].split(",")[0]: cells[1:]
+        for line in text.splitlines()
+        if len(cells := [cell.strip() for cell in line.strip("|").split("|")]) == 4
+    }
+    for name, stage in environments().items():
+        scaling, rollout = stage.serving.scaling, stage.serving.rollout
+        how = f"{rollout.canary_percent} % canary" if rollout.canary_percent else "all at once"
+        assert shown[name] == [
+            f"{scaling.min_instances} to {scaling.max_instances}",
+            f"{scaling.scale_out_seconds} s, {scaling.scale_in_seconds} s",
+            f"{how}, {rollout.bake_seconds} s bake{'s' if rollout.canary_percent else ''}",
+        ]
