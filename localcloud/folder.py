@@ -76,6 +76,11 @@ class StateFolder:
         return self.root / "autoscaling.db"
 
     @property
+    def codedeploy_db(self) -> Path:
+        """SQLite file of CodeDeploy."""
+        return self.root / "codedeploy.db"
+
+    @property
     def images(self) -> Path:
         """Images that the stand-in for `docker` built."""
         return self.root / "images"

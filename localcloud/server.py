@@ -162,12 +162,14 @@ def _install_services(cloud: Cloud) -> list[Closable]:
     from localcloud.autoscaling import sagemaker_variants
     from localcloud.autoscaling import service as autoscaling
     from localcloud.cloudwatch import service as cloudwatch
+    from localcloud.codedeploy import service as codedeploy
     from localcloud.sagemaker import service
 
     alarms = cloudwatch.install(cloud)
     sagemaker = service.install(cloud)
     variants = sagemaker_variants.Variants(cloud, sagemaker.store)
-    return [alarms, sagemaker, autoscaling.install(cloud, {"sagemaker": variants})]
+    scaling = autoscaling.install(cloud, {"sagemaker": variants})
+    return [alarms, sagemaker, scaling, codedeploy.install(cloud)]
 
 
 async def _refuse(send: Send) -> None:
@@ -239,7 +241,12 @@ def main() -> None:
     parser.add_argument("--state", type=Path, required=True, help="folder for everything the cloud writes")
     parser.add_argument("--port", type=int, default=0, help="0: the last run's, or any free one")
     parser.add_argument("--region", help="the folder's, or us-east-1")
-    parser.add_argument("--clock", type=float, default=1.0, help="how many times faster scaling's time runs")
+    parser.add_argument(
+        "--clock",
+        type=float,
+        default=1.0,
+        help="how many times faster the time of scaling and deployments runs",
+    )
     options = parser.parse_args()
     # A shell's `&` starts us with SIGINT ignored; until the loop runs, both signals just end the start.
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -17,8 +17,9 @@ Change = Callable[[str, State, str, str], None]
 _LONGEST_PAUSE, _SHORTEST_PAUSE = 1.0, 0.1
 # How long datapoints may take to arrive after the end of their period, in seconds of the alarm's clock.
 _GRACE, _LONGEST_GRACE = 9.0, 1.5
-# Metrics whose time runs by the cloud's clock; all others keep to the real one.
-_FAST = "AWS/SageMaker"
+# Metrics whose time runs by the cloud's clock, as do the endpoints and deployments that they are about; all
+# others keep to the real one.
+_FAST = frozenset({"AWS/SageMaker", "AWS/Lambda"})
 _log = logging.getLogger(__name__)
 
 
@@ -79,7 +80,7 @@ class Evaluator:
         self._done = {name: step for name, step in self._done.items() if name in names}
 
     def _look(self, found: Watched, before: State) -> None:
-        factor = self._clock if found.metric["Namespace"] == _FAST else 1.0
+        factor = self._clock if found.metric["Namespace"] in _FAST else 1.0
         every, seconds = found.every / factor, found.period / factor
         step = int((self._now() - min(_LONGEST_GRACE, _GRACE / factor)) // every)
         # A new alarm is looked at when the present period has ended.

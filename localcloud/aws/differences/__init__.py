@@ -24,6 +24,8 @@ def apply_before_import(audit: Audit) -> None:
 def apply(cloud: Cloud) -> None:
     """Close all others; call once MiniStack has its state, before the first request."""
     from localcloud.aws.differences import (
+        alias_actions,
+        alias_routing,
         async_failures,
         bounded_memory,
         custom_resources,
@@ -57,6 +59,8 @@ def apply(cloud: Cloud) -> None:
         template_references,
     )
 
+    alias_actions.apply()
+    alias_routing.apply()
     async_failures.apply(cloud)
     bounded_memory.apply(cloud)
     custom_resources.apply()

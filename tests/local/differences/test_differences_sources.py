@@ -11,6 +11,18 @@ import pytest
 # Digests of the sources of what the differences wrap. A change means: read what MiniStack does now, decide
 # whether the difference still exists, and only then write the new digest down.
 _SOURCES = {
+    "services.lambda_svc._invoke": "VMMTO6PFYLVJIEHV",
+    "services.lambda_svc._get_func_record_for_ref": "JEVU57UPSA5A7MMB",
+    "services.lambda_svc._effective_func_record_for_qualifier": "SND4XD6S3RGZYQPG",
+    "services.lambda_svc._execute_function": "HTVRNVSIBIQWCYA3",
+    "services.lambda_svc._emit_lambda_metrics": "HNTITV3463Y6JI2L",
+    "services.lambda_svc._create_alias": "F7FABVMA5NLXJELA",
+    "services.lambda_svc._update_alias": "AAL7NOKLAYXJAQVD",
+    "services.cloudwatch.record_metric": "P53XX67FEOQMKRX6",
+    "core.iam_actions._lambda_action": "DH5CJ26KIA5XV635",
+    "services.cloudformation.engine._extract_deps": "NRXYJAIPJ7WPBZF6",
+    "services.cloudformation.engine._topological_sort": "CPXJVMDI7QCIU4WC",
+    "services.cloudformation.provisioners._lambda_alias_update": "OOEMXU2ARQPM6CG3",
     "core.iam_actions.extract_resource_arn": "QL2ROADJLRRP3STS",
     "core.iam_actions.request_tag_context": "2RVNXALOAJDXRBE2",
     "services.cloudwatch._put_metric_data": "4RVTGFGTCH5P7275",
