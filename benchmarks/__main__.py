@@ -21,6 +21,7 @@ NAMES = (
     "cached_rerun",
     "tuning",
     "serving",
+    "image_path",
     "soak",
 )
 

@@ -1,7 +1,8 @@
 """Images out of S3, as a request to the endpoint: bounded in number, bytes and time.
 
 A request of several images is one call, in JSON: the endpoint decodes them side by side, and all of them are
-answered by one version. Base64 costs a third more bytes, and 1 % of the time that decoding an image takes.
+answered by one version. Base64 costs a third more bytes; writing and reading it took 0.3 ms for a JPEG that
+took 4 ms to decode and scale, and 35 ms to predict.
 """
 
 import base64
@@ -13,6 +14,7 @@ from typing import Any
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from modelyard.runtime.invoke import BROKEN
 from modelyard.runtime.limits import INVOKE_BYTES
 from modelyard.runtime.log import log
 
@@ -102,7 +104,7 @@ class Images:
                     parts.append(part)
         except ClientError as error:
             raise _meaning(error, what) from error
-        except BotoCoreError as error:
+        except (BotoCoreError, *BROKEN) as error:
             log("image not read", reason=str(error))
             raise _unavailable(f"{what} cannot be read from S3 now; try again") from error
         return base64.b64encode(b"".join(parts))
