@@ -83,7 +83,8 @@ class Invoker:
                 "ValidationError", f"The body has {len(body)} bytes; at most {MAX_BODY} are allowed.", 413
             )
         headers = {header: request[member] for member, header in _FORWARDED.items() if member in request}
-        for attempt in range(1, _ATTEMPTS + 1):
+        lost = 0
+        while True:
             variant, instance, server, cache = self._find(endpoint, traffic, request, began)
             try:
                 reply = self._send(
@@ -91,7 +92,10 @@ class Invoker:
                 )
             except Unreachable as error:
                 # The container died with the request. A prediction changes nothing, so another may answer it.
-                if attempt == _ATTEMPTS:
+                # One that took no connection is not known to be dead yet, and has not seen the request.
+                unseen = isinstance(error.__cause__, ConnectionRefusedError)
+                lost += not unseen
+                if lost == _ATTEMPTS or (unseen and time.monotonic() - began > _PATIENCE_SECONDS):
                     self._count(endpoint, variant, 500, 0.0, began)
                     raise self._failed(
                         endpoint, instance, 500, f"the container did not answer: {error}"
@@ -119,7 +123,6 @@ class Invoker:
             if variant.capture is not None:
                 variant.capture.offer(_exchange(request, body, result))
             return result
-        raise AssertionError("unreachable: the last attempt returns or raises")
 
     def _find(
         self, endpoint: str, traffic: Callable[[], Traffic | None], request: Mapping[str, Any], began: float
