@@ -10,8 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 from botocore.config import Config
-from botocore.exceptions import ClientError, HTTPClientError
+from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError
 from botocore.exceptions import ConnectionError as BotoConnectionError
+from urllib3.exceptions import HTTPError as TransportError
 
 from modelyard.runtime.limits import ANSWER_SECONDS, CANARY_ANSWER_SECONDS
 
@@ -25,6 +26,11 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
 _TRY_AGAIN = frozenset({429, 500, 502, 503, 504, 530})
 # From the model's own server: too busy, or no memory for one more model until another is unloaded.
 _MODEL_TRY_AGAIN = frozenset({429, 503, 507})
+
+_LONGEST_SAID = 2000
+# No answer, or none that is whole: botocore lets through what happens while it reads a body, and what its
+# parsers make of one that something between has written.
+BROKEN = (HTTPClientError, BotoConnectionError, IncompleteReadError, TransportError, UnicodeDecodeError)
 
 
 class NotReadyError(Exception):
@@ -83,7 +89,7 @@ class Invoker:
             )
             with answer["Body"] as stream:
                 return bytes(stream.read())
-        except (HTTPClientError, BotoConnectionError) as error:
+        except BROKEN as error:
             raise NotReadyError(f"no answer from the endpoint: {error}") from error
         except ClientError as error:
             raise _meaning(error) from error
@@ -102,10 +108,11 @@ def _meaning(error: ClientError) -> Exception:
 
 
 def _said(message: str) -> str:
-    """What the model's server said; our own server says it as {"error": "..."}."""
+    """What the model's server said, as one line; our own server says it as {"error": "..."}."""
     try:
         answer = json.loads(message)
     except (ValueError, RecursionError):
         answer = None
     said = answer.get("error") if isinstance(answer, dict) else None
-    return (said if isinstance(said, str) else message)[:2000]
+    line = " ".join((said if isinstance(said, str) else message).split())[:_LONGEST_SAID]
+    return "".join(letter if letter.isprintable() else "?" for letter in line) or "it gave no reason"

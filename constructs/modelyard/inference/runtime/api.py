@@ -26,13 +26,12 @@ class Api:
     def answer(self, event: Mapping[str, Any], request_id: str) -> dict[str, Any]:
         """The response to a function URL event, refusals included; its body carries the request id."""
         try:
-            content = self._route(event, request_id)
+            return http.response(200, {**self._route(event, request_id), "request_id": request_id})
         except ApiError as error:
             log("refused", request_id=request_id, status=error.status, code=error.code)
             headers = {} if error.retry_after is None else {"retry_after": str(error.retry_after)}
             content = {"error": {"code": error.code, "message": error.message}, "request_id": request_id}
             return http.response(error.status, content, **headers)
-        return http.response(200, {**content, "request_id": request_id})
 
     def _route(self, event: Mapping[str, Any], request_id: str) -> dict[str, Any]:
         request = http.parse(event, self._settings.max_body_bytes)

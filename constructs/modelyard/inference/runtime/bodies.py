@@ -9,7 +9,7 @@ from urllib.parse import parse_qs
 from . import csv_rows
 from .errors import ApiError, invalid_images, invalid_instances, malformed, too_many_rows
 from .http import Request
-from .values import kind, problem
+from .values import kind, problem, shown
 
 _EXAMPLE = '{"model": "<name>", "instances": [{"<feature>": <value>, ...}, ...]}'
 _IMAGES_EXAMPLE = '{"model": "<name>", "images": ["s3://<bucket>/<key>", ...]}'
@@ -43,8 +43,11 @@ def _parse_json(request: Request, max_rows: int) -> Prediction:
         raise malformed(f"the body is not UTF-8 (byte {error.start})") from error
     except RecursionError as error:
         raise malformed("the body is nested too deeply") from error
-    except ValueError as error:
+    except json.JSONDecodeError as error:
         raise malformed(f"the body is not JSON: {error}") from error
+    except ValueError as error:
+        # Python's bound on the digits of an integer.
+        raise malformed("the body holds a number of thousands of digits; a feature has 64 bits") from error
     if not isinstance(content, dict):
         raise malformed(f"the body is {kind(content)}; send {_EXAMPLE}")
     unknown = [name[:40] for name in content if name not in ("model", "instances", "images")]
@@ -84,12 +87,12 @@ def _rows(instances: list[Any], max_rows: int) -> list[dict[str, Any]]:
         for feature, value in row.items():
             wrong = problem(value)
             if wrong:
-                raise invalid_instances(f"instances[{position}].{feature[:100]} is {wrong}")
+                raise invalid_instances(f"instances[{position}].{shown(feature)} is {wrong}")
     return instances
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON number")
+    raise malformed(f"the body is not JSON: {name} is no JSON number")
 
 
 def _parse_csv(request: Request, max_rows: int) -> Prediction:

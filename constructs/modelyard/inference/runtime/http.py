@@ -10,7 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import ApiError, malformed
+from .errors import ApiError, malformed, too_many_rows
+
+# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html, less status and headers.
+_MAX_ANSWER_BYTES = 6_291_456 - 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,12 +27,13 @@ class Request:
     body: bytes
 
 
-def parse(event: Mapping[str, Any], max_body_bytes: int) -> Request:
-    """Raises ApiError for a body that is too large or not what its encoding says."""
-    http = event["requestContext"]["http"]
-    headers = {name.lower(): value for name, value in event.get("headers", {}).items()}
+def parse(event: Any, max_body_bytes: int) -> Request:
+    """Raises ApiError for a body that is too large or not what its encoding says, and for any other event."""
+    if not _is_request(event):
+        raise malformed("this is no event of a function URL; call the URL, or send what it would")
+    headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
     return Request(
-        method=http["method"],
+        method=event["requestContext"]["http"]["method"],
         path=event.get("rawPath") or "/",
         query=event.get("rawQueryString") or "",
         media_type=_media_type(headers.get("content-type", "")),
@@ -37,8 +41,26 @@ def parse(event: Mapping[str, Any], max_body_bytes: int) -> Request:
     )
 
 
+def _is_request(event: Any) -> bool:
+    """Who may invoke the function can send it anything; an exception would count against its version."""
+    if not isinstance(event, dict) or not isinstance(event.get("requestContext"), dict):
+        return False
+    http, headers = event["requestContext"].get("http"), event.get("headers") or {}
+    if not isinstance(http, dict) or not isinstance(headers, dict):
+        return False
+    texts = [event.get(name) or "" for name in ("rawPath", "rawQueryString", "body")]
+    return all(isinstance(text, str) for text in (http.get("method"), *headers.values(), *texts))
+
+
 def response(status: int, content: Mapping[str, Any], **headers: str) -> dict[str, Any]:
-    """A JSON response; `retry_after="5"` becomes the header `retry-after: 5`."""
+    """A JSON response; `retry_after="5"` becomes the header `retry-after: 5`.
+
+    Raises ApiError for more than Lambda returns.
+    """
+    body = json.dumps(content, allow_nan=False, separators=(",", ":"))
+    # Lambda counts it as text within JSON.
+    if len(body) + body.count('"') + body.count("\\") > _MAX_ANSWER_BYTES:
+        raise too_many_rows("the answer is over the 6 MB that Lambda returns; ask for less in one request")
     return {
         "statusCode": status,
         "headers": {
@@ -46,7 +68,7 @@ def response(status: int, content: Mapping[str, Any], **headers: str) -> dict[st
             "cache-control": "no-store",
             **{name.replace("_", "-"): value for name, value in headers.items()},
         },
-        "body": json.dumps(content, allow_nan=False, separators=(",", ":")),
+        "body": body,
     }
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from modelyard.runtime.invoke import BROKEN
 from modelyard.runtime.log import log
 
 from .errors import ApiError
@@ -74,7 +75,7 @@ class Models:
             return versions
         try:
             versions = self._read(name)
-        except (ClientError, BotoCoreError) as error:
+        except (ClientError, BotoCoreError, *BROKEN) as error:
             log("table not readable", model=name, error=str(error))
             self._refused_at[name] = self._clock()
             if usable:

@@ -4,6 +4,7 @@ Each version asked is one line of metrics, which the deployer judges canaries by
 """
 
 import json
+import math
 import random
 import time
 from collections.abc import Callable
@@ -128,7 +129,7 @@ def _invoke(invoker: Invoker, served: Served, asked: Payload, retry_seconds: flo
 
 def _predictions(answer: bytes, rows: int) -> list[Any]:
     try:
-        predictions = json.loads(answer, parse_constant=_refuse_constant)["predictions"]
+        predictions = json.loads(answer, parse_constant=_refuse_constant, parse_float=_finite)["predictions"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ApiError(424, "model_error", 'the model\'s answer is no {"predictions": [...]}') from error
     if not isinstance(predictions, list) or len(predictions) != rows:
@@ -138,3 +139,10 @@ def _predictions(answer: bytes, rows: int) -> list[Any]:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON number")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:20]} is no 64-bit float")
+    return value

@@ -22,3 +22,8 @@ def problem(value: Any) -> str | None:
 def kind(value: Any) -> str:
     """Its JSON type, with an article."""
     return _KINDS.get(type(value), "a number")
+
+
+def shown(name: str) -> str:
+    """A feature's name, to be read in one line."""
+    return name[:100] if name.isprintable() else ascii(name[:100])
