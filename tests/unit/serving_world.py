@@ -141,7 +141,7 @@ class World:
 
     def check_promotion(self, version, verdict, seen):
         """After the time and the requests that it takes; a version alone has nothing to wait for."""
-        canary = self._record.canary
+        canary = seen.record.canary
         if verdict.outcome == "promoted" and "no other approved" not in verdict.reason:
             assert canary.deployment.version == version
             since = datetime.fromisoformat(canary.deployment.since)
@@ -168,7 +168,7 @@ class Outside:
     """What one process sees of the world, since its last look at the registry began.
 
     `listed`: versions that the registry calls approved, None while it does not answer; `refused`: those of
-    them that it calls otherwise, one by one; `figures_of`: by version.
+    them that it calls otherwise, one by one; `figures_of`: by version; `record`: as it was read last.
     """
 
     def __init__(self, world, process):
@@ -233,7 +233,8 @@ class Outside:
 
     @paused
     def read(self, group):
-        return self.world.record()
+        self.record = self.world.record()
+        return self.record
 
     @paused
     def write(self, record, *, expected):

@@ -103,6 +103,13 @@ class Races(RuleBasedStateMachine):
         for process in [p for p in self.running if self.world.minutes - p.started >= LIFETIME]:
             self.advance(process, die=True)
 
+    @precondition(lambda self: self.world.record().canary)
+    @rule(minutes=st.sampled_from([6, BAKE + 1]), until=untils.filter(bool))
+    def a_canary_is_watched(self, minutes, until):
+        self.world.traffic = True
+        self.put_forward(minutes)
+        self.change(until)
+
     @precondition(lambda self: self.world.record().unused)
     @rule(until=st.sampled_from(["delete", "delete", "write", "end"]))
     def garbage_is_due(self, until):
