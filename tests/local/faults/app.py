@@ -1,0 +1,65 @@
+"""The deployed app, and means to break what it stands on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from benchmarks.deployed import MODEL, Deployed, archive, row
+from benchmarks.traffic import Answer, Caller, Traffic
+
+TREES = 10
+
+
+class App(Deployed):
+    """The app, with versions that cost nothing to make."""
+
+    made = 0
+
+    def new_version(self) -> int:
+        """Register a version unlike all others; nobody has decided on it."""
+        self.made += 1
+        return self.register(archive(scale=float(self.made), trees=TREES))
+
+    def traffic(self, callers: int = 3) -> Traffic:
+        """Callers of the function URL, some at once; none of them tries again."""
+        return Traffic(self._caller(callers), callers=callers, per_second=20.0)
+
+    def ask(self) -> Answer:
+        """One request."""
+        return self._caller(1).ask()
+
+    def answers(self) -> bool:
+        """Whether a request gets its prediction."""
+        return self.ask().status == 200
+
+    def _caller(self, callers: int) -> Caller:
+        return Caller(self.outputs["FunctionUrl"], self.scientist, [MODEL], [row()], callers)
+
+    @contextmanager
+    def fault(self, *faults: dict[str, Any]) -> Iterator[None]:
+        """AWS fails so until the block ends; see `localcloud.faults`."""
+        self.state.faults.write_text(json.dumps(faults))
+        try:
+            yield
+        finally:
+            self.state.faults.unlink()
+
+    def struck(self) -> int:
+        """How many requests have met a fault so far."""
+        return self.state.server_log.read_text().count("fault: ")
+
+    def artifact(self) -> dict[str, str]:
+        """Bucket and key of what serves."""
+        key = f"models/multi/{self.record()['serving']['artifact']}"
+        return {"Bucket": self.outputs["DataBucketName"], "Key": key}
+
+    def exists(self, place: dict[str, str]) -> bool:
+        found = self.client("s3").list_objects_v2(Bucket=place["Bucket"], Prefix=place["Key"])
+        return bool(found["KeyCount"])
+
+    def kill_server(self) -> None:
+        """End the model server of one instance, at once."""
+        self.servers()[0].kill()

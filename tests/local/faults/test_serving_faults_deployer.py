@@ -1,0 +1,123 @@
+"""A deployer that dies at a write, before it or after it, leaves nothing that the next one does not mend."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psutil
+import pytest
+
+from benchmarks.deployed import MODEL
+from tests.local.faults.app import App
+
+pytestmark = [pytest.mark.loop, pytest.mark.timeout(300)]
+
+HELD_S = 60.0
+# Of each write: the request never reaches AWS, or the answer never reaches the deployer.
+MOMENTS = ("instead", "after")
+
+
+def die_at(app: App, write: dict[str, Any], moment: str, act: Any) -> None:
+    """Do something that the deployer hears of, and end its process while it waits for this write."""
+    struck = app.struck()
+    with app.fault(write | {"when": moment, "hold_s": HELD_S}):
+        act()
+        app.wait(lambda: app.struck() > struck)
+        # Once the write is done, in the local cloud.
+        time.sleep(0.5)
+        killed = app.workers("serving/DeployerFunction")
+        for worker in killed:
+            worker.kill()
+        app.wait(lambda: not any(map(lives, killed)))
+
+
+def lives(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize(
+    "write",
+    [
+        {"service": "s3", "operation": "PUT", "path": "/models/multi/"},
+        {"service": "dynamodb", "operation": "PutItem"},
+    ],
+    ids=["artifact", "record"],
+)
+def test_while_it_deploys(app: App, write: dict[str, Any], moment: str) -> None:
+    before, version = app.version(), app.new_version()
+    with app.traffic() as traffic:
+        die_at(app, write, moment, lambda: app.decide(version, "Approved"))
+        recorded = app.version()
+        assert recorded == (version if (write["service"], moment) == ("dynamodb", "after") else before)
+
+        assert app.reconcile() == {"serving": {MODEL: version}}
+        time.sleep(1)
+    assert traffic.failed == []
+    # Or one before, which the function remembers for seconds.
+    assert all(answered <= version for answered in traffic.versions)
+    assert (app.version(), app.version("previous")) == (version, before)
+    assert app.exists(app.artifact())
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_while_it_notes_how_a_canary_ended(app: App, moment: str) -> None:
+    before, version = app.version(), app.new_version()
+    assert before is not None
+    write = {"service": "sagemaker", "operation": "UpdateModelPackage"}
+    app.decide(before, "Rejected")
+    app.wait(lambda: app.version() != before)
+    while (other := app.version()) is not None:
+        app.decide(other, "Rejected")
+        app.wait(lambda other=other: app.version() != other)
+
+    # Without another version to compare with, a canary ends as soon as it begins. Approved before the fault,
+    # which would meet that, too: the deployer gets to its own write only after the golden rows.
+    app.decide(version, "Approved", canary=10)
+    die_at(app, write, moment, lambda: None)
+    app.reconcile()
+    assert app.version() == version
+    assert app.record()["verdict"]["outcome"] == "promoted"
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_while_it_deletes_what_nobody_needs(app: App, moment: str) -> None:
+    served, version = app.version(), app.new_version()
+    app.deploy(version)
+    assert served is not None
+    # A third one, so that the first is not even the previous any more.
+    app.deploy(app.new_version())
+    bucket, s3 = app.outputs["DataBucketName"], app.client("s3")
+    prefix = f"models/multi/{MODEL}/{served}-"
+    (found,) = s3.list_objects_v2(Bucket=bucket, Prefix=prefix)["Contents"]
+    artifact = found["Key"].removeprefix("models/multi/")
+    app.client("dynamodb").update_item(
+        TableName=app.outputs["RecordTableName"],
+        Key={"group": {"S": MODEL}},
+        # A reconcile that read the record before writes no other over it.
+        UpdateExpression="SET #unused.#artifact = :then, generation = generation + :one",
+        ExpressionAttributeNames={"#unused": "unused", "#artifact": artifact},
+        ExpressionAttributeValues={
+            ":then": {"S": (datetime.now(UTC) - timedelta(days=2)).isoformat()},
+            ":one": {"N": "1"},
+        },
+    )
+
+    def look() -> None:
+        function = app.physical("serving", "DeployerFunction")
+        app.client("lambda").invoke(
+            FunctionName=function, InvocationType="Event", Payload=json.dumps({"group": MODEL})
+        )
+
+    with app.traffic() as traffic:
+        die_at(app, {"service": "s3", "operation": "DELETE"}, moment, look)
+        app.reconcile()
+    assert traffic.failed == []
+    assert not app.exists({"Bucket": bucket, "Key": prefix})
+    assert app.exists(app.artifact())

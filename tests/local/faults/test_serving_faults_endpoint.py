@@ -1,0 +1,98 @@
+"""Model servers and instances that die or stand still under load: nobody's request fails."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.local.faults.app import App
+
+pytestmark = [pytest.mark.loop, pytest.mark.timeout(300)]
+
+
+@pytest.fixture
+def two_instances(app: App) -> Iterator[App]:
+    _scale(app, 2)
+    yield app
+    _scale(app, 1)
+
+
+def _scale(app: App, instances: int) -> None:
+    name, sagemaker = app.outputs["EndpointName"], app.client("sagemaker")
+    sagemaker.update_endpoint_weights_and_capacities(
+        EndpointName=name,
+        DesiredWeightsAndCapacities=[{"VariantName": "AllTraffic", "DesiredInstanceCount": instances}],
+    )
+    sagemaker.get_waiter("endpoint_in_service").wait(
+        EndpointName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 60}
+    )
+    assert len(app.servers()) == instances
+
+
+def test_a_killed_model_server_is_started_again(app: App) -> None:
+    with app.traffic() as traffic:
+        time.sleep(2)
+        (before,) = app.servers()
+        app.kill_server()
+        app.wait(lambda: bool(app.servers()) and app.servers() != [before])
+        time.sleep(3)
+    assert traffic.failed == []
+    assert len(traffic.answers) > 40
+    # Those on their way wait for it: a start of Python and of the model.
+    assert traffic.slowest() < 20
+
+
+def test_with_two_instances_nobody_waits_for_the_one_that_died(two_instances: App) -> None:
+    app = two_instances
+    with app.traffic() as traffic:
+        time.sleep(2)
+        before = app.servers()
+        app.kill_server()
+        time.sleep(1)
+        alone = [answer.seconds for answer in traffic.answers[-5:]]
+        app.wait(lambda: len(app.servers()) == 2 and app.servers() != before)
+    assert traffic.failed == []
+    # A start takes longer than that: the other one answered.
+    assert max(alone) < 1
+
+
+def test_a_server_that_stands_still_for_a_while_answers_afterwards(app: App) -> None:
+    with app.traffic() as traffic:
+        time.sleep(1)
+        (server,) = app.servers()
+        server.suspend()
+        time.sleep(5)
+        server.resume()
+        time.sleep(2)
+    assert traffic.failed == []
+    assert 4 < traffic.slowest() < 20
+
+
+def test_the_artifact_of_a_loaded_model_is_deleted(app: App) -> None:
+    place = app.artifact()
+    app.client("s3").delete_object(**place)
+    with app.traffic() as traffic:
+        time.sleep(2)
+        # The next look of the deployer, within five minutes, makes it anew from what training wrote.
+        app.reconcile()
+    assert traffic.failed == []
+    assert app.exists(place)
+
+
+def test_the_artifact_is_deleted_and_the_model_has_to_be_loaded_again(app: App) -> None:
+    place = app.artifact()
+    app.client("s3").delete_object(**place)
+    app.kill_server()
+    app.wait(lambda: bool(app.servers()))
+    with app.traffic() as traffic:
+        time.sleep(6)
+    assert traffic.answers
+    assert {(answer.status, answer.code) for answer in traffic.answers} == {(503, "endpoint_unavailable")}
+
+    assert "errorMessage" not in app.reconcile()
+    assert app.exists(place)
+    with app.traffic() as traffic:
+        time.sleep(2)
+    assert traffic.failed == []

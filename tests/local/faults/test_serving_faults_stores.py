@@ -1,0 +1,116 @@
+"""S3, DynamoDB and SageMaker that fail for a while: what is loaded and known serves on, the rest recovers."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from benchmarks.deployed import MODEL
+from benchmarks.traffic import percentile
+from tests.local.faults.app import App
+
+pytestmark = [pytest.mark.loop, pytest.mark.timeout(300)]
+
+S3: dict[str, Any] = {"service": "s3", "status": 503, "code": "SlowDown"}
+TABLE: dict[str, Any] = {"service": "dynamodb", "status": 500, "code": "InternalServerError"}
+ENDPOINT: dict[str, Any] = {"service": "sagemaker", "path": "/endpoints/"}
+# Longer than the function remembers which version serves, by 5 s.
+OUTAGE_S = 15.0
+
+
+def test_without_s3_what_is_loaded_serves_and_an_approval_waits(app: App) -> None:
+    before, version = app.version(), app.new_version()
+    with app.fault(S3), app.traffic() as traffic:
+        app.decide(version, "Approved")
+        app.wait(lambda: app.record().get("error", {}).get("version") == version)
+        error = app.record()["error"]
+        time.sleep(1)
+    assert traffic.failed == []
+    assert traffic.versions.keys() == {before}
+    assert app.version() == before
+    assert "cannot read s3://" in error["message"]
+
+    # The deployer looks again by itself, within five minutes.
+    assert app.reconcile() == {"serving": {MODEL: version}}
+    assert "error" not in app.record()
+
+
+def test_without_s3_a_model_that_has_to_be_loaded_is_refused_until_s3_is_back(app: App) -> None:
+    with app.fault(S3):
+        app.kill_server()
+        app.wait(lambda: bool(app.servers()))
+        with app.traffic() as traffic:
+            time.sleep(6)
+    assert traffic.failed
+    assert {answer.status for answer in traffic.failed} == {503}
+    assert {answer.code for answer in traffic.failed} <= {"not_ready", "endpoint_unavailable"}
+    assert traffic.slowest() < 75
+
+    # Nobody has to do anything.
+    app.wait(app.answers, 30)
+    with app.traffic() as traffic:
+        time.sleep(2)
+    assert traffic.failed == []
+
+
+def test_without_the_table_the_function_serves_what_it_knows(app: App) -> None:
+    with app.traffic() as traffic:
+        time.sleep(2)
+        calm = percentile(list(traffic.answers), 0.5)
+        with app.fault(TABLE):
+            time.sleep(OUTAGE_S)
+            assert "errorMessage" in app.reconcile()
+        time.sleep(2)
+    assert traffic.failed == []
+    # Who asks the table waits for its refusals, one request of a function's process in ten seconds.
+    assert percentile(traffic.answers, 0.5) < calm + 0.1
+    assert traffic.slowest() < 10
+    assert "errorMessage" not in app.reconcile()
+
+
+def test_without_the_table_a_new_function_says_try_again(app: App) -> None:
+    with app.fault(TABLE):
+        for worker in app.workers("inference/InferenceFunction"):
+            worker.kill()
+        answer = app.ask()
+        assert (answer.status, answer.code) == (503, "not_ready")
+        assert answer.seconds < 15
+    assert app.answers()
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"service": "dynamodb", "status": 400, "code": "ThrottlingException", "share": 0.5},
+        {**ENDPOINT, "status": 400, "code": "ThrottlingException", "share": 0.3},
+        {**ENDPOINT, "status": 503, "code": "ServiceUnavailable", "share": 0.3},
+    ],
+    ids=["table", "endpoint", "endpoint-unavailable"],
+)
+def test_throttling_costs_time_and_no_request(app: App, fault: dict[str, Any]) -> None:
+    struck = app.struck()
+    with app.traffic() as traffic:
+        # Every process of the function knows what serves.
+        time.sleep(3)
+        with app.fault(fault):
+            time.sleep(12)
+    assert app.struck() > struck
+    assert traffic.failed == []
+    assert traffic.slowest() < 30
+
+
+def test_a_throttled_deployer_deploys_all_the_same(app: App) -> None:
+    faults = [
+        {"service": service, "status": 400, "code": "ThrottlingException", "share": 0.2}
+        for service in ("dynamodb", "sagemaker")
+    ]
+    version = app.new_version()
+    with app.fault(*faults):
+        app.decide(version, "Approved")
+        for _ in range(3):
+            app.reconcile()
+    app.reconcile()
+    assert app.version() == version
+    assert "error" not in app.record()
