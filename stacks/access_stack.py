@@ -41,7 +41,9 @@ class AccessStack(StageStack):
             "DataScientist", "Uploads data, runs pipelines, asks for predictions", environment
         )
         self.model_approver = self._role("ModelApprover", "Approves and rejects models", environment)
-        data.grant_write(self.data_scientist, "raw/", "batch/", IMAGES)
+        data.grant_write(self.data_scientist, "raw/", "batch/")
+        # What is predicted in a request is too small to come in parts.
+        data.grant_write(self.data_scientist, IMAGES, multipart=False)
         inference.grant_invoke_url(self.data_scientist)
         data.grant_read(self.data_scientist, "pipelines/")
         # Reports, to decide by: not the rows that models were made of.
