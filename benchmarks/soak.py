@@ -14,8 +14,8 @@ Zero requests may fail. Memory, handles and threads of the model servers and of 
 sampled; after a warm-up of a quarter of the time they may not grow (`benchmarks.growth`): memory by 3 %,
 handles and threads, which come and go with connections, by 5 % or 2. The cloud's memory is also AWS's disks:
 its logs, which have a size that they do not exceed, are filled first; metrics take more with each minute, so
-that it may grow by 10 %. Of functions' processes the memory counts, too; their clients open up to ten connections as
-they need them, which are shown.
+that it may grow by 10 %. Of functions' processes the memory counts, too; their clients open connections as
+they need them, up to ten each, which is shown.
 """
 
 from __future__ import annotations
