@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from localcloud.autoscaling.rules.alarm import LOOK_BACK, Alarm, State
+from localcloud.cloudwatch.datapoints import Source
+from localcloud.cloudwatch.queries import Queries, read
 
 _MINUTE, _HIGH_RESOLUTION = 60, 10
 _SIDES = {
@@ -28,13 +30,15 @@ class Watched:
     """A metric alarm.
 
     Args:
-        metric: Namespace, MetricName, Dimensions, the statistic and Unit, as PutMetricAlarm takes them.
+        metric: Namespace, MetricName, Dimensions, the statistic and Unit, as PutMetricAlarm takes them; None
+            for an alarm on an expression, which has `queries`.
         period: seconds.
     """
 
     name: str
     rule: Alarm
-    metric: Mapping[str, Any]
+    metric: Mapping[str, Any] | None
+    queries: Queries | None
     period: int
 
     @property
@@ -52,18 +56,27 @@ class Watched:
         return self.rule.periods + LOOK_BACK
 
     @property
-    def statistic(self) -> str:
-        """Its name, for example `Sum` or `p99`."""
-        return str(self.metric.get("ExtendedStatistic") or self.metric["Statistic"])
+    def namespaces(self) -> set[str]:
+        """Of all metrics that it looks at."""
+        metrics = self.queries.metrics.values() if self.queries else [self.metric or {}]
+        return {str(metric.get("Namespace")) for metric in metrics}
+
+    def points(self, source: Source, end: float, seconds: float) -> list[float | None]:
+        """The datapoints that it looks at, oldest first; see `datapoints.read`."""
+        if self.queries is not None:
+            return self.queries.points(source, end, seconds, self.count)
+        return source(self.metric or {}, end, seconds, self.count)
 
 
 def watched(alarm: Mapping[str, Any]) -> Watched | None:
     """An alarm as DescribeAlarms shows it; None for those that are not evaluated here.
 
-    These are alarms on expressions and anomaly bands, and those of target tracking, which the scaler sees to.
+    These are alarms on anomaly bands, and those of target tracking, which the scaler sees to.
     """
     comparison = str(alarm.get("ComparisonOperator"))
-    if not alarm.get("MetricName") or not alarm.get("Namespace") or comparison not in _SIDES:
+    queries = read(alarm["Metrics"]) if alarm.get("Metrics") else None
+    single = bool(alarm.get("MetricName") and alarm.get("Namespace"))
+    if comparison not in _SIDES or not (queries or single):
         return None
     actions = [str(action) for action in alarm.get("AlarmActions") or ()]
     if alarm["AlarmName"].startswith("TargetTracking-") and any(":scalingPolicy:" in a for a in actions):
@@ -75,7 +88,9 @@ def watched(alarm: Mapping[str, Any]) -> Watched | None:
         datapoints=alarm.get("DatapointsToAlarm"),
         missing=alarm.get("TreatMissingData") or "missing",
     )
-    return Watched(name=alarm["AlarmName"], rule=rule, metric=alarm, period=int(alarm["Period"]))
+    period = queries.period if queries else int(alarm["Period"])
+    metric = None if queries else alarm
+    return Watched(name=alarm["AlarmName"], rule=rule, metric=metric, queries=queries, period=period)
 
 
 def reason(found: Watched, state: State, points: Sequence[float | None], end: float, seconds: float) -> str:
@@ -112,13 +127,13 @@ def reason(found: Watched, state: State, points: Sequence[float | None], end: fl
 
 def reason_data(found: Watched, points: Sequence[float | None], end: float, seconds: float) -> str:
     """The same for programs: JSON of version 1.0."""
-    rule, known = found.rule, _known(points, end, seconds)
+    rule, known, metric = found.rule, _known(points, end, seconds), found.metric or {}
     document = {
         "version": "1.0",
         "queryDate": _iso(datetime.fromtimestamp(end, UTC)),
         **({"startDate": _iso(known[0][1])} if known else {}),
-        **({"unit": found.metric["Unit"]} if found.metric.get("Unit") else {}),
-        "statistic": found.statistic,
+        **({"unit": metric["Unit"]} if metric.get("Unit") else {}),
+        **({"statistic": metric.get("ExtendedStatistic") or metric["Statistic"]} if metric else {}),
         "period": found.period,
         "recentDatapoints": [value for value, _ in known[-rule.periods :]],
         "threshold": rule.threshold,

@@ -80,7 +80,7 @@ class Evaluator:
         self._done = {name: step for name, step in self._done.items() if name in names}
 
     def _look(self, found: Watched, before: State) -> None:
-        factor = self._clock if found.metric["Namespace"] in _FAST else 1.0
+        factor = self._clock if found.namespaces <= _FAST else 1.0
         every, seconds = found.every / factor, found.period / factor
         step = int((self._now() - min(_LONGEST_GRACE, _GRACE / factor)) // every)
         # A new alarm is looked at when the present period has ended.
@@ -88,7 +88,7 @@ class Evaluator:
             return
         self._done[found.name] = step
         end = step * every
-        points = self._source(found.metric, end, seconds, found.count)
+        points = found.points(self._source, end, seconds)
         state = evaluate(found.rule, points, before)
         if state is not before:
             text = reason(found, state, points, end, seconds)

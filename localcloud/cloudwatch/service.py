@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from localcloud.autoscaling.rules.alarm import State
-from localcloud.cloudwatch import datapoints, transitions
+from localcloud.cloudwatch import datapoints, math_alarms, transitions
 from localcloud.cloudwatch.evaluator import Evaluator
 from localcloud.context import Cloud
 
@@ -40,6 +40,7 @@ def install(cloud: Cloud) -> Evaluator:
 
     cloudwatch._evaluate_alarm = nothing
     cloudwatch._evaluate_all_alarms = nothing
+    math_alarms.install()
     transitions.install(cloud)
     evaluator = Evaluator(alarms, partial(datapoints.read, cloud), change, clock=cloud.clock)
     evaluator.start()

@@ -60,6 +60,8 @@ def configuration(alarm: Mapping[str, Any]) -> dict[str, Any]:
         shown["description"] = alarm["AlarmDescription"]
     if "AlarmRule" in alarm:
         return {**shown, "alarmRule": alarm["AlarmRule"]}
+    if "Metrics" in alarm:
+        return {**shown, "metrics": [_query(query) for query in alarm["Metrics"]]}
     metric = {
         "namespace": alarm.get("Namespace"),
         "name": alarm.get("MetricName"),
@@ -71,6 +73,20 @@ def configuration(alarm: Mapping[str, Any]) -> dict[str, Any]:
         "stat": alarm.get("ExtendedStatistic") or alarm.get("Statistic"),
     }
     return {**shown, "metrics": [{"id": "m1", "metricStat": stat, "returnData": True}]}
+
+
+def _query(query: Mapping[str, Any]) -> dict[str, Any]:
+    shown: dict[str, Any] = {"id": query["Id"], "returnData": query["ReturnData"]}
+    if "Expression" in query:
+        return {**shown, "expression": query["Expression"]}
+    stat = query["MetricStat"]
+    dimensions = {entry["Name"]: entry["Value"] for entry in stat["Metric"].get("Dimensions") or ()}
+    metric = {
+        "namespace": stat["Metric"]["Namespace"],
+        "name": stat["Metric"]["MetricName"],
+        "dimensions": dimensions,
+    }
+    return {**shown, "metricStat": {"metric": metric, "period": stat["Period"], "stat": stat["Stat"]}}
 
 
 def _state(alarm: Mapping[str, Any], value: str, reason: str) -> dict[str, str]:

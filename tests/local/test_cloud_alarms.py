@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from localcloud.context import Cloud, Credentials
 
@@ -116,6 +117,53 @@ def test_the_average_over_two_periods_is_not_one_datapoint(bench: Bench) -> None
     bench.measure(900.0)
     time.sleep(14)
     assert bench.state == "OK"
+
+
+def rate(bench: Bench) -> list[dict[str, Any]]:
+    def stat(name: str, statistic: str) -> dict[str, Any]:
+        dimensions = [{"Name": "Shop", "Value": bench.name}]
+        metric = {"Namespace": "shop", "MetricName": "Latency", "Dimensions": dimensions}
+        return {
+            "Id": name,
+            "MetricStat": {"Metric": metric, "Period": 10, "Stat": statistic},
+            "ReturnData": False,
+        }
+
+    share = {"Id": "share", "Expression": "100 * FILL(slow, 0) / all", "ReturnData": True}
+    return [stat("slow", "Sum"), stat("all", "SampleCount"), share]
+
+
+def test_an_expression_decides_and_bad_ones_are_refused(bench: Bench, admin: Credentials) -> None:
+    client = bench.cloud.client("cloudformation", admin)
+    properties = {
+        "AlarmName": bench.name,
+        "Metrics": rate(bench),
+        "EvaluationPeriods": "1",
+        "Threshold": "500",
+        "ComparisonOperator": "GreaterThanThreshold",
+        "TreatMissingData": "notBreaching",
+    }
+    template = {"Resources": {"Alarm": {"Type": "AWS::CloudWatch::Alarm", "Properties": properties}}}
+    client.create_stack(StackName=bench.name, TemplateBody=json.dumps(template))
+    client.get_waiter("stack_create_complete").wait(StackName=bench.name, WaiterConfig={"Delay": 1})
+    bench.measure(1.0, 9.0, 9.0)  # 100 * 19 / 3
+    bench.becomes("ALARM")
+    found = bench.cloudwatch.describe_alarms(AlarmNames=[bench.name])["MetricAlarms"][0]
+    assert [query["Id"] for query in found["Metrics"]] == ["slow", "all", "share"]
+    assert "MetricName" not in found
+    assert "[633.3" in found["StateReason"]
+    bench.cloudwatch.describe_alarms_for_metric(Namespace="shop", MetricName="Latency")
+    request = {
+        "AlarmName": bench.name,
+        "EvaluationPeriods": 1,
+        "Threshold": 1.0,
+        "ComparisonOperator": "GreaterThanThreshold",
+    }
+    broken = [{"Id": "x", "Expression": "ANOMALY_DETECTION_BAND(all)"}, *rate(bench)[:2]]
+    with pytest.raises(ClientError, match="does not know ANOMALY_DETECTION_BAND"):
+        bench.cloudwatch.put_metric_alarm(Metrics=broken, **request)
+    bench.cloudwatch.put_metric_alarm(Metrics=rate(bench), **request)
+    assert bench.cloudwatch.describe_alarms(AlarmNames=[bench.name])["MetricAlarms"][0]["Threshold"] == 1.0
 
 
 def test_a_change_of_state_reaches_queue_function_and_composite(

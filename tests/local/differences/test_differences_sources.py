@@ -55,6 +55,8 @@ _SOURCES = {
     "services.eventbridge._events_log_list": "JY2LKGMDKQFZ6MFK",
     "services.cloudwatch._evaluate_alarm": "UCYKZU6UGK3RDJHA",
     "services.cloudwatch._dispatch_alarm_actions": "7T2HYDI6N3CKAORB",
+    "services.cloudwatch._put_metric_alarm": "SU5GP72LWHXEXQ3P",
+    "services.cloudformation.provisioners._cw_metric_alarm_record": "IVS7Z3PB5PZGNOJ7",
     "services.cloudwatch._set_alarm_state": "B6U75455DA2KKUYT",
     "services.cloudwatch._stat_value": "Z6VNSWMCGMZXSYCO",
     "services.cloudwatch._store_datum": "4AMU44A5K2HQ2YQJ",
