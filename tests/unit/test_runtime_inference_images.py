@@ -151,8 +151,10 @@ def test_what_does_not_fit_is_not_read_into_memory(world):
             read.append(size)
             return b"x" * size
 
-    world.bucket.get_object = lambda Bucket, Key: {"ContentLength": 10**12, "Body": Huge()}
-    assert refused(world, A)[:2] == (413, "images_too_large")
+    for length, expected in ((10**12, (413, "images_too_large")), (None, (503, "images_unavailable"))):
+        size = {} if length is None else {"ContentLength": length}
+        world.bucket.get_object = lambda Bucket, Key, size=size: {**size, "Body": Huge()}
+        assert refused(world, A)[:2] == expected
     assert read == []
 
 

@@ -93,8 +93,10 @@ class Images:
         room.check()
         try:
             answer = self._client.get_object(Bucket=self._place.bucket, Key=key)
-            size = answer["ContentLength"]
+            size = answer.get("ContentLength")
             with answer["Body"] as stream:
+                if size is None:  # S3 always says; without, there would be no bound
+                    raise _unavailable(f"{what} cannot be read from S3 now; try again")
                 if size > MAX_BYTES:
                     raise _too_large(f"{what} has {size} bytes; an image may have {MAX_BYTES}")
                 room.take(len(_BEFORE) + (size + 2) // 3 * 4 + len(_AFTER) + 1)
