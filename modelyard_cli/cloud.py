@@ -55,7 +55,9 @@ def up(
 
 def _say_clock(clock: float) -> None:
     if clock != 1:
-        console.print(f"[yellow]Scaling's time runs {clock:g} times as fast as on AWS.[/yellow]")
+        console.print(
+            f"[yellow]The time of scaling and deployments runs {clock:g} times as fast as on AWS.[/yellow]"
+        )
 
 
 def down(state: State = _STATE, as_json: JsonOption = False) -> None:
