@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import io
 import re
+import shutil
+import subprocess
+import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from datetime import UTC, datetime, timedelta
@@ -153,7 +157,8 @@ def test_every_code_of_the_function_has_its_kind(server: Server, client: Client)
     """The function's README is the list; a code that is new there is met here."""
     kinds: dict[str, type[ApiError]] = {
         "400": BadRequestError, "403": NotFoundError, "404": NotFoundError, "405": BadRequestError,
-        "413": BadRequestError, "415": BadRequestError, "422": BadRequestError, "424": ModelError, "503": UnavailableError,
+        "413": BadRequestError, "415": BadRequestError, "422": BadRequestError, "424": ModelError,
+        "503": UnavailableError,
     }  # fmt: skip
     listed = re.findall(r"^\| (\d{3}) \| ([^|]+) \|", FUNCTION_README.read_text(), re.MULTILINE)
     assert len(listed) >= 8
@@ -240,6 +245,22 @@ def test_the_readmes_snippet_runs(server: Server) -> None:
     with redirect_stdout(io.StringIO()) as printed:
         exec(compile(snippet, str(README), "exec"), {})
     assert printed.getvalue() == "3 11.5 20.25\ninvalid_instances r-2\n"
+
+
+@pytest.mark.timeout(120)
+def test_it_installs_alone(tmp_path: Path) -> None:
+    """The wheel holds the package, and asks for botocore and what comes with it."""
+    source = tmp_path / "source"
+    shutil.copytree(ROOT / "modelyard_client", source, ignore=shutil.ignore_patterns("__pycache__"))
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet"]
+    subprocess.run([*command, "--wheel-dir", str(tmp_path), str(source)], check=True, cwd=tmp_path)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+        (metadata,) = [archive.read(name).decode() for name in names if name.endswith("/METADATA")]
+    modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "modelyard_client").glob("*.py")}
+    assert modules | {"modelyard_client/py.typed"} <= names
+    assert re.findall(r"^Requires-Dist: (\w+)", metadata, re.MULTILINE) == ["botocore", "urllib3"]
 
 
 def test_the_readme_names_every_method_and_error() -> None:
