@@ -51,7 +51,8 @@ def predict(
     if as_json:
         print_json(answer)
         return
-    table = Table(title=f"{answer['model']} version {answer['version']}")
+    versions = ", ".join(map(str, answer["versions"]))
+    table = Table(title=f"{answer['model']} version {versions}")
     table.add_column("image" if any(map(images.is_image, files)) else "row", justify="right")
     table.add_column("prediction", justify="right", style="green")
     for name, value in zip(names, answer["predictions"], strict=True):
