@@ -7,7 +7,7 @@ import sys
 try:
     import typer
 
-    from modelyard_cli import cloud, errors, listing, pipelines, predict, registry
+    from modelyard_cli import cloud, errors, listing, pipelines, predict, reconcile, registry
     from modelyard_cli.check import command as check_command
     from modelyard_cli.graph import command as graph_command
     from modelyard_cli.simulate import command as simulate_command
@@ -37,6 +37,7 @@ for command in (
     listing.models,
     registry.approve,
     registry.reject,
+    reconcile.reconcile,
     predict.predict,
     check_command.check,
     graph_command.graph,
