@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from typing import Any
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from localcloud.aws.differences.alias_routing import draw, routing_fault
-from localcloud.codedeploy import shift
+from localcloud.codedeploy import deployments, shift
 from localcloud.codedeploy.appspec import Target, revision, target_of
+from localcloud.codedeploy.service import DEPLOYMENT, CodeDeploy
 from localcloud.sagemaker.errors import ServiceError
+from localcloud.sagemaker.store import Store
 
 
 @pytest.mark.parametrize(
@@ -92,3 +96,14 @@ def test_a_weight_is_a_share_of_the_requests(weight: float, chance: float) -> No
 def test_weights_that_lambda_refuses(weights: dict[str, float], fault: str | None) -> None:
     found = routing_fault({"AdditionalVersionWeights": weights}, {"1": {}, "2": {}})
     assert found is None if fault is None else found is not None and fault in found
+
+
+def test_deployments_of_an_earlier_run_are_failed() -> None:
+    store = Store(Path(":memory:"))
+    for number, status in enumerate(("Created", "InProgress", "Succeeded", "Stopped")):
+        store.create(DEPLOYMENT, f"d-{number}", {"deploymentId": f"d-{number}", "status": status})
+    deployments.end_interrupted(cast(CodeDeploy, SimpleNamespace(store=store)))
+    found = store.query(DEPLOYMENT)
+    assert [record["status"] for record in found] == ["Failed", "Failed", "Succeeded", "Stopped"]
+    assert [record.get("errorInformation", {}).get("code") for record in found[:2]] == ["INTERNAL_ERROR"] * 2
+    store.close()
