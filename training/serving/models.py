@@ -12,13 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from training.common.hosts import usable_cpus
 from training.common.manifest import ModelError
 from training.serving.http import HttpError
-from training.serving.telemetry import log
+from training.serving.memory import give_back
+from training.serving.telemetry import MAX_SHOWN, log
 
 # A booster in memory, its encoder and the golden rows against the size of their files: measured below 3.
 MEMORY_FACTOR = 3
-LOADS = 4
+LOADS = min(4, usable_cpus() + 1)  # one that reads its files, beside those that take a CPU
+QUIET_SECONDS = 5  # without a load, before freed memory is given back
 
 
 class Handler(Protocol):
@@ -59,6 +62,7 @@ class ModelStore:
         self._budget = budget
         self._evict = evict
         self._evictions = 0
+        self._quiet: asyncio.TimerHandle | None = None
         self._used = self._loads = self._load_failures = 0
         self._load_seconds = 0.0
         # Of their own, so that large requests do not wait behind loads.
@@ -103,7 +107,7 @@ class ModelStore:
             await asyncio.shield(self._loading[name])
         model = self._models.get(name)
         if model is None:
-            raise HttpError(404, f"model {name} is not loaded")
+            raise HttpError(404, f"model {name[:MAX_SHOWN]} is not loaded")
         self._models.move_to_end(name)
         return model
 
@@ -116,6 +120,17 @@ class ModelStore:
         model = self._models.pop(name, None)
         if model is not None:
             self._used -= model.size
+            self._give_back_later()
+
+    def _give_back_later(self) -> None:
+        if self._quiet is not None:
+            self._quiet.cancel()
+        loop = asyncio.get_running_loop()
+        self._quiet = loop.call_later(QUIET_SECONDS, self._give_back)
+
+    def _give_back(self) -> None:
+        self._quiet = None
+        self._threads.submit(give_back)
 
     async def _add(self, name: str, url: str, folder: Path) -> LoadedModel:
         loop = asyncio.get_running_loop()
@@ -127,6 +142,8 @@ class ModelStore:
         if size > free:
             raise HttpError(507, f"model {name} needs {size} bytes, {free} of {self._budget} are free")
         started = time.perf_counter()
+        if self._quiet is not None:  # after this load, then
+            self._give_back_later()
         self._used += size  # reserved before the load, so that two loads cannot overdraw the budget together
         try:
             handler = await loop.run_in_executor(self._threads, self._load, folder)

@@ -15,6 +15,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from training.serving.telemetry import log
 
 MAX_HEAD_BYTES = 64 * 1024
+NOT_HTTP = b"400 Bad Request", b"the request is not valid HTTP"
 SLOW = b"408 Request Timeout", b"the request did not arrive in time"
 HEAD_TOO_LARGE = b"431 Request Header Fields Too Large", b"the request's head is too large"
 
@@ -65,9 +66,9 @@ class _Limited(HttpToolsProtocol):  # type: ignore[misc]  # uvicorn is not follo
         self._stop_timer()
         super().on_message_complete()
 
-    def send_400_response(self, msg: str) -> None:
-        log("request", status=400, error=msg)
-        super().send_400_response(msg)
+    def send_400_response(self, _message: str) -> None:
+        """In JSON as all refusals, and never as the answer to a request before the broken one."""
+        self._refuse(NOT_HTTP)
 
     def pause_writing(self) -> None:
         super().pause_writing()

@@ -6,6 +6,7 @@ import asyncio
 import importlib.util
 import signal
 import socket
+import sys
 import threading
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from training.common.manifest import ModelError, read_manifest
 from training.common.paths import base_dir
 from training.common.tabular_model import load
 from training.serving.app import ServingApp
+from training.serving.memory import one_arena
 from training.serving.models import Handler, ModelStore
 from training.serving.protocol import limited
 from training.serving.settings import Settings
@@ -24,6 +26,7 @@ from training.serving.tabular import TabularHandler
 from training.serving.telemetry import Metrics, serve_metrics
 from training.serving.trial import Trial
 
+SWITCH_SECONDS = 0.0005
 # Library of an image's models -> the module through which they use it.
 _WARM_UP = (("xgboost", "training.common.boosting"), ("timm", "training.serving.images"))
 
@@ -34,6 +37,9 @@ def serve() -> None:
     A single model is loaded first, so that a broken one fails the endpoint with its reason; in multi-model
     mode the server is ready at once and loads the library while it waits.
     """
+    one_arena()
+    # A thread that loads lets the event loop have the interpreter that much sooner.
+    sys.setswitchinterval(SWITCH_SECONDS)
     settings = Settings.from_environment()
     app = make_app(settings)
     config = uvicorn.Config(

@@ -104,8 +104,8 @@ def test_a_request_that_trickles_is_cut(app):
 
 
 def test_a_head_without_end_is_cut(app):
-    line = b"X-Filler: " + b"x" * 1000 + b"\r\n"
-    answer = talk(app, POST, *[line] * (MAX_HEAD_BYTES // 1000), line, pause=0.001)
+    line = b"X-Filler: " + b"x" * 8000 + b"\r\n"
+    answer = talk(app, POST, *[line] * (MAX_HEAD_BYTES // 8000), line, pause=0.001)
     assert answer.startswith(b"HTTP/1.1 431 ")
 
 
