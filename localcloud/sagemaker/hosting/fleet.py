@@ -19,13 +19,15 @@ class Variant:
     """The instances of one production variant.
 
     `guarded`: an update has shifted requests to or from it, so that its metrics are published by
-    configuration, too.
+    configuration, too. `trial`: an update has not yet decided for it, and what it does must show: no request
+    is kept from failing by another attempt, or by a wait for an instance that starts again.
     """
 
     def __init__(
         self, spec: VariantSpec, weight: float, size: int, make: Starter, capture: Capture | None = None
     ) -> None:
-        self.spec, self.weight, self.guarded, self.capture = spec, weight, False, capture
+        self.spec, self.weight, self.capture = spec, weight, capture
+        self.guarded = self.trial = False
         self._make = make
         self._lock = threading.Lock()
         self._turn = count()

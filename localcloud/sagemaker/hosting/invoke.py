@@ -139,7 +139,8 @@ class Invoker:
                 for instance in variant.candidates():
                     if taken := instance.acquire():
                         return variant, instance, *taken
-            if time.monotonic() - began > _PATIENCE_SECONDS:
+            if variant.trial or time.monotonic() - began > _PATIENCE_SECONDS:
+                self._count(endpoint, variant, 503, 0.0, began)
                 raise ServiceError(
                     "ServiceUnavailable",
                     f"No container of endpoint {endpoint}, variant {variant.spec.name}, is healthy. See the "

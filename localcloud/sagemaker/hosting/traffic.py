@@ -49,9 +49,12 @@ class Traffic:
         """Give the new fleet a share of the requests, 0 to 1."""
         for fleet in (self._split.blue, green):
             for variant in fleet.variants.values():
-                variant.guarded = True
+                # Without requests it is on its way out: those that still find it go back to the other.
+                variant.guarded, variant.trial = True, fleet is green and share > 0.0
         self._split = _Split(self._split.blue, green, share)
 
     def keep(self, fleet: Fleet) -> None:
         """Give one fleet all requests and forget the other, which the caller stops."""
+        for variant in fleet.variants.values():
+            variant.trial = False
         self._split = _Split(fleet)

@@ -190,6 +190,22 @@ def test_an_alarm_brings_the_old_fleet_back(bench: Any) -> None:
     assert bench.ask(endpoint, b"2") == "old:2"
 
 
+def test_a_fleet_that_dies_of_its_requests_is_taken_back(bench: Any) -> None:
+    """It answers its pings, so that nothing but errors of callers, and the alarm on them, tells."""
+    endpoint = bench.up(bench.single("old"))
+    alarm_on(bench, endpoint)
+    with Load(bench, endpoint) as load:
+        update(bench, endpoint, bench.single("deadly", CRASH="1"), deployment("CANARY", 300, 1800))
+        answer = bench.ready(endpoint)
+        failed = len(load.errors)
+        time.sleep(1)
+        assert len(load.errors) == failed
+    assert f"alarm {ALARM} was in the state ALARM" in answer["FailureReason"]
+    assert {error.response["Error"]["Code"] for error in load.errors} <= {"ModelError", "ServiceUnavailable"}
+    assert set(load.answers) == {"old:1"}
+    assert bench.ask(endpoint, b"2") == "old:2"
+
+
 def follow(bench: Any, endpoint: str) -> list[dict[str, Any]]:
     """Every answer until the endpoint has settled."""
     answers = []

@@ -133,3 +133,40 @@ def test_a_killed_cloud_leaves_nothing_after_the_next_start(tmp_path: Path, make
             connect(root)[0].client("sagemaker", connect(root)[1]).describe_endpoint(EndpointName="steady")
     finally:
         lifecycle.down(root)
+
+
+def test_an_update_that_the_stop_cuts_off_ends_with_what_served_before(
+    make_workplace: Any, make_deployer: Any, tmp_path: Path
+) -> None:
+    state = tmp_path / "state"
+    lifecycle.up(state)
+    try:
+        (tmp_path / "context").mkdir()
+        bench = make_deployer(make_workplace(*connect(state), tmp_path / "context"))
+        endpoint = bench.up(bench.single("old"))
+        before = bench.describe(endpoint)["EndpointConfigName"]
+        routing = {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0}
+        policy = {"TrafficRoutingConfiguration": routing, "TerminationWaitInSeconds": 3600}
+        bench.workplace.sagemaker.update_endpoint(
+            EndpointName=endpoint,
+            EndpointConfigName=bench.config(bench.variant("AllTraffic", bench.single("new"))),
+            DeploymentConfig={"BlueGreenUpdatePolicy": policy},
+        )
+        deadline = time.monotonic() + 30
+        while bench.ask(endpoint, b"1") != "new:1":
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        lifecycle.down(state)
+        lifecycle.up(state)
+        cloud, admin = connect(state)
+        sagemaker = cloud.client("sagemaker", admin)
+        deadline = time.monotonic() + 30
+        while (answer := sagemaker.describe_endpoint(EndpointName=endpoint))["EndpointStatus"] != "InService":
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert answer["EndpointConfigName"] == before
+        assert "PendingDeploymentSummary" not in answer
+        runtime = cloud.client("sagemaker-runtime", admin)
+        assert runtime.invoke_endpoint(EndpointName=endpoint, Body=b"1")["Body"].read() == b"old:1"
+    finally:
+        lifecycle.down(state)
