@@ -47,15 +47,15 @@ class Feature:
         if self.kind == "categorical":
             if isinstance(value, str):
                 return _text(value) or None
-            raise ValueError(f"needs text or null, got {_shown(value)}")
+            raise ValueError(f"needs text or null, got {_kind(value)}")
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ValueError(f"needs a number or null, got {_shown(value)}")
+            raise ValueError(f"needs a number or null, got {_kind(value)}")
         try:
             number = float(value)
         except OverflowError:
             raise ValueError("is too large for a number") from None
         if not math.isfinite(number):
-            raise ValueError(f"needs a finite number or null, got {number}")
+            raise ValueError("needs a finite number or null")
         return number
 
     def to_json(self) -> dict[str, str]:
@@ -75,6 +75,12 @@ def _text(value: str) -> str:
     if len(value) > MAX_TEXT:
         raise ValueError(f"is longer than {MAX_TEXT} characters")
     return value
+
+
+def _kind(value: object) -> str:
+    """In the place of a request's value, which logs and other people's screens must not repeat."""
+    kinds = {str: "text", bool: "a boolean", int: "a number", float: "a number", list: "a list"}
+    return kinds.get(type(value), "an object")
 
 
 def _shown(value: object) -> str:

@@ -91,10 +91,10 @@ def test_missing_values_and_unseen_categories_predict(call, golden):
     [
         ({"shoe_size": 44}, "row 2: unknown column 'shoe_size'"),
         ({"interest_rate": 9.9}, "row 2: unknown column 'interest_rate'"),
-        ({"term": "36"}, "row 2: column 'term' needs a number or null, got '36'"),
-        ({"term": True}, "row 2: column 'term' needs a number or null, got True"),
+        ({"term": "36"}, "row 2: column 'term' needs a number or null, got text"),
+        ({"term": True}, "row 2: column 'term' needs a number or null, got a boolean"),
         ({"term": [36]}, "row 2: column 'term' needs a number"),
-        ({"state": 7}, "row 2: column 'state' needs text or null, got 7"),
+        ({"state": 7}, "row 2: column 'state' needs text or null, got a number"),
         ({"term": 10**400}, "row 2: column 'term' is too large for a number"),
     ],
 )
