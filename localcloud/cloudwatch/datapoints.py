@@ -10,7 +10,7 @@ from localcloud.context import Cloud
 
 # (metric as PutMetricAlarm takes it, end, real seconds of a period, how many), see `read`.
 Source = Callable[[Mapping[str, Any], float, float, int], list[float | None]]
-_NEWEST = 20_000  # points of fifteen minutes, at a few a second
+_NEWEST = 60_000  # as many as are kept of a metric
 
 
 def read(
