@@ -89,19 +89,21 @@ def test_a_new_version_takes_over_step_by_step(stack, endpoint):
 
 
 def test_the_alarms_watch_the_new_version_alone(stack, endpoint):
-    function = released(stack, endpoint, errors_per_minute=2, p99_milliseconds=500)
+    function = released(stack, endpoint, errors_per_minute=2, faults_per_minute=3, p99_milliseconds=500)
     version = stack.resolve(function.function.current_version.version)
     alarms = Template.from_stack(stack).find_resources("AWS::CloudWatch::Alarm").values()
     thresholds = {}
     for properties in (alarm["Properties"] for alarm in alarms):
-        if properties["Namespace"] != "AWS/Lambda":
+        if properties["Namespace"] == "AWS/SageMaker":
             continue  # the endpoint's
         dimensions = {entry["Name"]: entry["Value"] for entry in properties["Dimensions"]}
-        assert dimensions["ExecutedVersion"] == version
-        assert set(dimensions) == {"FunctionName", "Resource", "ExecutedVersion"}
+        own = properties["Namespace"] == "Modelyard/Inference"
+        assert dimensions["FunctionVersion" if own else "ExecutedVersion"] == version
+        named = {"Function", "FunctionVersion"} if own else {"FunctionName", "Resource", "ExecutedVersion"}
+        assert set(dimensions) == named
         assert properties["TreatMissingData"] == "notBreaching"
         thresholds[properties["MetricName"]] = properties["Threshold"]
-    assert thresholds == {"Errors": 2, "Duration": 500}
+    assert thresholds == {"Errors": 2, "Faults": 3, "Duration": 500}
 
 
 def test_codedeploy_may_shift_that_alias_and_nothing_else(stack, endpoint):

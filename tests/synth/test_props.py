@@ -58,6 +58,7 @@ NIGHT = _night()
         (lambda: Concurrency(reserved=0), "reserved is 0; give at least 1, or None"),
         (lambda: Release(strategy="Canary"), "strategy is 'Canary'; known: LambdaAllAtOnce, LambdaCanary10"),
         (lambda: Release(errors_per_minute=-1), "errors_per_minute is -1; give 0 or more"),
+        (lambda: Release(faults_per_minute=-1), "faults_per_minute is -1; give 0 or more"),
         (lambda: Release(p99_milliseconds=0), "p99_milliseconds is 0; give at least 1"),
         (lambda: FunctionSize(timeout_seconds=901), "timeout_seconds is 901; Lambda takes 1 to 900"),
         (lambda: FunctionSize(memory_mib=64), "memory_mib is 64; Lambda takes 128 to 10240"),

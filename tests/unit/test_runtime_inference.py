@@ -392,6 +392,31 @@ def test_handler_against_botocores_models(handler):
     assert json.loads(response["body"])["predictions"] == [12.5]
 
 
+@pytest.mark.parametrize(("model", "status"), [("loans", 503), ("homes", 404)])
+def test_an_answer_of_5xx_counts_against_the_functions_version(handler, capsys, model, status):
+    """Releases of the function are judged by it; a model that nobody deployed is no fault."""
+    context = SimpleNamespace(aws_request_id="id-1", function_name="inference", function_version="7")
+    event = {
+        "rawPath": "/",
+        "headers": {"content-type": "application/json"},
+        "requestContext": {"http": {"method": "POST"}},
+        "body": json.dumps({**CALL, "model": model}),
+    }
+    table, runtime = Stubber(handler.API._models._client), Stubber(handler.API._predictor._invoker._client)
+    table.add_response("get_item", FakeTable().get_item("records", {"group": {"S": model}}, True))
+    runtime.add_client_error("invoke_endpoint", "ValidationError", http_status_code=400)
+    with table, runtime:
+        answered = handler.handle(event, context)["statusCode"]
+    assert answered == status
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    faults = [line for line in lines if line["event"] == "fault"]
+    assert len(faults) == (status == 503)
+    for line in faults:
+        (directive,) = line["_aws"]["CloudWatchMetrics"]
+        assert directive["Dimensions"] == [["Function", "FunctionVersion"]]
+        assert (line["Function"], line["FunctionVersion"], line["Faults"]) == ("inference", "7", 1)
+
+
 def test_timeouts_leave_room_for_the_functions_own_answer(handler):
     predictor = handler.API._predictor
     config, canary = (

@@ -16,6 +16,7 @@ from modelyard.inference.props import Concurrency, Release
 from modelyard.inference.release import ALIAS, FunctionRelease
 from modelyard.inference.runtime.settings import Settings
 from modelyard.permissions import allow
+from modelyard.runtime import metrics
 from modelyard.serving import MultiModelEndpoint, RecordTable
 
 
@@ -100,12 +101,23 @@ class InferenceFunction(Construct):
             version=version,
             provisioned_concurrent_executions=concurrency.provisioned,
         )
-        self.release = (
-            FunctionRelease(self, "Release", alias=self.alias, version=version, release=release)
-            if release
-            else None
-        )
+        self.release = self._release(version, release) if release else None
         self.url = self.alias.add_function_url(auth_type=lambda_.FunctionUrlAuthType.AWS_IAM)
+
+    def _release(self, version: lambda_.Version, release: Release) -> FunctionRelease:
+        faults = cloudwatch.Metric(
+            namespace=metrics.INFERENCE,
+            metric_name=metrics.FAULTS,
+            dimensions_map={
+                metrics.FUNCTION: self.function.function_name,
+                metrics.FUNCTION_VERSION: version.version,
+            },
+            statistic="Sum",
+            period=Duration.minutes(1),
+        )
+        return FunctionRelease(
+            self, "Release", alias=self.alias, version=version, release=release, faults=faults
+        )
 
     def grant_invoke_url(self, grantee: iam.IGrantable) -> None:
         """Allow calling the URL. Both actions are needed, each limited to calls through the URL."""

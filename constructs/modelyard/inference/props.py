@@ -53,6 +53,8 @@ class Release:
         strategy: One of `STRATEGIES`.
         errors_per_minute: More than so many of the new version end it. An error is a request without an
             answer of the function's own; a refusal is none.
+        faults_per_minute: More answers of 5xx than so many end it, too. Some are to be expected, as while a
+            model loads.
         p99_milliseconds: A p99 above that, two minutes on end, ends it, too.
 
     Raises:
@@ -61,13 +63,15 @@ class Release:
 
     strategy: str = "LambdaCanary10Percent5Minutes"
     errors_per_minute: int = 0
+    faults_per_minute: int = 5
     p99_milliseconds: int = 10_000
 
     def __post_init__(self) -> None:
         if self.strategy not in STRATEGIES:
             known = ", ".join(STRATEGIES)
             raise ValueError(f"Release.strategy is {self.strategy!r}; known: {known}")
-        if self.errors_per_minute < 0:
-            raise ValueError(f"Release.errors_per_minute is {self.errors_per_minute}; give 0 or more")
+        for name in ("errors_per_minute", "faults_per_minute"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"Release.{name} is {getattr(self, name)}; give 0 or more")
         if self.p99_milliseconds < 1:
             raise ValueError(f"Release.p99_milliseconds is {self.p99_milliseconds}; give at least 1")

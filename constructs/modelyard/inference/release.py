@@ -25,10 +25,11 @@ class FunctionRelease(Construct):
         alias: What callers use; its provisioned concurrency follows the weights.
         version: Which the alias is to point at.
         release: How fast, and what is too bad.
+        faults: Metric of the version's answers that tell of a fault of its own.
 
     Attributes:
         group: Of CodeDeploy.
-        errors, duration: The alarms, both of the new version alone.
+        alarms: Of the new version alone: its errors, its duration, and its faults where they are given.
 
     See https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-attribute-updatepolicy.html
     """
@@ -41,6 +42,7 @@ class FunctionRelease(Construct):
         alias: lambda_.Alias,
         version: lambda_.IVersion,
         release: Release,
+        faults: cloudwatch.IMetric | None = None,
     ) -> None:
         super().__init__(scope, construct_id)
         # Loading it takes time, and most environments do without.
@@ -54,7 +56,7 @@ class FunctionRelease(Construct):
             "Resource": f"{function.function_name}:{ALIAS}",
             "ExecutedVersion": version.version,
         }
-        self.errors = self._alarm(
+        errors = self._alarm(
             "Errors",
             "of the new version: it fails, or takes longer than its timeout",
             cloudwatch.Metric(
@@ -67,7 +69,7 @@ class FunctionRelease(Construct):
             release.errors_per_minute,
             periods=1,
         )
-        self.duration = self._alarm(
+        duration = self._alarm(
             "Duration",
             "of the new version, p99 in milliseconds, two minutes on end",
             cloudwatch.Metric(
@@ -80,6 +82,10 @@ class FunctionRelease(Construct):
             release.p99_milliseconds,
             periods=2,
         )
+        self.alarms = [errors, duration]
+        if faults:
+            what = "of the new version: it says that it cannot answer now"
+            self.alarms.append(self._alarm("Faults", what, faults, release.faults_per_minute, periods=1))
         role = iam.Role(
             self,
             "Role",
@@ -91,7 +97,7 @@ class FunctionRelease(Construct):
             self,
             "Group",
             alias=alias,
-            alarms=[self.errors, self.duration],
+            alarms=self.alarms,
             deployment_config=codedeploy.LambdaDeploymentConfig.from_lambda_deployment_config_name(
                 self, "Config", f"CodeDeployDefault.{release.strategy}"
             ),
@@ -105,7 +111,7 @@ class FunctionRelease(Construct):
         self.group.node.add_dependency(role)
 
     def _alarm(
-        self, name: str, what: str, metric: cloudwatch.Metric, threshold: float, *, periods: int
+        self, name: str, what: str, metric: cloudwatch.IMetric, threshold: float, *, periods: int
     ) -> cloudwatch.Alarm:
         return cloudwatch.Alarm(
             self,

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 INFERENCE = "Modelyard/Inference"
 MODEL, VERSION = "Model", "Version"
 INVOCATIONS, ERRORS, LATENCY = "Invocations", "Errors", "Latency"
+# And about itself, which the alarms of its releases watch.
+FUNCTION, FUNCTION_VERSION, FAULTS = "Function", "FunctionVersion", "Faults"
 
 # What the deployer says about each group, and its alarms watch.
 DEPLOYER = "Modelyard/Deployer"

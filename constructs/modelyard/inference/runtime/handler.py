@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import botocore.session
 from botocore.config import Config
 
+from modelyard.runtime import metrics
 from modelyard.runtime.invoke import CANARY_CONFIG, CONFIG, Invoker
 
 from . import images
@@ -59,8 +60,23 @@ class Context(Protocol):
     """The part of Lambda's context that is used."""
 
     aws_request_id: str
+    function_name: str
+    function_version: str
 
 
 def handle(event: dict[str, Any], context: Context) -> dict[str, Any]:
     """Answers one request; only a fault of this code or its environment is raised."""
-    return API.answer(event, context.aws_request_id)
+    answer = API.answer(event, context.aws_request_id)
+    if answer["statusCode"] >= 500:
+        # To Lambda this is no error. Read here, where the function's version is known.
+        metrics.emit(
+            metrics.INFERENCE,
+            {
+                metrics.FUNCTION: context.function_name,
+                metrics.FUNCTION_VERSION: context.function_version,
+            },
+            {metrics.FAULTS: (1, metrics.COUNT)},
+            event="fault",
+            request_id=context.aws_request_id,
+        )
+    return answer
