@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.local.gang_support import REPO, Hosts
 from tests.unit.vision.vision_support import SIZE, Container, draw_folders
 from training.common.image_model import load_image_model
 
 pytestmark = pytest.mark.torch
-REPO = Path(__file__).parents[2]
-# Loopback addresses in the place of names: each test has its own, so that tests may run side by side.
 DRIVER = """
 import sys
 from training.common.failure import run
@@ -45,13 +43,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Container:
     return container
 
 
-class Job:
-    """The hosts of a job; `start` starts those named by number, from 0."""
+class Job(Hosts):
+    """The hosts of a job on the images."""
 
     def __init__(self, root: Path, data: Container, count: int, net: int, **changes: Any) -> None:
-        self.names = [f"127.9.{net}.{index + 1}" for index in range(count)]
-        self.hosts = [Container(root / name) for name in self.names]
-        self.processes: list[subprocess.Popen[str]] = []
+        super().__init__(root, DRIVER, f"127.9.{net}", count)
+        self.hosts = [Container(path) for path in self.roots]
         for host, name in zip(self.hosts, self.names, strict=True):
             for channel in ("train", "validation", "classes"):
                 host.channel(channel, data.output(channel))
@@ -60,35 +57,7 @@ class Job:
             host.config("resourceconfig.json", resources)
 
     def start(self, *numbers: int, join: float = 100.0, silence: float = 20.0) -> None:
-        for number in numbers:
-            environment = os.environ | {
-                "SAGEMAKER_BASE_DIR": str(self.hosts[number].root),
-                "PYTHONUNBUFFERED": "1",
-            }
-            with (self.hosts[number].root / "log").open("w") as log:
-                self.processes.append(
-                    subprocess.Popen(
-                        [sys.executable, "-c", DRIVER, str(join), str(silence)],
-                        cwd=REPO,
-                        env=environment,
-                        stdout=log,
-                        stderr=subprocess.STDOUT,
-                        text=True,
-                    )
-                )
-
-    def codes(self, seconds: float) -> list[int]:
-        deadline = time.monotonic() + seconds
-        return [process.wait(max(0.1, deadline - time.monotonic())) for process in self.processes]
-
-    def log(self, number: int) -> str:
-        return (self.hosts[number].root / "log").read_text()
-
-    def logs(self) -> str:
-        return "".join(self.log(number) for number in range(len(self.hosts)))
-
-    def reason(self, number: int) -> str:
-        return (self.hosts[number].root / "output" / "failure").read_text()
+        self.start_each(numbers, join, silence)
 
     def manifest(self) -> Any:
         return json.loads((self.hosts[0].root / "model" / "manifest.json").read_text())
@@ -97,17 +66,6 @@ class Job:
         """Of each epoch: train-loss, validation-loss, top-1 and top-5."""
         lines = [line for line in self.log(number).splitlines() if "train-loss:" in line]
         return [[float(text) for text in re.findall(r"(?:loss|top\d):([\d.]+)", line)] for line in lines]
-
-    def wait_for_epochs(self) -> None:
-        deadline = time.monotonic() + 120
-        while "epoch 2 of" not in self.log(0):
-            assert time.monotonic() < deadline, self.logs()
-            time.sleep(0.05)
-
-    def end(self) -> None:
-        for process in self.processes:
-            process.kill()
-            process.wait()
 
 
 @pytest.fixture
@@ -166,7 +124,7 @@ def test_a_killed_host_ends_the_others_with_the_reason(
     job = Job(tmp_path, data, 3, 4, **SLOW)
     jobs.append(job)
     job.start(0, 1, 2)
-    job.wait_for_epochs()
+    job.wait_for("epoch 2 of", 120)
     job.processes[2].kill()
     assert job.codes(20) == [1, 1, -signal.SIGKILL], job.logs()
     for number in (0, 1):
@@ -181,7 +139,7 @@ def test_a_killed_first_host_ends_the_others(data: Container, tmp_path: Path, jo
     job = Job(tmp_path, data, 2, 5, **SLOW)
     jobs.append(job)
     job.start(0, 1)
-    job.wait_for_epochs()
+    job.wait_for("epoch 2 of", 120)
     job.processes[0].kill()
     assert job.codes(20) == [-signal.SIGKILL, 1]
     assert "127.9.5.1 ended before the others were done" in job.reason(1)
@@ -192,7 +150,7 @@ def test_a_silent_host_is_lost(data: Container, tmp_path: Path, jobs: list[Job])
     job = Job(tmp_path, data, 2, 6, **SLOW)
     jobs.append(job)
     job.start(0, 1, silence=6.0)
-    job.wait_for_epochs()
+    job.wait_for("epoch 2 of", 120)
     job.processes[1].send_signal(signal.SIGSTOP)
     assert job.processes[0].wait(20) == 1
     assert "127.9.6.2 gave no sign of life for 6 s" in job.reason(0)

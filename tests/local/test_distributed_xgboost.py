@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.local.gang_support import Hosts
 from tests.local.training_support import held_out_r2, lay_out, prepare
 
-REPO = Path(__file__).parents[2]
-# Loopback addresses in the place of names: each test has its own, so that tests may run side by side.
 DRIVER = """
 import sys
 from training.common.failure import run
@@ -33,55 +28,16 @@ def splits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return prepare(tmp_path_factory.mktemp("loans"), "purchase", "interest_rate")
 
 
-class Job:
-    """The hosts of a job; `start` starts those named by number, from 0."""
+class Job(Hosts):
+    """The hosts of a job on the loans."""
 
     def __init__(self, root: Path, splits: Path, count: int, net: int, **hyperparameters: str) -> None:
-        self.names = [f"127.8.{net}.{index + 1}" for index in range(count)]
-        self.roots = [root / name for name in self.names]
-        self.processes: list[subprocess.Popen[str]] = []
+        super().__init__(root, DRIVER, f"127.8.{net}", count)
         for host, name in zip(self.roots, self.names, strict=True):
             lay_out(host, splits, self.names, name, hyperparameters)
 
     def start(self, *numbers: int, join: float = 60.0) -> None:
-        for number in numbers:
-            environment = os.environ | {
-                "SAGEMAKER_BASE_DIR": str(self.roots[number]),
-                "OMP_WAIT_POLICY": "passive",
-                "PYTHONUNBUFFERED": "1",
-            }
-            log = (self.roots[number] / "log").open("w")
-            self.processes.append(
-                subprocess.Popen(
-                    [sys.executable, "-c", DRIVER, str(join)],
-                    cwd=REPO,
-                    env=environment,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    text=True,
-                )
-            )
-
-    def codes(self, seconds: float) -> list[int]:
-        deadline = time.monotonic() + seconds
-        return [process.wait(max(0.1, deadline - time.monotonic())) for process in self.processes]
-
-    def log(self, number: int) -> str:
-        return (self.roots[number] / "log").read_text()
-
-    def reason(self, number: int) -> str:
-        return (self.roots[number] / "output" / "failure").read_text()
-
-    def wait_for_rounds(self) -> None:
-        deadline = time.monotonic() + 60
-        while "[20]" not in self.log(0) + self.log(1):
-            assert time.monotonic() < deadline, self.log(0)
-            time.sleep(0.05)
-
-    def end(self) -> None:
-        for process in self.processes:
-            process.kill()
-            process.wait()
+        self.start_each(numbers, join)
 
 
 @pytest.fixture
@@ -97,7 +53,7 @@ def test_two_hosts_train_the_model_of_one(splits: Path, tmp_path: Path, jobs: li
     jobs += [single, double]
     single.start(0)
     double.start(1, 0)
-    assert (single.codes(120), double.codes(120)) == ([0], [0, 0]), double.log(0) + double.log(1)
+    assert (single.codes(120), double.codes(120)) == ([0], [0, 0]), double.logs()
 
     manifests = [json.loads((job.roots[0] / "model" / "manifest.json").read_text()) for job in jobs]
     assert list((double.roots[1] / "model").iterdir() if (double.roots[1] / "model").exists() else []) == []
@@ -115,7 +71,7 @@ def test_early_stopping_comes_in_the_same_round_everywhere(
     job = Job(tmp_path, splits, 2, 3, early_stopping_rounds="5", eta="0.3")
     jobs.append(job)
     job.start(0, 1)
-    assert job.codes(120) == [0, 0], job.log(0) + job.log(1)
+    assert job.codes(120) == [0, 0], job.logs()
     manifest = json.loads((job.roots[0] / "model" / "manifest.json").read_text())
     assert manifest["training"]["rounds"] < 100
 
@@ -124,7 +80,7 @@ def test_a_killed_host_ends_the_others_with_the_reason(splits: Path, tmp_path: P
     job = Job(tmp_path, splits, 3, 4, **SLOW)
     jobs.append(job)
     job.start(0, 1, 2)
-    job.wait_for_rounds()
+    job.wait_for("[20]", 60)
     job.processes[2].kill()
     assert job.codes(15) == [1, 1, -signal.SIGKILL]
     for number in (0, 1):
@@ -138,7 +94,7 @@ def test_a_killed_first_host_ends_the_others(splits: Path, tmp_path: Path, jobs:
     job = Job(tmp_path, splits, 2, 5, **SLOW)
     jobs.append(job)
     job.start(0, 1)
-    job.wait_for_rounds()
+    job.wait_for("[20]", 60)
     job.processes[0].kill()
     assert job.codes(15) == [-signal.SIGKILL, 1]
     assert "127.8.5.1 ended before the others were done" in job.reason(1)
@@ -148,7 +104,7 @@ def test_a_silent_host_is_lost(splits: Path, tmp_path: Path, jobs: list[Job]) ->
     job = Job(tmp_path, splits, 2, 6, **SLOW)
     jobs.append(job)
     job.start(0, 1)
-    job.wait_for_rounds()
+    job.wait_for("[20]", 60)
     job.processes[1].send_signal(signal.SIGSTOP)
     assert job.processes[0].wait(15) == 1
     assert "127.8.6.2 gave no sign of life for 2 s" in job.reason(0)
