@@ -9,6 +9,7 @@ Fixtures:
     actor    a factory of IAM users with one inline policy: `actor(policy_statements) -> Credentials`.
     role     a factory of IAM roles: `role(service, policy_statements) -> ARN`.
     audit    a function that returns the audit's records so far.
+    sagemaker  the administrator's client.
     bench    a tiny image, a role and a bucket of a module, for pipelines made of them.
 
 Tests share the account: use names of your own (`unique("name")`) and do not assume an empty account.
@@ -18,7 +19,6 @@ from __future__ import annotations
 
 import json
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,13 +29,9 @@ from localcloud import lifecycle
 from localcloud.connect import connect
 from localcloud.context import Cloud, Credentials
 from tests.local.pipeline_support import ALL, Bench
+from tests.local.support import unique
 
 Statements = list[dict[str, Any]]
-
-
-def unique(name: str) -> str:
-    """A name that no other test uses."""
-    return f"{name}-{uuid.uuid4().hex[:8]}"
 
 
 @pytest.fixture(scope="session")
@@ -95,6 +91,11 @@ def role(cloud: Cloud, admin: Credentials) -> Callable[[str, Statements], str]:
         return arn
 
     return make
+
+
+@pytest.fixture(scope="session")
+def sagemaker(cloud: Cloud, admin: Credentials) -> Any:
+    return cloud.client("sagemaker", admin)
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError, WaiterError
+from botocore.exceptions import WaiterError
 
 from localcloud.context import Cloud, Credentials
+from tests.local.support import code_of
 
 DIMENSION = "lambda:function:ProvisionedConcurrency"
 Actor = Callable[[list[dict[str, Any]]], Credentials]
@@ -28,13 +29,6 @@ def target(request: pytest.FixtureRequest) -> dict[str, str]:
         "ResourceId": f"function:{name}:live",
         "ScalableDimension": DIMENSION,
     }
-
-
-def code_of(call: Callable[[], object]) -> tuple[str, str]:
-    with pytest.raises(ClientError) as caught:
-        call()
-    error = caught.value.response["Error"]
-    return error["Code"], error["Message"]
 
 
 def tracking(value: float = 70.0, **more: Any) -> dict[str, Any]:

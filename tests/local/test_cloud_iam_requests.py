@@ -9,9 +9,9 @@ from typing import Any
 import boto3
 import pytest
 from botocore.config import Config
-from botocore.exceptions import ClientError
 
 from localcloud.context import Cloud, Credentials
+from tests.local.support import code_of
 
 TRUST = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
 Role = Callable[[str, list[dict[str, Any]]], str]
@@ -28,13 +28,6 @@ def allow(*actions: str) -> dict[str, Any]:
 def long(characters: int) -> str:
     """A policy of about so many characters."""
     return document(*(allow(f"s3:{'A' * 900}") for _ in range(characters // 960 + 1)))
-
-
-def refusal(call: Callable[[], Any]) -> tuple[str, str]:
-    with pytest.raises(ClientError) as caught:
-        call()
-    error = caught.value.response["Error"]
-    return error["Code"], error["Message"]
 
 
 def unchecked(cloud: Cloud, service: str, key: Credentials) -> Any:
@@ -72,8 +65,8 @@ def test_malformed_documents(iam: Any, role: Role) -> None:
             ),
         ),
     ):
-        assert refusal(call)[0] == "MalformedPolicyDocument"
-    missing = refusal(lambda: iam.put_role_policy(RoleName="no-role", PolicyName="p", PolicyDocument=bad))
+        assert code_of(call)[0] == "MalformedPolicyDocument"
+    missing = code_of(lambda: iam.put_role_policy(RoleName="no-role", PolicyName="p", PolicyDocument=bad))
     assert missing[0] == "NoSuchEntity"
 
 
@@ -81,17 +74,17 @@ def test_documents_that_are_too_long(iam: Any, role: Role) -> None:
     name = role("lambda.amazonaws.com", []).rpartition("/")[2]
     iam.put_role_policy(RoleName=name, PolicyName="one", PolicyDocument=long(5000))
     iam.put_role_policy(RoleName=name, PolicyName="one", PolicyDocument=long(8000))
-    code, message = refusal(
+    code, message = code_of(
         lambda: iam.put_role_policy(RoleName=name, PolicyName="two", PolicyDocument=long(3000))
     )
     assert (code, message) == (
         "LimitExceeded",
         f"Maximum policy size of 10240 bytes exceeded for role {name}",
     )
-    code, message = refusal(lambda: iam.create_policy(PolicyName="long", PolicyDocument=long(6200)))
+    code, message = code_of(lambda: iam.create_policy(PolicyName="long", PolicyDocument=long(6200)))
     assert (code, message) == ("LimitExceeded", "Cannot exceed quota for PolicySize: 6144")
     trust = document(*({**TRUST, "Sid": f"S{number}{'x' * 200}"} for number in range(8)))
-    code, message = refusal(lambda: iam.update_assume_role_policy(RoleName=name, PolicyDocument=trust))
+    code, message = code_of(lambda: iam.update_assume_role_policy(RoleName=name, PolicyDocument=trust))
     assert (code, message) == ("LimitExceeded", "Cannot exceed quota for ACLSizePerRole: 2048")
 
 
@@ -110,7 +103,7 @@ def test_names_and_durations_of_roles(iam: Any, role: Role) -> None:
         lambda: iam.update_role(RoleName=name, MaxSessionDuration=60),
         lambda: iam.put_role_policy(RoleName=name, PolicyName="a b", PolicyDocument=document(allow("s3:*"))),
     ):
-        assert refusal(call)[0] == "ValidationError"
+        assert code_of(call)[0] == "ValidationError"
 
 
 def test_sessions_have_bounds(cloud: Cloud, admin: Credentials, iam: Any) -> None:
@@ -134,11 +127,11 @@ def test_sessions_have_bounds(cloud: Cloud, admin: Credentials, iam: Any) -> Non
         (43201, "less than or equal to 43200"),
         (7201, "exceeds the MaxSessionDuration set for this role"),
     ):
-        code, message = refusal(lambda: assume(sts, seconds))  # noqa: B023 - called at once
+        code, message = code_of(lambda: assume(sts, seconds))  # noqa: B023 - called at once
         assert code == "ValidationError"
         assert words in message
     for name in ("x", "x" * 65, "with space", "sl/ash"):
-        assert refusal(lambda: assume(sts, name=name))[0] == "ValidationError"  # noqa: B023
+        assert code_of(lambda: assume(sts, name=name))[0] == "ValidationError"  # noqa: B023
     keys = assume(sts, 7200)
     session = Credentials(
         access_key_id=keys["AccessKeyId"],
@@ -147,7 +140,7 @@ def test_sessions_have_bounds(cloud: Cloud, admin: Credentials, iam: Any) -> Non
     )
     chained = cloud.client("sts", session)
     assert assume(chained, 3600)
-    assert "role chaining" in refusal(lambda: assume(chained, 3601))[1]
+    assert "role chaining" in code_of(lambda: assume(chained, 3601))[1]
 
 
 @pytest.mark.parametrize(

@@ -5,22 +5,14 @@ A failure here is good news: mend that page.
 
 from __future__ import annotations
 
-import io
 import json
-import zipfile
 from collections.abc import Callable
 from typing import Any
 
 from localcloud.context import Cloud, Credentials
+from tests.local.support import archive
 
 Role = Callable[[str, list[dict[str, Any]]], str]
-
-
-def archive(code: str) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as file:
-        file.writestr("index.py", code)
-    return buffer.getvalue()
 
 
 def make_function(cloud: Cloud, admin: Credentials, name: str, role: str, code: str, **more: Any) -> str:

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError, WaiterError
+from botocore.exceptions import WaiterError
 
 from localcloud.context import Cloud, Credentials
-
-
-def refusal(call: Callable[[], Any]) -> tuple[str, str]:
-    with pytest.raises(ClientError) as caught:
-        call()
-    error = caught.value.response["Error"]
-    return error["Code"], error["Message"]
+from tests.local.support import code_of
 
 
 @pytest.mark.parametrize("way", ["create_stack", "create_change_set", "validate_template"])
@@ -44,9 +37,9 @@ def test_references_to_nothing(
         "create_change_set": {"StackName": "dangling", "ChangeSetName": "c", "ChangeSetType": "CREATE"},
         "validate_template": {},
     }[way]
-    answer = refusal(lambda: getattr(cloudformation, way)(TemplateBody=body, **names))
+    answer = code_of(lambda: getattr(cloudformation, way)(TemplateBody=body, **names))
     assert answer == ("ValidationError", words)
-    assert refusal(lambda: cloudformation.describe_stacks(StackName="dangling"))[0] == "ValidationError"
+    assert code_of(lambda: cloudformation.describe_stacks(StackName="dangling"))[0] == "ValidationError"
 
 
 def test_conditions_compare_values(cloud: Cloud, admin: Credentials) -> None:

@@ -16,7 +16,7 @@ from localcloud.context import Cloud, Credentials
 from modelyard_cli.demo.data import Data, upload
 from pipeline_defs.catalog import PIPELINES, ImageClassification
 from tests.local.catalogue_support import REPO, Deployed
-from tests.local.conftest import unique
+from tests.local.support import unique
 
 pytestmark = [pytest.mark.torch, pytest.mark.timeout(600)]
 SPEC = next(spec for spec in PIPELINES if isinstance(spec.family, ImageClassification))

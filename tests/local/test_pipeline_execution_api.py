@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
 from localcloud import lifecycle
 from localcloud.connect import connect
 from localcloud.context import Credentials
 from tests.local.pipeline_support import ALL, Bench, definition, gate
+from tests.local.support import code_of
 
 Statements = list[dict[str, Any]]
 PASS = {
@@ -28,13 +28,6 @@ PARAMETERS = [
 ]
 
 
-def refusal(call: Callable[..., Any], **request: Any) -> tuple[str, str]:
-    with pytest.raises(ClientError) as caught:
-        call(**request)
-    error = caught.value.response["Error"]
-    return error["Code"], error["Message"]
-
-
 def test_what_does_not_exist(bench: Bench) -> None:
     for operation in (
         "describe_pipeline",
@@ -42,7 +35,7 @@ def test_what_does_not_exist(bench: Bench) -> None:
         "list_pipeline_executions",
         "delete_pipeline",
     ):
-        code, message = refusal(getattr(bench.client, operation), PipelineName="nope")
+        code, message = code_of(getattr(bench.client, operation), PipelineName="nope")
         arn = f"arn:aws:sagemaker:{bench.cloud.region}:{bench.cloud.account}:pipeline/nope"
         assert (code, message) == ("ResourceNotFound", f"Pipeline '{arn}' does not exist.")
     execution = f"{arn}/execution/abcdefghijkl"
@@ -51,7 +44,7 @@ def test_what_does_not_exist(bench: Bench) -> None:
         "list_pipeline_execution_steps",
         "stop_pipeline_execution",
     ):
-        code, message = refusal(getattr(bench.client, operation), PipelineExecutionArn=execution)
+        code, message = code_of(getattr(bench.client, operation), PipelineExecutionArn=execution)
         assert code == "ResourceNotFound"
         assert execution in message
 
@@ -76,7 +69,7 @@ def test_a_pipeline_through_its_life(bench: Bench) -> None:
     assert [item["PipelineName"] for item in summary] == [name]
     assert summary[0]["LastExecutionTime"] >= summary[0]["CreationTime"]
     assert bench.client.delete_pipeline(PipelineName=name)["PipelineArn"] == arn
-    assert refusal(bench.client.describe_pipeline, PipelineName=name)[0] == "ResourceNotFound"
+    assert code_of(bench.client.describe_pipeline, PipelineName=name)[0] == "ResourceNotFound"
 
 
 def test_creation_is_idempotent_by_its_token_and_names_are_unique(bench: Bench) -> None:
@@ -88,7 +81,7 @@ def test_creation_is_idempotent_by_its_token_and_names_are_unique(bench: Bench) 
     }
     first = bench.client.create_pipeline(**request)["PipelineArn"]
     assert bench.client.create_pipeline(**request)["PipelineArn"] == first
-    code, message = refusal(bench.client.create_pipeline, **request | {"ClientRequestToken": "u" * 32})
+    code, message = code_of(bench.client.create_pipeline, **request | {"ClientRequestToken": "u" * 32})
     assert code == "ValidationException"
     assert message.startswith("Pipeline names must be unique within an AWS account and region.")
 
@@ -99,7 +92,7 @@ def test_a_start_is_idempotent_by_its_token(bench: Bench) -> None:
     first = bench.start(name, ClientRequestToken=token)
     assert bench.start(name, ClientRequestToken=token) == first
     assert bench.start(name) != first
-    code, _ = refusal(bench.start, name=name, ClientRequestToken=token, values={"Rows": "2"})
+    code, _ = code_of(bench.start, name=name, ClientRequestToken=token, values={"Rows": "2"})
     assert code == "ConflictException"
 
 
@@ -114,7 +107,7 @@ def test_definitions_come_inline_or_from_s3_as_the_caller_may(
     }
     may = {"Effect": "Allow", "Action": ["sagemaker:CreatePipeline", "iam:PassRole"], "Resource": "*"}
     blind = bench.cloud.client("sagemaker", actor([may]))
-    code, message = refusal(blind.create_pipeline, **request)
+    code, message = code_of(blind.create_pipeline, **request)
     assert code == "AccessDeniedException"
     assert "s3:GetObject" in message
     seeing = actor(
@@ -127,7 +120,7 @@ def test_definitions_come_inline_or_from_s3_as_the_caller_may(
         "PipelineName": "x",
         "PipelineDefinitionS3Location": {"Bucket": bench.bucket, "ObjectKey": "no"},
     }
-    code, message = refusal(bench.client.create_pipeline, **request)
+    code, message = code_of(bench.client.create_pipeline, **request)
     assert code == "ValidationException"
     assert f"s3://{bench.bucket}/no" in message
 
@@ -141,18 +134,18 @@ def test_definitions_come_inline_or_from_s3_as_the_caller_may(
     ],
 )
 def test_a_definition_that_is_wrong_is_refused(bench: Bench, given: dict[str, Any], words: str) -> None:
-    code, message = refusal(
+    code, message = code_of(
         bench.client.create_pipeline, PipelineName="wrong", RoleArn=bench.role_arn, **given
     )
     assert code == "ValidationException"
     assert words in message
-    assert refusal(bench.client.describe_pipeline, PipelineName="wrong")[0] == "ResourceNotFound"
+    assert code_of(bench.client.describe_pipeline, PipelineName="wrong")[0] == "ResourceNotFound"
 
 
 def test_a_step_that_cannot_run_here_is_refused_before_anything_starts(bench: Bench) -> None:
     crunch = {"Name": "Crunch", "Type": "EMR", "ClusterId": "j-1", "Arguments": {}}
     name = bench.create(bench.processing("First", "sleep", "0"), crunch)
-    code, message = refusal(bench.start, name=name)
+    code, message = code_of(bench.start, name=name)
     assert code == "ValidationException"
     assert "'Crunch'" in message
     assert "EMR" in message
@@ -167,7 +160,7 @@ def test_parameters_are_checked_before_anything_starts(
     bench: Bench, values: dict[str, str], words: str
 ) -> None:
     name = bench.create(PASS, parameters=PARAMETERS)
-    code, message = refusal(bench.start, name=name, values=values)
+    code, message = code_of(bench.start, name=name, values=values)
     assert code == "ValidationException"
     assert words in message
     assert not bench.client.list_pipeline_executions(PipelineName=name)["PipelineExecutionSummaries"]
@@ -197,28 +190,28 @@ def test_pages(bench: Bench) -> None:
     )
     names = [step["StepName"] for answer in pages for step in answer["PipelineExecutionSteps"]]
     assert names == ["S4", "S3", "S2", "S1", "S0"]
-    code, _ = refusal(bench.client.list_pipeline_executions, PipelineName=name, NextToken="forged")
+    code, _ = code_of(bench.client.list_pipeline_executions, PipelineName=name, NextToken="forged")
     assert code == "ValidationException"
 
 
 def test_a_pipeline_with_a_running_execution_stays(bench: Bench) -> None:
     name = bench.create(bench.processing("Sleep", "sleep", "60"))
     arn = bench.start(name)
-    code, message = refusal(bench.client.delete_pipeline, PipelineName=name)
+    code, message = code_of(bench.client.delete_pipeline, PipelineName=name)
     assert code == "ConflictException"
     assert arn in message
     bench.client.stop_pipeline_execution(PipelineExecutionArn=arn)
     bench.wait(arn)
     bench.client.delete_pipeline(PipelineName=name)
     assert (
-        refusal(bench.client.describe_pipeline_execution, PipelineExecutionArn=arn)[0] == "ResourceNotFound"
+        code_of(bench.client.describe_pipeline_execution, PipelineExecutionArn=arn)[0] == "ResourceNotFound"
     )
 
 
 def test_what_has_ended_cannot_be_stopped(bench: Bench) -> None:
     arn = bench.start(bench.create(PASS))
     bench.wait(arn)
-    code, message = refusal(bench.client.stop_pipeline_execution, PipelineExecutionArn=arn)
+    code, message = code_of(bench.client.stop_pipeline_execution, PipelineExecutionArn=arn)
     assert code == "ConflictException"
     assert "Succeeded" in message
 
@@ -263,13 +256,13 @@ def test_the_caller_needs_permissions_too(bench: Bench, actor: Callable[[Stateme
         "sagemaker", actor([{"Effect": "Allow", "Action": "sagemaker:DescribePipeline", "Resource": "*"}])
     )
     found = reader.describe_pipeline(PipelineName=name)
-    code, message = refusal(reader.start_pipeline_execution, PipelineName=name)
+    code, message = code_of(reader.start_pipeline_execution, PipelineName=name)
     assert code == "AccessDeniedException"
     assert f"sagemaker:StartPipelineExecution on resource: {found['PipelineArn']} because" in message
     creator = bench.cloud.client(
         "sagemaker", actor([{"Effect": "Allow", "Action": "sagemaker:*", "Resource": "*"}])
     )
-    code, message = refusal(
+    code, message = code_of(
         creator.create_pipeline,
         PipelineName="unpassed",
         RoleArn=bench.role_arn,

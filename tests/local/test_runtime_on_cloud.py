@@ -25,13 +25,10 @@ from serving_runtime.reconcile import reconcile
 from serving_runtime.settings import Settings
 
 from modelyard_cli import registry
+from tests.local.support import unique
 
 DEFINITION = Path(__file__).parents[2] / "pipeline_defs" / "definitions" / "refinance-interest-rate.json"
 IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/tabular:1"
-
-
-def unique(name):
-    return f"{name}-{uuid.uuid4().hex[:8]}"
 
 
 def allow(actions, *resources, **conditions):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -10,16 +9,13 @@ import pytest
 from botocore.exceptions import ClientError
 
 from localcloud.context import Cloud, Credentials
+from tests.local.support import unique
 
 ARN = "arn:aws:sagemaker:us-east-1:000000000000:"
 IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/tabular:1"
 MULTI = {"Image": IMAGE, "Mode": "MultiModel", "ModelDataUrl": "s3://b/models/"}
 
 Actor = Callable[[list[dict[str, Any]]], Credentials]
-
-
-def unique(name: str) -> str:
-    return f"{name}-{uuid.uuid4().hex[:8]}"
 
 
 def allow(*actions: str, resource: str = "*", **condition: dict[str, Any]) -> dict[str, Any]:
@@ -38,11 +34,6 @@ def denied(call: Callable[..., object], **request: Any) -> str:
 @pytest.fixture(scope="module")
 def as_(cloud: Cloud, actor: Actor) -> Callable[..., Any]:
     return lambda *statements: cloud.client("sagemaker", actor(list(statements)))
-
-
-@pytest.fixture(scope="module")
-def sagemaker(cloud: Cloud, admin: Credentials) -> Any:
-    return cloud.client("sagemaker", admin)
 
 
 @pytest.fixture(scope="module")

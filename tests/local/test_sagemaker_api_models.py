@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
 from localcloud.context import Cloud, Credentials
+from tests.local.support import code_of, unique
 
 ARN = "arn:aws:sagemaker:us-east-1:000000000000:"
 IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/tabular:1"
@@ -17,22 +16,6 @@ MULTI = {"Image": IMAGE, "Mode": "MultiModel", "ModelDataUrl": "s3://no-such-buc
 READ = [{"Effect": "Allow", "Action": ["s3:GetObject", "s3:ListBucket"], "Resource": "*"}]
 
 Refuse = Callable[..., tuple[str, str]]
-
-
-def unique(name: str) -> str:
-    return f"{name}-{uuid.uuid4().hex[:8]}"
-
-
-def refusal(call: Callable[..., object], **request: Any) -> tuple[str, str]:
-    with pytest.raises(ClientError) as caught:
-        call(**request)
-    error = caught.value.response["Error"]
-    return error["Code"], error["Message"]
-
-
-@pytest.fixture(scope="module")
-def sagemaker(cloud: Cloud, admin: Credentials) -> Any:
-    return cloud.client("sagemaker", admin)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +54,7 @@ def test_model(sagemaker: Any, reader: str, model: str) -> None:
     assert described["PrimaryContainer"] == MULTI
     assert described["ExecutionRoleArn"] == reader
     assert described["EnableNetworkIsolation"] is False
-    assert refusal(
+    assert code_of(
         sagemaker.create_model, ModelName=model, PrimaryContainer=MULTI, ExecutionRoleArn=reader
     ) == (
         "ValidationException",
@@ -81,15 +64,15 @@ def test_model(sagemaker: Any, reader: str, model: str) -> None:
     assert [sorted(one) for one in listed] == [["CreationTime", "ModelArn", "ModelName"]]
     sagemaker.delete_model(ModelName=model)
     missing = ("ValidationException", f'Could not find model "{ARN}model/{model}".')
-    assert refusal(sagemaker.describe_model, ModelName=model) == missing
-    assert refusal(sagemaker.delete_model, ModelName=model) == missing
+    assert code_of(sagemaker.describe_model, ModelName=model) == missing
+    assert code_of(sagemaker.delete_model, ModelName=model) == missing
 
 
 def test_arns_are_in_lower_case(sagemaker: Any, reader: str) -> None:
     name = unique("MyModel")
     request = {"PrimaryContainer": MULTI, "ExecutionRoleArn": reader}
     assert sagemaker.create_model(ModelName=name, **request)["ModelArn"] == f"{ARN}model/{name.lower()}"
-    assert "already existing" in refusal(sagemaker.create_model, ModelName=name.upper(), **request)[1]
+    assert "already existing" in code_of(sagemaker.create_model, ModelName=name.upper(), **request)[1]
 
 
 @pytest.mark.parametrize(
@@ -108,14 +91,14 @@ def test_arns_are_in_lower_case(sagemaker: Any, reader: str) -> None:
     ],
 )
 def test_bad_containers(sagemaker: Any, reader: str, containers: dict[str, Any], words: str) -> None:
-    code, message = refusal(sagemaker.create_model, ModelName="bad", ExecutionRoleArn=reader, **containers)
+    code, message = code_of(sagemaker.create_model, ModelName="bad", ExecutionRoleArn=reader, **containers)
     assert code == "ValidationException"
     assert words in message
 
 
 def test_the_execution_role_must_exist_and_trust_sagemaker(sagemaker: Any, role: Callable[..., str]) -> None:
     for arn in ("arn:aws:iam::000000000000:role/none", role("lambda.amazonaws.com", READ)):
-        code, message = refusal(
+        code, message = code_of(
             sagemaker.create_model, ModelName="bad", PrimaryContainer=MULTI, ExecutionRoleArn=arn
         )
         assert code == "ValidationException"
@@ -135,11 +118,11 @@ def test_model_data_must_be_there_for_the_role(
 
     assert create(archive, reader)["ModelArn"]
     gone = archive.replace("model.tar", "other.tar")
-    assert refusal(create, url=gone, execution_role=reader) == (
+    assert code_of(create, url=gone, execution_role=reader) == (
         "ValidationException",
         f"Could not find model data at {gone}.",
     )
-    code, message = refusal(create, url=archive, execution_role=role("sagemaker.amazonaws.com", []))
+    code, message = code_of(create, url=archive, execution_role=role("sagemaker.amazonaws.com", []))
     assert code == "ValidationException"
     assert message.startswith(f"Could not access model data at {archive}. Please ensure that the role")
 
@@ -165,14 +148,14 @@ def test_endpoint_config(sagemaker: Any, model: str) -> None:
     assert sagemaker.create_endpoint_config(**request)["EndpointConfigArn"] == arn
     described = sagemaker.describe_endpoint_config(EndpointConfigName=name)
     assert described["ProductionVariants"] == [variant(model, InitialVariantWeight=1.0)]
-    assert refusal(sagemaker.create_endpoint_config, **request) == (
+    assert code_of(sagemaker.create_endpoint_config, **request) == (
         "ValidationException",
         f'Cannot create already existing endpoint configuration "{arn}".',
     )
     listed = sagemaker.list_endpoint_configs(NameContains=name)["EndpointConfigs"]
     assert [one["EndpointConfigArn"] for one in listed] == [arn]
     sagemaker.delete_endpoint_config(EndpointConfigName=name)
-    assert refusal(sagemaker.describe_endpoint_config, EndpointConfigName=name) == (
+    assert code_of(sagemaker.describe_endpoint_config, EndpointConfigName=name) == (
         "ValidationException",
         f'Could not find endpoint configuration "{arn}".',
     )
@@ -190,7 +173,7 @@ def test_endpoint_config(sagemaker: Any, model: str) -> None:
     ],
 )
 def test_bad_variants(sagemaker: Any, model: str, members: dict[str, Any], words: str) -> None:
-    code, message = refusal(
+    code, message = code_of(
         sagemaker.create_endpoint_config,
         EndpointConfigName="bad",
         ProductionVariants=[variant(model, **members)],
@@ -203,7 +186,7 @@ def test_bad_variants(sagemaker: Any, model: str, members: dict[str, Any], words
 def test_incomplete_variants(sagemaker: Any, model: str, missing: str) -> None:
     variants = [{key: value for key, value in variant(model).items() if key != missing}]
     request = {"EndpointConfigName": "bad", "ProductionVariants": variants}
-    assert refusal(sagemaker.create_endpoint_config, **request) == (
+    assert code_of(sagemaker.create_endpoint_config, **request) == (
         "ValidationException",
         f"ProductionVariants all: {missing} is missing.",
     )
@@ -211,7 +194,7 @@ def test_incomplete_variants(sagemaker: Any, model: str, missing: str) -> None:
 
 def test_variant_names_are_unique(sagemaker: Any, model: str) -> None:
     request = {"EndpointConfigName": "bad", "ProductionVariants": [variant(model)] * 2}
-    assert "may be given once: all, all" in refusal(sagemaker.create_endpoint_config, **request)[1]
+    assert "may be given once: all, all" in code_of(sagemaker.create_endpoint_config, **request)[1]
 
 
 @pytest.mark.parametrize(
@@ -227,7 +210,7 @@ def test_variant_names_are_unique(sagemaker: Any, model: str) -> None:
 )
 def test_what_cannot_run_here_is_refused_by_name(sagemaker: Any, model: str, members: dict[str, Any]) -> None:
     request = {"EndpointConfigName": "bad", "ProductionVariants": [variant(model)], **members}
-    code, message = refusal(sagemaker.create_endpoint_config, **request)
+    code, message = code_of(sagemaker.create_endpoint_config, **request)
     assert code == "ValidationException"
     assert message.startswith(f"{next(iter(members))}: the local SageMaker")
 
@@ -239,7 +222,7 @@ def test_captures_go_to_s3(sagemaker: Any, model: str) -> None:
         "CaptureOptions": [{"CaptureMode": "Input"}],
     }
     request = {"EndpointConfigName": "bad", "ProductionVariants": [variant(model)]}
-    code, message = refusal(sagemaker.create_endpoint_config, DataCaptureConfig=capture, **request)
+    code, message = code_of(sagemaker.create_endpoint_config, DataCaptureConfig=capture, **request)
     assert code == "ValidationException"
     assert message.startswith("DataCaptureConfig: ")
 
@@ -254,7 +237,7 @@ def test_lists_page_newest_first(sagemaker: Any, reader: str) -> None:
     rest = sagemaker.list_models(NameContains=mark, NextToken=first["NextToken"])
     assert [one["ModelName"] for one in rest["Models"]] == names[1::-1]
     assert "NextToken" not in rest
-    assert refusal(sagemaker.list_models, NextToken=first["NextToken"])[0] == "ValidationException"
+    assert code_of(sagemaker.list_models, NextToken=first["NextToken"])[0] == "ValidationException"
 
 
 def test_tags(sagemaker: Any, model: str) -> None:
@@ -264,13 +247,13 @@ def test_tags(sagemaker: Any, model: str) -> None:
     sagemaker.add_tags(ResourceArn=arn, Tags=[{"Key": "stage", "Value": "prod"}])
     sagemaker.delete_tags(ResourceArn=arn, TagKeys=["team", "none"])
     assert sagemaker.list_tags(ResourceArn=arn)["Tags"] == [{"Key": "stage", "Value": "prod"}]
-    assert refusal(sagemaker.list_tags, ResourceArn=f"{ARN}model/none") == (
+    assert code_of(sagemaker.list_tags, ResourceArn=f"{ARN}model/none") == (
         "ValidationException",
         "Resource does not exist.",
     )
 
 
 def test_operations_that_are_not_served_say_so(sagemaker: Any) -> None:
-    code, message = refusal(sagemaker.list_auto_ml_jobs)
+    code, message = code_of(sagemaker.list_auto_ml_jobs)
     assert code == "NotImplementedException"
     assert "ListAutoMLJobs" in message

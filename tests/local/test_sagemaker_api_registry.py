@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-import uuid
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
 from localcloud.context import Cloud, Credentials
+from tests.local.support import code_of, unique
 
 IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/tabular:1"
 SPECIFICATION = {
@@ -19,22 +17,6 @@ SPECIFICATION = {
     "SupportedContentTypes": ["text/csv"],
     "SupportedResponseMIMETypes": ["text/csv"],
 }
-
-
-def unique(name: str) -> str:
-    return f"{name}-{uuid.uuid4().hex[:8]}"
-
-
-def refusal(call: Callable[..., object], **request: Any) -> tuple[str, str]:
-    with pytest.raises(ClientError) as caught:
-        call(**request)
-    error = caught.value.response["Error"]
-    return error["Code"], error["Message"]
-
-
-@pytest.fixture(scope="module")
-def sagemaker(cloud: Cloud, admin: Credentials) -> Any:
-    return cloud.client("sagemaker", admin)
 
 
 @pytest.fixture
@@ -58,7 +40,7 @@ def test_group(sagemaker: Any, group: str) -> None:
     assert described["ModelPackageGroupDescription"] == "d"
     assert described["ModelPackageGroupStatus"] == "Completed"
     assert sagemaker.describe_model_package_group(ModelPackageGroupName=arn)["ModelPackageGroupName"] == group
-    assert refusal(sagemaker.create_model_package_group, ModelPackageGroupName=group) == (
+    assert code_of(sagemaker.create_model_package_group, ModelPackageGroupName=group) == (
         "ValidationException",
         f"Model Package Group already exists: {arn}",
     )
@@ -66,8 +48,8 @@ def test_group(sagemaker: Any, group: str) -> None:
     assert [one["ModelPackageGroupName"] for one in listed] == [group]
     sagemaker.delete_model_package_group(ModelPackageGroupName=group)
     missing = ("ValidationException", f"ModelPackageGroup {arn} does not exist.")
-    assert refusal(sagemaker.describe_model_package_group, ModelPackageGroupName=group) == missing
-    assert refusal(sagemaker.delete_model_package_group, ModelPackageGroupName=group) == missing
+    assert code_of(sagemaker.describe_model_package_group, ModelPackageGroupName=group) == missing
+    assert code_of(sagemaker.delete_model_package_group, ModelPackageGroupName=group) == missing
 
 
 def test_versions_count_up_and_are_never_used_again(sagemaker: Any, group: str) -> None:
@@ -76,7 +58,7 @@ def test_versions_count_up_and_are_never_used_again(sagemaker: Any, group: str) 
     assert second.endswith("/2")
     sagemaker.delete_model_package(ModelPackageName=second)
     assert register(sagemaker, group).endswith("/3")
-    assert refusal(sagemaker.describe_model_package, ModelPackageName=second) == (
+    assert code_of(sagemaker.describe_model_package, ModelPackageName=second) == (
         "ValidationException",
         f"ModelPackage {second} does not exist.",
     )
@@ -116,7 +98,7 @@ def test_approval_and_metadata_change(sagemaker: Any, group: str) -> None:
 @pytest.mark.parametrize("status", ["approved", "Aproved", ""])
 def test_unknown_approval_is_refused(sagemaker: Any, group: str, status: str) -> None:
     arn = register(sagemaker, group)
-    code, message = refusal(sagemaker.update_model_package, ModelPackageArn=arn, ModelApprovalStatus=status)
+    code, message = code_of(sagemaker.update_model_package, ModelPackageArn=arn, ModelApprovalStatus=status)
     assert code == "ValidationException"
     assert message == (
         f"1 validation error detected: Value '{status}' at 'modelApprovalStatus' failed to satisfy "
@@ -128,12 +110,12 @@ def test_unknown_packages(sagemaker: Any, group: str) -> None:
     arn = f"arn:aws:sagemaker:us-east-1:000000000000:model-package/{group}/9"
     missing = ("ValidationException", f"ModelPackage {arn} does not exist.")
     assert (
-        refusal(sagemaker.update_model_package, ModelPackageArn=arn, ModelApprovalStatus="Approved")
+        code_of(sagemaker.update_model_package, ModelPackageArn=arn, ModelApprovalStatus="Approved")
         == missing
     )
-    assert refusal(sagemaker.delete_model_package, ModelPackageName=arn) == missing
+    assert code_of(sagemaker.delete_model_package, ModelPackageName=arn) == missing
     elsewhere = arn.replace("us-east-1", "eu-west-1")
-    assert refusal(sagemaker.describe_model_package, ModelPackageName=elsewhere) == (
+    assert code_of(sagemaker.describe_model_package, ModelPackageName=elsewhere) == (
         "ValidationException",
         "ARN should be scoped to correct region: us-east-1",
     )
@@ -141,12 +123,12 @@ def test_unknown_packages(sagemaker: Any, group: str) -> None:
 
 def test_registration_needs_one_existing_name(sagemaker: Any, group: str) -> None:
     create = sagemaker.create_model_package
-    assert refusal(create, InferenceSpecification=SPECIFICATION) == ("ValidationException", "Missing ARN.")
+    assert code_of(create, InferenceSpecification=SPECIFICATION) == ("ValidationException", "Missing ARN.")
     assert (
         "Cannot determine which one to use"
-        in refusal(create, ModelPackageGroupName=group, ModelPackageName="x")[1]
+        in code_of(create, ModelPackageGroupName=group, ModelPackageName="x")[1]
     )
-    assert refusal(create, ModelPackageGroupName="no-such-group") == (
+    assert code_of(create, ModelPackageGroupName="no-such-group") == (
         "ValidationException",
         "ModelPackageGroup arn:aws:sagemaker:us-east-1:000000000000:model-package-group/no-such-group "
         "does not exist.",
@@ -155,10 +137,10 @@ def test_registration_needs_one_existing_name(sagemaker: Any, group: str) -> Non
 
 def test_versions_have_no_tags_of_their_own(sagemaker: Any, group: str) -> None:
     tags = [{"Key": "a", "Value": "b"}]
-    code, message = refusal(sagemaker.create_model_package, ModelPackageGroupName=group, Tags=tags)
+    code, message = code_of(sagemaker.create_model_package, ModelPackageGroupName=group, Tags=tags)
     assert (code, "tags of their group" in message) == ("ValidationException", True)
     arn = register(sagemaker, group)
-    code, message = refusal(sagemaker.add_tags, ResourceArn=arn, Tags=tags)
+    code, message = code_of(sagemaker.add_tags, ResourceArn=arn, Tags=tags)
     assert (code, f"model-package-group/{group}" in message) == ("ValidationException", True)
 
 
@@ -177,7 +159,7 @@ def test_packages_without_versions(sagemaker: Any) -> None:
     assert "ModelApprovalStatus" not in described
     listed = sagemaker.list_model_packages(NameContains=name)["ModelPackageSummaryList"]
     assert [one["ModelPackageName"] for one in listed] == [name]
-    code, message = refusal(
+    code, message = code_of(
         sagemaker.update_model_package, ModelPackageArn=arn["ModelPackageArn"], ModelApprovalStatus="Approved"
     )
     assert (code, "no versions" in message) == ("ValidationException", True)
@@ -186,7 +168,7 @@ def test_packages_without_versions(sagemaker: Any) -> None:
 
 def test_a_group_with_packages_stays(sagemaker: Any, group: str) -> None:
     register(sagemaker, group)
-    code, message = refusal(sagemaker.delete_model_package_group, ModelPackageGroupName=group)
+    code, message = code_of(sagemaker.delete_model_package_group, ModelPackageGroupName=group)
     assert (code, "still contains model packages" in message) == ("ConflictException", True)
 
 
@@ -208,7 +190,7 @@ def test_lists_filter_sort_and_page(sagemaker: Any, group: str) -> None:
     first = sagemaker.list_model_packages(ModelPackageGroupName=group, MaxResults=2)
     assert len(first["ModelPackageSummaryList"]) == 2
     token = first["NextToken"]
-    code, message = refusal(
+    code, message = code_of(
         sagemaker.list_model_packages, ModelPackageGroupName=group, NextToken=token[:-5] + "AAAA="
     )
     assert (code, message.startswith("Invalid NextToken")) == ("ValidationException", True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import pytest
 from botocore.exceptions import ClientError, WaiterError
 
 from localcloud.context import Cloud, Credentials
+from tests.local.support import unique
 
 ARN = "arn:aws:sagemaker:us-east-1:000000000000:"
 SERVER = r"""
@@ -40,10 +40,6 @@ host, port = os.environ.get("SAGEMAKER_BIND_TO_HOST", "127.0.0.1"), os.environ["
 http.server.ThreadingHTTPServer((host, int(port)), Server).serve_forever()
 """
 Resources = dict[str, Any]
-
-
-def unique(name: str) -> str:
-    return f"{name}-{uuid.uuid4().hex[:8]}"
 
 
 @pytest.fixture(scope="module")
@@ -75,11 +71,6 @@ def image(cloud: Cloud, admin: Credentials, tmp_path_factory: pytest.TempPathFac
 @pytest.fixture(scope="module")
 def execution_role(role: Callable[..., str]) -> str:
     return role("sagemaker.amazonaws.com", [{"Effect": "Allow", "Action": "*", "Resource": "*"}])
-
-
-@pytest.fixture(scope="module")
-def sagemaker(cloud: Cloud, admin: Credentials) -> Any:
-    return cloud.client("sagemaker", admin)
 
 
 class Stack:

@@ -28,11 +28,6 @@ def role(cloud: Cloud, admin: Credentials) -> str:
 
 
 @pytest.fixture(scope="module")
-def sagemaker(cloud: Cloud, admin: Credentials) -> Any:
-    return cloud.client("sagemaker", admin)
-
-
-@pytest.fixture(scope="module")
 def model(sagemaker: Any, role: str) -> str:
     name = f"rules-{uuid.uuid4().hex[:8]}"
     sagemaker.create_model(ModelName=name, ExecutionRoleArn=role, PrimaryContainer={"Image": IMAGE})

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.tabular_pipelines import REGRESSIONS, Pipelines, loans
 from localcloud.context import Cloud, Credentials
-from tests.local.conftest import unique
+from tests.local.support import unique
 
 REPO = Path(__file__).parents[2]
 SPEC = next(spec for spec in REGRESSIONS if spec.name == "purchase-interest-rate")

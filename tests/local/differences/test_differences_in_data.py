@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import WaiterError
 
 from localcloud.context import Cloud, Credentials
-from tests.local.differences.support import Actor, allow, code_of
+from tests.local.support import Actor, allow, code_of
 
 
 class TestEncryptedObjects:

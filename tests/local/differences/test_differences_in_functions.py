@@ -12,7 +12,7 @@ import pytest
 from botocore.exceptions import WaiterError
 
 from localcloud.context import Cloud, Credentials
-from tests.local.differences.support import CODE, Actor, Role, allow, archive, code_of, function
+from tests.local.support import CODE, Actor, Role, allow, archive, code_of, function
 
 
 def test_event_rule_needs_the_functions_permission(cloud: Cloud, admin: Credentials, role: Role) -> None:

@@ -11,8 +11,7 @@ import pytest
 from botocore.exceptions import WaiterError
 
 from localcloud.context import Cloud, Credentials
-from tests.local.conftest import unique
-from tests.local.differences.support import Actor, Role, allow, archive, code_of, function
+from tests.local.support import Actor, Role, allow, archive, code_of, function, unique
 
 Messages = Callable[[str], list[dict[str, Any]]]
 

@@ -9,8 +9,7 @@ import pytest
 from botocore.exceptions import WaiterError
 
 from localcloud.context import Cloud, Credentials
-from tests.local.conftest import unique
-from tests.local.differences.support import Actor, Role, allow, code_of
+from tests.local.support import Actor, Role, allow, code_of, unique
 
 
 class TestMetricNamespaces:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from localcloud.context import Cloud, Credentials
-from tests.local.differences.support import Actor, Role, allow, code_of, function
+from tests.local.support import Actor, Role, allow, code_of, function, unique
 
 
 class TestPassRole:
@@ -90,8 +91,32 @@ def test_a_target_with_a_role_needs_one(cloud: Cloud, admin: Credentials, role: 
     assert runs(role("events.amazonaws.com", [start])) == 1
 
 
+@pytest.fixture
+def outcome(cloud: Cloud, admin: Credentials) -> Callable[[dict[str, Any], str], dict[str, Any]]:
+    """Run a state machine of one task with a role; the execution as it ended."""
+    states = cloud.client("stepfunctions", admin)
+
+    def run(task: dict[str, Any], role: str) -> dict[str, Any]:
+        definition = {"StartAt": "A", "States": {"A": {"Type": "Task", "End": True, **task}}}
+        machine = states.create_state_machine(
+            name=unique("task"), definition=json.dumps(definition), roleArn=role
+        )["stateMachineArn"]
+        started = states.start_execution(stateMachineArn=machine)["executionArn"]
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            found: dict[str, Any] = states.describe_execution(executionArn=started)
+            if found["status"] != "RUNNING":
+                return found
+            time.sleep(0.1)
+        raise AssertionError("the execution does not end")
+
+    return run
+
+
 @pytest.mark.parametrize("kind", ["lambda", "dynamodb", "sqs", "events"])
-def test_a_state_machine_acts_with_its_role(cloud: Cloud, admin: Credentials, role: Role, kind: str) -> None:
+def test_a_state_machine_acts_with_its_role(
+    cloud: Cloud, admin: Credentials, role: Role, outcome: Any, kind: str
+) -> None:
     function_arn = "arn:aws:lambda:us-east-1:000000000000:function:of-a-task"
     tasks: dict[str, tuple[str, dict[str, Any], str, str]] = {
         "lambda": ("lambda:invoke", {"FunctionName": function_arn}, "lambda:InvokeFunction", function_arn),
@@ -123,33 +148,17 @@ def test_a_state_machine_acts_with_its_role(cloud: Cloud, admin: Credentials, ro
     if kind == "sqs":
         url = cloud.client("sqs", admin).create_queue(QueueName="of-a-task")["QueueUrl"]
         arguments = {**arguments, "QueueUrl": url}
-    task = {"Type": "Task", "Resource": f"arn:aws:states:::{resource}", "Parameters": arguments, "End": True}
-    states = cloud.client("stepfunctions", admin)
+    task = {"Resource": f"arn:aws:states:::{resource}", "Parameters": arguments}
 
-    def outcome(execution_role: str) -> dict[str, Any]:
-        machine = states.create_state_machine(
-            name=f"task-{execution_role.rpartition('/')[2]}",
-            definition=json.dumps({"StartAt": "A", "States": {"A": task}}),
-            roleArn=execution_role,
-        )["stateMachineArn"]
-        started = states.start_execution(stateMachineArn=machine)["executionArn"]
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            found: dict[str, Any] = states.describe_execution(executionArn=started)
-            if found["status"] != "RUNNING":
-                return found
-            time.sleep(0.1)
-        raise AssertionError("the execution does not end")
-
-    refused = outcome(role("states.amazonaws.com", []))
+    refused = outcome(task, role("states.amazonaws.com", []))
     assert refused["status"] == "FAILED"
     assert f"{action} on resource: {needed}" in refused["cause"]
-    assert outcome(role("states.amazonaws.com", [allow(action, needed)]))["status"] == "SUCCEEDED"
+    assert outcome(task, role("states.amazonaws.com", [allow(action, needed)]))["status"] == "SUCCEEDED"
 
 
 @pytest.mark.parametrize("kind", ["sqs", "dynamodb", "s3", "lambda", "transaction"])
 def test_a_state_machine_acts_with_its_role_through_the_sdk(
-    cloud: Cloud, admin: Credentials, role: Role, kind: str
+    cloud: Cloud, admin: Credentials, role: Role, outcome: Any, kind: str
 ) -> None:
     key = {"id": {"S": "1"}}
     table = "arn:aws:dynamodb:us-east-1:000000000000:table/through-sdk"
@@ -182,35 +191,14 @@ def test_a_state_machine_acts_with_its_role_through_the_sdk(
         cloud.client("lambda", admin).create_function(
             **function("through-sdk", role("lambda.amazonaws.com", []))
         )
-    task = {
-        "Type": "Task",
-        "Resource": f"arn:aws:states:::aws-sdk:{resource}",
-        "Parameters": arguments,
-        "End": True,
-    }
-    states = cloud.client("stepfunctions", admin)
-
-    def outcome(execution_role: str) -> dict[str, Any]:
-        machine = states.create_state_machine(
-            name=f"sdk-{execution_role.rpartition('/')[2]}",
-            definition=json.dumps({"StartAt": "A", "States": {"A": task}}),
-            roleArn=execution_role,
-        )["stateMachineArn"]
-        started = states.start_execution(stateMachineArn=machine)["executionArn"]
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            found: dict[str, Any] = states.describe_execution(executionArn=started)
-            if found["status"] != "RUNNING":
-                return found
-            time.sleep(0.1)
-        raise AssertionError("the execution does not end")
+    task = {"Resource": f"arn:aws:states:::aws-sdk:{resource}", "Parameters": arguments}
 
     for statements in ([], [allow(action, needed + "-else")]):
-        refused = outcome(role("states.amazonaws.com", statements))
+        refused = outcome(task, role("states.amazonaws.com", statements))
         assert refused["status"] == "FAILED"
         assert f"{action} on resource: {needed}" in refused["cause"]
         assert refused["error"].endswith("Exception")
-    allowed = outcome(role("states.amazonaws.com", [allow(action, needed)]))
+    allowed = outcome(task, role("states.amazonaws.com", [allow(action, needed)]))
     assert allowed["status"] == "SUCCEEDED", allowed
 
 

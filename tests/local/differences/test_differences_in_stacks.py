@@ -9,8 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from localcloud.context import Cloud, Credentials
-from tests.local.conftest import unique
-from tests.local.differences.support import Actor, Role, allow, archive, function
+from tests.local.support import Actor, Role, allow, archive, function, unique
 
 # Answers the request of CloudFormation, as every custom resource must.
 _CODE = """

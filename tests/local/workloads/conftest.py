@@ -24,6 +24,7 @@ from botocore.exceptions import ClientError
 
 from localcloud.connect import client_environment
 from localcloud.context import Cloud, Credentials
+from tests.local.support import unique
 
 DOCKERFILE = """
 FROM public.ecr.aws/docker/library/python:3.11-slim
@@ -55,10 +56,6 @@ REPORT = [
     "logs:PutLogEvents",
     "cloudwatch:PutMetricData",
 ]
-
-
-def unique(name: str) -> str:
-    return f"{name}-{uuid.uuid4().hex[:8]}"
 
 
 def docker(cloud: Cloud, admin: Credentials, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:

@@ -35,7 +35,7 @@ from localcloud.context import Cloud, Credentials
 from modelyard.archives import function_code
 from modelyard.runtime.invoke import Invoker
 from tests.local.catalogue_support import push_image
-from tests.local.conftest import unique
+from tests.local.support import unique
 from tests.unit.vision.vision_support import COLOURS, draw_folders, drawn, encoded, pack, train_small
 
 pytestmark = [pytest.mark.torch, pytest.mark.timeout(300)]

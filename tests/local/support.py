@@ -1,8 +1,9 @@
-"""What the tests of differences share."""
+"""What tests on the local cloud share: names, refusals, statements, small functions."""
 
 from __future__ import annotations
 
 import io
+import uuid
 import zipfile
 from collections.abc import Callable
 from typing import Any
@@ -19,9 +20,15 @@ Role = Callable[[str, Statements], str]
 CODE = "def handler(event, context):\n    return {'ok': True}\n"
 
 
-def code_of(call: Callable[[], object]) -> tuple[str, str]:
+def unique(name: str) -> str:
+    """A name that no other test uses."""
+    return f"{name}-{uuid.uuid4().hex[:8]}"
+
+
+def code_of(call: Callable[..., object], **request: Any) -> tuple[str, str]:
+    """Code and message of the error that a call ends in."""
     with pytest.raises(ClientError) as caught:
-        call()
+        call(**request)
     error = caught.value.response["Error"]
     return error["Code"], error["Message"]
 
