@@ -185,5 +185,5 @@ def predict(session: boto3.Session, outputs: Mapping[str, str], chosen: Data, ne
         except CliError as error:
             if time.monotonic() > deadline:
                 raise
-            news(str(error))
+            news(str(error).rpartition(": ")[2])  # without the image's long address
             time.sleep(0.5)
