@@ -151,7 +151,7 @@ def test_schedules_are_actions_of_the_target_and_the_simulator_reads_them(stack,
                 {
                     "ScheduledActionName": "Evening",
                     "Schedule": "cron(0 20 * * ? *)",
-                    "Timezone": "UTC",
+                    "Timezone": Match.absent(),
                     "ScalableTargetAction": {"MinCapacity": 1, "MaxCapacity": 3},
                 },
             ]

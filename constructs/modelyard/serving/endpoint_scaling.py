@@ -88,7 +88,8 @@ def _action(bounds: ScheduledBounds) -> appscaling.CfnScalableTarget.ScheduledAc
     return appscaling.CfnScalableTarget.ScheduledActionProperty(
         scheduled_action_name=bounds.name,
         schedule=bounds.schedule,
-        timezone=bounds.timezone,
+        # AWS takes canonical names only, and UTC is what it means without one.
+        timezone=None if bounds.timezone == "UTC" else bounds.timezone,
         scalable_target_action=appscaling.CfnScalableTarget.ScalableTargetActionProperty(
             min_capacity=bounds.min_instances, max_capacity=bounds.max_instances
         ),
