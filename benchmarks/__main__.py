@@ -21,6 +21,7 @@ NAMES = (
     "cached_rerun",
     "tuning",
     "serving",
+    "model_cache",
     "lambda_overhead",
     "image_path",
     "soak",

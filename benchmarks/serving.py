@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import shutil
 import signal
 import socket
 import statistics
@@ -45,6 +47,7 @@ TREES, DEPTH, FEATURES = 100, 6, 20
 CONNECTIONS = 16
 ROUNDS = 9
 SECONDS = 1.0
+WARM_UP_SECONDS = 8.0  # Java compiles what is called often
 PEERS = ROOT / ".venv-peers" / "bin" / "python"
 OURS, RESPONDER = "modelyard", "(does nothing)"
 NAME = "bench"
@@ -89,7 +92,7 @@ def measure() -> dict[str, Any]:
         predictions: dict[str, float] = {}
         processes = {}
         for name, server in servers.items():
-            processes[name] = stack.enter_context(_running(server, server_core))
+            processes[name] = stack.enter_context(running(server, server_core))
             if name != RESPONDER:
                 predictions[name] = _prediction(exchange(server.port, _request(server)))
             os.killpg(processes[name].pid, signal.SIGSTOP)
@@ -101,7 +104,7 @@ def measure() -> dict[str, Any]:
     wrong = [name for name, value in predictions.items() if abs(value - expected) > 1e-4]
     if wrong:
         raise RuntimeError(f"{', '.join(wrong)} predicts something else than ours: {predictions}")
-    return summary(in_process, turns)
+    return {**summary(in_process, turns), "not_measured": missing_peers()}
 
 
 def _rounds(
@@ -127,7 +130,8 @@ def _rounds(
             before = _cpu_seconds(processes[name].pid)
             os.killpg(processes[name].pid, signal.SIGCONT)
             try:
-                window = load(server.port, _request(server), connections=CONNECTIONS, seconds=SECONDS)
+                seconds = SECONDS if number >= 0 else WARM_UP_SECONDS
+                window = load(server.port, _request(server), connections=CONNECTIONS, seconds=seconds)
             finally:
                 os.killpg(processes[name].pid, signal.SIGSTOP)
             cpu = _cpu_seconds(processes[name].pid) - before
@@ -192,13 +196,13 @@ def _row(name: str, in_process: Sequence[Plain], turns: Sequence[Turn]) -> dict[
     }
 
 
-def make_model(folder: Path) -> np.ndarray[Any, Any]:
+def make_model(folder: Path, trees: int = TREES) -> np.ndarray[Any, Any]:
     """Write a model as SageMaker unpacks it below `folder`; returns a row for it, float32 (1, features)."""
     chance = np.random.default_rng(7)
     matrix = chance.normal(size=(4000, FEATURES)).astype(np.float32)
     target = matrix[:, 0] * 2 + matrix[:, 1] ** 2 + matrix[:, 2] * matrix[:, 3] + chance.normal(size=4000)
     booster = xgboost.train(
-        {"max_depth": DEPTH, "eta": 0.1, "nthread": 1}, xgboost.DMatrix(matrix, label=target), TREES
+        {"max_depth": DEPTH, "eta": 0.1, "nthread": 1}, xgboost.DMatrix(matrix, label=target), trees
     )
     features = tuple(Feature(f"feature_{number}", "numeric") for number in range(FEATURES))
     manifest = Manifest(
@@ -207,7 +211,7 @@ def make_model(folder: Path) -> np.ndarray[Any, Any]:
         model="model.ubj",
         encoder="encoder.json",
         features=features,
-        golden=Golden(instances=(_instance(matrix[:1]),), predictions=()),
+        golden=Golden(instances=(instance(matrix[:1]),), predictions=()),
     )
     place = folder / "models" / NAME / "model"
     place.mkdir(parents=True)
@@ -215,12 +219,12 @@ def make_model(folder: Path) -> np.ndarray[Any, Any]:
     return matrix[:1].copy()
 
 
-def _instance(row: np.ndarray[Any, Any]) -> dict[str, float]:
+def instance(row: np.ndarray[Any, Any]) -> dict[str, float]:
     return {f"feature_{number}": round(float(value), 6) for number, value in enumerate(row[0])}
 
 
 def _ours(folder: Path, row: np.ndarray[Any, Any]) -> dict[str, Server]:
-    body = json.dumps({"instances": [_instance(row)]}).encode()
+    body = json.dumps({"instances": [instance(row)]}).encode()
     port, other = free_port(), free_port()
     environment = {
         "SAGEMAKER_BASE_DIR": str(folder),
@@ -251,7 +255,7 @@ def _ours(folder: Path, row: np.ndarray[Any, Any]) -> dict[str, Server]:
 def _peers(folder: Path, row: np.ndarray[Any, Any]) -> dict[str, Server]:
     if not PEERS.exists():
         return {}
-    plain = json.dumps({"instances": [_instance(row)]}).encode()
+    plain = json.dumps({"instances": [instance(row)]}).encode()
     values = [round(float(value), 6) for value in row[0]]
     tensor = {"name": "rows", "shape": [1, FEATURES], "datatype": "FP32", "data": values}
     version_2 = json.dumps({"inputs": [tensor]}).encode()
@@ -263,12 +267,33 @@ def _peers(folder: Path, row: np.ndarray[Any, Any]) -> dict[str, Server]:
         "mlserver": ("mlserver_server.py", "/v2/models/model/infer", version_2, ()),
     }
     servers = {}
+    model = folder / "models" / NAME / "model" / "model.ubj"
     for name, (script, path, body, arguments) in found.items():
         port = free_port()
-        model = folder / "models" / NAME / "model" / "model.ubj"
         command = (str(PEERS), str(ROOT / "benchmarks" / "peers" / script), str(model), str(port), *arguments)
         servers[name] = Server(command=command, path=path, body=body, environment={}, port=port)
+    if not shutil.which("java"):
+        return servers
+    for name, argument in (("multi-model-server", ""), ("sagemaker-inference", "toolkit")):
+        port, management = low_port(), low_port()
+        script = str(ROOT / "benchmarks" / "peers" / "mms_server.py")
+        command = (str(PEERS), script, str(model), str(port), str(management), argument)
+        path = f"/models/{NAME}/invoke"
+        servers[name] = Server(command=command, path=path, body=plain, environment={}, port=port)
     return servers
+
+
+def missing_peers() -> dict[str, str]:
+    """Servers that were not measured -> the reason."""
+    missing = {
+        "sagemaker-xgboost-container": "in no package registry; its multi-model mode is multi-model-server "
+        "with the handler of sagemaker-inference, which is measured"
+    }
+    if not PEERS.exists():
+        missing["all"] = "their environment is missing: python3 tools/setup.py peers"
+    elif not shutil.which("java"):
+        missing["multi-model-server, sagemaker-inference"] = "need Java, which is not installed"
+    return missing
 
 
 def _request(server: Server) -> bytes:
@@ -282,8 +307,13 @@ def _prediction(answer: bytes) -> float:
 
 
 @contextmanager
-def _running(server: Server, core: int) -> Iterator[subprocess.Popen[bytes]]:
-    """The server on its core, answering, with all processes that it starts in one group."""
+def running(
+    server: Server, core: int, ask: Callable[[], object] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """The server on its core, answering, with all processes that it starts in one group.
+
+    ask: raises OSError or RuntimeError until it answers; without, the server's own request.
+    """
     # All threads of all libraries know that there is one core.
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **server.environment}
     environment["PATH"] = os.pathsep.join([str(Path(server.command[0]).parent), environment.get("PATH", "")])
@@ -297,19 +327,19 @@ def _running(server: Server, core: int) -> Iterator[subprocess.Popen[bytes]]:
             start_new_session=True,
         )
         try:
-            _wait(server, process, log)
+            _wait(server, process, log, ask or (lambda: exchange(server.port, _request(server))))
             yield process
         finally:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
 
-def _wait(server: Server, process: subprocess.Popen[bytes], log: Any) -> None:
+def _wait(server: Server, process: subprocess.Popen[bytes], log: Any, ask: Callable[[], object]) -> None:
     deadline = time.monotonic() + 60
     while True:
         try:
             server.before()
-            exchange(server.port, _request(server))
+            ask()
             return
         except (OSError, RuntimeError) as error:
             if process.poll() is not None or time.monotonic() > deadline:
@@ -317,6 +347,17 @@ def _wait(server: Server, process: subprocess.Popen[bytes], log: Any) -> None:
                 said = log.read()[-2000:].decode(errors="replace")
                 raise RuntimeError(f"{' '.join(server.command)} does not serve: {error}\n{said}") from error
             time.sleep(0.2)
+
+
+def low_port() -> int:
+    """A free port below 32768: multi-model-server takes no other."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        try:
+            with socket.create_server(("127.0.0.1", port)):
+                return port
+        except OSError:
+            continue
 
 
 def free_port() -> int:

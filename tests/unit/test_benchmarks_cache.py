@@ -1,0 +1,64 @@
+"""The caches that a benchmark computes, and what it concludes."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.cache_policies import lru_hits, optimal_hits, zipf
+from benchmarks.model_cache import Scale, Stretch, summary
+
+TRACES = st.lists(st.integers(0, 7), max_size=60)
+
+
+def test_the_classical_example():
+    trace = [1, 2, 3, 4, 1, 2, 5, 1, 2, 3, 4, 5]
+    assert sum(lru_hits(trace, 3)) == 2
+    assert sum(optimal_hits(trace, 3)) == 5
+
+
+@given(TRACES, st.integers(1, 8))
+def test_nothing_beats_the_one_that_knows_the_future(trace, size):
+    assert sum(lru_hits(trace, size)) <= sum(optimal_hits(trace, size))
+
+
+@given(TRACES)
+def test_what_holds_everything_misses_each_item_once(trace):
+    hits = len(trace) - len(set(trace))
+    assert sum(lru_hits(trace, 8)) == sum(optimal_hits(trace, 8)) == hits
+
+
+@given(TRACES, st.integers(1, 7))
+def test_a_larger_cache_hits_wherever_a_smaller_one_does(trace, size):
+    pairs = zip(lru_hits(trace, size), lru_hits(trace, size + 1), strict=True)
+    assert all(larger or not smaller for smaller, larger in pairs)
+
+
+def test_draws_follow_the_law_and_repeat():
+    drawn = zipf(100, 1.0, 20_000)
+    assert drawn == zipf(100, 1.0, 20_000)
+    assert 1.8 < drawn.count(0) / drawn.count(1) < 2.2
+
+
+def found(*, hits=95, p99=0.002, peak=200.0):
+    slow = Stretch([p99] * 100, [True] * hits + [False] * (100 - hits))
+    calm = Stretch([0.001] * 100, [True] * 100)
+    return {
+        "busy": [slow],
+        "calm": [calm],
+        "lru": 1.0,
+        "optimal": 1.0,
+        "base": 90.0,
+        "full": 190.0,
+        "peak": peak,
+    }
+
+
+def test_each_bound_is_held_or_not():
+    def holds(**changes):
+        return summary(found(**changes), 100, Scale())["holds"]
+
+    assert holds()
+    assert not holds(hits=94)
+    assert not holds(p99=0.0021)
+    assert not holds(peak=201.0)
