@@ -302,7 +302,7 @@ def cases(rows: list[dict[str, object]]) -> st.SearchStrategy[Case]:
     whole = requests(rows)
 
     def cut(request: tuple[bytes, bool], share: float, after: str) -> Case:
-        return Case((request[0][: int(len(request[0]) * share)],), after=after)
+        return Case((request[0][: int(len(request[0]) * share)],), after=after, heads_only=request[1])
 
     def changed(request: tuple[bytes, bool], place: float, piece: bytes) -> Case:
         at = int(len(request[0]) * place)

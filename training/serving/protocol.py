@@ -60,6 +60,9 @@ class _Limited(HttpToolsProtocol):  # type: ignore[misc]  # uvicorn is not follo
     def on_headers_complete(self) -> None:
         self._in_head = False
         super().on_headers_complete()
+        if self.parser.should_upgrade():
+            # The parser takes what follows for another protocol, and no request in it would be answered.
+            self.cycle.keep_alive = False
 
     def on_message_complete(self) -> None:
         self._receiving = False

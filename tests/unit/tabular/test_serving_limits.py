@@ -109,6 +109,15 @@ def test_a_head_without_end_is_cut(app):
     assert answer.startswith(b"HTTP/1.1 431 ")
 
 
+@pytest.mark.parametrize("name", [b"websocket", b"h2c"])
+def test_who_asks_for_another_protocol_is_answered_and_the_connection_closed(app, name):
+    """What was sent behind it would never be read."""
+    upgrade = PING.replace(b"\r\n\r\n", b"\r\nConnection: Upgrade\r\nUpgrade: " + name + b"\r\n\r\n")
+    answer = talk(app, upgrade + PING)
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
 def test_a_request_in_pieces_in_time_is_answered(app):
     body = b'{"instances": []}'
     head = POST + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
