@@ -65,12 +65,12 @@ def wait(until: Callable[[], bool], seconds: float) -> None:
 
 
 class Load:
-    """Requests at a steady rate, from a thread of its own; `rate` may be changed."""
+    """Requests at a steady rate, from a thread of its own, none sent twice; `rate` may be changed."""
 
-    def __init__(self, place: Any, endpoint: str) -> None:
+    def __init__(self, runtime: Any, endpoint: str) -> None:
         self.rate = 0.0
         self.errors: list[ClientError] = []
-        self._runtime, self._endpoint = place.runtime, endpoint
+        self._runtime, self._endpoint = runtime, endpoint
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -106,7 +106,7 @@ def servers(endpoint: str) -> list[psutil.Process]:
     return found
 
 
-def test_out_and_in_as_the_simulator_says(place: Any, endpoint: str) -> None:
+def test_out_and_in_as_the_simulator_says(place: Any, endpoint: str, make_deployer: Any) -> None:
     cloud, admin = place.cloud, place.admin
     scaling, cloudwatch = cloud.client("application-autoscaling", admin), cloud.client("cloudwatch", admin)
     identity = {
@@ -133,7 +133,8 @@ def test_out_and_in_as_the_simulator_says(place: Any, endpoint: str) -> None:
         variant = place.sagemaker.describe_endpoint(EndpointName=endpoint)["ProductionVariants"][0]
         return int(variant["CurrentInstanceCount"])
 
-    load = Load(place, endpoint)
+    runtime = make_deployer(place).without_retries()
+    load = Load(runtime, endpoint)
     load.rate = 7.0
     wait(lambda: instances() == MOST, 60)
     time.sleep(3)
@@ -145,9 +146,7 @@ def test_out_and_in_as_the_simulator_says(place: Any, endpoint: str) -> None:
 
     def long() -> None:
         while instances() == MOST:
-            answers.append(
-                place.runtime.invoke_endpoint(EndpointName=endpoint, Body=b"sleep2")["Body"].read()
-            )
+            answers.append(runtime.invoke_endpoint(EndpointName=endpoint, Body=b"sleep2")["Body"].read())
 
     threads = [threading.Thread(target=long) for _ in range(3)]
     for thread in threads:
