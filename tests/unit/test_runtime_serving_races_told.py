@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.unit.serving_world import CANARY, FULL, GRACE, Reconcile, Version, World, version_of
+from tests.unit.serving_world import CANARY, FULL, GRACE, START, Reconcile, Version, World, version_of
 
 
 def run(world, until="end"):
@@ -29,6 +29,25 @@ def test_what_serves_goes_on_if_it_is_to_be_a_canary_while_storage_fails(older):
     world.storage_fails = False
     assert run(world).outcome == "done"
     assert world.record().serving.version == (1 if older else 2)
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_a_canarys_time_begins_anew(again):
+    """It is asked for once more, or compared with another version than before."""
+    world = World()
+    approve(world, 1, 2)
+    world.versions[3] = Version(good=True, health="well")
+    world.decide(3, CANARY)
+    run(world)
+    world.minutes += 3
+    run(world)
+    assert world.record().canary.deployment.since == START.isoformat()
+    if again:
+        world.decide(3, CANARY)
+    else:
+        world.decide(2, "reject")
+    run(world)
+    assert world.record().canary.deployment.since == world.now()
 
 
 def test_a_version_that_is_rejected_while_it_is_looked_at_is_not_deployed():
