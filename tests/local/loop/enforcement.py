@@ -38,12 +38,16 @@ ROLES = {
 def refused(story: Story, role: str, action: str, resource: str = "") -> Iterator[None]:
     """Without the action; at the end IAM must have refused it to the role, and nothing else to anybody."""
     since = time.time() - 0.001
-    physical = story.names.role(role)
-    with without(story.administrator, physical, action, resource):
+    with without(story.administrator, story.names.role(role), action, resource):
         yield
-        denials = [decision for decision in story.decisions(since) if not decision.allowed]
+        was_refused(story, since, role, action, resource)
+
+
+def was_refused(story: Story, since: float, role: str, action: str, resource: str = "") -> None:
+    """IAM has refused the action to the role since then, and nothing else to anybody."""
+    denials = [decision for decision in story.decisions(since) if not decision.allowed]
     seen = {(denial.role, denial.action, denial.decision) for denial in denials}
-    assert seen == {(physical, action, "ImplicitDeny")}, denials
+    assert seen == {(story.names.role(role), action, "ImplicitDeny")}, denials
     assert all(resource in denial.resource for denial in denials)
 
 

@@ -6,12 +6,14 @@ It began two chapters before, so that the minute has passed in which its request
 from __future__ import annotations
 
 import json
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from tests.local.loop.canaries import ask, canary_of, first_whole_minute, invocations, models, pause_until
-from tests.local.loop.enforcement import DEPLOYER, reconcile, refused
+from tests.local.loop.enforcement import DEPLOYER, reconcile, refused, was_refused
+from tests.local.loop.grants import without
 from tests.local.loop.story import MODEL, Story
 
 pytestmark = [pytest.mark.loop, pytest.mark.timeout(300)]
@@ -22,17 +24,20 @@ REQUESTS = 60
 def test_it_is_rolled_back_once_the_deployer_may(story: Story) -> None:
     canary = canary_of(story)
     pause_until(first_whole_minute(canary))
-    with refused(story, DEPLOYER, "cloudwatch:GetMetricData"):
-        # Every one is answered, by the version before.
-        assert ask(story, REQUESTS) == {1: REQUESTS}
+    # Its schedule makes the deployer look as well: it must not be able to end the canary before all is tried.
+    with without(story.administrator, story.names.role(DEPLOYER), "sagemaker:UpdateModelPackage"):
+        with refused(story, DEPLOYER, "cloudwatch:GetMetricData"):
+            # Every one is answered, by the version before.
+            assert ask(story, REQUESTS) == {1: REQUESTS}
+            answer = reconcile(story)
+        assert "not authorized to perform: cloudwatch:GetMetricData" in answer["payload"]
+        since = time.time()
         answer = reconcile(story)
-    assert "not authorized to perform: cloudwatch:GetMetricData" in answer["payload"]
-    with refused(story, DEPLOYER, "sagemaker:UpdateModelPackage"):
-        answer = reconcile(story)
-    assert "cannot conclude the canary" in answer["payload"]
-    assert "not authorized to perform: sagemaker:UpdateModelPackage" in answer["payload"]
-    assert canary_of(story)["version"] == canary["version"]
-    assert models(story)["error"]["version"] == canary["version"]
+        assert "cannot conclude the canary" in answer["payload"]
+        assert "not authorized to perform: sagemaker:UpdateModelPackage" in answer["payload"]
+        assert canary_of(story)["version"] == canary["version"]
+        assert models(story)["error"]["version"] == canary["version"]
+        was_refused(story, since, DEPLOYER, "sagemaker:UpdateModelPackage")
 
     assert json.loads(reconcile(story)["payload"]) == {"serving": {MODEL: 1}}
 
