@@ -22,6 +22,7 @@ NAMES = (
     "tuning",
     "serving",
     "model_cache",
+    "micro_batching",
     "lambda_overhead",
     "image_path",
     "soak",

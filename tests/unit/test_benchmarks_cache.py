@@ -1,10 +1,11 @@
-"""The caches that a benchmark computes, and what it concludes."""
+"""The caches that a benchmark computes, and what it and the one of shared calls conclude."""
 
 from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks import micro_batching
 from benchmarks.cache_policies import lru_hits, optimal_hits, zipf
 from benchmarks.model_cache import Scale, Stretch, summary
 
@@ -62,3 +63,11 @@ def test_each_bound_is_held_or_not():
     assert not holds(hits=94)
     assert not holds(p99=0.0021)
     assert not holds(peak=201.0)
+
+
+def test_shared_calls_must_not_cost_where_the_server_shares_them():
+    good = {name: [(10.0, 12.0), (10.0, 11.0), (10.0, 13.0)] for name in micro_batching.SHARED}
+    found = micro_batching.summary(good | {"forest": [(10.0, 5.0)] * 3})
+    assert (found["holds"], found["kinds"]["forest"]["shared_by_the_server"]) == (True, False)
+    assert found["kinds"]["xgboost"]["gain"] == 1.2
+    assert not micro_batching.summary(good | {"lightgbm": [(10.0, 9.0)] * 3})["holds"]

@@ -43,8 +43,8 @@ class Classifier(RowModel):
 
     @property
     def rows_stand_alone(self) -> bool:
-        # Products of matrices add in another order when there are more rows.
-        return isinstance(self.predictor, XgboostPredictor)
+        # Trees; products of matrices add in another order when there are more rows.
+        return isinstance(self.predictor, XgboostPredictor | LightgbmPredictor)
 
     def predict(self, rows: Sequence[Sequence[Value]]) -> list[Any]:
         if not rows:
