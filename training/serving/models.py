@@ -120,6 +120,10 @@ class ModelStore:
         model = self._models.pop(name, None)
         if model is not None:
             self._used -= model.size
+            # To free thousands of nodes takes milliseconds, which are not the event loop's.
+            last = [model]
+            del model
+            self._threads.submit(last.clear)
             self._give_back_later()
 
     def _give_back_later(self) -> None:

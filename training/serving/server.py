@@ -26,7 +26,7 @@ from training.serving.tabular import TabularHandler
 from training.serving.telemetry import Metrics, serve_metrics
 from training.serving.trial import Trial
 
-SWITCH_SECONDS = 0.0005
+SWITCH_SECONDS = 0.0001
 # Library of an image's models -> the module through which they use it.
 _WARM_UP = (("xgboost", "training.common.boosting"), ("timm", "training.serving.images"))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 from training.serving import memory, models
@@ -45,6 +46,25 @@ def test_without_those_calls_nothing_happens(monkeypatch):
 
 class Handler:
     batch_strategy = "MULTI_RECORD"
+
+
+def test_a_model_is_freed_in_a_thread(tmp_path):
+    freed = []
+
+    class Large(Handler):
+        def __del__(self):
+            freed.append(threading.current_thread() is threading.main_thread())
+
+    async def scenario():
+        store = ModelStore(lambda _folder: Large(), 1000)
+        await store.add("a", "u", tmp_path)
+        await store.remove("a")
+        async with asyncio.timeout(10):
+            while not freed:
+                await asyncio.sleep(0.01)
+
+    asyncio.run(scenario())
+    assert freed == [False]
 
 
 def test_memory_is_given_back_once_when_loads_have_ended(tmp_path, monkeypatch):
