@@ -9,8 +9,8 @@ from constructs import Construct
 from modelyard.inference import InferenceFunction
 from modelyard.permissions import merged
 from modelyard.storage import IDataBucket
+from stacks.data_stack import IMAGE_FOLDER
 from stacks.environments import Environment
-from stacks.inference_stack import IMAGES
 from stacks.pipeline_stack import PipelineStack
 from stacks.stage_stack import StageStack
 
@@ -43,7 +43,7 @@ class AccessStack(StageStack):
         self.model_approver = self._role("ModelApprover", "Approves and rejects models", environment)
         data.grant_write(self.data_scientist, "raw/", "batch/")
         # What is predicted in a request is too small to come in parts.
-        data.grant_write(self.data_scientist, IMAGES, multipart=False)
+        data.grant_write(self.data_scientist, IMAGE_FOLDER, multipart=False)
         inference.grant_invoke_url(self.data_scientist)
         data.grant_read(self.data_scientist, "pipelines/")
         # Reports, to decide by: not the rows that models were made of.

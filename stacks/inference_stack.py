@@ -7,12 +7,10 @@ from constructs import Construct
 
 from modelyard.inference import ImageSource, InferenceFunction
 from modelyard.storage import IDataBucket
+from stacks.data_stack import IMAGE_FOLDER
 from stacks.environments import Environment
 from stacks.serving_stack import ServingStack
 from stacks.stage_stack import StageStack
-
-# Folder in the data bucket of images to predict.
-IMAGES = "images/"
 
 
 class InferenceStack(StageStack):
@@ -42,9 +40,6 @@ class InferenceStack(StageStack):
             models=[registry.group_name for registry in serving.models.values()],
             concurrency=environment.inference,
             release=environment.release,
-            images=ImageSource(data=data, prefix=IMAGES),
-        )
-        CfnOutput(
-            self, "ImageFolder", value=f"s3://{data.bucket_name}/{IMAGES}", description="Images to predict"
+            images=ImageSource(data=data, prefix=IMAGE_FOLDER),
         )
         CfnOutput(self, "FunctionUrl", value=self.inference.url.url, description="POST here, signed (lambda)")
