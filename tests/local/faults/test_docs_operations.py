@@ -1,0 +1,99 @@
+"""The on-call page: its commands are run as they stand, and do what it says."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from botocore.exceptions import ClientError
+
+from benchmarks.deployed import MODEL
+from tests.local.faults.app import App
+
+pytestmark = [pytest.mark.loop, pytest.mark.timeout(1200)]
+
+PAGE = (Path(__file__).parents[3] / "docs" / "operations.md").read_text()
+BLOCKS = {
+    block.splitlines()[0].removeprefix("# "): block
+    for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
+}
+
+
+class Page:
+    """Runs blocks by how their first line begins."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self.used: set[str] = set()
+
+    def __call__(self, title: str, before: str = "") -> str:
+        """What the block printed; `before` is run ahead of it."""
+        (found,) = (name for name in BLOCKS if name.startswith(title))
+        self.used.add(found)
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        result = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", "\n".join([BLOCKS["names"], before, BLOCKS[found]])],
+            env={**os.environ, **self._app.environment, "PATH": path, "AWS_PAGER": ""},
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout
+
+
+def test_every_command_of_the_page(app: App) -> None:
+    page = Page(app)
+    old, new = app.new_version(), app.new_version()
+    app.deploy(old)
+    app.deploy(new)
+    app.wait(app.answers)
+
+    seen = page("see")
+    assert MODEL in seen
+    assert "InService" in seen
+    assert "Latency" in seen
+
+    assert f"version {old} serves" in page("roll back a model")
+    assert app.version() == old
+    page("roll back the function")
+    app.wait(app.answers)
+
+    page("the brake")
+    inference = app.physical("inference", "InferenceFunction")
+    with pytest.raises(ClientError, match="TooManyRequests"):
+        app.client("lambda").invoke(FunctionName=inference, Payload=b"{}")
+    page("release the brake")
+    app.wait(app.answers)
+
+    page("stop deployments")
+    app.decide(new, "Approved")
+    with pytest.raises(ClientError, match="TooManyRequests"):
+        app.reconcile()
+    assert app.version() == old
+    page("let them go on")
+    assert app.version() == new
+    page("instances")
+    name, sagemaker = app.outputs["EndpointName"], app.client("sagemaker")
+    app.wait(lambda: sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"] == "InService")
+
+    letters = app.physical("serving", "DeployerDeadLetters")
+    app.client("sqs").send_message(QueueUrl=letters, MessageBody='{"group": "lost"}')
+    assert "lost" in page("dead letters")
+    assert "Messages" not in app.client("sqs").receive_message(QueueUrl=letters)
+
+    app.client("s3").delete_object(**(place := app.artifact()))
+    page("an artifact is gone")
+    assert app.exists(place)
+    app.client("dynamodb").delete_item(TableName=app.outputs["RecordTableName"], Key={"group": {"S": MODEL}})
+    page("an artifact is gone")
+    assert app.version() == new
+    page("a key was disabled", before="aws kms disable-key --key-id $key")
+    app.wait(app.answers)
+
+    assert page.used | {"names"} == BLOCKS.keys()
