@@ -81,10 +81,6 @@ class Folder:
         self._root = root
 
     def fetch(self, item: Any, folder: Path) -> Path:
-        # The thread is the load's own. On an instance the agent does this beside the server; here it must
-        # not delay those who measure.
-        if hasattr(os, "setpriority"):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
         shutil.copyfile(self._root / item.key, folder / "archive")
         return folder / "archive"
 
