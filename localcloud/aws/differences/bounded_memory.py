@@ -16,7 +16,7 @@ from localcloud.context import Cloud
 # Points of a metric; latencies of a busy endpoint are a thousand a second.
 _POINTS_MOST, _POINTS_LEFT = 60_000, 50_000
 # How many there are before any become one, and how many of the newest never do.
-_MERGED_FROM, _FRESH = 1_000, 250
+_MERGED_FROM, _FRESH = 500, 250
 _DIGITS = 3
 
 Point = dict[str, Any]
@@ -36,8 +36,8 @@ def apply(cloud: Cloud) -> None:
             points[:-_FRESH] = merged(points[:-_FRESH], minute)
             if len(points) >= _POINTS_MOST:
                 del points[:-_POINTS_LEFT]
-            # Where little became one it is tried again only after as much has come as there is.
-            next_merge[key] = max(_MERGED_FROM, 2 * len(points))
+            # Where little became one it is tried again only after a quarter more has come.
+            next_merge[key] = len(points) + max(_MERGED_FROM - _FRESH, len(points) // 4)
         return points
 
     def events_log_list() -> deque[Any]:
@@ -65,5 +65,7 @@ def merged(points: list[Point], minute: float) -> list[Point]:
         if key in found:
             found[key]["Count"] += count
         else:
-            found[key] = {**point, "Value": value, "Count": count}
+            # All are of one metric: its dimensions, half of a point's memory, are kept once.
+            same = {"Value": value, "Count": count, "Dimensions": points[0]["Dimensions"]}
+            found[key] = {**point, **same}
     return list(found.values())
