@@ -132,7 +132,9 @@ def check(answer, log, request_id):
 def ask(handle, event, request_id="request-1"):
     log, begun = io.StringIO(), time.monotonic()
     with contextlib.redirect_stdout(log):
-        answer = handle(event, SimpleNamespace(aws_request_id=request_id))
+        answer = handle(
+            event, SimpleNamespace(aws_request_id=request_id, function_name="inference", function_version="7")
+        )
     assert time.monotonic() - begun < SLOWEST_SECONDS
     return check(answer, log.getvalue(), request_id)
 

@@ -29,6 +29,7 @@ def test_a_session_is_renewed_before_it_ends(
     cloud = SimpleNamespace(region="r", client=lambda service, credentials: credentials)
     spec = VariantSpec(
         endpoint="e",
+        config="c",
         name="v",
         container={"Image": "i"},
         role_arn="arn:role",

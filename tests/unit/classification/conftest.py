@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from tests.unit.tabular.conftest import Container, Table, serve
+from tests.unit.tabular.conftest import Container, Table, model_trial, serve
 from training.classification import algorithms, datasets, preprocess, refit, trial
 from training.classification.algorithms import ALGORITHMS
 from training.classification.datasets import ClassDataset
 from training.common.failure import UserError
 from training.tabular.datasets import Column
 
-__all__ = ["serve"]
+__all__ = ["model_trial", "serve"]
 
 ARGUMENTS = ["--dataset", "flowers", "--target", "kind"]
 BINARY = ["--dataset", "flowers", "--target", "edible"]

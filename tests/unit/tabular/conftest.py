@@ -210,7 +210,7 @@ class Answer:
 
 
 @pytest.fixture(scope="session")
-def trial() -> Iterator[Trial]:
+def model_trial() -> Iterator[Trial]:
     """One for all tests: to start its process takes a second."""
     trial = Trial(1024**3)
     yield trial
@@ -218,10 +218,10 @@ def trial() -> Iterator[Trial]:
 
 
 @pytest.fixture
-def serve(trial: Trial) -> Iterator[Callable[..., Client]]:
+def serve(model_trial: Trial) -> Iterator[Callable[..., Client]]:
     """`serve(multi_model=True, max_rows=10)` -> a client of a server with these settings."""
     with asyncio.Runner() as runner:
-        yield lambda **settings: Client(make_app(Settings(**settings), trial), runner)
+        yield lambda **settings: Client(make_app(Settings(**settings), model_trial), runner)
 
 
 @pytest.fixture

@@ -16,43 +16,43 @@ from training.common import trees
 from training.common.manifest import ModelError
 
 
-def test_a_good_model_passes_and_is_not_tried_again(trial, model_folder):
-    trial.check(model_folder)
+def test_a_good_model_passes_and_is_not_tried_again(model_trial, model_folder):
+    model_trial.check(model_folder)
     started = time.perf_counter()
-    trial.check(model_folder)
+    model_trial.check(model_folder)
     assert time.perf_counter() - started < 0.2
     (model_folder / "model.ubj").write_bytes(b"{}")
     with pytest.raises(ModelError, match="is not an XGBoost model"):
-        trial.check(model_folder)
+        model_trial.check(model_folder)
 
 
-def test_what_ends_the_process_is_refused_and_the_next_is_tried(trial, model_folder):
-    trial.check(model_folder)
+def test_what_ends_the_process_is_refused_and_the_next_is_tried(model_trial, model_folder):
+    model_trial.check(model_folder)
     content = (model_folder / "model.ubj").read_bytes()
     for place in range(0, len(content), max(1, len(content) // 12)):
         changed = bytearray(content)
         changed[place : place + 8] = b"\xff" * 8
         (model_folder / "model.ubj").write_bytes(changed)
         with suppress(ModelError):
-            trial.check(model_folder)
+            model_trial.check(model_folder)
     (model_folder / "model.ubj").write_bytes(content)
     (model_folder / "encoder.json").write_text((model_folder / "encoder.json").read_text() + "\n")
-    trial.check(model_folder)
+    model_trial.check(model_folder)
 
 
-def test_a_process_that_dies_is_the_models_fault_and_the_next_one_is_new(trial, model_folder):
-    trial.check(model_folder)
-    assert trial._process is not None
+def test_a_process_that_dies_is_the_models_fault_and_the_next_one_is_new(model_trial, model_folder):
+    model_trial.check(model_folder)
+    assert model_trial._process is not None
     (model_folder / "encoder.json").write_text((model_folder / "encoder.json").read_text() + "\n\n")
-    os.kill(trial._process.pid, signal.SIGKILL)
-    trial._process.wait()
-    process = trial._process
+    os.kill(model_trial._process.pid, signal.SIGKILL)
+    model_trial._process.wait()
+    process = model_trial._process
     # As if it had died with the question read.
     process.poll, process.stdin = lambda: None, BytesIO()
     process.wait = lambda: -signal.SIGKILL
     with pytest.raises(ModelError, match=r"ends the library that reads it \(signal 9\)"):
-        trial.check(model_folder)
-    trial.check(model_folder)
+        model_trial.check(model_folder)
+    model_trial.check(model_folder)
 
 
 def booster(**changes):

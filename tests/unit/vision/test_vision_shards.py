@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.common.archive import unpack
 from training.common.failure import UserError
 from training.vision.preprocess import SPLITS, Shares, split_of
 from training.vision.shards import Sample, ShardWriter, read_shards
@@ -57,8 +56,8 @@ def test_what_is_written_is_read(tmp_path_factory, found):
     assert shown(read_shards(folder / "s")) == expected
 
     for shard in (folder / "s").glob("*.tar"):
-        unpack(shard, folder / shard.stem)  # refuses what leaves the folder
         with tarfile.open(shard) as tar:
+            tar.extractall(folder / shard.stem, filter="data")  # refuses what leaves the folder
             by_name = {member.name: tar.extractfile(member).read() for member in tar}
         assert set(by_name.items()) <= {(f"{item.key}.png", item.data) for item in samples}
 
