@@ -1,6 +1,7 @@
 """Concurrency is reserved and provisioned within the account's and the function's bounds.
 
-MiniStack takes any numbers, and provisions for `$LATEST`.
+MiniStack takes any numbers, provisions for `$LATEST`, and lets who names a version or an alias past what is
+reserved.
 https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html
 https://docs.aws.amazon.com/lambda/latest/dg/provisioned-concurrency.html
 """
@@ -20,6 +21,7 @@ def apply() -> None:
     from ministack.services import lambda_svc
 
     reserve, provision = lambda_svc._put_function_concurrency, lambda_svc._put_provisioned_concurrency
+    reserved = lambda_svc._reserved_concurrency
 
     def put_function_concurrency(name: str, data: Mapping[str, Any]) -> Any:
         fault = reservation_fault(name, int(data.get("ReservedConcurrentExecutions", 0)))
@@ -33,6 +35,11 @@ def apply() -> None:
             return error_response_json("InvalidParameterValueException", fault, 400)
         return provision(name, qualifier, data)
 
+    def reserved_concurrency(record: Mapping[str, Any], config: Mapping[str, Any]) -> int | None:
+        # A version's record does not hold it.
+        return reserved(lambda_svc._functions.get(config.get("FunctionName")) or record, config)
+
+    lambda_svc._reserved_concurrency = reserved_concurrency
     lambda_svc._put_function_concurrency = put_function_concurrency
     lambda_svc._put_provisioned_concurrency = put_provisioned_concurrency
 

@@ -257,3 +257,14 @@ class TestConcurrency:
         assert "greater than the reservedConcurrentExecution" in code_of(lambda: provision("live", 3))[1]
         provision("live", 2)
         provision("live", 1)
+
+    def test_a_reservation_is_also_its_versions_and_aliases(
+        self, cloud: Cloud, admin: Credentials, name: str
+    ) -> None:
+        lambdas = cloud.client("lambda", admin)
+        lambdas.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=0)
+        for qualifier in ("$LATEST", "1", "live"):
+            code, _ = code_of(lambda: lambdas.invoke(FunctionName=name, Qualifier=qualifier))  # noqa: B023
+            assert code == "TooManyRequestsException"
+        lambdas.delete_function_concurrency(FunctionName=name)
+        assert "FunctionError" not in lambdas.invoke(FunctionName=name, Qualifier="live")

@@ -29,6 +29,7 @@ _SOURCES = {
     "services.lambda_svc._put_event_invoke_config": "4U5J7DF5TTY4C4TS",
     "services.lambda_svc._put_function_concurrency": "C4RVR6OLQKJO6VFY",
     "services.lambda_svc._put_provisioned_concurrency": "ZHYIIJDKXEF57P6X",
+    "services.lambda_svc._reserved_concurrency": "5PWEWS52O5IRTAC5",
     "services.s3._put_bucket_policy": "ASLPDGF7KA7DVWS3",
     "services.s3._validate_notification_configs": "PAGQ75GW44RQORFQ",
     "services.s3._deliver_event_to_lambda": "BPORRM4JEXSOHI7S",
