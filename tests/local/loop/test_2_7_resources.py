@@ -1,4 +1,7 @@
-"""Enforcement bites custom resources: the function's answer reaches CloudFormation all the same."""
+"""Enforcement bites custom resources: the function's answer reaches CloudFormation all the same.
+
+The last of these chapters: emptying the data bucket closes it to everybody who writes.
+"""
 
 from __future__ import annotations
 
