@@ -10,6 +10,11 @@ if __name__ == "__main__":
     # The process ends before collecting pays, and importing makes it work most: a tenth of a synth.
     gc.disable()
 
+from stacks import node_warm_up
+
+if __name__ == "__main__":
+    warm_up = node_warm_up.start()
+
 import aws_cdk as cdk
 
 from pipeline_defs.catalog import StaleDefinitionError
@@ -55,4 +60,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    warm_up.join()
     main()

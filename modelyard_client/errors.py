@@ -103,8 +103,6 @@ def of_answer(status: int, headers: Mapping[str, str], body: bytes, now: datetim
     document = _document(body)
     said = document.get("error")
     if isinstance(said, dict) and isinstance(said.get("code"), str):
-        # Of an image: about the caller, who reached the function, it says nothing.
-        kind = NotFoundError if status == 403 else kind
         return kind(
             said["code"],
             str(said.get("message", ""))[:_LONGEST_MESSAGE],

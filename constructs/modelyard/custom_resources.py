@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from aws_cdk import CustomResource, Duration
-from aws_cdk import aws_iam as iam
 from constructs import Construct, IDependable
 
 from modelyard.functions import FunctionSize, RuntimeFunction
+from modelyard.permissions import PolicyDraft, in_one_policy
 from modelyard.singletons import StackSingleton
 
 # How late the function may begin. What begins later than CloudFormation's patience allows for would act on a
@@ -64,8 +65,9 @@ class CustomResourceProvider(StackSingleton):
         # stack.
         self._service_timeout = Duration.seconds(_LATE_SECONDS + timeout_seconds)
 
-    def permissions(self, scope: Construct, name: str) -> iam.Policy:
-        """An empty policy of the function's role, for what one custom resource needs.
+    def permissions(self, scope: Construct, name: str) -> AbstractContextManager[PolicyDraft]:
+        """A policy of the function's role, for what one custom resource needs: all that the block allows to
+        `function.execution_role`.
 
         One each, on which the custom resource depends: when that leaves its template, CloudFormation takes
         its policy away only after it; statements in a policy shared with others would be gone before.
@@ -75,7 +77,7 @@ class CustomResourceProvider(StackSingleton):
             name: What it is about. Under another name it is another policy, so that the permission to delete
                 what was renamed goes only after it.
         """
-        return iam.Policy(scope, f"Permissions-{name}", roles=[self.function.execution_role])
+        return in_one_policy(self.function.execution_role, f"Permissions-{name}", scope=scope)
 
     def resource(
         self,

@@ -17,8 +17,6 @@ from modelyard.archives import function_code
 from modelyard.assets import FileAsset, add_file
 from modelyard.permissions import service_principal
 
-RUNTIME = lambda_.Runtime.PYTHON_3_14
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FunctionSize:
@@ -93,7 +91,7 @@ class RuntimeFunction(lambda_.Function):
             scope,
             construct_id,
             description=description,
-            runtime=RUNTIME,
+            runtime=lambda_.Runtime.PYTHON_3_14,
             architecture=lambda_.Architecture.ARM_64,
             handler=f"modelyard.{domain}.runtime.handler.handle",
             code=_ArchivedCode(

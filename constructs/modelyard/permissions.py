@@ -11,6 +11,7 @@ import functools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -62,6 +63,13 @@ def allow(
         raise ValueError(
             f"{', '.join(actions)} on {', '.join(wildcards)}: say why the wildcard is needed (reason=...)"
         )
+    if isinstance(grantee, iam.Role) and grantee in _collected:
+        draft = _collected[grantee]
+        statement = {"Effect": "Allow", "Action": list(actions), "Resource": list(resources)}
+        draft.statements.append(statement | ({"Condition": conditions} if conditions else {}))
+        if reason and wildcards:
+            draft.wildcards.append((wildcards, reason))
+        return
     holder = _add(grantee, actions, resources, conditions)
     if holder is None:
         raise ValueError(
@@ -72,26 +80,48 @@ def allow(
         acknowledge_wildcards(holder, wildcards, reason)
 
 
+@dataclass(slots=True)
+class PolicyDraft:
+    """What a block collects.
+
+    Attributes:
+        policy: What it became, once the block has ended.
+    """
+
+    statements: list[dict[str, Any]] = field(default_factory=list)
+    wildcards: list[tuple[Sequence[str], str]] = field(default_factory=list)
+    policy: iam.Policy | None = None
+
+
 @contextmanager
-def in_one_policy(role: iam.Role, construct_id: str) -> Iterator[None]:
-    """Collect what the block allows to `role`, and hand it to CDK as one policy below the role.
+def in_one_policy(
+    role: iam.Role, construct_id: str, *, scope: Construct | None = None
+) -> Iterator[PolicyDraft]:
+    """Collect what the block allows to `role`, and hand it to CDK as one policy.
 
     For roles with many statements: each alone is a round trip to Node, and they add up to a tenth of a synth.
     Not for roles whose statements grow with the app: only CDK's default policy is split where IAM's limit of
     10,240 characters is reached.
+
+    Args:
+        role: Whose policy it is.
+        construct_id: Of the policy.
+        scope: What the policy comes and goes with, the role if None.
 
     Example:
         >>> with in_one_policy(role, "Permissions"):
         ...     data.grant_read(role, "raw/")
         ...     pipeline.grant_start(role)
     """
-    statements = _collected[role] = []
+    draft = _collected[role] = PolicyDraft()
     try:
-        yield
+        yield draft
     finally:
         del _collected[role]
-    document = iam.PolicyDocument.from_json({"Version": "2012-10-17", "Statement": statements})
-    iam.Policy(role, construct_id, document=document, roles=[role])
+    document = iam.PolicyDocument.from_json({"Version": "2012-10-17", "Statement": draft.statements})
+    draft.policy = iam.Policy(scope or role, construct_id, document=document, roles=[role])
+    for resources, reason in draft.wildcards:
+        _late_of(scope or role).add(draft.policy, resources, reason)
 
 
 @contextmanager
@@ -106,13 +136,15 @@ def merged(role: iam.Role) -> Iterator[None]:
         ...     for pipeline in pipelines:
         ...         pipeline.grant_start(role)
     """
-    statements = _collected[role] = []
+    draft = _collected[role] = PolicyDraft()
     try:
         yield
     finally:
         del _collected[role]
+    for resources, reason in draft.wildcards:
+        acknowledge_wildcards(role, resources, reason)
     alike: dict[str, dict[str, Any]] = {}
-    for statement in statements:
+    for statement in draft.statements:
         key = json.dumps([statement["Action"], statement.get("Condition")])
         resources = alike.setdefault(key, {**statement, "Resource": []})["Resource"]
         resources += [resource for resource in statement["Resource"] if resource not in resources]
@@ -127,10 +159,6 @@ def _add(
     conditions: Mapping[str, Any] | None,
 ) -> Construct | None:
     """Add the statement; returns what holds it, None when nothing does."""
-    if isinstance(grantee, iam.Role) and grantee in _collected:
-        statement = {"Effect": "Allow", "Action": list(actions), "Resource": list(resources)}
-        _collected[grantee].append(statement | ({"Condition": conditions} if conditions else {}))
-        return grantee
     grant = iam.Grant.add_to_principal(
         grantee=grantee,
         actions=list(actions),
@@ -169,11 +197,7 @@ def acknowledge_wildcards(scope: Construct, resources: Sequence[str], reason: st
         resources: The resources exactly as they stand in the statement.
         reason: One sentence for the reviewer.
     """
-    stack = stack_of(scope)
-    if stack not in _late:
-        _late[stack] = _LateAcknowledgements(stack)
-        stack.node.add_validation(_late[stack])
-    _late[stack].add(scope, resources, reason)
+    _late_of(scope).add(scope, resources, reason)
 
 
 def acknowledge(scope: Construct, rule: str, reason: str) -> None:
@@ -218,7 +242,15 @@ def _metadata_key() -> str:
     return Validations.ACKNOWLEDGED_RULES_METADATA_KEY
 
 
-_collected: dict[iam.Role, list[dict[str, Any]]] = {}
+def _late_of(scope: Construct) -> _LateAcknowledgements:
+    stack = stack_of(scope)
+    if stack not in _late:
+        _late[stack] = _LateAcknowledgements(stack)
+        stack.node.add_validation(_late[stack])
+    return _late[stack]
+
+
+_collected: dict[iam.Role, PolicyDraft] = {}
 _late: WeakKeyDictionary[Stack, _LateAcknowledgements] = WeakKeyDictionary()
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -100,11 +102,33 @@ def definition_text(template: Template, properties: dict[str, Any]) -> tuple[str
     body = properties.get("PipelineDefinition", {})
     if isinstance(body, dict) and isinstance(body.get("PipelineDefinitionBody"), str):
         return body["PipelineDefinitionBody"], template.file
-    key = properties.get("DefinitionKey") or part(body, "PipelineDefinitionS3Location", "Key")
+    bundle = asset(template, properties.get("BundleKey"))
+    if bundle is not None:
+        text = members(bundle).get("definition.json")
+        return None if text is None else (text.decode("utf-8", "replace"), str(bundle))
+    single = asset(template, part(body, "PipelineDefinitionS3Location", "Key"))
+    return None if single is None else (single.read_text(encoding="utf-8"), str(single))
+
+
+def asset(template: Template, key: Any) -> Path | None:
+    """The assembly's file that goes up under this key."""
     if not isinstance(key, str) or not template.assembly.folder:
         return None
-    asset = Path(template.assembly.folder) / f"asset.{Path(key).name}"
-    return (asset.read_text(encoding="utf-8"), str(asset)) if asset.is_file() else None
+    path = Path(template.assembly.folder) / f"asset.{Path(key).name}"
+    return path if path.is_file() else None
+
+
+@lru_cache(maxsize=64)
+def members(archive: Path) -> dict[str, bytes]:
+    """Files of a zip by name; none of one that is broken or holds too much."""
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            entries = opened.infolist()
+            if sum(entry.file_size for entry in entries) > _MAX_BYTES:
+                return {}
+            return {entry.filename: opened.read(entry) for entry in entries}
+    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError):
+        return {}
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -185,7 +185,7 @@ def stack(
     assert groups["applicationName"] not in made.codedeploy.list_applications()["applications"]
 
 
-def until(look: Callable[[], bool], seconds: float = 20) -> None:
+def until(look: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not look():
         assert time.monotonic() < deadline, look()
@@ -271,6 +271,9 @@ def test_an_alarm_of_the_new_version_brings_the_old_one_back(stack: Stack) -> No
 
 
 def test_a_deployment_that_somebody_stops_goes_back(stack: Stack) -> None:
+    # One that begins while an alarm rings goes back at once.
+    cloudwatch = stack.cloud.client("cloudwatch", stack.admin)
+    until(lambda: not cloudwatch.describe_alarms(StateValue="ALARM")["MetricAlarms"])
     stack.update(4, strategy="LambdaLinear10PercentEvery10Minutes")
     until(lambda: stack.alias()[1] != {})
     stack.codedeploy.stop_deployment(deploymentId=stack.deployments()[0]["deploymentId"])

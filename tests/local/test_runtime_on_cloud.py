@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
+from pipeline_runtime.bundle import DEFINITION as BUNDLED
+from pipeline_runtime.bundle import code_member
 from pipeline_runtime.errors import PipelineError
 from pipeline_runtime.pipelines import Pipelines
 from pipeline_runtime.request import parse
@@ -24,6 +26,7 @@ from serving_runtime.ports import Archive, Ports
 from serving_runtime.reconcile import reconcile
 from serving_runtime.settings import Settings
 
+from modelyard.archives import zip_of
 from modelyard_cli import registry
 from tests.local.support import unique
 
@@ -56,12 +59,15 @@ def stack(cloud, admin, actor, role, bucket):
             allow([*sagemaker, "sagemaker:ListPipelineExecutions"], arn),
             allow("sagemaker:StopPipelineExecution", f"{arn}/execution/*"),
             allow("iam:PassRole", execution_role),
-            allow("s3:GetObject", f"arn:aws:s3:::{bucket}/*"),
+            allow("s3:GetObject", f"arn:aws:s3:::{bucket}/*.zip"),
+            allow("s3:PutObject", f"arn:aws:s3:::{bucket}/code/*"),
         ]
     )
     pipelines = Pipelines(cloud.client("sagemaker", function), cloud.client("s3", function))
     body = DEFINITION.read_bytes()
-    cloud.client("s3", admin).put_object(Bucket=bucket, Key="definition.json", Body=body)
+    code = code_member(hashlib.sha256(b"code").hexdigest())
+    bundle = zip_of({BUNDLED: body, code: b"code"})
+    cloud.client("s3", admin).put_object(Bucket=bucket, Key="bundle.zip", Body=bundle)
     names = ("DataBucket", "EvaluateCode", "ImageUri", "KmsKeyArn", "ModelPackageGroupName", "PreprocessCode")
     values = dict.fromkeys((*names, "TrainCode", "ValidateCode"), "stand-in")
     # The cloud checks the form of what a step's request names.
@@ -71,9 +77,11 @@ def stack(cloud, admin, actor, role, bucket):
         return {
             "PipelineName": name,
             "RoleArn": execution_role,
-            "DefinitionBucket": bucket,
-            "DefinitionKey": "definition.json",
+            "BundleBucket": bucket,
+            "BundleKey": "bundle.zip",
             "DefinitionSha256": hashlib.sha256(body).hexdigest(),
+            "CodeBucket": bucket,
+            "CodePrefix": "code/",
             "ParallelismMax": "4",
             "Values": {**values, "ExecutionRoleArn": execution_role},
             "Tags": {"team": "risk"},
@@ -103,6 +111,10 @@ def test_pipeline_through_its_life(cloud, admin, stack):
     assert described["PipelineArn"] == first["Data"]["PipelineArn"]
     assert described["ParallelismConfiguration"] == {"MaxParallelExecutionSteps": 4}
     assert "${" not in described["PipelineDefinition"]
+    (kept,) = cloud.client("s3", admin).list_objects_v2(Bucket=properties()["CodeBucket"], Prefix="code/")[
+        "Contents"
+    ]
+    assert kept["Key"] == code_member(hashlib.sha256(b"code").hexdigest())
 
     assert send("Update", properties(), properties()) == first
     assert sagemaker.describe_pipeline(PipelineName=name)["LastModifiedTime"] == described["LastModifiedTime"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import re
@@ -14,6 +15,7 @@ import pytest
 from aws_cdk.assertions import Match, Template
 
 from modelyard.pipeline import PipelineData, PipelineDefinition, SageMakerPipeline, StepCode
+from modelyard.pipeline.runtime.bundle import read
 from modelyard.registry import ModelRegistry
 from modelyard.storage import DataBucket
 
@@ -150,16 +152,17 @@ def test_code_archives_hold_exactly_the_files(new_app, tmp_path):
     app = new_app(outdir=str(tmp_path / "out"))
     stack = cdk.Stack(app, "Test")
     wanted = ("lib/__init__.py", "lib/a/step.py")
-    pipeline = _pipeline(
-        stack,
-        DataBucket(stack, "Data"),
-        _definition(tmp_path, "${StepCode}"),
-        code={"StepCode": StepCode(root=tmp_path / "code", files=wanted)},
-    )
+    step = StepCode(root=tmp_path / "code", files=wanted)
+    definition = _definition(tmp_path, "${StepCode}")
+    _pipeline(stack, DataBucket(stack, "Data"), definition, code={"StepCode": step})
     app.synth()
-    staged = tmp_path / "out" / f"asset.{pipeline.code_assets['StepCode'].sha256}.zip"
-    with zipfile.ZipFile(staged) as bundle:
-        assert {name: bundle.read(name).decode() for name in bundle.namelist()} == {n: n for n in wanted}
+    (resource,) = Template.from_stack(stack).find_resources("Custom::SageMakerPipeline").values()
+    place = tmp_path / "out" / f"asset.{resource['Properties']['BundleKey']}"
+    bundle = read(place.read_bytes(), "the bundle")
+    assert bundle.definition == definition.path.read_bytes()
+    with zipfile.ZipFile(io.BytesIO(bundle.code[step.sha256])) as code:
+        assert {name: code.read(name).decode() for name in code.namelist()} == {n: n for n in wanted}
+    assert f"code/{step.sha256}.zip" in json.dumps(resource["Properties"]["Values"]["StepCode"])
 
 
 def test_a_code_archive_is_named_by_its_content_alone(tmp_path):
@@ -168,8 +171,8 @@ def test_a_code_archive_is_named_by_its_content_alone(tmp_path):
         (tmp_path / copy / "step.py").write_text("x = 1")
     os.utime(tmp_path / "two" / "step.py", (0, 0))
     (tmp_path / "two" / "step.py").chmod(0o700)
-    one, two = (StepCode(root=tmp_path / copy, files=("step.py",)).archive() for copy in ("one", "two"))
-    assert one == two
+    one, two = (StepCode(root=tmp_path / copy, files=("step.py",)) for copy in ("one", "two"))
+    assert one.archive == two.archive
 
 
 def test_functions_carry_their_runtime_and_nothing_else(synthesize):
@@ -199,8 +202,7 @@ def test_the_cli_uploads_files_as_they_are_under_names_that_say_what_they_are(sy
             assert destination["objectKey"].removesuffix(Path(source["path"]).suffix) == key
             assert hashlib.sha256((folder / source["path"]).read_bytes()).hexdigest() == key
             found.setdefault(Path(source["path"]).suffix, []).append(asset["displayName"])
-    assert "definition of refinance-interest-rate" in found[".json"]
-    assert {"modelyard.serving.runtime", "code of a step"} <= set(found[".zip"])
+    assert {"modelyard.serving.runtime", "pipeline refinance-interest-rate"} <= set(found[".zip"])
 
 
 def test_each_pipeline_has_its_permissions_as_long_as_it_lives(stack, data, tmp_path):
@@ -250,8 +252,22 @@ def test_earlier_code_stays_readable(stack, data, tmp_path):
     policies = Template.from_stack(stack).find_resources("AWS::IAM::Policy")
     (policy,) = (value for key, value in policies.items() if "ExecutionRole" in key)
     text = json.dumps(policy["Properties"]["PolicyDocument"])
-    assert re.search(r"cdk-hnb659fds-assets-[^/]*/\*\.zip", re.sub(r'", \{[^}]*\}, "|\$\{[^}]*\}', "", text))
+    assert '"/code/*"' in text
+    assert "cdk-hnb659fds-assets" not in text
     assert not re.search(r"[0-9a-f]{64}\.zip", text)
+
+
+def test_only_the_function_writes_code(stack, data, tmp_path):
+    (tmp_path / "step.py").write_text("")
+    code = {"StepCode": StepCode(root=tmp_path, files=("step.py",))}
+    _pipeline(stack, data, _definition(tmp_path, "${StepCode}"), code=code)
+    writers = {
+        policy["Properties"]["Roles"][0]["Ref"]
+        for policy in Template.from_stack(stack).find_resources("AWS::IAM::Policy").values()
+        for statement in policy["Properties"]["PolicyDocument"]["Statement"]
+        if "s3:PutObject" in statement["Action"] and '"/code/*"' in json.dumps(statement["Resource"])
+    }
+    assert [writer.startswith("PipelineProviderFunctionRole") for writer in writers] == [True]
 
 
 @pytest.mark.parametrize("may_approve", [False, True])

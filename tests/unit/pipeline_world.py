@@ -8,9 +8,12 @@ from types import SimpleNamespace
 import botocore.session
 from botocore.exceptions import ClientError
 from botocore.validate import ParamValidator
+from pipeline_runtime.bundle import DEFINITION, code_member
 from pipeline_runtime.pipelines import Pipelines
 from pipeline_runtime.request import parse
 from pipeline_runtime.upsert import apply, remove
+
+from modelyard.archives import zip_of
 
 MODEL = botocore.session.get_session().get_service_model("sagemaker")
 ROLE = "arn:aws:iam::000000000000:role/pipeline"
@@ -135,12 +138,26 @@ class FakeSageMaker:
 class FakeS3:
     def __init__(self):
         self.objects = {}
+        self.refuse_writes = False
 
     def store(self, definition):
         body = json.dumps(definition).encode()
         digest = hashlib.sha256(body).hexdigest()
-        self.objects["assets", f"{digest}.json"] = body
-        return {"DefinitionBucket": "assets", "DefinitionKey": f"{digest}.json", "DefinitionSha256": digest}
+        code = zip_of({"step.py": b"print()"})
+        member = code_member(hashlib.sha256(code).hexdigest())
+        self.objects["assets", f"{digest}.zip"] = zip_of({DEFINITION: body, member: code})
+        return {
+            "BundleBucket": "assets",
+            "BundleKey": f"{digest}.zip",
+            "DefinitionSha256": digest,
+            "CodeBucket": "data",
+            "CodePrefix": "code/",
+        }
+
+    def put_object(self, Bucket, Key, Body):
+        if self.refuse_writes:
+            raise client_error("AccessDenied", "not yours")
+        self.objects[Bucket, Key] = Body
 
     def get_object(self, Bucket, Key):
         if (Bucket, Key) not in self.objects:

@@ -217,10 +217,10 @@ class Outside:
         )
 
     @paused
-    def conclude(self, package, verdict):
+    def conclude(self, package, verdict, *, changed):
         self.check_registry()
         _, version = self.known(package.arn)
-        if version.status != "Approved" or not version.is_wish:
+        if version.status != "Approved" or not version.is_wish or version.changed != changed:
             raise OutdatedError(package.arn)
         # As on AWS: no condition, so that something may happen between the look and the update.
         self.process.pause("concluding")

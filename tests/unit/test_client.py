@@ -156,7 +156,7 @@ def test_credentials_are_renewed(server: Server) -> None:
 def test_every_code_of_the_function_has_its_kind(server: Server, client: Client) -> None:
     """The function's README is the list; a code that is new there is met here."""
     kinds: dict[str, type[ApiError]] = {
-        "400": BadRequestError, "403": NotFoundError, "404": NotFoundError, "405": BadRequestError,
+        "400": BadRequestError, "403": AccessDeniedError, "404": NotFoundError, "405": BadRequestError,
         "413": BadRequestError, "415": BadRequestError, "422": BadRequestError, "424": ModelError,
         "503": UnavailableError,
     }  # fmt: skip

@@ -235,6 +235,16 @@ def test_cold_model_is_retried_and_then_reported_in_bounded_time(world, error):
     assert "its message" not in content["error"]["message"]
 
 
+def test_what_may_end_containers_is_not_sent_to_many_of_them(world):
+    error = client_error("ModelError", 424, OriginalStatusCode=0, OriginalMessage="no response")
+    world.endpoint.errors = [error] * 2
+    assert world.send()[0] == 200
+    world.endpoint.calls.clear()
+    world.endpoint.errors = [error] * 1000
+    assert refused(world)[:2] == (503, "not_ready")
+    assert len(world.endpoint.calls) == 3
+
+
 @pytest.mark.parametrize(
     ("original", "status", "code"),
     [(400, 422, "invalid_instances"), (422, 422, "invalid_instances"), (500, 424, "model_error")],

@@ -76,8 +76,10 @@ def rendered(definition=DEFINITION, values=VALUES, defaults=(), sha256=None):
             name="p",
             role_arn="r",
             bucket="assets",
-            key="d.json",
+            key="bundle.zip",
             sha256=sha256 or hashlib.sha256(stored).hexdigest(),
+            code_bucket="",
+            code_prefix="",
             parallelism=2,
             description="",
             values=values,
@@ -195,7 +197,10 @@ def test_refuses_what_is_no_definition(stored, message):
 
 
 def test_refuses_another_object_than_the_template_names():
-    with pytest.raises(PipelineError, match=r"s3://assets/d.json has SHA-256 .* the template expects 0000"):
+    with pytest.raises(
+        PipelineError,
+        match=r"definition.json of s3://assets/bundle.zip has SHA-256 .* the template expects 0000",
+    ):
         rendered(sha256="0" * 64)
 
 

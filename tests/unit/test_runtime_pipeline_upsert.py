@@ -3,16 +3,19 @@
 import contextlib
 import hashlib
 import json
+import re
 
 import pytest
 from botocore.exceptions import ClientError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from pipeline_runtime.bundle import DEFINITION, read
 from pipeline_runtime.errors import PipelineError
 from pipeline_runtime.patience import patiently
 from pipeline_runtime.request import LOGICAL_ID_TAG, STACK_TAG, client_request_token
 
+from modelyard.archives import zip_of
 from tests.unit.pipeline_world import ROLE, CrashError, World, client_error
 
 
@@ -125,9 +128,52 @@ def test_invalid_definition_is_refused_before_anything_is_asked(world):
 
 def test_missing_definition_is_named(world):
     with pytest.raises(
-        PipelineError, match=r"cannot read s3://assets/gone\.json: The specified key does not exist"
+        PipelineError, match=r"cannot read s3://assets/gone\.zip: The specified key does not exist"
     ):
-        world.create(DefinitionKey="gone.json")
+        world.create(BundleKey="gone.zip")
+
+
+def code_of(world):
+    return {key: body for (bucket, key), body in world.s3.objects.items() if bucket == "data"}
+
+
+def test_code_is_kept_under_the_hash_of_its_content(world):
+    world.create()
+    ((key, body),) = code_of(world).items()
+    assert key == f"code/{hashlib.sha256(body).hexdigest()}.zip"
+
+
+def test_without_its_code_no_pipeline_is_made(world):
+    world.s3.refuse_writes = True
+    with pytest.raises(PipelineError, match=r"cannot write s3://data/code/[0-9a-f]{64}\.zip: not yours"):
+        world.create()
+    assert world.sagemaker.calls == []
+
+
+def test_code_of_a_refused_definition_is_not_kept(world):
+    with pytest.raises(PipelineError):
+        world.create(Values={})
+    assert code_of(world) == {}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"{}", "s3://assets/b.zip is no bundle of a pipeline"),
+        (zip_of({"other.json": b"{}"}), "holds no definition.json"),
+        (
+            zip_of({DEFINITION: b"{}", f"code/{'0' * 64}.zip": b"x"}),
+            "is not code/<SHA-256 of its content>.zip",
+        ),
+        (zip_of({DEFINITION: b"{}", "code/../../raw/x.zip": b"x"}), "code/../../raw/x.zip is not code/"),
+        (zip_of({DEFINITION: b"{}"})[:-30], "is no bundle of a pipeline"),
+    ],
+)
+def test_what_is_no_bundle_is_named(world, content, message):
+    world.s3.objects["assets", "b.zip"] = content
+    with pytest.raises(PipelineError, match=re.escape(message)):
+        world.create(BundleKey="b.zip")
+    assert world.sagemaker.calls == []
 
 
 def test_foreign_pipeline_is_neither_adopted_nor_deleted(world):
@@ -277,7 +323,8 @@ class Lifecycle(RuleBasedStateMachine):
         assert set(pipelines) == ({self.physical_id} if self.physical_id else set())
         if self.physical_id:
             stored = json.loads(pipelines[self.physical_id]["PipelineDefinition"])
-            source = json.loads(self.world.s3.objects["assets", self.properties["DefinitionKey"]])
+            bundle = self.world.s3.objects["assets", self.properties["BundleKey"]]
+            source = json.loads(read(bundle, "here").definition)
             assert stored["Steps"][0]["Arguments"]["Label"] == source["Steps"][0]["Arguments"]["Label"]
             ours = {STACK_TAG: "app", LOGICAL_ID_TAG: "Pipeline"}
             assert self.world.tags(self.physical_id) == {**self.properties["Tags"], **ours}
@@ -331,5 +378,5 @@ def test_a_permission_that_does_not_come_is_named_in_bounded_time(seconds, readi
 def test_what_is_no_denial_is_not_repeated(world):
     pauses = []
     with pytest.raises(PipelineError, match="cannot read"):
-        patiently(lambda: world.create(DefinitionKey="gone.json"), seconds=60, sleep=pauses.append)
+        patiently(lambda: world.create(BundleKey="gone.zip"), seconds=60, sleep=pauses.append)
     assert pauses == []

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from modelyard.arns import arn_in_stack, stack_of
-from modelyard.assets import FileAsset
 from modelyard.images import ContainerImage
 from modelyard.permissions import allow, in_one_policy, service_principal
 from modelyard.pipeline.props import PipelineData
@@ -25,9 +22,6 @@ _JOBS = {
 _NAMES_REASON = (
     "SageMaker names what a pipeline creates pipelines-<execution>-<step>, tuning jobs <execution>-<step>."
 )
-_CODE_REASON = (
-    "Executions started before a deployment, and their retries, read the code that they began with."
-)
 _LOG_GROUPS = ("ProcessingJobs", "TrainingJobs", "TransformJobs")
 
 
@@ -43,7 +37,6 @@ class ExecutionRole(iam.Role):
         image: Image of its jobs; None when they use images that need no grant.
         registry: Group that it registers models in, if it does.
         may_approve: Whether it may register a version as approved.
-        code: Archives that its jobs download.
 
     Attributes:
         arn: Its ARN, asked for once.
@@ -61,7 +54,6 @@ class ExecutionRole(iam.Role):
         data: PipelineData,
         image: ContainerImage | None,
         registry: ModelRegistry | None,
-        code: Mapping[str, FileAsset],
         may_approve: bool = False,
     ) -> None:
         super().__init__(
@@ -82,8 +74,6 @@ class ExecutionRole(iam.Role):
                 image.grant_pull(self)
             if registry:
                 registry.grant_register(self, may_approve=may_approve)
-            if code:
-                self._allow_code(list(code.values()))
 
     def _allow_jobs(self, step_types: frozenset[str]) -> None:
         for step in sorted(step_types & _JOBS.keys()):
@@ -161,22 +151,6 @@ class ExecutionRole(iam.Role):
                 resources=[key_arn],
                 conditions={"Bool": {"kms:GrantIsForAWSResource": "true"}},
             )
-
-    def _allow_code(self, archives: Sequence[FileAsset]) -> None:
-        bucket_arn = archives[0].bucket_arn
-        allow(
-            self,
-            actions=["s3:GetObject"],
-            resources=[f"{bucket_arn}/*.zip"],
-            reason=_CODE_REASON,
-        )
-        # SageMaker lists an input's prefix, also where it is a single key.
-        allow(
-            self,
-            actions=["s3:ListBucket"],
-            resources=[bucket_arn],
-            conditions={"StringLike": {"s3:prefix": "*.zip"}},
-        )
 
     def _arn(self, service: str, resource: str, name: str) -> str:
         return arn_in_stack(self._stack, service, f"{resource}/{name}")

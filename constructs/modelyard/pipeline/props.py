@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import re
@@ -86,6 +87,8 @@ class PipelineDefinition:
             bucket="",
             key="",
             sha256=self.sha256,
+            code_bucket="",
+            code_prefix="",
             parallelism=self.parallelism,
             description=self.description,
             values=dict.fromkeys(given, "stand-in"),
@@ -113,9 +116,11 @@ class PipelineData:
     write: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class StepCode:
     """Source files of one step, which travel to the job as an archive named by its content.
+
+    It goes up with the deployment, and from there into the data bucket, where jobs read it.
 
     Args:
         root: Folder that the paths in the archive are relative to.
@@ -135,6 +140,12 @@ class StepCode:
             if not (self.root / name).is_file():
                 raise ValueError(f"StepCode: {self.root / name} does not exist")
 
+    @functools.cached_property
     def archive(self) -> bytes:
         """The files as a zip whose bytes depend on them alone."""
         return zip_of({name: (self.root / name).read_bytes() for name in self.files})
+
+    @property
+    def sha256(self) -> str:
+        """Hex digest of the archive."""
+        return hashlib.sha256(self.archive).hexdigest()

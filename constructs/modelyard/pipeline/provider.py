@@ -9,7 +9,10 @@ from modelyard.assets import FileAsset
 from modelyard.custom_resources import CustomResourceProvider
 from modelyard.permissions import allow
 from modelyard.pipeline.runtime.settings import Settings
+from modelyard.storage import IDataBucket
 
+# Of the data bucket; this function alone writes there.
+CODE_PREFIX = "code/"
 # How long a delete waits for running executions.
 _STOP_SECONDS = 300
 
@@ -35,42 +38,48 @@ class PipelineProvider(CustomResourceProvider):
         name: str,
         pipeline_arn: str,
         execution_role_arn: str,
-        definition: FileAsset,
+        bundle: FileAsset,
+        code: IDataBucket | None,
     ) -> iam.Policy:
-        """Allow the handler this pipeline, its role and its definition, and nothing of any other.
+        """Allow the handler this pipeline, its role and its bundle, and nothing of any other; and to write
+        below `CODE_PREFIX` in the bucket `code`, if the pipeline has code.
 
         Returns the policy, on which the custom resource depends: it must be there before and after it.
         """
-        permissions = self.permissions(pipeline, name)
-        allow(
-            permissions,
-            actions=[
-                "sagemaker:AddTags",
-                "sagemaker:CreatePipeline",
-                "sagemaker:DeletePipeline",
-                "sagemaker:DeleteTags",
-                "sagemaker:DescribePipeline",
-                "sagemaker:ListPipelineExecutions",
-                "sagemaker:ListTags",
-                "sagemaker:UpdatePipeline",
-            ],
-            resources=[pipeline_arn],
-        )
-        allow(
-            permissions,
-            actions=["sagemaker:StopPipelineExecution"],
-            resources=[f"{pipeline_arn}/execution/*"],
-            reason="Executions get their ids at run time; the grant ends at the pipeline.",
-        )
-        allow(
-            permissions,
-            actions=["iam:PassRole"],
-            resources=[execution_role_arn],
-            conditions={"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}},
-        )
-        allow(
-            permissions,
-            actions=["s3:GetObject"],
-            resources=[definition.object_arn],
-        )
-        return permissions
+        role = self.function.execution_role
+        with self.permissions(pipeline, name) as permissions:
+            allow(
+                role,
+                actions=[
+                    "sagemaker:AddTags",
+                    "sagemaker:CreatePipeline",
+                    "sagemaker:DeletePipeline",
+                    "sagemaker:DeleteTags",
+                    "sagemaker:DescribePipeline",
+                    "sagemaker:ListPipelineExecutions",
+                    "sagemaker:ListTags",
+                    "sagemaker:UpdatePipeline",
+                ],
+                resources=[pipeline_arn],
+            )
+            allow(
+                role,
+                actions=["sagemaker:StopPipelineExecution"],
+                resources=[f"{pipeline_arn}/execution/*"],
+                reason="Executions get their ids at run time; the grant ends at the pipeline.",
+            )
+            allow(
+                role,
+                actions=["iam:PassRole"],
+                resources=[execution_role_arn],
+                conditions={"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}},
+            )
+            allow(
+                role,
+                actions=["s3:GetObject"],
+                resources=[bundle.object_arn],
+            )
+            if code:
+                code.grant_write(role, CODE_PREFIX, multipart=False)
+        assert permissions.policy is not None
+        return permissions.policy

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from aws_cdk import CustomResource, Stack
+from aws_cdk import CustomResource
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
+from modelyard.archives import zip_of
 from modelyard.arns import arn_in_stack, stack_of
-from modelyard.assets import FileAsset, add_file
+from modelyard.assets import add_file
 from modelyard.images import ContainerImage
 from modelyard.permissions import allow
 from modelyard.pipeline.execution_role import ExecutionRole
 from modelyard.pipeline.props import PipelineData, PipelineDefinition, StepCode
-from modelyard.pipeline.provider import PipelineProvider
+from modelyard.pipeline.provider import CODE_PREFIX, PipelineProvider
+from modelyard.pipeline.runtime.bundle import DEFINITION, code_member
 from modelyard.registry import ModelRegistry
+from modelyard.storage import IDataBucket
 
 _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,255}")
 _EXECUTIONS_REASON = "Executions get their ids at run time; the grant ends at the pipeline."
@@ -33,8 +36,8 @@ _READ_EXECUTIONS = (
 class SageMakerPipeline(Construct):
     """A pipeline whose definition is a file in the repository, with its execution role and its steps' code.
 
-    The definition goes up as an asset named by its content; values known only at deployment (role, image,
-    bucket, key, registry group, code archives) replace its `${Name}` placeholders on the way to SageMaker.
+    Definition and code go up as one asset named by its content; values known only at deployment (role, image,
+    bucket, key, registry group, code) replace its `${Name}` placeholders on the way to SageMaker.
     Everything that can be checked without them is checked at synth.
 
     Args:
@@ -47,8 +50,8 @@ class SageMakerPipeline(Construct):
         registry: Fills `${ModelPackageGroupName}`, and takes the models.
         may_approve: Whether the pipeline may register a version as approved, so that it is served without a
             reviewer. Otherwise an execution with `ModelApprovalStatus=Approved` fails at its registration.
-        code: Placeholder -> source files of a step; each becomes an archive, shared by the pipelines of a
-            stack that run the same.
+        code: Placeholder -> source files of a step; each becomes an archive below `code/` in the data bucket,
+            named by its content.
         tags: Tags of the pipeline. CDK's `Tags` do not reach what a custom resource creates.
 
     Attributes:
@@ -56,7 +59,6 @@ class SageMakerPipeline(Construct):
         pipeline_arn: The ARN.
         execution_role: The role that steps run under.
         resource: The custom resource; attributes `PipelineArn` and `DefinitionSha256`.
-        code_assets: Placeholder -> archive.
 
     Raises:
         ValueError: A name that SageMaker would refuse, or a definition that does not fit what is given.
@@ -73,7 +75,6 @@ class SageMakerPipeline(Construct):
     pipeline_arn: str
     execution_role: ExecutionRole
     resource: CustomResource
-    code_assets: dict[str, FileAsset]
 
     def __init__(
         self,
@@ -106,23 +107,26 @@ class SageMakerPipeline(Construct):
         # What the construct offers may go unused; what the caller gave may not.
         wanted, code = definition.placeholders, code or {}
         definition.check(pipeline=name, given=wanted & {"ExecutionRoleArn", *values} | code.keys())
-        self.code_assets = {key: _archive(self._stack, step) for key, step in code.items()}
         self.execution_role = ExecutionRole(
             self,
             "ExecutionRole",
             pipeline=name,
             step_types=definition.step_types,
-            data=data,
+            data=replace(data, read=(*data.read, CODE_PREFIX)) if code else data,
             image=image,
             registry=registry,
             may_approve=may_approve,
-            code=self.code_assets,
         )
         role_arn = self.execution_role.arn
         values = {
             key: value for key, value in {"ExecutionRoleArn": role_arn, **values}.items() if key in wanted
-        } | {key: archive.url for key, archive in self.code_assets.items()}
-        self.resource = self._custom_resource(definition, role_arn, values, tags or {}, registry)
+        } | {
+            key: f"s3://{data.bucket.bucket_name}/{CODE_PREFIX}{step.sha256}.zip"
+            for key, step in code.items()
+        }
+        self.resource = self._custom_resource(
+            definition, list(code.values()), data.bucket, role_arn, values, tags or {}, registry
+        )
 
     def grant_start(self, grantee: iam.IGrantable) -> None:
         """Allow starting and stopping executions, and watching them."""
@@ -148,16 +152,19 @@ class SageMakerPipeline(Construct):
     def _custom_resource(
         self,
         definition: PipelineDefinition,
+        code: Sequence[StepCode],
+        bucket: IDataBucket,
         role_arn: str,
         values: Mapping[str, str],
         tags: Mapping[str, str],
         registry: ModelRegistry | None,
     ) -> CustomResource:
+        files = {code_member(step.sha256): step.archive for step in code}
         asset = add_file(
             self._stack,
-            definition.path.read_bytes(),
-            suffix=".json",
-            name=f"definition of {self.pipeline_name}",
+            zip_of({DEFINITION: definition.path.read_bytes(), **files}),
+            suffix=".zip",
+            name=f"pipeline {self.pipeline_name}",
         )
         provider = PipelineProvider.of(self._stack)
         permissions = provider.manage(
@@ -165,7 +172,8 @@ class SageMakerPipeline(Construct):
             name=self.pipeline_name,
             pipeline_arn=self.pipeline_arn,
             execution_role_arn=role_arn,
-            definition=asset,
+            bundle=asset,
+            code=bucket if code else None,
         )
         return provider.resource(
             self,
@@ -174,8 +182,9 @@ class SageMakerPipeline(Construct):
             properties={
                 "PipelineName": self.pipeline_name,
                 "RoleArn": role_arn,
-                "DefinitionBucket": asset.bucket_name,
-                "DefinitionKey": asset.object_key,
+                "BundleBucket": asset.bucket_name,
+                "BundleKey": asset.object_key,
+                **({"CodeBucket": bucket.bucket_name, "CodePrefix": CODE_PREFIX} if code else {}),
                 "DefinitionSha256": definition.sha256,
                 "ParallelismMax": str(definition.parallelism),
                 "Values": dict(values),
@@ -186,9 +195,3 @@ class SageMakerPipeline(Construct):
             # SageMaker asks for the role and its permissions when the pipeline is made.
             after=[permissions, self.execution_role, *([registry] if registry else [])],
         )
-
-
-@functools.cache
-def _archive(stack: Stack, step: StepCode) -> FileAsset:
-    """One for each step, however many pipelines of the stack run it."""
-    return add_file(stack, step.archive(), suffix=".zip", name="code of a step")

@@ -13,7 +13,7 @@ from constructs import Construct
 
 from modelyard.arns import arn_in_stack, stack_of
 from modelyard.permissions import allow
-from modelyard.registry.registry_emptier import RegistryEmptier
+from modelyard.registry.registry_emptier import MARK, RegistryEmptier
 from modelyard.storage import Retention
 
 _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
@@ -64,17 +64,22 @@ class ModelRegistry(Construct):
         if not _NAME.fullmatch(group_name):
             raise ValueError(f"group_name {group_name!r}: use 1 to 63 letters, digits and inner hyphens")
         self.group_name = group_name
+        retention = retention or Retention()
         self.group = sagemaker.CfnModelPackageGroup(
             self,
             "Group",
             model_package_group_name=group_name,
             model_package_group_description=description,
+            tags=[MARK] if retention.destroys else None,
         )
-        retention = retention or Retention()
         self.group.apply_removal_policy(retention.removal_policy)
         if retention.destroys:
             RegistryEmptier.of(self._stack).empty_on_delete(
-                self.group, group_arn=self.group_arn, packages_arn=self.packages_arn
+                self,
+                self.group,
+                name=group_name,
+                group_arn=self.group_arn,
+                packages_arn=self.packages_arn,
             )
 
     @functools.cached_property

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from aws_cdk import CustomResource, Tags
+from aws_cdk import CfnTag, CustomResource
 from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
 
 from modelyard.custom_resources import CustomResourceProvider
 from modelyard.permissions import allow
 from modelyard.runtime.tags import EMPTY_ON_DELETE
+
+# The handler looks for it: with `retain` switched on, the custom resource goes but the group stays.
+MARK = CfnTag(key=EMPTY_ON_DELETE[0], value=EMPTY_ON_DELETE[1])
 
 
 class RegistryEmptier(CustomResourceProvider):
@@ -25,26 +28,30 @@ class RegistryEmptier(CustomResourceProvider):
         )
 
     def empty_on_delete(
-        self, group: sagemaker.CfnModelPackageGroup, *, group_arn: str, packages_arn: str
+        self,
+        scope: Construct,
+        group: sagemaker.CfnModelPackageGroup,
+        *,
+        name: str,
+        group_arn: str,
+        packages_arn: str,
     ) -> CustomResource:
-        """Delete all versions of the group just before CloudFormation deletes it."""
-        # The handler looks for it: with `retain` switched on, this resource goes but the group stays.
-        Tags.of(group).add(*EMPTY_ON_DELETE)
-        scope = group.node.scope
-        assert isinstance(scope, Construct)
-        permissions = self.permissions(scope, group.model_package_group_name)
-        allow(permissions, actions=["sagemaker:ListTags"], resources=[group_arn])
-        allow(
-            permissions,
-            actions=["sagemaker:DeleteModelPackage", "sagemaker:ListModelPackages"],
-            resources=[packages_arn],
-            reason="Emptying a group means all of its versions.",
-        )
+        """Delete all versions of a group tagged with `MARK` just before CloudFormation deletes it."""
+        role = self.function.execution_role
+        with self.permissions(scope, name) as permissions:
+            allow(role, actions=["sagemaker:ListTags"], resources=[group_arn])
+            allow(
+                role,
+                actions=["sagemaker:DeleteModelPackage", "sagemaker:ListModelPackages"],
+                resources=[packages_arn],
+                reason="Emptying a group means all of its versions.",
+            )
+        assert permissions.policy is not None
         # Deleted in reverse order: emptied while it is there.
         return self.resource(
             scope,
             "EmptyOnDelete",
             resource_type="Custom::ModelPackageGroupEmptying",
-            properties={"GroupName": group.model_package_group_name, "GroupArn": group_arn},
-            after=[permissions, group],
+            properties={"GroupName": name, "GroupArn": group_arn},
+            after=[permissions.policy, group],
         )

@@ -26,6 +26,9 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
 _TRY_AGAIN = frozenset({429, 500, 502, 503, 504, 530})
 # From the model's own server: too busy, or no memory for one more model until another is unloaded.
 _MODEL_TRY_AGAIN = frozenset({429, 503, 507})
+# SageMaker's status of a container that gave no answer. What ends one container may end the next, too: few
+# attempts, so that one request does not take down an endpoint.
+_NO_ANSWER, _LOST_ATTEMPTS = 0, 3
 
 _LONGEST_SAID = 2000
 # No answer, or none that is whole: botocore lets through what happens while it reads a body, and what its
@@ -35,6 +38,10 @@ BROKEN = (HTTPClientError, BotoConnectionError, IncompleteReadError, TransportEr
 
 class NotReadyError(Exception):
     """No answer yet though the request may be fine: a cold model, throttling, a fault that passes."""
+
+
+class LostError(NotReadyError):
+    """The container ended, or stood still, with the request."""
 
 
 class ModelError(Exception):
@@ -67,12 +74,13 @@ class Invoker:
         """The model's answer to a JSON body. New attempts start for `retry_seconds`; each lasts at most
         as long as the client's configuration says. Raises NotReadyError, ModelError or RefusedError."""
         deadline = self._clock() + retry_seconds
-        pause = _FIRST_PAUSE
+        pause, lost = _FIRST_PAUSE, 0
         while True:
             try:
                 return self._once(target_model, body, request_id)
-            except NotReadyError:
-                if self._clock() + pause > deadline:
+            except NotReadyError as error:
+                lost += isinstance(error, LostError)
+                if lost == _LOST_ATTEMPTS or self._clock() + pause > deadline:
                     raise
             self._sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads callers, hides nothing
             pause = min(pause * 2, _LONGEST_PAUSE)
@@ -100,6 +108,8 @@ def _meaning(error: ClientError) -> Exception:
     if error.response["Error"]["Code"] == "ModelError":
         status = int(error.response.get("OriginalStatusCode", 500))
         message = _said(str(error.response.get("OriginalMessage") or message))
+        if status == _NO_ANSWER:
+            return LostError(message)
         return NotReadyError(message) if status in _MODEL_TRY_AGAIN else ModelError(status, message)
     throttled = "Throttl" in error.response["Error"]["Code"]
     if throttled or error.response["ResponseMetadata"]["HTTPStatusCode"] in _TRY_AGAIN:

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from aws_cdk import aws_sns as sns
 
 _RETRIES = 2
-_EVENT_AGE = Duration.hours(6)
-_TICK = Duration.minutes(1)
+# Hours, minutes.
+_EVENT_AGE, _TICK = 6, 1
 _INTERVAL_SECONDS, _GRACE_SECONDS = 300, 86_400
 # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-quota.html
 _TARGETS_PER_RULE = 5
@@ -132,7 +132,7 @@ class ModelDeployer(Construct):
             size=FunctionSize(memory_mib=1024, timeout_seconds=settings.timeout_seconds, storage_mib=1024),
             dead_letter_queue=self.dead_letters,
         )
-        self.function.configure_async_invoke(retry_attempts=_RETRIES, max_event_age=_EVENT_AGE)
+        self.function.configure_async_invoke(retry_attempts=_RETRIES, max_event_age=Duration.hours(_EVENT_AGE))
         with merged(self.function.execution_role):
             self._grant(endpoint, data, sources)
         self._listen(groups)
@@ -264,7 +264,7 @@ class ModelDeployer(Construct):
                 self,
                 f"Periodic{start // _TARGETS_PER_RULE + 1}",
                 description=f"Reconciles {', '.join(several)} where it is due"[:512],
-                schedule=events.Schedule.rate(_TICK),
+                schedule=events.Schedule.rate(Duration.minutes(_TICK)),
                 targets=[
                     self._target(events.RuleTargetInput.from_object({"group": group, ONLY_IF_DUE: True}))
                     for group in several
@@ -277,7 +277,7 @@ class ModelDeployer(Construct):
             event=event,
             dead_letter_queue=self.dead_letters,
             retry_attempts=_RETRIES,
-            max_event_age=_EVENT_AGE,
+            max_event_age=Duration.hours(_EVENT_AGE),
         )
 
 

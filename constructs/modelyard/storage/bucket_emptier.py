@@ -35,29 +35,31 @@ class BucketEmptier(CustomResourceProvider):
         """
         # The handler looks for it: with `retain` switched on, this resource goes but the bucket stays.
         Tags.of(bucket).add(*EMPTY_ON_DELETE)
-        permissions = self.permissions(bucket, "EmptyOnDelete")
-        allow(
-            permissions,
-            actions=[
-                "s3:GetBucketPolicy",
-                "s3:GetBucketTagging",
-                "s3:ListBucketVersions",
-                "s3:PutBucketPolicy",
-            ],
-            resources=[bucket.bucket_arn],
-        )
-        allow(
-            permissions,
-            actions=["s3:DeleteObject", "s3:DeleteObjectVersion"],
-            resources=[bucket.arn_for_objects("*")],
-            reason="Emptying a bucket means all of its objects.",
-        )
+        role, arn = self.function.execution_role, bucket.bucket_arn
+        with self.permissions(bucket, "EmptyOnDelete") as permissions:
+            allow(
+                role,
+                actions=[
+                    "s3:GetBucketPolicy",
+                    "s3:GetBucketTagging",
+                    "s3:ListBucketVersions",
+                    "s3:PutBucketPolicy",
+                ],
+                resources=[arn],
+            )
+            allow(
+                role,
+                actions=["s3:DeleteObject", "s3:DeleteObjectVersion"],
+                resources=[f"{arn}/*"],
+                reason="Emptying a bucket means all of its objects.",
+            )
+        assert permissions.policy is not None
         resource = self.resource(
             bucket,
             "EmptyOnDelete",
             resource_type="Custom::BucketEmptying",
             properties={"BucketName": bucket.bucket_name},
-            after=[permissions],
+            after=[permissions.policy],
         )
         # Deleted in reverse order: emptied after the bucket's policy is gone, since deleting that later would
         # take away the function's, which keeps writers out.

@@ -23,10 +23,6 @@ from localcloud.sagemaker.hosting.traffic import Traffic
 
 MAX_BODY = 6_291_456
 MODEL_SECONDS = 60.0
-# How long a request waits for a container that is being started again.
-_PATIENCE_SECONDS = 10.0
-_PAUSE = 0.05
-_ATTEMPTS = 3
 _CUSTOM = "X-Amzn-SageMaker-Custom-Attributes"
 _TARGET = "X-Amzn-SageMaker-Target-Model"
 _FORWARDED = {
@@ -83,71 +79,54 @@ class Invoker:
                 "ValidationError", f"The body has {len(body)} bytes; at most {MAX_BODY} are allowed.", 413
             )
         headers = {header: request[member] for member, header in _FORWARDED.items() if member in request}
-        lost = 0
-        while True:
-            variant, instance, server, cache = self._find(endpoint, traffic, request, began)
-            try:
-                reply = self._send(
-                    endpoint, variant, server, cache, body, headers, request.get("TargetModel")
-                )
-            except Unreachable as error:
-                # The container died with the request. A prediction changes nothing, so another may answer it.
-                # One that took no connection is not known to be dead yet, and has not seen the request.
-                unseen = isinstance(error.__cause__, ConnectionRefusedError)
-                lost += not unseen
-                if lost == _ATTEMPTS or (unseen and time.monotonic() - began > _PATIENCE_SECONDS):
-                    self._count(endpoint, variant, 500, 0.0, began)
-                    raise self._failed(
-                        endpoint, instance, 500, f"the container did not answer: {error}"
-                    ) from error
-                time.sleep(_PAUSE)
-                continue
-            except TimeoutError as error:
-                self._count(endpoint, variant, 500, MODEL_SECONDS, began)
-                raise self._failed(
-                    endpoint,
-                    instance,
-                    0,
-                    "Your invocation timed out while waiting for a response from container primary. Review "
-                    "the latency metrics for each container in Amazon CloudWatch, resolve the issue and try "
-                    "again.",
-                ) from error
-            except LoadError as error:
-                self._count(endpoint, variant, error.status, 0.0, began)
-                text = error.body.decode("utf-8", "replace")
-                raise self._failed(endpoint, instance, error.status, text) from error
-            finally:
-                instance.release()
-            self._count(endpoint, variant, reply.answer.status, reply.seconds, began)
-            result = self._result(endpoint, variant, instance, reply.answer)
-            if variant.capture is not None:
-                variant.capture.offer(_exchange(request, body, result))
-            return result
+        variant, instance, server, cache = self._find(endpoint, traffic, request, began)
+        try:
+            reply = self._send(endpoint, variant, server, cache, body, headers, request.get("TargetModel"))
+        except Unreachable as error:
+            # Nobody tries again for the caller: AWS promises no such thing.
+            self._count(endpoint, variant, 500, 0.0, began)
+            raise self._no_answer(endpoint, instance.stream) from error
+        except TimeoutError as error:
+            self._count(endpoint, variant, 500, MODEL_SECONDS, began)
+            raise self._failed(
+                endpoint,
+                instance.stream,
+                0,
+                "Your invocation timed out while waiting for a response from container primary. Review "
+                "the latency metrics for each container in Amazon CloudWatch, resolve the issue and try "
+                "again.",
+            ) from error
+        except LoadError as error:
+            self._count(endpoint, variant, error.status, 0.0, began)
+            text = error.body.decode("utf-8", "replace")
+            raise self._failed(endpoint, instance.stream, error.status, text) from error
+        finally:
+            instance.release()
+        self._count(endpoint, variant, reply.answer.status, reply.seconds, began)
+        result = self._result(endpoint, variant, instance, reply.answer)
+        if variant.capture is not None:
+            variant.capture.offer(_exchange(request, body, result))
+        return result
 
     def _find(
         self, endpoint: str, traffic: Callable[[], Traffic | None], request: Mapping[str, Any], began: float
     ) -> tuple[Variant, Instance, ModelServer, ModelCache | None]:
-        while True:
-            current = traffic()
-            if current is None:
-                raise ServiceError(
-                    "ValidationError", f"Endpoint {endpoint} of account {self._cloud.account} not found."
-                )
-            # Asked anew each time: a fleet may have been replaced meanwhile.
+        """An instance that takes the request; `release` it afterwards."""
+        seen = None
+        while (current := traffic()) is not None:
             for fleet in current.order():
                 variant = self._variant(endpoint, fleet, request)
                 for instance in variant.candidates():
                     if taken := instance.acquire():
                         return variant, instance, *taken
-            if variant.trial or time.monotonic() - began > _PATIENCE_SECONDS:
-                self._count(endpoint, variant, 503, 0.0, began)
-                raise ServiceError(
-                    "ServiceUnavailable",
-                    f"No container of endpoint {endpoint}, variant {variant.spec.name}, is healthy. See the "
-                    f"log group /aws/sagemaker/Endpoints/{endpoint}.",
-                    503,
-                )
-            time.sleep(_PAUSE)
+            # Between the look and the taking, its fleet may have been replaced.
+            if current is seen or variant.trial:
+                self._count(endpoint, variant, 500, 0.0, began)
+                raise self._no_answer(endpoint, variant.spec.name)
+            seen = current
+        raise ServiceError(
+            "ValidationError", f"Endpoint {endpoint} of account {self._cloud.account} not found."
+        )
 
     def _variant(self, endpoint: str, fleet: Fleet, request: Mapping[str, Any]) -> Variant:
         wanted = request.get("TargetVariant")
@@ -205,7 +184,7 @@ class Invoker:
     def _result(self, endpoint: str, variant: Variant, instance: Instance, answer: Answer) -> dict[str, Any]:
         if answer.status >= 300:
             text = answer.body.decode("utf-8", "replace")
-            raise self._failed(endpoint, instance, answer.status, text)
+            raise self._failed(endpoint, instance.stream, answer.status, text)
         result = {
             "Body": answer.body,
             "ContentType": answer.headers.get("content-type", "application/octet-stream"),
@@ -215,7 +194,18 @@ class Invoker:
             result["CustomAttributes"] = attributes
         return result
 
-    def _failed(self, endpoint: str, instance: Instance, status: int, text: str) -> ServiceError:
+    def _no_answer(self, endpoint: str, stream: str) -> ServiceError:
+        """In AWS's words, as quoted in https://github.com/aws/amazon-sagemaker-examples/issues/2815."""
+        return self._failed(
+            endpoint,
+            stream,
+            0,
+            f"Amazon SageMaker could not get a response from the {endpoint} endpoint. This can occur when "
+            "CPU or memory utilization is high. To check your utilization, see Amazon CloudWatch. To fix "
+            "this problem, use an instance type with more CPU capacity or memory.",
+        )
+
+    def _failed(self, endpoint: str, stream: str, status: int, text: str) -> ServiceError:
         """ModelError in AWS's words; status 0 stands for no answer in time."""
         region, account = self._cloud.region, self._cloud.account
         group = f"/aws/sagemaker/Endpoints/{endpoint}"
@@ -229,8 +219,7 @@ class Invoker:
             {
                 "OriginalStatusCode": status,
                 "OriginalMessage": text[:2000],
-                "LogStreamArn": f"arn:aws:logs:{region}:{account}:log-group:{group}:"
-                f"log-stream:{instance.stream}",
+                "LogStreamArn": f"arn:aws:logs:{region}:{account}:log-group:{group}:log-stream:{stream}",
             },
         )
 

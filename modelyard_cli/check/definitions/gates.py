@@ -86,7 +86,7 @@ def _sources(definition: Definition, step: Step) -> Iterator[frozenset[str]]:
     modules = [texts[i + 1] for i, t in enumerate(texts[:-1]) if t == "--module"]
     scripts = [Path(t).name for t in texts if t.endswith(".py")]
     for archive in _archives(definition, step):
-        yield _read_archive(archive)
+        yield _of_archive(archive)
     roots = [Path.cwd(), *Path(definition.file).resolve().parents[:4]] if definition.file else [Path.cwd()]
     for module in modules:
         path = Path(*module.split(".")).with_suffix(".py")
@@ -99,30 +99,33 @@ def _sources(definition: Definition, step: Step) -> Iterator[frozenset[str]]:
                 yield _read_package(root / script, root / script)
 
 
-def _archives(definition: Definition, step: Step) -> Iterator[Path]:
-    """Archives of the step's inputs that the assembly holds."""
-    if definition.pipeline is None or not definition.pipeline.template.assembly.folder:
+def _archives(definition: Definition, step: Step) -> Iterator[bytes]:
+    """Archives of the step's inputs that the pipeline's bundle holds."""
+    from modelyard_cli.check.load import asset, members
+
+    pipeline = definition.pipeline
+    bundle = asset(pipeline.template, pipeline.properties.get("BundleKey")) if pipeline else None
+    if pipeline is None or bundle is None:
         return
-    values: Any = definition.pipeline.properties.get("Values")
-    folder = Path(definition.pipeline.template.assembly.folder)
+    values: Any = pipeline.properties.get("Values")
     for item in step.arguments.get("ProcessingInputs") or []:
         uri = (item.get("S3Input") or {}).get("S3Uri") if isinstance(item, dict) else None
         match = re.fullmatch(r"\$\{(\w+)\}", uri) if isinstance(uri, str) else None
         key = str(values.get(match[1], "")) if match and isinstance(values, dict) else str(uri)
-        path = folder / f"asset.{key.rsplit('/', 1)[-1]}"
-        if key.endswith(".zip") and path.is_file():
-            yield path
+        code = members(bundle).get(f"code/{key.rsplit('/', 1)[-1]}")
+        if code is not None:
+            yield code
 
 
 @lru_cache(maxsize=64)
-def _read_archive(path: Path) -> frozenset[str]:
+def _of_archive(content: bytes) -> frozenset[str]:
     words: set[str] = set()
     try:
-        with zipfile.ZipFile(io.BytesIO(path.read_bytes())) as archive:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
             for entry in archive.infolist():
                 if entry.filename.endswith(".py") and entry.file_size < _MAX_BYTES:
                     words |= _of_source(archive.read(entry).decode("utf-8", "replace"))
-    except (OSError, zipfile.BadZipFile):
+    except zipfile.BadZipFile:
         return frozenset()
     return frozenset(words)
 

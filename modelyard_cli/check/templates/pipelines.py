@@ -35,9 +35,9 @@ def _present(template: Template) -> Hits:
         text, document = _definition(pipeline)
         p = pipeline.properties
         if not text:
-            key = p.get("DefinitionKey")
+            key = p.get("BundleKey")
             if isinstance(key, str) and known(key) and template.assembly.folder:
-                yield pipeline.at("DefinitionKey"), f"the assembly has no asset {key}"
+                yield pipeline.at("BundleKey"), f"the assembly has no asset {key} with a definition"
             continue
         if not isinstance(document, dict) or "Steps" not in document:
             yield pipeline.at(), "the definition is no JSON object with Steps"

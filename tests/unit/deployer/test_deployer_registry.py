@@ -117,7 +117,7 @@ def test_a_canarys_end_is_one_update_of_the_registry(stubbed, outcome, change):
         {"ModelPackageArn": ARN, "CustomerMetadataProperties": metadata, **change},
     )
     verdict = Verdict(version=3, outcome=outcome, reason="2 of 900 requests failed", at="now")
-    SageMakerRegistry(client).conclude(PACKAGE, verdict)
+    SageMakerRegistry(client).conclude(PACKAGE, verdict, changed="")
 
 
 def test_a_canary_that_a_person_decided_about_is_left_to_them(stubbed):
@@ -132,11 +132,22 @@ def test_a_canary_that_a_person_decided_about_is_left_to_them(stubbed):
     stub.add_client_error("update_model_package", "ResourceNotFound", "gone")
     for _ in range(3):
         with pytest.raises(OutdatedError):
-            registry.conclude(PACKAGE, verdict)
+            registry.conclude(PACKAGE, verdict, changed="")
     stub.add_response("describe_model_package", described(CustomerMetadataProperties=WISH))
     stub.add_client_error("update_model_package", "AccessDeniedException", "not authorized")
     with pytest.raises(DeployError, match=r"cannot conclude the canary .*: not authorized"):
-        registry.conclude(PACKAGE, verdict)
+        registry.conclude(PACKAGE, verdict, changed="")
+
+
+def test_a_canary_that_was_asked_for_again_while_it_was_judged_is_left(stubbed):
+    client, stub = stubbed("sagemaker")
+    verdict = Verdict(version=3, outcome="rolled-back", reason="-", at="now")
+    again = datetime(2026, 1, 1, 10, tzinfo=UTC)
+    stub.add_response(
+        "describe_model_package", described(CustomerMetadataProperties=WISH, LastModifiedTime=again)
+    )
+    with pytest.raises(OutdatedError, match="changed while it was judged"):
+        SageMakerRegistry(client).conclude(PACKAGE, verdict, changed="2026-01-01T09:00:00+00:00")
 
 
 def series(name, *points):

@@ -4,6 +4,7 @@ import hashlib
 import json
 from typing import Any, NoReturn
 
+from .bundle import DEFINITION
 from .checks import check
 from .errors import PipelineError
 from .parameters import set_defaults
@@ -23,7 +24,7 @@ def render(stored: bytes, desired: Desired) -> str:
     Raises PipelineError, naming step or parameter, for whatever SageMaker would refuse or choke on later.
     """
     digest = hashlib.sha256(stored).hexdigest()
-    place = f"s3://{desired.bucket}/{desired.key}"
+    place = f"{DEFINITION} of s3://{desired.bucket}/{desired.key}"
     if digest != desired.sha256:
         raise PipelineError(
             f"{place} has SHA-256 {digest}, the template expects {desired.sha256}; deploy again"

@@ -6,6 +6,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from .bundle import Bundle, read
 from .errors import PipelineError
 from .request import Desired
 
@@ -31,15 +32,26 @@ class Pipelines:
         self._sagemaker = sagemaker
         self._s3 = s3
 
-    def stored_definition(self, desired: Desired) -> bytes:
-        """The object's bytes. Raises PipelineError when it cannot be read."""
+    def bundle(self, desired: Desired) -> Bundle:
+        """What the deployment uploaded. Raises PipelineError when it cannot be read."""
+        place = f"s3://{desired.bucket}/{desired.key}"
         try:
             body = self._s3.get_object(Bucket=desired.bucket, Key=desired.key)["Body"]
         except ClientError as error:
-            place = f"s3://{desired.bucket}/{desired.key}"
             raise PipelineError(f"cannot read {place}: {error.response['Error']['Message']}") from error
         with body:
-            return bytes(body.read())
+            return read(body.read(), place)
+
+    def keep_code(self, desired: Desired, code: Mapping[str, bytes]) -> None:
+        """Put archives, by SHA-256, where jobs find them. None is ever taken away: executions that began
+        before a deployment, and their retries, read the code that they began with."""
+        for sha256, archive in code.items():
+            key = f"{desired.code_prefix}{sha256}.zip"
+            try:
+                self._s3.put_object(Bucket=desired.code_bucket, Key=key, Body=archive)
+            except ClientError as error:
+                place = f"s3://{desired.code_bucket}/{key}"
+                raise PipelineError(f"cannot write {place}: {error.response['Error']['Message']}") from error
 
     def find(self, name: str) -> Existing | None:
         try:

@@ -18,12 +18,12 @@ _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,255}")
 _REQUIRED = (
     "PipelineName",
     "RoleArn",
-    "DefinitionBucket",
-    "DefinitionKey",
+    "BundleBucket",
+    "BundleKey",
     "DefinitionSha256",
     "ParallelismMax",
 )
-_OPTIONAL = ("Values", "ParameterDefaults", "Tags", "Description")
+_OPTIONAL = ("CodeBucket", "CodePrefix", "Values", "ParameterDefaults", "Tags", "Description")
 _OF_CLOUDFORMATION = ("ServiceToken", "ServiceTimeout")
 
 
@@ -43,13 +43,19 @@ class Owner:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desired:
-    """The pipeline as the template describes it."""
+    """The pipeline as the template describes it.
+
+    `bucket` and `key` are its bundle's, `sha256` its definition's; `code_bucket` and `code_prefix` say where
+    its steps' code is kept for jobs, empty for a pipeline without.
+    """
 
     name: str
     role_arn: str
     bucket: str
     key: str
     sha256: str
+    code_bucket: str
+    code_prefix: str
     parallelism: int
     description: str
     values: Mapping[str, str]
@@ -116,17 +122,20 @@ def _desired(properties: Mapping[str, Any]) -> Desired:
         raise PipelineError(
             f"tag {', '.join(reserved)} is reserved: it says which resource owns the pipeline"
         )
-    description = properties.get("Description", "")
-    if not isinstance(description, str):
-        raise PipelineError("property Description is not a string")
+    words = {name: properties.get(name, "") for name in ("CodeBucket", "CodePrefix", "Description")}
+    for name, word in words.items():
+        if not isinstance(word, str):
+            raise PipelineError(f"property {name} is not a string")
     return Desired(
         name=texts["PipelineName"],
         role_arn=texts["RoleArn"],
-        bucket=texts["DefinitionBucket"],
-        key=texts["DefinitionKey"],
+        bucket=texts["BundleBucket"],
+        key=texts["BundleKey"],
         sha256=texts["DefinitionSha256"],
+        code_bucket=words["CodeBucket"],
+        code_prefix=words["CodePrefix"],
         parallelism=int(texts["ParallelismMax"]),
-        description=description,
+        description=words["Description"],
         values=_strings(properties, "Values"),
         defaults=_strings(properties, "ParameterDefaults"),
         tags=tags,

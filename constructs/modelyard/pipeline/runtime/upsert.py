@@ -25,7 +25,9 @@ def apply(request: Request, pipelines: Pipelines) -> dict[str, Any]:
     if desired is None:
         raise PipelineError(f"a {request.type} carries no properties")
     _check_rename(request.physical_id, desired.name)
-    definition = render(pipelines.stored_definition(desired), desired)
+    bundle = pipelines.bundle(desired)
+    definition = render(bundle.definition, desired)
+    pipelines.keep_code(desired, bundle.code)
     existing = pipelines.find(desired.name)
     if existing is None:
         arn = pipelines.create(desired, definition, {**desired.tags, **request.owner.tags()}, request.token)

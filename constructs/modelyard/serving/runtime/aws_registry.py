@@ -48,20 +48,22 @@ class SageMakerRegistry:
             raise DeployError(
                 f"{package_arn} has {len(containers)} containers; a multi-model endpoint serves one"
             )
-        changed = described.get("LastModifiedTime")
         return Description(
             approved=approved,
             model_data_url=_url(containers[0]) if containers else "",
             metadata=described.get("CustomerMetadataProperties", {}),
-            changed=changed.astimezone(UTC).isoformat(timespec="seconds") if changed else "",
+            changed=_changed(described),
         )
 
-    def conclude(self, package: Package, verdict: Verdict) -> None:
+    def conclude(self, package: Package, verdict: Verdict, *, changed: str) -> None:
         # There is no conditional update; this leaves milliseconds for a person to decide otherwise.
         described = self._described(package.arn)
         metadata = described.get("CustomerMetadataProperties", {})
         if described.get("ModelApprovalStatus") != "Approved" or PERCENT not in metadata:
             raise OutdatedError(f"{package.arn} is no canary any more")
+        if _changed(described) != changed:
+            # Asked for anew, perhaps: what was judged is the canary before.
+            raise OutdatedError(f"{package.arn} was changed while it was judged")
         change: dict[str, Any] = {"CustomerMetadataProperties": metadata_of(verdict)}
         if verdict.outcome == ROLLED_BACK:
             change["ModelApprovalStatus"] = "Rejected"
@@ -81,6 +83,11 @@ class SageMakerRegistry:
                 raise OutdatedError(f"{package_arn} is gone") from error
             raise UnreadableError(f"cannot read {package_arn}: {reason(error)}") from error
         return described
+
+
+def _changed(described: dict[str, Any]) -> str:
+    moment = described.get("LastModifiedTime")
+    return moment.astimezone(UTC).isoformat(timespec="seconds") if moment else ""
 
 
 def _url(container: dict[str, Any]) -> str:

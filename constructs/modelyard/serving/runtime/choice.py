@@ -169,7 +169,7 @@ class Chooser:
         if self._ports.records.read(self._record.group).generation != self._record.generation:
             raise OutdatedError(f"{self._record.group} was written by another")
         verdict = Verdict(version=package.version, outcome=outcome, reason=reason, at=self._now)
-        self._ports.registry.conclude(package, verdict)
+        self._ports.registry.conclude(package, verdict, changed=self._describe(package).changed)
         self._verdict = verdict
         log(
             "canary concluded",

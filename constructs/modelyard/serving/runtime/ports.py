@@ -44,8 +44,9 @@ class Registry(Protocol):
     def describe(self, package_arn: str) -> Description:
         """Raises OutdatedError when the package is gone, UnreadableError, DeployError if it cannot serve."""
 
-    def conclude(self, package: Package, verdict: Verdict) -> None:
-        """Writes down how a canary ended; one that is rolled back is rejected with that.
+    def conclude(self, package: Package, verdict: Verdict, *, changed: str) -> None:
+        """Writes down how a canary ended that last changed at `changed`; one that is rolled back is rejected
+        with that.
 
         Raises OutdatedError when somebody decided otherwise meanwhile, UnreadableError, DeployError when it
         is refused."""
