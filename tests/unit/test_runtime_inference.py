@@ -186,6 +186,16 @@ def test_resolution_is_cached_for_as_long_as_stated(world):
     assert world.table.reads == 2
 
 
+def test_that_nothing_serves_is_known_for_a_second(world):
+    version, world.table.version = world.table.version, None
+    for _ in range(3):
+        assert refused(world)[:2] == (404, "model_not_deployed")
+    assert world.table.reads == 1
+    world.table.version = version
+    world.now += 1
+    assert world.send()[0] == 200
+
+
 def test_outage_of_the_table_is_outlasted_for_a_bounded_time(world):
     world.send()
     world.table.error = client_error("InternalServerError", 500)

@@ -14,6 +14,10 @@ from .errors import ApiError
 from .settings import Settings
 
 
+# That nothing serves is remembered for so long: people ask right after their first approval.
+ABSENT_SECONDS = 1
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
     """The deployed version of a model; `artifact` is the endpoint's `TargetModel`."""
@@ -41,7 +45,8 @@ class Models:
 
     An answer is reused for `cache_seconds`, and for up to `stale_seconds` more while the table cannot be
     read: predictions outlast an outage of the table, and a rejected version is out after that time at most.
-    Meanwhile it is asked again every `cache_seconds`, since each refusal takes seconds of retries.
+    Meanwhile it is asked again every `cache_seconds`, since each refusal takes seconds of retries. That no
+    version serves is reused for `ABSENT_SECONDS`.
     """
 
     def __init__(
@@ -71,7 +76,8 @@ class Models:
         age = now - read_at
         usable = age < self._settings.cache_seconds + self._settings.stale_seconds
         just_refused = now - self._refused_at.get(name, float("-inf")) < self._settings.cache_seconds
-        if age < self._settings.cache_seconds or (usable and just_refused):
+        fresh = self._settings.cache_seconds
+        if age < (fresh if versions else min(fresh, ABSENT_SECONDS)) or (usable and just_refused):
             return versions
         try:
             versions = self._read(name)
