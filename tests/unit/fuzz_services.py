@@ -10,6 +10,8 @@ from urllib.parse import unquote, urlsplit
 from hypothesis import strategies as st
 
 WELL = "well"
+# Nobody may ask there.
+ELSEWHERE = "/elsewhere/images/a.png"
 IMAGE = b"\x89PNG mark-7f3e91c2"
 
 
@@ -49,15 +51,32 @@ def _of_model(status, said):
 
 
 UNFINISHED = (Answer(lost=None), Answer(200, b"{}", lost=7), Answer(500, b"oh", lost=2))
+MOVED = tuple(
+    Answer(status, body, {**place, **region})
+    for status in (300, 301, 302, 303, 304, 307, 308)
+    for body in (b"", b"<Error><Code>PermanentRedirect</Code><Message>m</Message></Error>")
+    if status != 304 or not body
+    for place in ({}, {"Location": ELSEWHERE})
+    for region in ({}, {"x-amz-bucket-region": "eu-central-1"}, {"x-amz-bucket-region": "evil.example/"})
+)
+# What botocore takes for a redirect, too.
+WRONG_REGIONS = tuple(
+    Answer(
+        400, f"<Error><Code>{code}</Code><Message>m</Message><Region>eu-central-1</Region></Error>".encode()
+    )
+    for code in ("AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "PermanentRedirect")
+)
 no_answers = st.sampled_from(UNFINISHED)
 proxies = st.builds(
     Answer, st.sampled_from([400, 403, 404, 413, 429, 500, 502, 503, 504, 530]), st.binary(max_size=40)
 )
+moved = st.sampled_from(MOVED)
 garbage = st.builds(Answer, st.just(200), st.binary(max_size=40))
 
 tables = st.one_of(
     no_answers,
     proxies,
+    moved,
     garbage,
     st.builds(
         _error,
@@ -77,6 +96,7 @@ predictions = st.sampled_from(PREDICTIONS[:-1])
 endpoints = st.one_of(
     no_answers,
     proxies,
+    moved,
     garbage,
     st.just(Answer(200, b"[" * 3000)),
     predictions.map(lambda text: Answer(200, b'{"predictions": %s}' % text.encode())),
@@ -100,6 +120,8 @@ endpoints = st.one_of(
 buckets = st.one_of(
     no_answers,
     proxies,
+    moved,
+    st.sampled_from(WRONG_REGIONS),
     st.sampled_from(["NoSuchKey", "AccessDenied", "InvalidObjectState", "SlowDown", "NoSuchBucket"]).map(
         lambda code: Answer(
             404 if "No" in code else 503 if code == "SlowDown" else 403,
@@ -131,6 +153,8 @@ class Services(ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.conditions = Conditions()
+        # Requests to the bucket for anything but an image.
+        self.strayed = []
         self.url = f"http://127.0.0.1:{self.server_port}"
 
     def handle_error(self, request, client_address):
@@ -169,8 +193,13 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(conditions.endpoint, lambda: _predictions(json.loads(body)["instances"]))
 
     def do_GET(self):
-        assert unquote(urlsplit(self.path).path).startswith("/data/images/"), self.path
+        path = unquote(urlsplit(self.path).path)
+        if not (self.command == "GET" and path.startswith("/data/images/")):
+            self.server.strayed.append(f"{self.command} {self.path}")
         self._answer(self.server.conditions.bucket, lambda: IMAGE)
+
+    def do_HEAD(self):
+        self.do_GET()
 
     def _answer(self, how, well):
         answer = Answer(200, well()) if how == WELL else how
@@ -178,11 +207,13 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         self.send_response(answer.status)
-        self.send_header("Content-Length", str(len(answer.body) + answer.lost))
+        if answer.status != 304:
+            self.send_header("Content-Length", str(len(answer.body) + answer.lost))
         for name, value in answer.headers.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(answer.body)
+        if self.command != "HEAD":
+            self.wfile.write(answer.body)
         self.close_connection = bool(answer.lost)
 
 

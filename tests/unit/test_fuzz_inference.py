@@ -20,7 +20,16 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 from tests.unit import fuzz_requests
-from tests.unit.fuzz_services import PREDICTIONS, UNFINISHED, Answer, Conditions, Services, conditions
+from tests.unit.fuzz_services import (
+    MOVED,
+    PREDICTIONS,
+    UNFINISHED,
+    WRONG_REGIONS,
+    Answer,
+    Conditions,
+    Services,
+    conditions,
+)
 
 CASES = int(os.environ.get("FUZZ_CASES", "300"))
 # Hypothesis remembers every choice of a run: more of them would fill the memory.
@@ -45,6 +54,7 @@ DOCUMENTED = {
 def services():
     with Services() as running:
         yield running
+        assert running.strayed == []
 
 
 @pytest.fixture(scope="module")
@@ -180,6 +190,16 @@ def test_whatever_a_service_answers(handle, services, answer):
     assert ask(handle, SOUND) == 503
     services.conditions = Conditions(bucket=answer)
     assert ask(handle, OF_IMAGES) in (200, 503)
+
+
+@pytest.mark.parametrize("answer", [*MOVED, *WRONG_REGIONS])
+def test_what_says_to_look_elsewhere_is_not_followed(handle, services, answer):
+    services.conditions = Conditions(bucket=answer)
+    assert ask(handle, OF_IMAGES) == 503
+    services.conditions = Conditions(table=answer)
+    assert ask(handle, SOUND) == 503
+    services.conditions = Conditions(endpoint=answer)
+    assert ask(handle, SOUND) == 503
 
 
 def batches(count):

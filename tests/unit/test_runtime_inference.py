@@ -39,7 +39,7 @@ def test_predicts(world, encode):
     call = world.endpoint.calls[0]
     assert call["TargetModel"] == "loans/3-abc.tar.gz"
     assert json.loads(call["Body"]) == {"instances": [ROW, ROW]}
-    assert call["InferenceId"] == "request-1"
+    assert call["InferenceId"] == call["CustomAttributes"] == "request-1"
 
 
 def test_health_asks_nobody(world):

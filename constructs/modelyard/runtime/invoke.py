@@ -72,7 +72,9 @@ class Invoker:
 
     def invoke(self, target_model: str, body: bytes, *, retry_seconds: float, request_id: str) -> bytes:
         """The model's answer to a JSON body. New attempts start for `retry_seconds`; each lasts at most
-        as long as the client's configuration says. Raises NotReadyError, ModelError or RefusedError."""
+        as long as the client's configuration says. `request_id` (visible ASCII, at most 64 characters) names
+        the request in captured data and in the log of the model's server. Raises NotReadyError, ModelError
+        or RefusedError."""
         deadline = self._clock() + retry_seconds
         pause, lost = _FIRST_PAUSE, 0
         while True:
@@ -94,6 +96,8 @@ class Invoker:
                 ContentType="application/json",
                 Accept="application/json",
                 InferenceId=request_id,
+                # Handed on to the container as a header: its log names requests so.
+                CustomAttributes=request_id,
             )
             with answer["Body"] as stream:
                 return bytes(stream.read())
@@ -104,17 +108,18 @@ class Invoker:
 
 
 def _meaning(error: ClientError) -> Exception:
-    message = str(error.response["Error"].get("Message", ""))
-    if error.response["Error"]["Code"] == "ModelError":
+    said = error.response.get("Error", {})  # to botocore, an answer of 300 has none
+    code, message = str(said.get("Code", "")), str(said.get("Message", ""))
+    if code == "ModelError":
         status = int(error.response.get("OriginalStatusCode", 500))
         message = _said(str(error.response.get("OriginalMessage") or message))
         if status == _NO_ANSWER:
             return LostError(message)
         return NotReadyError(message) if status in _MODEL_TRY_AGAIN else ModelError(status, message)
-    throttled = "Throttl" in error.response["Error"]["Code"]
-    if throttled or error.response["ResponseMetadata"]["HTTPStatusCode"] in _TRY_AGAIN:
-        return NotReadyError(f"{error.response['Error']['Code']}: {message}")
-    return RefusedError(f"{error.response['Error']['Code']}: {message}")
+    status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+    if "Throttl" in code or status in _TRY_AGAIN:
+        return NotReadyError(f"{code}: {message}")
+    return RefusedError(f"{code or status}: {message}")
 
 
 def _said(message: str) -> str:

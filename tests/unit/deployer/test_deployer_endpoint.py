@@ -38,6 +38,7 @@ def test_cold_model_is_waited_for(stubbed):
         "ContentType": "application/json",
         "Accept": "application/json",
         "InferenceId": ANY,
+        "CustomAttributes": ANY,
     }
     stub.add_response("invoke_endpoint", {"Body": body(b'{"predictions": [1.5]}')}, asked)
     port, naps = endpoint(client)

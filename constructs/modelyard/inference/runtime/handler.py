@@ -39,9 +39,7 @@ def _images() -> images.Images | None:
         region=SESSION.get_config_variable("region"),
     )
     # Made with the first image: it would double the cold start of whoever sends rows.
-    return images.Images(
-        lambda: SESSION.create_client("s3", config=images.CONFIG), place, SETTINGS.max_images
-    )
+    return images.Images(lambda: images.make_client(SESSION), place, SETTINGS.max_images)
 
 
 API = Api(

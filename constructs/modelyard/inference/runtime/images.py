@@ -36,13 +36,38 @@ CONFIG = Config(
     max_pool_connections=_WORKERS,
     tcp_keepalive=True,
 )
+# Besides 3xx, what botocore's client of S3 takes for "ask another region".
+_ELSEWHERE = {"AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "PermanentRedirect"}
+
+
+class MovedError(Exception):
+    """S3 says to ask elsewhere."""
+
+
+def make_client(session: Any) -> Any:
+    """The `s3` client, which keeps to its place.
+
+    botocore's would follow: to any region that an answer names, and where none is named, by asking for the
+    bucket, whose answer it follows again, until the stack is full.
+    """
+    client = session.create_client("s3", config=CONFIG)
+    client.meta.events.register_first("needs-retry.s3", _refuse_redirect)
+    return client
+
+
+def _refuse_redirect(response: Any = None, **_: Any) -> None:
+    if response is None:
+        return
+    status, code = response[0].status_code, response[1].get("Error", {}).get("Code", "")
+    if 300 <= status < 400 or code in _ELSEWHERE:
+        raise MovedError(f"S3 answered {status} {code}, which is not followed")
 
 
 class Images:
     """Reads objects below one prefix of one bucket.
 
     Args:
-        client: Makes the `s3` client, with `CONFIG`; called once, for the first image.
+        client: `make_client`; called once, for the first image.
         place: Where images may lie.
         max_images: Most images in one request.
         clock: Seconds.
@@ -106,7 +131,7 @@ class Images:
                     parts.append(part)
         except ClientError as error:
             raise _meaning(error, what) from error
-        except (BotoCoreError, *BROKEN) as error:
+        except (BotoCoreError, MovedError, *BROKEN) as error:
             log("image not read", reason=str(error))
             raise _unavailable(f"{what} cannot be read from S3 now; try again") from error
         return base64.b64encode(b"".join(parts))

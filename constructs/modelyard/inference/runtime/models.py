@@ -13,7 +13,6 @@ from modelyard.runtime.log import log
 from .errors import ApiError
 from .settings import Settings
 
-
 # That nothing serves is remembered for so long: people ask right after their first approval.
 ABSENT_SECONDS = 1
 
