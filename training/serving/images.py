@@ -24,6 +24,7 @@ from training.common.image_model import ImageModel, load_image_model
 from training.common.images import ImageError, Pixels, TooLarge
 from training.common.payloads import ImagePayloadError, image_of
 from training.serving.http import JSON, HttpError
+from training.serving.models import LOADS
 from training.serving.settings import Settings
 from training.serving.tabular import media_type, parse_json
 
@@ -34,8 +35,14 @@ MAX_BATCH = 16
 
 timm_library()
 # One thread predicts, with all CPUs: in each thread that calls it OpenMP would start a team of its own.
+# Threads that load, and predict golden images, have none: the number holds for the thread that sets it.
 torch.set_num_threads(usable_cpus())
-_PREDICTING = ThreadPoolExecutor(1, thread_name_prefix="predict")
+_PREDICTING = ThreadPoolExecutor(
+    1, thread_name_prefix="predict", initializer=torch.set_num_threads, initargs=(usable_cpus(),)
+)
+_LOADING = ThreadPoolExecutor(
+    LOADS, thread_name_prefix="load-images", initializer=torch.set_num_threads, initargs=(1,)
+)
 # No more than CPUs: a small file may be a hundred megabytes of pixels.
 _DECODING = ThreadPoolExecutor(usable_cpus(), thread_name_prefix="decode")
 
@@ -163,7 +170,7 @@ class ImageHandler:
 
 def load_image_handler(folder: Path, settings: Settings) -> ImageHandler:
     """The handler of the model in `folder`; raises ModelError."""
-    model = _PREDICTING.submit(load_image_model, folder).result()
+    model = _LOADING.submit(load_image_model, folder).result()
     return ImageHandler(model, settings.max_images, settings.max_pixels, ImageBatcher(model.predict))
 
 
