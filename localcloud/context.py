@@ -54,9 +54,9 @@ class Cloud:
         ca_bundle: PEM file with the public authorities and the cloud's own.
         folder: where it keeps its state.
         run_id: of the server process; empty in clients, whose children are not the cloud's to end.
-        clock: how many times faster the periods of endpoints' and functions' metrics, the alarms and
-            cooldowns of scaling, and the steps of deployments pass than on AWS. All else, scheduled actions
-            too, keeps to the real time.
+        clock: how many times faster alarms and the periods of their metrics, the cooldowns of scaling, and
+            the steps of deployments pass than on AWS. All else, scheduled actions and rules too, keeps to
+            the real time.
 
     Example:
         >>> cloud.client("s3", credentials).list_buckets()

@@ -161,15 +161,16 @@ def _without_slow_goodbyes(loop: asyncio.AbstractEventLoop, context: dict[str, A
 def _install_services(cloud: Cloud) -> list[Closable]:
     from localcloud.autoscaling import sagemaker_variants
     from localcloud.autoscaling import service as autoscaling
+    from localcloud.aws import queue_metrics
     from localcloud.cloudwatch import service as cloudwatch
     from localcloud.codedeploy import service as codedeploy
     from localcloud.sagemaker import service
 
-    alarms = cloudwatch.install(cloud)
+    alarms, queues = cloudwatch.install(cloud), queue_metrics.install(cloud)
     sagemaker = service.install(cloud)
     variants = sagemaker_variants.Variants(cloud, sagemaker.store)
     scaling = autoscaling.install(cloud, {"sagemaker": variants})
-    return [alarms, sagemaker, scaling, codedeploy.install(cloud)]
+    return [alarms, queues, sagemaker, scaling, codedeploy.install(cloud)]
 
 
 async def _refuse(send: Send) -> None:

@@ -55,12 +55,6 @@ class Watched:
         """How many periods are looked at."""
         return self.rule.periods + LOOK_BACK
 
-    @property
-    def namespaces(self) -> set[str]:
-        """Of all metrics that it looks at."""
-        metrics = self.queries.metrics.values() if self.queries else [self.metric or {}]
-        return {str(metric.get("Namespace")) for metric in metrics}
-
     def points(self, source: Source, end: float, seconds: float) -> list[float | None]:
         """The datapoints that it looks at, oldest first; see `datapoints.read`."""
         if self.queries is not None:

@@ -17,9 +17,6 @@ Change = Callable[[str, State, str, str], None]
 _LONGEST_PAUSE, _SHORTEST_PAUSE = 1.0, 0.1
 # How long datapoints may take to arrive after the end of their period, in seconds of the alarm's clock.
 _GRACE, _LONGEST_GRACE = 9.0, 1.5
-# Metrics whose time runs by the cloud's clock, as do the endpoints and deployments that they are about; all
-# others keep to the real one.
-_FAST = frozenset({"AWS/SageMaker", "AWS/Lambda"})
 _log = logging.getLogger(__name__)
 
 
@@ -30,7 +27,7 @@ class Evaluator:
         alarms: as DescribeAlarms shows them.
         source: of datapoints.
         change: tells an alarm's new state.
-        clock: how many times faster the periods of endpoints' metrics pass.
+        clock: how many times faster the periods of metrics pass.
         now: epoch seconds; tests drive it.
     """
 
@@ -80,9 +77,8 @@ class Evaluator:
         self._done = {name: step for name, step in self._done.items() if name in names}
 
     def _look(self, found: Watched, before: State) -> None:
-        factor = self._clock if found.namespaces <= _FAST else 1.0
-        every, seconds = found.every / factor, found.period / factor
-        step = int((self._now() - min(_LONGEST_GRACE, _GRACE / factor)) // every)
+        every, seconds = found.every / self._clock, found.period / self._clock
+        step = int((self._now() - min(_LONGEST_GRACE, _GRACE / self._clock)) // every)
         # A new alarm is looked at when the present period has ended.
         if step <= self._done.setdefault(found.name, step):
             return
