@@ -103,8 +103,9 @@ class TabularRegression:
 class TabularClassification:
     """A classifier of the tabular classification family.
 
-    dataset, target: defaults of the parameters `Dataset` and `Target`: a dataset of
-    `training.classification.datasets` and the column to predict.
+    dataset: of `training.classification.datasets`, the only value of the parameter `Dataset`: group, card and
+    the role's reach are of one data set, and another one's model is not to be registered under its name.
+    target: default of `Target`, the column to predict.
     metric, threshold: defaults of `MetricForRegistration` and `MetricThreshold`.
     purpose, caveats: sentences for the model card.
     """
@@ -246,6 +247,19 @@ _BREAST_CANCER = TabularClassification(
     purpose="Tells malignant from benign breast masses by measures of cell nuclei in an image.",
     caveats="569 samples of one hospital, 1993: to show a pipeline, not to diagnose.",
 )
+# With their defaults the six algorithms reach an area under the curve of 0.69 to 0.77 on the 386 test rows, 47
+# of them rejected, which is a standard error of 0.04: half-way between the best of them and chance, 0.5.
+_MORTGAGES = TabularClassification(
+    dataset="mortgages",
+    target="decision",
+    metric="auc",
+    threshold=0.62,
+    purpose="Estimates how likely a bank is to reject an application for a mortgage.",
+    caveats=(
+        "Learnt from what banks in Boston decided in 1990, fair or not, without race, sex, marital status, age "
+        "and what stands for them: to show a pipeline, not to decide on applications."
+    ),
+)
 # With their defaults the first round reaches a top-1 accuracy of 0.99 on the 169 test images and the local
 # stage's fewer epochs 0.96, with a standard error of 0.014; the most frequent class alone is right for 0.07.
 # Half-way, 0.53, a model would pass that has hardly learnt: at 0.9 none does by chance, none fails by it.
@@ -270,6 +284,7 @@ PIPELINES: tuple[PipelineSpec, ...] = (
     _loans("purchase", "interest_rate", 18.0),
     _loans("purchase", "loan_amount", 9.7e7),
     PipelineSpec(name="breast-cancer", group="breast-cancer", family=_BREAST_CANCER),
+    PipelineSpec(name="mortgage-approval", group="mortgage-approval", family=_MORTGAGES),
     PipelineSpec(name="digits", group="digits", family=_DIGITS),
 )
 

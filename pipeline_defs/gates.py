@@ -21,6 +21,8 @@ from sagemaker.core.workflow.parameters import Parameter
 from sagemaker.mlops.workflow.condition_step import ConditionStep
 from sagemaker.mlops.workflow.fail_step import FailStep
 
+from pipeline_defs.model_card import Hyperparameters
+
 WIDER = "Wider"
 
 
@@ -32,7 +34,7 @@ class Round:
     steps: train it and evaluate it.
     model_data: its archive's S3 URI.
     training_job: ARN of the job that made it.
-    hyperparameters: what it was trained with.
+    hyperparameters: what it was trained with: name -> value, or where that is known, see `model_card`.
     evaluation: S3 URI of the folder with evaluation.json and report.html.
     metric: the number that the gate compares, a `JsonGet`.
     metrics: name -> `JsonGet`, for the model card.
@@ -42,7 +44,7 @@ class Round:
     steps: Sequence[Any]
     model_data: Any
     training_job: Any
-    hyperparameters: Mapping[str, Any]
+    hyperparameters: Hyperparameters
     evaluation: Any
     metric: Any
     metrics: Mapping[str, Any]

@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from sagemaker.core.helper.pipeline_variable import PipelineVariable
-from sagemaker.core.workflow.functions import Join
+from sagemaker.core.workflow.functions import Join, JsonGet
 
+# Name -> value; or where a report has the card's list of them, as JSON in a text: a tuning job decides their
+# names, and a value of an execution is never a list.
+Hyperparameters = Mapping[str, Any] | JsonGet
 # SageMaker's enumeration; a rating is for the people who use the model.
 RISK = "Unknown"
 
@@ -34,8 +37,16 @@ class Card:
     metrics: Mapping[str, Any]
     unit: str = "rows"
 
-    def content(self, *, training_job: Any, dataset: Any, hyperparameters: Mapping[str, Any]) -> Join:
+    def content(self, *, training_job: Any, dataset: Any, hyperparameters: Hyperparameters) -> Join:
         """`ModelCardContent`, JSON in which SageMaker puts the values of the execution."""
+        listed = (
+            hyperparameters
+            if isinstance(hyperparameters, JsonGet)
+            else [
+                {"name": name, "value": value if isinstance(value, PipelineVariable) else str(value)}
+                for name, value in hyperparameters.items()
+            ]
+        )
         return joined(
             {
                 "intended_uses": {
@@ -51,13 +62,7 @@ class Card:
                     "training_job_details": {
                         "training_arn": training_job,
                         "training_datasets": [dataset],
-                        "hyper_parameters": [
-                            {
-                                "name": name,
-                                "value": value if isinstance(value, PipelineVariable) else str(value),
-                            }
-                            for name, value in hyperparameters.items()
-                        ],
+                        "hyper_parameters": listed,
                     },
                 },
                 "evaluation_details": [
@@ -82,7 +87,7 @@ class Card:
 def joined(document: Any) -> Join:
     """`document` as JSON text, with its pipeline variables where the execution knows their values.
 
-    A `JsonGet` stands for a number. Other variables stand for text, and their values must need no escaping in
+    A `JsonGet` stands for a number, or for text that is JSON. Other variables stand for text, and their values must need no escaping in
     JSON: ARNs and digests, not what people name.
     """
     variables: list[PipelineVariable] = []
@@ -101,7 +106,7 @@ def joined(document: Any) -> Join:
             values.append(piece)
             continue
         variable = variables[int(piece)]
-        if type(variable).__name__ == "JsonGet":  # a number: without its quotes
+        if isinstance(variable, JsonGet):  # JSON already: without quotes
             values[-1] = values[-1].removesuffix('"')
             values.append(variable)
             pieces[index + 1] = pieces[index + 1].removeprefix('"')

@@ -153,12 +153,13 @@ def environments() -> Mapping[str, Environment]:
             name="local",
             placement=Placement(account=_LOCAL_ACCOUNT),
             data=_THROW_AWAY,
-            # Each of the six algorithms twice; two trials at once, for a machine with two processors. Small
-            # batches, for then six epochs do what takes twenty.
+            # Each of the six algorithms twice, or once; two trials at once, for a machine with two processors.
+            # Small batches, for then six epochs do what takes twenty.
             pipelines=PipelineSettings(
                 vision_training_instance_type=_NO_GPU,
                 parameters={
                     "breast-cancer": {"MaxTuningJobs": "12", "MaxParallelTuningJobs": "2"},
+                    "mortgage-approval": {"MaxTuningJobs": "6", "MaxParallelTuningJobs": "2"},
                     "digits": {"Epochs": "6", "BatchSize": "64"},
                 },
             ),

@@ -25,7 +25,6 @@ from pipeline_defs.release import Release
 from pipeline_defs.steps import StepBuilder, output_of
 from pipeline_defs.tuning import Range, Search, best_archive, tuning_step
 
-DATASETS = ["breast-cancer", "mortgages"]
 METRICS = ["accuracy", "precision", "recall", "f1", "auc"]
 SCORERS = [*METRICS, "balanced_accuracy", "negative_log_loss"]
 # Grid takes no continuous ranges, and Hyperband needs trials that say their score again and again.
@@ -97,7 +96,7 @@ def build(spec: PipelineSpec) -> Pipeline:
     if not isinstance(family, TabularClassification):
         raise TypeError(f"{spec.name} is not of this family")
     common = common_parameters(spec.name)
-    dataset = ParameterString("Dataset", default_value=family.dataset, enum_values=DATASETS)
+    dataset = ParameterString("Dataset", default_value=family.dataset, enum_values=[family.dataset])
     target = ParameterString("Target", default_value=family.target)
     test_size = ParameterFloat("TestSize", default_value=0.2)
     stratify = ParameterString("Stratify", default_value="true", enum_values=["true", "false"])
@@ -193,7 +192,7 @@ def build(spec: PipelineSpec) -> Pipeline:
             steps=[tune, refit, measured.step],
             model_data=model_data,
             training_job=refit.properties.TrainingJobArn,
-            hyperparameters={},
+            hyperparameters=measured.number("model_card.hyper_parameters"),
             evaluation=measured.folder,
             metric=measured.number("gate.value"),
             metrics={

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline_defs.catalog import PIPELINES, ImageClassification, load_definition
 from tests.unit.definition_support import arguments_of, filled, steps_of
-from training.vision.config import CHOICES, Config
+from training.vision.config import CHOICES, PACKAGED, Config
 
 REPO = Path(__file__).parents[2]
 SPECS = [spec for spec in PIPELINES if isinstance(spec.family, ImageClassification)]
@@ -50,6 +50,7 @@ def test_the_parameters_are_those_of_the_field(spec, definition, defaults):
         "BatchSize": ("Integer", None),
         "LearningRate": ("Float", None),
         "WiderBackbone": ("String", None),
+        "WiderPretrainedWeights": ("String", ["none", "packaged"]),
         "WiderEpochs": ("Integer", None),
         "Top1Threshold": ("Float", None),
     }
@@ -86,6 +87,19 @@ def test_the_trainer_takes_what_it_is_given(definition, defaults, suffix):
     config = Config(**{name: kinds[name](value) for name, value in given.items()})
     assert config.learning_rate == 0.002896533293199136
     assert config.image_size == defaults["ImageSize"]
+
+
+@pytest.mark.parametrize("suffix", ["", "Wider"])
+def test_the_trainer_takes_packaged_weights_and_then_a_wider_round(definition, defaults, suffix):
+    """Of the first round only: their network is not the wider round's, which has a parameter of its own."""
+    chosen = defaults | {"PretrainedWeights": "packaged", "Backbone": PACKAGED}
+    given = hyperparameters(definition, chosen, suffix)
+    config = Config(backbone=given["backbone"], pretrained=given["pretrained"])
+    assert config.pretrained == ("none" if suffix else "packaged")
+    both = chosen | {"WiderPretrainedWeights": "packaged", "WiderBackbone": PACKAGED}
+    given = hyperparameters(definition, both, suffix)
+    config = Config(backbone=given["backbone"], pretrained=given["pretrained"])
+    assert (config.backbone, config.pretrained) == (PACKAGED, "packaged")
 
 
 def test_the_wider_round_is_wider(definition, defaults):

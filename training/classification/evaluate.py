@@ -115,8 +115,18 @@ def evaluation(model: Classifier, truth: Codes, probabilities: Numbers, metric: 
         "positive": training.get("positive"),
         "algorithm": training.get("algorithm"),
         "hyperparameters": _shown(training.get("hyperparameters", {})),
+        "model_card": {"hyper_parameters": _listed(training)},
         "rows": len(truth),
     }
+
+
+def _listed(training: Mapping[str, Any]) -> str:
+    """A model card's list of what was trained with, as text: a pipeline hands on texts and numbers only.
+
+    https://docs.aws.amazon.com/sagemaker/latest/dg/model-registry-details.html#model-card-schema
+    """
+    values = {"algorithm": training.get("algorithm"), **training.get("hyperparameters", {})}
+    return json.dumps([{"name": name, "value": str(value)} for name, value in values.items()])
 
 
 def _shown(hyperparameters: Mapping[str, Any]) -> str:

@@ -30,6 +30,7 @@ class PipelineProvider(CustomResourceProvider):
             environment=settings.to_environment(),
             timeout_seconds=settings.timeout_seconds,
         )
+        self._code_buckets: list[IDataBucket] = []
 
     def manage(
         self,
@@ -47,6 +48,10 @@ class PipelineProvider(CustomResourceProvider):
         Returns the policy, on which the custom resource depends: it must be there before and after it.
         """
         role = self.function.execution_role
+        # Once for all pipelines: IAM bounds a role's policies together. To delete a pipeline takes none of it.
+        if code and not any(code is known for known in self._code_buckets):
+            self._code_buckets.append(code)
+            code.grant_write(role, CODE_PREFIX, multipart=False)
         with self.permissions(pipeline, name) as permissions:
             allow(
                 role,
@@ -79,7 +84,5 @@ class PipelineProvider(CustomResourceProvider):
                 actions=["s3:GetObject"],
                 resources=[bundle.object_arn],
             )
-            if code:
-                code.grant_write(role, CODE_PREFIX, multipart=False)
         assert permissions.policy is not None
         return permissions.policy
