@@ -32,6 +32,17 @@ BAD = """
 def handle(event, context):
     raise RuntimeError("version VERSION")
 """
+# What the inference function writes when it cannot answer now (`modelyard.inference.runtime`).
+FAULTY = """
+import json, time
+def handle(event, context):
+    metric = {"Namespace": "Modelyard/Inference", "Dimensions": [["Function", "FunctionVersion"]],
+              "Metrics": [{"Name": "Faults", "Unit": "Count"}]}
+    print(json.dumps({"_aws": {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": [metric]},
+                      "Function": context.function_name, "FunctionVersion": context.function_version,
+                      "Faults": 1}))
+    return {"statusCode": 503, "body": json.dumps({"error": {"code": "not_ready", "message": "no"}})}
+"""
 Build = Callable[..., str]
 
 
@@ -52,9 +63,11 @@ def build() -> Build:
     import json
 
     import aws_cdk as cdk
+    from aws_cdk import aws_cloudwatch as cloudwatch
     from aws_cdk import aws_lambda as lambda_
 
     from modelyard.inference import FunctionRelease, Release
+    from modelyard.runtime import metrics
 
     def template(version: int, code: str = GOOD, strategy: str = "LambdaCanary10Percent5Minutes") -> str:
         app = cdk.App(builtin_cloud_formation_validation=False)
@@ -71,12 +84,20 @@ def build() -> Build:
         alias = lambda_.Alias(
             stack, "Live", alias_name="live", version=current, provisioned_concurrent_executions=1
         )
+        names = {metrics.FUNCTION: function.function_name, metrics.FUNCTION_VERSION: current.version}
         FunctionRelease(
             stack,
             "Release",
             alias=alias,
             version=current,
-            release=Release(strategy=strategy, p99_milliseconds=60_000),
+            release=Release(strategy=strategy, p99_milliseconds=60_000, faults_per_minute=0),
+            faults=cloudwatch.Metric(
+                namespace=metrics.INFERENCE,
+                metric_name=metrics.FAULTS,
+                dimensions_map=names,
+                statistic="Sum",
+                period=cdk.Duration.minutes(1),
+            ),
         )
         url = alias.add_function_url(auth_type=lambda_.FunctionUrlAuthType.AWS_IAM)
         cdk.CfnOutput(stack, "Url", value=url.url)
@@ -197,7 +218,7 @@ def test_the_first_version_serves_at_once(stack: Stack) -> None:
     assert stack.deployments() == []
     info = stack.codedeploy.get_deployment_group(**stack.group)["deploymentGroupInfo"]
     assert info["deploymentConfigName"] == "CodeDeployDefault.LambdaCanary10Percent5Minutes"
-    assert len(info["alarmConfiguration"]["alarms"]) == 2
+    assert len(info["alarmConfiguration"]["alarms"]) == 3
     config = stack.codedeploy.get_deployment_config(deploymentConfigName=info["deploymentConfigName"])
     assert config["deploymentConfigInfo"]["trafficRoutingConfig"] == {
         "type": "TimeBasedCanary",
@@ -270,10 +291,30 @@ def test_an_alarm_of_the_new_version_brings_the_old_one_back(stack: Stack) -> No
     assert info["deploymentConfigName"] == "CodeDeployDefault.LambdaCanary10Percent10Minutes"
 
 
-def test_a_deployment_that_somebody_stops_goes_back(stack: Stack) -> None:
-    # One that begins while an alarm rings goes back at once.
+def test_answers_of_5xx_bring_the_old_version_back(stack: Stack) -> None:
+    quiet(stack)
+    with stack.traffic() as answered:
+        stack.update(8, code=FAULTY, strategy="LambdaCanary10Percent30Minutes")
+        assert stack.settled() == "UPDATE_ROLLBACK_COMPLETE", stack.reasons()
+        before = answered["2"]
+        until(lambda: answered["2"] > before + 5)
+    assert stack.alias() == ("2", {})
+    assert set(answered) == {"2"}
+    # It did answer, so that nothing else tells.
+    rang = stack.deployments()[1]["errorInformation"]["message"]
+    assert "ReleaseFaults" in rang
+    assert "ReleaseErrors" not in rang
+    quiet(stack)
+
+
+def quiet(stack: Stack) -> None:
+    """Wait for the alarms to end: a deployment that begins while one rings goes back at once."""
     cloudwatch = stack.cloud.client("cloudwatch", stack.admin)
     until(lambda: not cloudwatch.describe_alarms(StateValue="ALARM")["MetricAlarms"])
+
+
+def test_a_deployment_that_somebody_stops_goes_back(stack: Stack) -> None:
+    quiet(stack)
     stack.update(4, strategy="LambdaLinear10PercentEvery10Minutes")
     until(lambda: stack.alias()[1] != {})
     stack.codedeploy.stop_deployment(deploymentId=stack.deployments()[0]["deploymentId"])
