@@ -34,7 +34,15 @@ def compose(app: cdk.App, environment: Environment) -> None:
     inference = InferenceStack(
         app, "Inference", environment=environment, data=data, serving=serving
     ).inference
-    AccessStack(app, "Access", environment=environment, data=data, pipelines=pipelines, inference=inference)
+    AccessStack(
+        app,
+        "Access",
+        environment=environment,
+        data=data,
+        pipelines=pipelines,
+        serving=serving,
+        inference=inference,
+    )
     # Asked for by cdk.json, for every `cdk synth`, `diff` and `deploy`; it costs as much as `import aws_cdk`.
     if app.node.try_get_context("cdk-nag") in (True, "true"):
         from cdk_nag import AwsSolutionsChecks

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from typing import Any
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
 from modelyard_cli.errors import UNREACHABLE, CliError
 
@@ -23,18 +26,44 @@ def is_local(client_: Any) -> bool:
     return "//localhost" in client_.meta.endpoint_url or "//127.0.0.1" in client_.meta.endpoint_url
 
 
-def stack_outputs(cloudformation: Any) -> dict[str, str]:
-    """Outputs of the deployed Modelyard stacks, by output key.
+def stack_outputs(cloudformation: Any, part: str, *names: str) -> list[str]:
+    """Outputs of one stack of this app, in the order of their names.
+
+    The stack is asked for by name, since the roles for people see no others: `modelyard-dev-serving` for the
+    part `serving` where MODELYARD_ENV is `dev`, without it that of `local`.
+
+    Example:
+        >>> table, groups = stack_outputs(cloudformation, "serving", "RecordTableName", "ModelGroups")
 
     Raises:
-        CliError: no stack of this app is deployed in this account and region.
+        CliError: it is not deployed in this account and region, or was before it had these outputs.
     """
-    outputs: dict[str, str] = {}
-    for page in cloudformation.get_paginator("describe_stacks").paginate():
-        for stack in page["Stacks"]:
-            tags = {tag["Key"]: tag["Value"] for tag in stack.get("Tags", [])}
-            if tags.get("project") == "modelyard":
-                outputs |= {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
-    if not outputs:
-        raise CliError("no Modelyard stack is deployed here. Deploy first: make deploy ENV=...", UNREACHABLE)
-    return outputs
+    (stack,) = _asked(cloudformation.describe_stacks, part)["Stacks"]
+    found = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+    if missing := [name for name in names if name not in found]:
+        raise CliError(
+            f"the stack {stack['StackName']} has no output {missing[0]}: deploy it anew, with make deploy",
+            UNREACHABLE,
+        )
+    return [found[name] for name in names]
+
+
+def stack_resources(cloudformation: Any, part: str) -> list[dict[str, Any]]:
+    """What one stack of this app holds; which one, and what it raises: as `stack_outputs`."""
+    found: list[dict[str, Any]] = _asked(cloudformation.describe_stack_resources, part)["StackResources"]
+    return found
+
+
+def _asked(operation: Callable[..., dict[str, Any]], part: str) -> dict[str, Any]:
+    environment = os.environ.get("MODELYARD_ENV") or "local"
+    name = f"modelyard-{environment}-{part}"
+    try:
+        return operation(StackName=name)
+    except ClientError as error:
+        if "does not exist" not in error.response["Error"]["Message"]:
+            raise
+        raise CliError(
+            f"no Modelyard stack {name} is deployed here. Deploy first: make deploy ENV={environment}; "
+            "or name the environment that is: MODELYARD_ENV=dev",
+            UNREACHABLE,
+        ) from None

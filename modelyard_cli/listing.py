@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import islice
@@ -14,7 +14,6 @@ from rich.table import Table
 from rich.text import Text
 
 from modelyard_cli.aws import client, stack_outputs
-from modelyard_cli.errors import CliError
 from modelyard_cli.executions import ENDED
 from modelyard_cli.output import JsonOption, console, print_json, styled
 from modelyard_cli.registry import in_full
@@ -27,11 +26,33 @@ def executions(
 ) -> None:
     """List executions, newest first, with their outcome and times."""
     sagemaker = client("sagemaker")
-    names = [pipeline] if pipeline else list(_names(sagemaker, "list_pipelines", "Pipeline"))
+    names = [pipeline] if pipeline else list(_pipelines(sagemaker))
     rows = [row for name in names for row in execution_rows(sagemaker, name, limit)]
     if as_json:
         print_json(rows)
-        return
+    else:
+        console.print(executions_table(rows))
+
+
+def models(
+    group: Annotated[str | None, typer.Argument(help="Model package group; all of them without it.")] = None,
+    versions: Annotated[int, typer.Option("--limit", "-n", min=1, help="Most versions a group.")] = 10,
+    as_json: JsonOption = False,
+) -> None:
+    """List models: each version with its approval, which is wanted, served, a canary, and kept warm."""
+    # Those that are served, not all of the account: of others the roles for people may read nothing.
+    table, served = stack_outputs(client("cloudformation"), "serving", "RecordTableName", "ModelGroups")
+    sagemaker, dynamodb = client("sagemaker"), client("dynamodb")
+    groups = [group] if group else served.split(",")
+    rows = [model_row(sagemaker, dynamodb, table, name, versions) for name in groups]
+    if as_json:
+        print_json(rows)
+    else:
+        console.print(models_table(rows))
+
+
+def executions_table(rows: Iterable[Mapping[str, Any]]) -> Table:
+    """Rows of `execution_rows` for people."""
     table = _table("executions", "pipeline", "execution", "status", "started")
     table.add_column("seconds", justify="right")
     table.add_column("", overflow="fold")
@@ -44,41 +65,33 @@ def executions(
             f"{row['seconds']:.1f}",
             Text(row["failure_reason"] or "", style="red"),
         )
-    console.print(table)
+    return table
 
 
-def models(
-    group: Annotated[str | None, typer.Argument(help="Model package group; all of them without it.")] = None,
-    versions: Annotated[int, typer.Option("--limit", "-n", min=1, help="Most versions a group.")] = 10,
-    as_json: JsonOption = False,
-) -> None:
-    """List models: each version with its approval, which is wanted, served, a canary, and kept warm."""
-    sagemaker = client("sagemaker")
-    groups = [group] if group else list(_names(sagemaker, "list_model_package_groups", "ModelPackageGroup"))
-    table_name = stack_outputs(client("cloudformation")).get("RecordTableName")
-    if table_name is None:
-        raise CliError("the deployed stacks have no output RecordTableName, so what is served is not known")
-    dynamodb = client("dynamodb")
-    rows = [model_row(sagemaker, dynamodb, table_name, name, versions) for name in groups]
-    if as_json:
-        print_json(rows)
-        return
+def models_table(rows: Iterable[Mapping[str, Any]]) -> Table:
+    """Rows of `model_row` for people: a line for each version, also for one that only the record names."""
     table = _table("models", "group", "version", "approval", "created")
     for name in ("served", "last verdict, last error"):
         table.add_column(name, overflow="fold")
     for row in rows:
-        for number, version in enumerate(row["versions"]):
+        listed = {version["version"]: version for version in row["versions"]}
+        lines = sorted(listed.keys() | _named(row), reverse=True)
+        for number in lines:
+            version = listed.get(number)
             table.add_row(
-                "" if number else row["group"],
-                str(version["version"]),
-                styled(version["status"]),
-                f"{version['created']:%Y-%m-%d %H:%M:%S}",
-                _role_of(version["version"], row),
-                _said(version["version"], row, first=not number),
+                row["group"] if number == lines[0] else "",
+                str(number),
+                styled(version["status"]) if version else "[dim]deleted[/dim]",
+                f"{version['created']:%Y-%m-%d %H:%M:%S}" if version else "",
+                _role_of(number, row),
+                _said(number, row),
             )
-        if not row["versions"]:
+        if not lines:
             table.add_row(row["group"], "", "[dim]no versions[/dim]", "", "", "")
-    console.print(table)
+        if row["error"] and row["error"]["version"] not in lines:
+            # About the group, such as a registry that did not answer.
+            table.add_row("", "", "", "", "", Text(row["error"]["message"], style="red"))
+    return table
 
 
 def execution_rows(sagemaker: Any, pipeline: str, limit: int) -> list[dict[str, Any]]:
@@ -106,7 +119,10 @@ def execution_rows(sagemaker: Any, pipeline: str, limit: int) -> list[dict[str, 
 
 
 def model_row(sagemaker: Any, dynamodb: Any, table: str, group: str, limit: int) -> dict[str, Any]:
-    """A group: its newest versions, the one that the registry wants served, and the deployer's record."""
+    """A group: the one that the registry wants served, the deployer's record, and versions, newest first.
+
+    These are the newest `limit`, and those that the other members name as far as the registry has them still.
+    """
     pages = sagemaker.get_paginator("list_model_packages").paginate(
         ModelPackageGroupName=group, SortBy="CreationTime", SortOrder="Descending"
     )
@@ -128,7 +144,7 @@ def model_row(sagemaker: Any, dynamodb: Any, table: str, group: str, limit: int)
     )
     read = TypeDeserializer().deserialize
     record = {name: read(value) for name, value in item.items()}
-    return {
+    row: dict[str, Any] = {
         "group": group,
         "desired": in_full(sagemaker, approved) or newest,
         "serving": _version(record.get("serving")),
@@ -136,8 +152,17 @@ def model_row(sagemaker: Any, dynamodb: Any, table: str, group: str, limit: int)
         "canary": _numbers(record.get("canary"), "version", "percent", "since"),
         "verdict": _numbers(record.get("verdict"), "version", "outcome", "reason", "at"),
         "error": _numbers(record.get("error"), "version", "message", "at"),
-        "versions": versions[:limit],
     }
+    named = _named(row)
+    row["versions"] = versions[:limit] + [old for old in versions[limit:] if old["version"] in named]
+    return row
+
+
+def _named(row: Mapping[str, Any]) -> set[int]:
+    """Versions that a row says something about; an error's is 0 where it is about none."""
+    numbers = {row[name] for name in ("desired", "serving", "previous")}
+    numbers |= {row[name]["version"] for name in ("canary", "verdict", "error") if row[name]}
+    return numbers - {None, 0}
 
 
 def _numbers(members: dict[str, Any] | None, *names: str) -> dict[str, Any] | None:
@@ -151,17 +176,17 @@ def _version(deployment: dict[str, Any] | None) -> int | None:
     return int(deployment["version"]) if deployment else None
 
 
-def _said(version: int, row: dict[str, Any], *, first: bool) -> Text:
-    """How the last canary ended, beside its version; the last error, beside the newest."""
+def _said(version: int, row: Mapping[str, Any]) -> Text:
+    """How the last canary ended, and what the last error was, beside the version that it is about."""
     text, verdict, error = Text(), row["verdict"], row["error"]
     if verdict and verdict["version"] == version:
         text.append(f"{verdict['outcome']}: {verdict['reason']}", style="cyan")
-    if error and first:
-        text.append("\n" if text else "").append(error["message"], style="red")
+    if error and error["version"] == version:
+        text.append("\n" if text else "").append(f"version {version}: {error['message']}", style="red")
     return text
 
 
-def _role_of(version: int, row: dict[str, Any]) -> str:
+def _role_of(version: int, row: Mapping[str, Any]) -> str:
     if version == row["serving"]:
         return "[bold green]serving[/bold green]"
     if row["canary"] and version == row["canary"]["version"]:
@@ -171,10 +196,9 @@ def _role_of(version: int, row: dict[str, Any]) -> str:
     return "previous" if version == row["previous"] else ""
 
 
-def _names(sagemaker: Any, operation: str, kind: str) -> Iterator[str]:
-    for page in sagemaker.get_paginator(operation).paginate():
-        for summary in page[f"{kind}SummaryList" if kind != "Pipeline" else "PipelineSummaries"]:
-            yield summary[f"{kind}Name"]
+def _pipelines(sagemaker: Any) -> Iterator[str]:
+    for page in sagemaker.get_paginator("list_pipelines").paginate():
+        yield from (summary["PipelineName"] for summary in page["PipelineSummaries"])
 
 
 def _table(title: str, *columns: str) -> Table:

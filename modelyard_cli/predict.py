@@ -42,12 +42,12 @@ def predict(
         if len(files) > 1:
             raise CliError(f"rows come from one file, {len(files)} are named; images end in .jpg or .png")
         rows = read_rows(Path(files[0]))
-        answer = invoke(url or _output("FunctionUrl"), model, rows)
+        answer = invoke(url or _output("inference", "FunctionUrl"), model, rows)
         names = [str(number) for number in range(1, len(rows) + 1)]
     else:
         names = images.check(files)
-        addresses = images.upload(files, lambda: _output("ImageFolder"))
-        answer = invoke_images(url or _output("FunctionUrl"), model, addresses)
+        addresses = images.upload(files, lambda: _output("data", "ImageFolder"))
+        answer = invoke_images(url or _output("inference", "FunctionUrl"), model, addresses)
     if as_json:
         print_json(answer)
         return
@@ -60,8 +60,8 @@ def predict(
     console.print(table)
 
 
-def _output(name: str) -> str:
-    return stack_outputs(client("cloudformation"))[name]
+def _output(stack: str, name: str) -> str:
+    return stack_outputs(client("cloudformation"), stack, name)[0]
 
 
 def shown(prediction: Any) -> str:

@@ -1,4 +1,8 @@
-"""`modelyard reconcile`: the deployer looks at a group now, as its events and its schedule have it do."""
+"""`modelyard reconcile`: the deployer looks at a group now, as its events and its schedule have it do.
+
+For who is on call, with rights of an administrator: neither role for people may call the deployer. What they
+decide it sees by itself, and `modelyard models` shows them what came of it.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ import boto3
 import typer
 from botocore.config import Config
 
-from modelyard_cli.aws import client
+from modelyard_cli.aws import client, stack_resources
 from modelyard_cli.errors import FAILED, UNREACHABLE, CliError
 from modelyard_cli.output import JsonOption, console, print_json
 
@@ -20,7 +24,10 @@ _CONFIG = Config(connect_timeout=5, read_timeout=910, retries={"total_max_attemp
 def reconcile(
     group: Annotated[str, typer.Argument(help="Model package group.")], as_json: JsonOption = False
 ) -> None:
-    """Bring a group in line with the registry now; exits 1, with the reason, if it cannot be."""
+    """Bring a group in line with the registry now; exits 1, with the reason, if it cannot be.
+
+    Takes the rights of an administrator: the roles for people may not, and need not, as it happens by itself.
+    """
     function = _deployer(client("cloudformation"))
     answer = boto3.client("lambda", config=_CONFIG).invoke(
         FunctionName=function, Payload=json.dumps({"group": group})
@@ -36,14 +43,8 @@ def reconcile(
 
 
 def _deployer(cloudformation: Any) -> str:
-    """Name of the function, in the stack that has the table of what it writes down."""
-    for page in cloudformation.get_paginator("describe_stacks").paginate():
-        for stack in page["Stacks"]:
-            if any(output["OutputKey"] == "RecordTableName" for output in stack.get("Outputs", [])):
-                resources = cloudformation.describe_stack_resources(StackName=stack["StackName"])
-                for resource in resources["StackResources"]:
-                    if resource["LogicalResourceId"].startswith("DeployerFunction") and (
-                        resource["ResourceType"] == "AWS::Lambda::Function"
-                    ):
-                        return str(resource["PhysicalResourceId"])
-    raise CliError("no deployer of models is deployed here. Deploy first: make deploy ENV=...", UNREACHABLE)
+    for resource in stack_resources(cloudformation, "serving"):
+        named = resource["LogicalResourceId"].startswith("DeployerFunction")
+        if named and resource["ResourceType"] == "AWS::Lambda::Function":
+            return str(resource["PhysicalResourceId"])
+    raise CliError("the serving stack has no deployer of models. Deploy it: make deploy ENV=...", UNREACHABLE)

@@ -6,13 +6,15 @@ from aws_cdk import CfnOutput, Duration
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
+from modelyard.arns import arn_in_stack
 from modelyard.inference import InferenceFunction
-from modelyard.permissions import merged
+from modelyard.permissions import allow, in_one_policy, merged
 from modelyard.storage import IDataBucket
 from stacks.data_stack import IMAGE_FOLDER
 from stacks.environments import Environment
 from stacks.pipeline_stack import PipelineStack
-from stacks.stage_stack import StageStack
+from stacks.serving_stack import ServingStack
+from stacks.stage_stack import StageStack, stack_name
 
 
 class AccessStack(StageStack):
@@ -21,6 +23,9 @@ class AccessStack(StageStack):
     Attributes:
         data_scientist: Uploads data, runs pipelines, reads what they made, asks for predictions.
         model_approver: Reads how models were made and what they achieve, approves and rejects them.
+
+    Both read what is served (`modelyard models`). Neither calls the deployer (`modelyard reconcile`), which
+    looks by itself: that, like all of docs/operations.md, is for who administers the stacks.
     """
 
     data_scientist: iam.Role
@@ -34,27 +39,46 @@ class AccessStack(StageStack):
         environment: Environment,
         data: IDataBucket,
         pipelines: PipelineStack,
+        serving: ServingStack,
         inference: InferenceFunction,
     ) -> None:
         super().__init__(scope, construct_id, environment=environment, description="roles for people")
+        self._environment = environment
         self.data_scientist = self._role(
             "DataScientist", "Uploads data, runs pipelines, asks for predictions", environment
         )
         self.model_approver = self._role("ModelApprover", "Approves and rejects models", environment)
-        data.grant_write(self.data_scientist, "raw/", "batch/")
-        # What is predicted in a request is too small to come in parts.
-        data.grant_write(self.data_scientist, IMAGE_FOLDER, multipart=False)
-        inference.grant_invoke_url(self.data_scientist)
-        data.grant_read(self.data_scientist, "pipelines/")
-        # Reports, to decide by: not the rows that models were made of.
-        data.grant_get(self.model_approver, "pipelines/*.json")
-        with merged(self.data_scientist), merged(self.model_approver):
+        scientist, approver = self.data_scientist, self.model_approver
+        with in_one_policy(scientist, "Permissions"), in_one_policy(approver, "Permissions"):
+            data.grant_write(scientist, "raw/", "batch/")
+            # What is predicted in a request is too small to come in parts.
+            data.grant_write(scientist, IMAGE_FOLDER, multipart=False)
+            inference.grant_invoke_url(scientist)
+            data.grant_read(scientist, "pipelines/")
+            # Reports, to decide by: not the rows that models were made of.
+            data.grant_get(approver, "pipelines/*.json")
+            # What is served, and why not: `modelyard models`.
+            for person in (scientist, approver):
+                serving.deployer.records.grant_read(person)
+            # Where it all is: bucket, folder, URL, table.
+            self._grant_outputs(scientist, "data", "inference", "serving")
+            self._grant_outputs(approver, "serving")
+        with merged(scientist), merged(approver):
             for pipeline in pipelines.pipelines.values():
-                pipeline.grant_start(self.data_scientist)
-                pipeline.grant_read(self.model_approver)
+                pipeline.grant_start(scientist)
+                pipeline.grant_read(approver)
             for registry in pipelines.registries.values():
-                registry.grant_read(self.data_scientist)
-                registry.grant_approve(self.model_approver)
+                registry.grant_read(scientist)
+                registry.grant_approve(approver)
+
+    def _grant_outputs(self, person: iam.Role, *stacks: str) -> None:
+        names = [stack_name(self._environment, stack) for stack in stacks]
+        allow(
+            person,
+            actions=["cloudformation:DescribeStacks"],
+            resources=[arn_in_stack(self, "cloudformation", f"stack/{name}/*") for name in names],
+            reason="CloudFormation puts an id of its own behind the name of each stack.",
+        )
 
     def _role(self, name: str, duty: str, environment: Environment) -> iam.Role:
         people: iam.PrincipalBase = iam.AccountRootPrincipal()

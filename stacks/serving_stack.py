@@ -81,3 +81,9 @@ class ServingStack(StageStack):
             value=self.deployer.records.table.table_name,
             description="Which version of each model is served",
         )
+        CfnOutput(
+            self,
+            "ModelGroups",
+            value=",".join(registry.group_name for registry in self.models.values()),
+            description="Model package groups that are served",
+        )

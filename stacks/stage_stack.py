@@ -33,9 +33,14 @@ class StageStack(cdk.Stack):
         super().__init__(
             scope,
             construct_id,
-            stack_name=f"modelyard-{environment.name}-{construct_id.lower()}",
+            stack_name=stack_name(environment, construct_id),
             description=f"Modelyard: {description}",
             env=cdk.Environment(account=place.account, region=place.region),
             termination_protection=place.termination_protection,
             tags=self.stage_tags,
         )
+
+
+def stack_name(environment: Environment, construct_id: str) -> str:
+    """Name of a stack of this environment, also of one that is not made yet; people's tools ask by it."""
+    return f"modelyard-{environment.name}-{construct_id.lower()}"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
 import uuid
 from typing import Any
 
 import pytest
+from rich.console import Console
 from serving_runtime.item import to_item
 from serving_runtime.record import Canary as RunningCanary
 from serving_runtime.record import Deployment, Record, Verdict
@@ -15,7 +17,7 @@ from typer.testing import CliRunner
 
 from localcloud.context import Cloud, Credentials
 from modelyard_cli.errors import CliError
-from modelyard_cli.listing import model_row
+from modelyard_cli.listing import model_row, models_table
 from modelyard_cli.main import app
 from modelyard_cli.registry import decide
 
@@ -117,10 +119,18 @@ def test_a_model_shows_what_is_wanted_served_and_wrong(cloud: Cloud, admin: Cred
         TableName=table,
         Item={"group": {"S": group}, "serving": {"M": {"version": {"N": "1"}}}, "error": {"M": error}},
     )
-    row = model_row(sagemaker, dynamodb, table, group, 2)
+    row = model_row(sagemaker, dynamodb, table, group, 1)
     assert (row["desired"], row["serving"], row["previous"]) == (2, 1, None)
     assert row["error"] == {"version": 2, "message": "golden rows differ", "at": "now"}
-    assert [version["version"] for version in row["versions"]] == [3, 2]
+    assert [version["version"] for version in row["versions"]] == [3, 2, 1]
+    shown = Console(file=io.StringIO(), width=160)
+    shown.print(models_table([row]))
+    assert isinstance(shown.file, io.StringIO)
+    newest, wanted, serving = [line for line in shown.file.getvalue().splitlines() if line.startswith("│")]
+    assert "PendingManualApproval" in newest
+    assert "wanted" in wanted
+    assert "version 2: golden rows differ" in wanted
+    assert "serving" in serving
 
 
 @pytest.fixture

@@ -4,23 +4,20 @@ import io
 import json
 
 import pytest
+from botocore.exceptions import ClientError
 
 from modelyard_cli import reconcile
 from modelyard_cli.errors import FAILED, UNREACHABLE, CliError
 
 
 class Formation:
-    def __init__(self, outputs):
-        self.stacks = [{"StackName": "other"}, {"StackName": "serving", "Outputs": outputs}]
-
-    def get_paginator(self, name):
-        return self
-
-    def paginate(self):
-        return [{"Stacks": self.stacks}]
+    def __init__(self, deployed):
+        self.deployed = deployed
 
     def describe_stack_resources(self, StackName):
-        assert StackName == "serving"
+        if StackName != self.deployed:
+            error = {"Code": "ValidationError", "Message": f"Stack with id {StackName} does not exist"}
+            raise ClientError({"Error": error}, "DescribeStackResources")
         found = [
             ("DeployerFunctionLogs1", "AWS::Logs::LogGroup", "/aws/lambda/deployer"),
             ("DeployerFunction2", "AWS::Lambda::Function", "deployer"),
@@ -40,8 +37,10 @@ class Functions:
 
 @pytest.fixture
 def call(monkeypatch):
-    def run(functions, outputs=({"OutputKey": "RecordTableName", "OutputValue": "records"},)):
-        monkeypatch.setattr(reconcile, "client", lambda name: Formation(list(outputs)))
+    monkeypatch.delenv("MODELYARD_ENV", raising=False)
+
+    def run(functions, deployed="modelyard-local-serving"):
+        monkeypatch.setattr(reconcile, "client", lambda name: Formation(deployed))
         monkeypatch.setattr(reconcile.boto3, "client", lambda name, config: functions)
         reconcile.reconcile("loans", as_json=True)
 
@@ -62,6 +61,12 @@ def test_says_why_not(call):
 
 
 def test_says_that_nothing_is_deployed(call):
-    with pytest.raises(CliError, match="make deploy") as caught:
-        call(Functions({}), outputs=())
+    with pytest.raises(CliError, match=r"no Modelyard stack modelyard-local-serving .* ENV=local") as caught:
+        call(Functions({}), deployed="modelyard-prod-serving")
     assert caught.value.code == UNREACHABLE
+
+
+def test_calls_the_deployer_of_the_environment_that_is_named(call, monkeypatch, capsys):
+    monkeypatch.setenv("MODELYARD_ENV", "prod")
+    call(Functions({"serving": {"loans": 7}}), deployed="modelyard-prod-serving")
+    assert json.loads(capsys.readouterr().out)["serving"] == 7
