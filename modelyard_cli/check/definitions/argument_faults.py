@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -53,6 +54,8 @@ _PARAMETER_SHAPES = {
     "Float": {"float", "double"},
     "Boolean": {"boolean"},
 }
+# The model says 0: with instance groups the count stands there, and not here.
+_MINIMUM = {"TrainingInstanceCount": 1}
 _INSTANCE_SHAPES = ("InstanceType", "TransformInstanceType", "ProcessingInstanceType", "TrainingInstanceType")
 
 
@@ -129,7 +132,7 @@ def _bounds(value: Any, shape: Any, path: str) -> Iterator[Fault]:
     if text and "${" in value:
         return
     size = value if isinstance(value, int | float) else len(value)
-    low, high = shape.metadata.get("min"), shape.metadata.get("max")
+    low, high = _MINIMUM.get(shape.name, shape.metadata.get("min")), shape.metadata.get("max")
     noun = "value" if isinstance(value, int | float) else "length"
     if low is not None and size < low:
         yield Fault("bounds", path, f"{noun} {size} is below {low}")
@@ -184,8 +187,11 @@ def _parameter(name: str, shape: Any, path: str, definition: Definition) -> Iter
     if declared is None or declared.get("Type") not in _PARAMETER_SHAPES:
         return
     if shape.type_name not in _PARAMETER_SHAPES[declared["Type"]]:
-        # The service turns numbers into text where text is wanted, as for hyperparameters.
-        if shape.type_name != "string":
+        if shape.name == "HyperParameterValue":
+            what = f"hyperparameters are texts: join the {declared['Type']} parameter {name} with Std:Join"
+            yield Fault("fit", path, what)
+        # Elsewhere the service turns numbers into text where text is wanted.
+        elif shape.type_name != "string":
             yield Fault(
                 "fit",
                 path,
@@ -193,13 +199,16 @@ def _parameter(name: str, shape: Any, path: str, definition: Definition) -> Iter
             )
         return
     values = [definition.default(name), *(declared.get("EnumValues") or [])]
-    for value in dict.fromkeys(
-        v for v in values if isinstance(v, str | int | float) and not isinstance(v, bool)
-    ):
-        if isinstance(value, str) and ("${" in value or shape.type_name != "string"):
-            continue
-        for fault in _bounds(value, shape, path):
+    for value in dict.fromkeys(v for v in values if isinstance(v, str | int | float)):
+        for fault in _bounds(_number(value) if shape.type_name != "string" else value, shape, path):
             yield Fault(fault.kind, path, f"parameter {name} may be {value!r}: {fault.message}")
+
+
+def _number(value: Any) -> Any:
+    """A number that a template quotes; a placeholder, which no bound judges, for what is none."""
+    if isinstance(value, str):
+        return int(value) if re.fullmatch(r"-?\d+", value) else "${?}"
+    return "${?}" if isinstance(value, bool) else value
 
 
 def _property(reference: Reference, shape: Any, path: str, definition: Definition) -> Iterator[Fault]:

@@ -5,7 +5,6 @@ https://docs.aws.amazon.com/sagemaker/latest/dg/build-and-manage-steps-types.htm
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,13 +20,6 @@ from modelyard_cli.check.definitions.model import Definition, Step
 from modelyard_cli.check.definitions.references import follow, responses
 from modelyard_cli.check.registry import Hits, definition_rule
 
-_LOSSES = re.compile(
-    r"(^|[^a-z])(mse|rmse|mae|mape|rmsle|msle|(log_?)?loss|error|err|wer|perplexity)([^a-z]|$)", re.IGNORECASE
-)
-_SCORES = re.compile(
-    r"(^|[^a-z])(accuracy|acc|f1(_score)?|auc|roc_auc|precision|recall|r2|top_?[15])([^a-z0-9]|$)",
-    re.IGNORECASE,
-)
 _GREATER, _LESS = ("GreaterThan", "GreaterThanOrEqualTo"), ("LessThan", "LessThanOrEqualTo")
 _PARAMETERS = {"String": "text", "Integer": "number", "Float": "number", "Boolean": "boolean"}
 _SHAPES = {
@@ -200,54 +192,6 @@ def _empty(definition: Definition) -> Hits:
         given = step.body.get("Arguments")
         if isinstance(given, dict) and not given.get("IfSteps") and not given.get("ElseSteps"):
             yield step.at("Arguments"), "both branches are empty"
-
-
-@definition_rule(
-    "MYP305",
-    "A gate that lets the worse models through",
-    "Errors must be at most the threshold, scores at least; or change the branches.",
-)
-def _direction(definition: Definition) -> Hits:
-    for step in definition.of("Condition"):
-        registers = {
-            outcome: any(
-                s.type in ("RegisterModel", "Endpoint")
-                and (step.name, outcome) in definition.branches_above(s)
-                for s in definition.steps
-            )
-            for outcome in (True, False)
-        }
-        for path, condition in conditions(step):
-            metric, greater = _metric(condition)
-            negated = path.count(".Condition") - path.count(".Conditions") > 0
-            if metric is None or registers[True] == registers[False] or _both_sides(step, metric):
-                continue
-            passes_when_greater = greater == (registers[True] != negated)
-            if _LOSSES.search(metric) and not _SCORES.search(metric) and passes_when_greater:
-                yield step.at(path), f"models pass when {metric} is large"
-            elif _SCORES.search(metric) and not _LOSSES.search(metric) and not passes_when_greater:
-                yield step.at(path), f"models pass when {metric} is small"
-
-
-def _both_sides(step: Step, metric: str) -> bool:
-    """Whether a metric is bounded from above and below, or by 0: a range, not a gate."""
-    if any(0 in _operands(c)[:2] for _, c in conditions(step) if _metric(c)[0] == metric):
-        return True
-    return len({greater for _, c in conditions(step) for name, greater in [_metric(c)] if name == metric}) > 1
-
-
-def _metric(condition: dict[str, Any]) -> tuple[str | None, bool]:
-    """The path of the metric that is compared, and whether the condition holds when it is large."""
-    kind = condition.get("Type")
-    if kind not in (*_GREATER, *_LESS):
-        return None, False
-    for side, larger in (("LeftValue", kind in _GREATER), ("RightValue", kind in _LESS)):
-        value = condition.get(side)
-        if isinstance(value, dict) and isinstance(value.get("Std:JsonGet"), dict):
-            return str(value["Std:JsonGet"].get("Path", "")), larger
-        if isinstance(value, dict) and "FinalMetricDataList" in str(value.get("Get", "")):
-            return str(value["Get"]).partition("FinalMetricDataList")[2], larger
-    return None, False
 
 
 @definition_rule(

@@ -11,6 +11,7 @@ from modelyard_cli.check.registry import Advice, Hits, definition_rule
 
 _QUEUE = re.compile(r"https://sqs\.[a-z0-9-]+\.amazonaws\.com(\.cn)?/\d{12}/[\w.-]{1,80}")
 _FUNCTION = re.compile(r"arn:aws[\w-]*:lambda:[a-z0-9-]+:\d{12}:function:[\w-]{1,64}(:[\w$-]+)?")
+_OUTPUT_PATH = "OutputDataConfig.S3OutputPath"
 _OUTPUT_TYPES = ("String", "Integer", "Float", "Boolean")
 
 
@@ -65,7 +66,9 @@ def _model_data(definition: Definition) -> Hits:
         for container in containers:
             if not isinstance(container, dict):
                 continue
-            if problem := _computed(container.get("ModelDataUrl")):
+            if problem := _computed(
+                container.get("ModelDataUrl"), many=container.get("Mode") == "MultiModel"
+            ):
                 yield step.at("Arguments"), problem
             if not literal(container.get("ModelDataUrl")):
                 continue
@@ -76,16 +79,23 @@ def _model_data(definition: Definition) -> Hits:
                 yield step.at("Arguments"), f"{url} is no .tar.gz"
 
 
-def _computed(url: Any) -> str:
+def _computed(url: Any, *, many: bool) -> str:
     """What is wrong with a model's data that another step makes."""
     if not isinstance(url, dict):
         return ""
-    if "ProcessingOutputConfig.Outputs[" in str(url.get("Get", "")):
-        return f"{url['Get']} is a folder, not an archive: join the archive's name to it"
+    source = str(url.get("Get", ""))
+    if "ProcessingOutputConfig.Outputs[" in source:
+        return f"{source} is a folder, not an archive: join the archive's name to it"
+    if source.endswith(_OUTPUT_PATH) and not many:
+        return f"{source} is the folder of all jobs' output: ModelArtifacts.S3ModelArtifacts is the archive"
     values = url.get("Std:Join", {}).get("Values") if isinstance(url.get("Std:Join"), dict) else None
-    last = values[-1] if isinstance(values, list) and values else None
+    values = values if isinstance(values, list) else []
+    sources = [str(item.get("Get", "")) for item in values if isinstance(item, dict)]
+    last = values[-1] if values else None
     if isinstance(last, str) and literal(last) and not last.endswith((".tar.gz", "/")):
         return f"the address ends in {last!r}, which is no .tar.gz"
+    if any(s.endswith(_OUTPUT_PATH) for s in sources) and not any("Job" in s for s in sources) and not many:
+        return "a job's archive lies below its own name: take ModelArtifacts.S3ModelArtifacts"
     return ""
 
 

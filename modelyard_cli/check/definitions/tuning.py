@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from modelyard_cli.check.definitions.jobs import items, training_parts
+from modelyard_cli.check.definitions.metrics import better
 from modelyard_cli.check.definitions.model import Definition, Step
 from modelyard_cli.check.registry import Hits, definition_rule
 
 _KINDS = ("Integer", "Continuous", "Categorical")
+_KIND_OF = {"large": "Maximize", "small": "Minimize", "": ""}
 
 
 def _config(step: Step) -> dict[str, Any]:
@@ -43,10 +45,12 @@ def _number(value: Any) -> float | None:
 
 @definition_rule(
     "MYP601",
-    "An objective that no metric definition finds",
-    "Name the objective as in MetricDefinitions; each algorithm of a tuning job has an objective of its own.",
+    "An objective that no metric definition finds, or that seeks the worst",
+    "Name the objective as in MetricDefinitions; each algorithm of a tuning job has an objective of its own; "
+    "maximise scores, minimise errors.",
 )
 def _objective(definition: Definition) -> Hits:
+    agreed: dict[tuple[str, str], tuple[str, str]] = {}
     for step, at, job, _, _ in _searches(definition):
         objective = job.get("TuningObjective") or _config(step).get("HyperParameterTuningJobObjective")
         algorithm = job.get("AlgorithmSpecification")
@@ -64,19 +68,21 @@ def _objective(definition: Definition) -> Hits:
                 step.at(at),
                 f"the objective {metric!r} is not among the metrics: {', '.join(names) or 'none'}",
             )
-        wrong = _direction(str(metric), str(objective.get("Type")))
-        if wrong:
-            yield step.at(at), wrong
-
-
-def _direction(metric: str, kind: str) -> str:
-    name = metric.lower()
-    words = set(name.replace("-", ":").replace("_", ":").split(":"))
-    if kind == "Maximize" and words & {"rmse", "mse", "mae", "loss", "logloss", "error", "merror", "mape"}:
-        return f"{metric} is an error, and the objective maximises it"
-    if kind == "Minimize" and words & {"accuracy", "auc", "f1", "precision", "recall", "r2"}:
-        return f"{metric} is a score, and the objective minimises it"
-    return ""
+        kind, wanted = objective.get("Type"), _KIND_OF[better(str(metric))]
+        if wanted and kind != wanted and kind in _KIND_OF.values():
+            what = (
+                "an error, and the objective maximises"
+                if kind == "Maximize"
+                else "a score, and the objective minimises"
+            )
+            yield step.at(at), f"{metric} is {what} it"
+        agreed.setdefault((step.name, str(metric)), (str(kind), at))
+        first, where = agreed[step.name, str(metric)]
+        if first != kind and not wanted:
+            yield (
+                step.at(at),
+                f"{metric} has the objective {kind} here, and {first} in {where.rpartition('.')[2]}",
+            )
 
 
 @definition_rule(

@@ -163,3 +163,20 @@ def _versions(template: Template) -> Hits:
     for policy in template.of("AWS::IAM::Policy"):
         if not any(policy.properties.get(m) for m in ("Roles", "Users", "Groups")):
             yield policy.at("Roles"), "the policy is attached to nobody"
+
+
+_SERVICE = re.compile(r"[a-z0-9-]+\.(token|[a-z]{2}(-[a-z]+)+-\d)\.(amazonaws\.com(\.cn)?|token)")
+
+
+@template_rule(
+    "MYT314",
+    "A service in kms:ViaService that KMS never sees",
+    "Write it with its region, SERVICE.REGION.amazonaws.com: s3.${AWS::Region}.amazonaws.com.",
+)
+def _via(template: Template) -> Hits:
+    for statement in all_statements(template):
+        for _, key, values in statement.conditions:
+            for value in values if key.lower() == "kms:viaservice" else ():
+                text = literal(str(value))
+                if "*" not in text and "?" not in text and text != "token" and not _SERVICE.fullmatch(text):
+                    yield statement.at, f"{value!r} is not SERVICE.REGION.amazonaws.com"

@@ -5,8 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from modelyard_cli.check.templates import names
 from modelyard_cli.check.templates.model import Resource, Template, objects, opaque, part
-from modelyard_cli.check.templates.statements import ROLE
+from modelyard_cli.check.templates.statements import ROLE, may
+
+_OF_ENDPOINTS = (
+    "InvokeEndpointAsync",
+    "InvokeEndpointWithResponseStream",
+    "DescribeEndpoint",
+    "UpdateEndpoint",
+    "UpdateEndpointWeightsAndCapacities",
+    "DeleteEndpoint",
+)
 
 
 def role_of(template: Template, arn: Any) -> Resource | None:
@@ -31,6 +41,10 @@ def needs(template: Template) -> Iterator[tuple[Resource, str, Resource, str, st
             )
         if function.properties.get("VpcConfig"):
             yield function, "VpcConfig", role, "ec2:CreateNetworkInterface", "*"
+        for name, endpoint in _endpoints(function):
+            # One that describes or updates the endpoint may well not call it.
+            if not any(may(role, f"sagemaker:{action}", endpoint) for action in _OF_ENDPOINTS):
+                yield function, f"Environment.Variables.{name}", role, "sagemaker:InvokeEndpoint", endpoint
     for mapping in template.of("AWS::Lambda::EventSourceMapping"):
         target = template.assembly.target(mapping.properties.get("FunctionName"), "AWS::Lambda::Function")
         role = role_of(template, target.properties.get("Role")) if target else None
@@ -44,6 +58,19 @@ def needs(template: Template) -> Iterator[tuple[Resource, str, Resource, str, st
     yield from _of_configs(template)
     yield from _of_tasks(template)
     yield from _of_targets(template)
+
+
+def _endpoints(function: Resource) -> Iterator[tuple[str, str]]:
+    """(variable, ARN) of the endpoints that a function's environment names."""
+    variables = part(function.properties, "Environment", "Variables")
+    for name, value in variables.items() if isinstance(variables, dict) else ():
+        if "ENDPOINT" not in name.upper() or not isinstance(value, str) or not value:
+            continue
+        found = function.template.assembly.target(value, "AWS::SageMaker::Endpoint")
+        if found is not None:
+            yield name, names.arn_of(found)
+        elif name.upper() in ("ENDPOINT_NAME", "SAGEMAKER_ENDPOINT_NAME"):
+            yield name, "*"  # of another assembly
 
 
 def _of_models(template: Template) -> Iterator[tuple[Resource, str, Resource, str, str]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from modelyard_cli.check import iam_reference
 from modelyard_cli.check.registry import Hits, template_rule
-from modelyard_cli.check.templates.functions import function_of
+from modelyard_cli.check.templates.functions import ALIAS, function_of
 from modelyard_cli.check.templates.model import Template, known
 
 _PERMISSION, _URL = "AWS::Lambda::Permission", "AWS::Lambda::Url"
@@ -57,3 +57,24 @@ def _closed(template: Template) -> Hits:
         )
         if not allowed:
             yield url.at("AuthType"), "is NONE, but no permission lets anybody in: every request is refused"
+
+
+@template_rule(
+    "MYT619",
+    "A function URL for an alias that the function does not have",
+    "Qualifier is the Name of an alias of this function; versions and $LATEST take no URL of their own.",
+)
+def _qualifiers(template: Template) -> Hits:
+    for url in template.of(_URL):
+        qualifier = url.properties.get("Qualifier")
+        function = function_of(template, url.properties.get("TargetFunctionArn"))
+        if not isinstance(qualifier, str) or not known(qualifier) or function is None:
+            continue
+        names = [
+            str(alias.properties.get("Name"))
+            for alias in template.assembly.of(ALIAS)
+            if function_of(template, alias.properties.get("FunctionName")) is function
+        ]
+        if qualifier not in names and all(map(known, names)):
+            have = ", ".join(names) or "none"
+            yield url.at("Qualifier"), f"is {qualifier!r}; the aliases of {function.id} are: {have}"

@@ -14,7 +14,9 @@ from modelyard_cli.check.registry import Advice, definition_findings, template_f
 from modelyard_cli.check.templates.model import Assembly, Template
 from tests.unit.check import (
     check_faults_algorithms,
+    check_faults_gates,
     check_faults_grants,
+    check_faults_names,
     check_faults_policies,
     check_faults_serving,
     check_faults_settings,
@@ -31,7 +33,9 @@ DEFINITIONS = {name: document for name, document in BASES.items() if "Steps" in 
 # Importing the modules fills the list.
 FAULT_MODULES = (
     check_faults_algorithms,
+    check_faults_gates,
     check_faults_grants,
+    check_faults_names,
     check_faults_policies,
     check_faults_serving,
     check_faults_settings,

@@ -1,0 +1,223 @@
+"""Faults of gates, objectives, counts and the data of models; beside them what is right."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.unit.check.check_faults_definitions import (
+    CLUSTER,
+    CONFIG,
+    GATE,
+    JOB,
+    A,
+    Mutation,
+    R,
+    U,
+    fault,
+    get,
+    parameter,
+    put,
+    right,
+    steps,
+)
+
+OBJECTIVE = CONFIG + "HyperParameterTuningJobObjective"
+METRIC = JOB + "AlgorithmSpecification|MetricDefinitions|0|Name"
+
+
+def both(*changes: Mutation) -> Mutation:
+    def mutate(document: dict[str, Any]) -> None:
+        for change in changes:
+            change(document)
+
+    return mutate
+
+
+def step(document: dict[str, Any], name: str) -> dict[str, Any]:
+    return next(s for s in steps(document["Steps"]) if s["Name"] == name)
+
+
+def retried(document: dict[str, Any]) -> None:
+    """A second round in the gate's other branch, which registers too."""
+    arguments = step(document, "Gate")["Arguments"]
+    train, register = (dict(step(document, name)) for name in ("Train", "Register"))
+    model = get("Steps.TrainAgain.ModelArtifacts.S3ModelArtifacts")
+    register["Arguments"] = register["Arguments"] | {
+        "InferenceSpecification": register["Arguments"]["InferenceSpecification"]
+        | {
+            "Containers": [
+                register["Arguments"]["InferenceSpecification"]["Containers"][0] | {"ModelDataUrl": model}
+            ]
+        }
+    }
+    arguments["ElseSteps"] = [train | {"Name": "TrainAgain"}, register | {"Name": "RegisterAgain"}]
+
+
+def without_registration(document: dict[str, Any]) -> None:
+    arguments = step(document, "Gate")["Arguments"]
+    arguments["IfSteps"] = [s for s in arguments["IfSteps"] if s["Type"] != "RegisterModel"]
+    document["Parameters"] = [p for p in document["Parameters"] if p["Name"] != "ApprovalStatus"]
+
+
+TURNED = put("Gate", GATE + "Type", "GreaterThanOrEqualTo")
+fault(R, "MYP305", "worse models pass, others are trained again", both(retried, TURNED))
+right(R, "what fails is trained again", retried)
+fault(R, "MYP305", "what is good fails", both(without_registration, TURNED))
+right(R, "what is bad fails", without_registration)
+
+fault(R, "MYP206", "no instance", put("Train", A + "ResourceConfig|InstanceCount", 0))
+COUNT = get("Parameters.Count")
+NONE = parameter("Count", Type="Integer", DefaultValue=0)
+fault(
+    R,
+    "MYP206",
+    "no instance to train on, by parameter",
+    both(put("Train", A + "ResourceConfig|InstanceCount", COUNT), NONE),
+)
+fault(
+    R,
+    "MYP206",
+    "no instance to process on, by parameter",
+    both(put("Preprocess", CLUSTER + "InstanceCount", COUNT), NONE),
+)
+fault(
+    R,
+    "MYP206",
+    "no instance to transform on, by parameter",
+    both(put("Score", A + "TransformResources|InstanceCount", COUNT), NONE),
+)
+right(
+    R,
+    "two instances, by parameter",
+    both(
+        put("Preprocess", CLUSTER + "InstanceCount", COUNT),
+        parameter("Count", Type="Integer", DefaultValue=2),
+    ),
+)
+
+
+def objective(kind: str, metric: str) -> Mutation:
+    return both(put("Tune", METRIC, metric), put("Tune", OBJECTIVE, {"Type": kind, "MetricName": metric}))
+
+
+for wrong, name in (
+    ("Minimize", "cv:score"),
+    ("Minimize", "ValidationAccuracy"),
+    ("Minimize", "validation:roc-auc"),
+    ("Minimize", "r_squared"),
+    ("Minimize", "top1"),
+    ("Maximize", "valLoss"),
+    ("Maximize", "binary_logloss"),
+    ("Maximize", "mean_squared_error"),
+):
+    fault(U, "MYP601", f"{name} with {wrong}", objective(wrong, name))
+    right(U, f"{name} the other way", objective("Maximize" if wrong == "Minimize" else "Minimize", name))
+
+
+def algorithms(*kinds: str) -> Mutation:
+    """One search for each kind of objective, on one metric whose name says nothing."""
+
+    def mutate(document: dict[str, Any]) -> None:
+        arguments = step(document, "Tune")["Arguments"]
+        job = arguments.pop("TrainingJobDefinition")
+        config = arguments["HyperParameterTuningJobConfig"]
+        ranges = config.pop("ParameterRanges")
+        config.pop("HyperParameterTuningJobObjective")
+        job["AlgorithmSpecification"]["MetricDefinitions"][0]["Name"] = "gain"
+        arguments["TrainingJobDefinitions"] = [
+            job
+            | {
+                "DefinitionName": f"a{number}",
+                "TuningObjective": {"Type": kind, "MetricName": "gain"},
+                "HyperParameterRanges": ranges,
+            }
+            for number, kind in enumerate(kinds)
+        ]
+
+    return mutate
+
+
+fault(U, "MYP601", "one of three goes the other way", algorithms("Maximize", "Minimize", "Maximize"))
+right(U, "three that go one way", algorithms("Maximize", "Maximize", "Maximize"))
+
+FOLDER = get("Steps.Train.OutputDataConfig.S3OutputPath")
+
+
+def joined(*values: Any) -> dict[str, Any]:
+    return {"Std:Join": {"On": "/", "Values": list(values)}}
+
+
+DATA = A + "PrimaryContainer|ModelDataUrl"
+fault(R, "MYP703", "folder of the job's output", put("CreateModel", DATA, FOLDER))
+fault(
+    R,
+    "MYP703",
+    "folder of the job's output, registered",
+    put("Register", A + "InferenceSpecification|Containers|0|ModelDataUrl", FOLDER),
+)
+fault(
+    R,
+    "MYP703",
+    "folder of the job's output without the job",
+    put("CreateModel", DATA, joined(FOLDER, "model.tar.gz")),
+)
+right(
+    R,
+    "the archive's address spelt out",
+    put("CreateModel", DATA, joined(FOLDER, get("Steps.Train.TrainingJobName"), "output", "model.tar.gz")),
+)
+
+SPLIT = "Steps.Preprocess.ProcessingOutputConfig.Outputs['{}'].S3Output.S3Uri"
+
+
+def judged_on(split: str) -> Mutation:
+    source = {
+        "InputName": "test",
+        "S3Input": {
+            "S3Uri": get(SPLIT.format(split)),
+            "LocalPath": "/opt/ml/processing/input/test",
+            "S3DataType": "S3Prefix",
+            "S3InputMode": "File",
+        },
+    }
+    return put("Evaluate", A + "ProcessingInputs|0", source)
+
+
+fault(R, "MYP514", "judged on what was trained on", judged_on("train"))
+right(R, "judged on what was held out", judged_on("test"))
+fault(
+    R,
+    "MYP514",
+    "trained on what is held out",
+    put("Train", A + "InputDataConfig|0|DataSource|S3DataSource|S3Uri", get(SPLIT.format("test"))),
+)
+
+for kind, default in (("Integer", 100), ("Float", 0.5), ("Boolean", True)):
+    DECLARED = parameter("Rounds", Type=kind, DefaultValue=default)
+    fault(
+        R,
+        "MYP208",
+        f"{kind} as hyperparameter",
+        both(put("Train", A + "HyperParameters|num_round", get("Parameters.Rounds")), DECLARED),
+    )
+    right(
+        R,
+        f"{kind} as hyperparameter, joined",
+        both(
+            put(
+                "Train",
+                A + "HyperParameters|num_round",
+                {"Std:Join": {"On": "", "Values": [get("Parameters.Rounds")]}},
+            ),
+            DECLARED,
+        ),
+    )
+fault(
+    U,
+    "MYP208",
+    "number as fixed hyperparameter",
+    both(
+        put("Tune", JOB + "StaticHyperParameters|num_round", get("Parameters.Rounds")),
+        parameter("Rounds", Type="Integer", DefaultValue=100),
+    ),
+)
