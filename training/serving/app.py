@@ -13,7 +13,8 @@ import base64
 import binascii
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from training.common.hosts import usable_cpus
@@ -47,7 +48,9 @@ class ServingApp:
         self._settings = settings
         self._store = store
         self._single = single
-        self._in_flight = self._held = 0
+        self._in_flight = self._held = 0  # of predictions
+        self._asking = 0  # for models to be loaded, told of or unloaded
+        self._awaiting = 0  # predictions whose model is loading
         self.metrics = Metrics(self._gauges)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -78,8 +81,13 @@ class ServingApp:
         _log(request, name, started, status, **members)
 
     def _gauges(self) -> Mapping[str, float]:
-        waiting = {"requests_in_flight": self._in_flight, "body_bytes_held": self._held}
-        return {**waiting, **self._store.gauges()}
+        return {
+            "requests_in_flight": self._in_flight,
+            "requests_awaiting_a_load": self._awaiting,
+            "model_requests_in_flight": self._asking,
+            "body_bytes_held": self._held,
+            **self._store.gauges(),
+        }
 
     async def _respond(self, request: Request) -> Response:
         path = request.path
@@ -90,7 +98,7 @@ class ServingApp:
         if path == "/invocations" and self._single is not None:
             request.route = "invoke"
             _require(request, "POST")
-            return await self._invoke(self._single, request)
+            return await self._invoke(None, request)
         if path == "/execution-parameters":
             request.route = "execution-parameters"
             _require(request, "GET")
@@ -104,26 +112,56 @@ class ServingApp:
                 case ["models", str(name), "invoke"] if name:
                     request.route = "invoke"
                     _require(request, "POST")
-                    model = await self._store.get(name)
-                    return await self._invoke(model.handler, request)
+                    return await self._invoke(name, request)
         mode = "multi-model" if self._settings.multi_model else "single-model"
         raise HttpError(404, f"{request.method} {path[:100]} is no route of this {mode} server")
 
     async def _all_models(self, request: Request) -> Response:
         request.route = "load" if request.method == "POST" else "list"
         _require(request, "GET", "POST")
-        return await self._add(request) if request.method == "POST" else self._list(request)
+        if request.method == "GET":
+            return self._list(request)
+        async with self._admitted_to_models():
+            return await self._add(request)
 
     async def _model(self, request: Request, name: str) -> Response:
         request.route = "unload" if request.method == "DELETE" else "describe"
         _require(request, "GET", "DELETE")
-        if request.method == "DELETE":
-            await self._store.remove(name)
-            return Response()
-        return json_response((await self._store.get(name)).to_json())
+        async with self._admitted_to_models():  # each of them waits for a load of the model
+            if request.method == "DELETE":
+                await self._store.remove(name)
+                return Response()
+            return json_response((await self._store.get(name)).to_json())
 
-    async def _invoke(self, handler: Handler, request: Request) -> Response:
-        # Before the body is read: bodies that wait take memory, too.
+    @asynccontextmanager
+    async def _admitted_to_models(self) -> AsyncIterator[None]:
+        if self._asking >= self._settings.max_requests:
+            raise HttpError(503, f"busy with {self._asking} loads, try again", retry_after=1)
+        self._asking += 1
+        try:
+            yield
+        finally:
+            self._asking -= 1
+
+    async def _handler(self, name: str | None) -> Handler:
+        """The handler of a model, None for the single one; waits for a load of it."""
+        if name is None:
+            assert self._single is not None
+            return self._single
+        if not self._store.loading(name):
+            return (await self._store.get(name)).handler
+        # A model that takes long to load leaves room for requests to the others.
+        if self._awaiting >= max(1, self._settings.max_requests // 2):
+            message = f"{self._awaiting} requests wait for models that load, try again"
+            raise HttpError(503, message, retry_after=1)
+        self._awaiting += 1
+        try:
+            return (await self._store.get(name)).handler
+        finally:
+            self._awaiting -= 1
+
+    async def _invoke(self, name: str | None, request: Request) -> Response:
+        # Before the body is read, or a load waited for: what waits takes memory, too.
         if self._in_flight >= self._settings.max_requests:
             raise HttpError(503, f"busy with {self._in_flight} requests, try again", retry_after=1)
         self._in_flight += 1
@@ -137,6 +175,7 @@ class ServingApp:
             held += size
 
         try:
+            handler = await self._handler(name)
             body = await request.body(self._settings.max_body_bytes, hold)
             answer, content_type = await handler.answer(
                 body, request.header(b"content-type"), request.header(b"accept")
@@ -147,8 +186,6 @@ class ServingApp:
         return Response(200, answer, content_type)
 
     async def _add(self, request: Request) -> Response:
-        if self._store.loading >= self._settings.max_requests:
-            raise HttpError(503, f"busy with {self._store.loading} loads, try again", retry_after=1)
         document = parse_json(await request.body(MAX_LOAD_BYTES), "the body")
         name = document.get("model_name") if isinstance(document, dict) else None
         url = document.get("url") if isinstance(document, dict) else None

@@ -83,9 +83,8 @@ class ModelStore:
             "load_seconds_total": round(self._load_seconds, 6),
         }
 
-    @property
-    def loading(self) -> int:
-        return len(self._loading)
+    def loading(self, name: str) -> bool:
+        return name in self._loading
 
     def loaded(self) -> list[LoadedModel]:
         return list(self._models.values())
