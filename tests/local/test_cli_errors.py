@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from localcloud.connect import client_environment
 from localcloud.context import Cloud, Credentials
+from tests.local.pipeline_support import definition
 
 MODELYARD = Path(sys.executable).parent / "modelyard"
 FAILED, BAD_INPUT, UNREACHABLE, DENIED = 1, 2, 3, 4
@@ -103,3 +106,56 @@ def test_predictions_before_a_deployment(modelyard: Command, tmp_path: Path) -> 
     rows.write_text('[{"term": 36}]')
 
     one_line(modelyard("predict", "any", str(rows)), UNREACHABLE, "no Modelyard stack", "make deploy")
+
+
+def test_up_twice(cloud: Cloud) -> None:
+    done = run("up", "--state", str(cloud.folder.root), environment={})
+
+    one_line(done, FAILED, "already running", cloud.endpoint_url, "modelyard down")
+
+
+def test_a_port_in_use(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = run("up", "--state", str(tmp_path / "state"), "--port", port, environment={})
+
+    one_line(done, FAILED, port, "in use")
+    one_line(run("status", "--state", str(tmp_path / "state"), environment={}), UNREACHABLE, "no local cloud")
+
+
+PARAMETERS = [
+    {"Name": "Trees", "Type": "Integer", "DefaultValue": 100},
+    {"Name": "Limit", "Type": "Float", "DefaultValue": 20.0},
+    {"Name": "Status", "Type": "String", "DefaultValue": "Pending", "EnumValues": ["Pending", "Approved"]},
+]
+
+
+@pytest.fixture(scope="module")
+def pipeline(sagemaker: Any, role: Callable[..., str]) -> str:
+    name = "cli-parameters"
+    step = {"Name": "Refuse", "Type": "Fail", "Arguments": {"ErrorMessage": "ran"}}
+    sagemaker.create_pipeline(
+        PipelineName=name,
+        PipelineDefinition=definition(step, parameters=PARAMETERS),
+        RoleArn=role("sagemaker.amazonaws.com", []),
+    )
+    return name
+
+
+@pytest.mark.parametrize(
+    ("assignment", "says"),
+    [
+        ("Tress=5", ["Tress"]),
+        ("Trees=many", ["Trees", "many", "Integer"]),
+        ("Trees=1.5", ["Trees", "1.5", "Integer"]),
+        ("Limit=low", ["Limit", "low", "Float"]),
+        ("Status=Rejected", ["Status", "Rejected", "Pending, Approved"]),
+    ],
+)
+def test_a_parameter_that_the_pipeline_refuses(
+    modelyard: Command, sagemaker: Any, pipeline: str, assignment: str, says: list[str]
+) -> None:
+    one_line(modelyard("run", pipeline, "-p", assignment), BAD_INPUT, "StartPipelineExecution", *says)
+
+    executions = sagemaker.list_pipeline_executions(PipelineName=pipeline)["PipelineExecutionSummaries"]
+    assert executions == []
