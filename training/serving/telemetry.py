@@ -17,8 +17,9 @@ from itertools import accumulate, count
 from training.serving.http import Request
 
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-# What names a request to its caller, the first that was sent; SageMaker hands the second one through.
-ID_HEADERS = (b"x-amzn-requestid", b"x-amzn-sagemaker-custom-attributes")
+# What names a request to its caller, the first that was sent. The first is the caller's own word, which
+# SageMaker hands through; the second may be SageMaker's.
+ID_HEADERS = (b"x-amzn-sagemaker-custom-attributes", b"x-amzn-requestid")
 MAX_SHOWN = 200
 MAX_HEAD_BYTES = 8192
 HEAD_SECONDS = 5

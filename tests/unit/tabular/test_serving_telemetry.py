@@ -59,8 +59,8 @@ def test_a_defect_is_one_line_with_its_trace(call, lines, monkeypatch):
 
 def test_a_name_is_taken_from_the_headers_or_made():
     both = asked(x_amzn_sagemaker_custom_attributes="trace=7", x_amzn_requestid="r-1")
-    assert request_id(both) == "r-1"
-    assert request_id(asked(x_amzn_sagemaker_custom_attributes="trace=7")) == "trace=7"
+    assert request_id(both) == "trace=7"
+    assert request_id(asked(x_amzn_requestid="r-1")) == "r-1"
     made = {request_id(asked()), request_id(asked(x_amzn_requestid="")), request_id(asked())}
     assert len(made) == 3
 
