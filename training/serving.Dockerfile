@@ -9,9 +9,10 @@ LABEL com.amazonaws.sagemaker.capabilities.multi-models="true" \
       com.amazonaws.sagemaker.capabilities.accept-bind-to-port="true"
 
 # Passive: threads of OpenMP that spin while they wait take the CPUs from other threads, and XGBoost, LightGBM and
-# PyTorch each bring a team of their own.
+# PyTorch each bring a team of their own. The server's metrics: on the container's own loopback address only.
 ENV PYTHONUNBUFFERED=1 \
     OMP_WAIT_POLICY=passive \
+    SERVING_METRICS_PORT=9464 \
     PYTHONPATH=/opt/program \
     PATH=/opt/program:$PATH
 

@@ -23,7 +23,7 @@ from training.serving.models import Handler, ModelStore
 from training.serving.protocol import limited
 from training.serving.settings import Settings
 from training.serving.tabular import TabularHandler
-from training.serving.telemetry import Metrics, serve_metrics
+from training.serving.telemetry import Metrics, log, serve_metrics
 from training.serving.trial import Trial
 
 SWITCH_SECONDS = 0.0001
@@ -122,7 +122,13 @@ class _Server(uvicorn.Server):  # type: ignore[misc]  # uvicorn is not followed 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self._settings.metrics_port:
-            self._metrics_server = await serve_metrics(self._metrics, self._settings.metrics_port)
+            await self._tell_metrics(self._settings.metrics_port)
         say(f"serving on {self._settings.host}:{self._settings.port}")
         if self._settings.multi_model:
             threading.Thread(target=_warm, daemon=True).start()
+
+    async def _tell_metrics(self, port: int) -> None:
+        try:
+            self._metrics_server = await serve_metrics(self._metrics, port)
+        except (OSError, OverflowError) as error:  # predictions do not depend on them
+            log("metrics", error=f"port {port} cannot be used, so no metrics are told: {error}")
