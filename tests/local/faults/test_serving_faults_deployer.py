@@ -20,6 +20,17 @@ HELD_S = 60.0
 MOMENTS = ("instead", "after")
 
 
+def age(app: App, seconds: float) -> None:
+    """Make the record as old as that; a look that has read it before writes none over it."""
+    moment = (datetime.now(UTC) - timedelta(seconds=seconds)).isoformat(timespec="seconds")
+    app.client("dynamodb").update_item(
+        TableName=app.outputs["RecordTableName"],
+        Key={"group": {"S": MODEL}},
+        UpdateExpression="SET updated = :then, generation = generation + :one",
+        ExpressionAttributeValues={":then": {"S": moment}, ":one": {"N": "1"}},
+    )
+
+
 def die_at(app: App, write: dict[str, Any], moment: str, act: Any) -> None:
     """Do something that the deployer hears of, and end its process while it waits for this write."""
     struck = app.struck()
@@ -121,3 +132,26 @@ def test_while_it_deletes_what_nobody_needs(app: App, moment: str) -> None:
     assert traffic.failed == []
     assert not app.exists({"Bucket": bucket, "Key": prefix})
     assert app.exists(app.artifact())
+
+
+def test_the_schedule_repairs_what_nobody_tells_it_of(app: App) -> None:
+    before, version = app.version(), app.new_version()
+    app.deploy(version)
+    record, events = app.record(), app.client("events")
+    lost = app.artifact() | {"Key": f"models/multi/{record['previous']['artifact']}"}
+    approvals = app.physical("serving", "DeployerApproval")
+    # Not even an event that this cloud sends and AWS does not.
+    events.disable_rule(Name=approvals)
+    try:
+        with app.traffic() as traffic:
+            app.client("sagemaker").delete_model_package(ModelPackageName=record["serving"]["package_arn"])
+            app.client("s3").delete_object(**lost)
+            # In place of five minutes; the next minute's look then has work.
+            age(app, 300)
+            app.wait(lambda: app.version() == before, 200)
+            assert app.exists(app.artifact())
+            app.wait(lambda: app.ask().version == before)
+    finally:
+        events.enable_rule(Name=approvals)
+    assert traffic.failed == []
+    assert "error" not in app.record()

@@ -118,18 +118,16 @@ def test_a_throttled_deployer_deploys_all_the_same(app: App) -> None:
 
 def test_without_metrics_a_canary_goes_on_unjudged(app: App) -> None:
     before, version = app.version(), app.new_version()
-    with app.fault({"service": "monitoring", "status": 503}), app.traffic() as traffic:
-        app.decide(version, "Approved", canary=50)
-        app.wait(lambda: app.version("canary") == version)
-        # A look of a second later has a canary to judge.
-        time.sleep(2)
-        assert "cannot read the metrics" in app.reconcile()["errorMessage"]
+    with app.traffic() as traffic:
+        with app.fault({"service": "monitoring", "status": 503}):
+            app.decide(version, "Approved", canary=50)
+            # There is something to judge once a whole minute of the canary's has passed.
+            app.wait(lambda: "cannot read the metrics" in app.reconcile().get("errorMessage", ""), 180)
+            assert (app.version(), app.version("canary")) == (before, version)
+            assert app.record()["error"]["version"] == version
+        assert set(traffic.versions) == {before, version}
+        # On a machine that does other work, too, it may well be the slower one.
+        app.wait(lambda: "errorMessage" not in app.reconcile() and app.version("canary") is None, 180)
     assert traffic.failed == []
-    assert traffic.versions.keys() == {before, version}
-    assert (app.version(), app.version("canary")) == (before, version)
-    assert app.record()["error"]["version"] == version
-
-    assert "errorMessage" not in app.reconcile()
+    assert app.record()["verdict"]["version"] == version
     assert "error" not in app.record()
-    app.decide(version, "Rejected")
-    app.wait(lambda: app.version("canary") is None)
