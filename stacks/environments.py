@@ -6,6 +6,7 @@ name.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -23,6 +24,7 @@ _CDK_LOOKUPS = (
     "ami", "availability-zones", "cc-api-provider", "endpoint-service-availability-zones", "hosted-zone",
     "key-provider", "load-balancer", "load-balancer-listener", "security-group", "ssm", "vpc-provider",
 )  # fmt: skip
+_ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 _CDK_KEYS = ("acknowledged-issue-numbers", "cdk-migrate", "cli-telemetry")
 
 
@@ -106,11 +108,32 @@ class AccessSettings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class AlarmSettings:
+    """Who hears of alarms: a topic, and who is asked by mail to subscribe to it.
+
+    Args:
+        emails: Addresses, for example `("on-call@example.com",)`. None here: they belong to who deploys, and
+            anybody may subscribe later (docs/operations.md).
+
+    Raises:
+        ValueError: Not an address.
+    """
+
+    emails: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for address in self.emails:
+            if not _ADDRESS.fullmatch(address):
+                raise ValueError(f"AlarmSettings.emails has {address!r}, which is no address")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Environment:
     """One stage.
 
     Args:
         release: How new versions of the inference function take over; None: at once.
+        alarms: Who hears of alarms; None: whoever looks at them.
     """
 
     name: str
@@ -121,6 +144,7 @@ class Environment:
     inference: Concurrency = field(default_factory=Concurrency)
     release: Release | None = None
     access: AccessSettings = field(default_factory=AccessSettings)
+    alarms: AlarmSettings | None = None
 
     def __post_init__(self) -> None:
         capture = self.serving.capture
@@ -153,8 +177,8 @@ def environments() -> Mapping[str, Environment]:
             name="local",
             placement=Placement(account=_LOCAL_ACCOUNT),
             data=_THROW_AWAY,
-            # Each of the six algorithms twice, or once; two trials at once, for a machine with two processors.
-            # Small batches, for then six epochs do what takes twenty.
+            # Each of the six algorithms twice, or once; two trials at once, for a machine with two
+            # processors. Small batches, for then six epochs do what takes twenty.
             pipelines=PipelineSettings(
                 vision_training_instance_type=_NO_GPU,
                 parameters={
@@ -194,6 +218,7 @@ def environments() -> Mapping[str, Environment]:
             ),
             inference=Concurrency(provisioned=3, reserved=100),
             release=Release(strategy="LambdaCanary10Percent5Minutes"),
+            alarms=AlarmSettings(),
         ),
         # AWS's own cooldowns, two instances at least (two zones), a canary on every change of the fleet.
         Environment(
@@ -207,6 +232,7 @@ def environments() -> Mapping[str, Environment]:
             ),
             inference=Concurrency(provisioned=3, reserved=100),
             release=Release(strategy="LambdaLinear10PercentEvery1Minute"),
+            alarms=AlarmSettings(),
         ),
     )
     return {stage.name: stage for stage in stages}

@@ -42,4 +42,6 @@ class InferenceStack(StageStack):
             release=environment.release,
             images=ImageSource(data=data, prefix=IMAGE_FOLDER),
         )
+        if serving.alarm_topic and self.inference.release:
+            serving.alarm_topic.hear(self.inference.release.alarms)
         CfnOutput(self, "FunctionUrl", value=self.inference.url.url, description="POST here, signed (lambda)")

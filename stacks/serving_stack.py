@@ -12,6 +12,7 @@ from modelyard.serving import EndpointScaling, ModelDeployer, ModelSource, Multi
 from modelyard.storage import IDataBucket
 from pipeline_defs.catalog import IMAGES, PIPELINES
 from pipeline_defs.code import REPO
+from stacks.alarm_topic import AlarmTopic
 from stacks.environments import Environment
 from stacks.pipeline_stack import PipelineStack
 from stacks.stage_stack import StageStack
@@ -27,11 +28,13 @@ class ServingStack(StageStack):
         endpoint: The endpoint.
         models: What it serves: registries by the name in the catalogue.
         deployer: What keeps it at what the registries approve.
+        alarm_topic: What hears of alarms, None where nothing does.
     """
 
     endpoint: MultiModelEndpoint
     models: dict[str, ModelRegistry]
     deployer: ModelDeployer
+    alarm_topic: AlarmTopic | None
 
     def __init__(
         self,
@@ -44,6 +47,10 @@ class ServingStack(StageStack):
     ) -> None:
         super().__init__(
             scope, construct_id, environment=environment, description="endpoint and model deployment"
+        )
+        alarms = environment.alarms
+        self.alarm_topic = (
+            AlarmTopic(self, "Alarms", environment=environment, emails=alarms.emails) if alarms else None
         )
         self.endpoint = MultiModelEndpoint(
             self,
@@ -59,6 +66,8 @@ class ServingStack(StageStack):
             rollout=environment.serving.rollout,
             capture=environment.serving.capture,
         )
+        if self.alarm_topic:
+            self.alarm_topic.hear([self.endpoint.server_errors])
         EndpointScaling(self, "Scaling", endpoint=self.endpoint, scaling=environment.serving.scaling)
         self.models = pipelines.registries
         self.deployer = ModelDeployer(
@@ -71,6 +80,7 @@ class ServingStack(StageStack):
             ],
             canary=environment.serving.canary,
             retention=environment.data.retention,
+            alarm_topic=self.alarm_topic.topic if self.alarm_topic else None,
         )
         # The groups exist before anything here needs them.
         self.add_stack_dependency(pipelines)

@@ -164,6 +164,27 @@ def test_concurrency(synthesize, stage, provisioned, reserved):
 
 
 @pytest.mark.parametrize(
+    ("stage", "configuration"),
+    [
+        ("local", None),
+        ("dev", None),
+        ("staging", "CodeDeployDefault.LambdaCanary10Percent5Minutes"),
+        ("prod", "CodeDeployDefault.LambdaLinear10PercentEvery1Minute"),
+    ],
+)
+def test_how_new_versions_of_the_function_take_over(synthesize, stage, configuration):
+    assembly = synthesize(stage)
+    groups = [
+        group["DeploymentConfigName"]
+        for group in assembly.of_type("AWS::CodeDeploy::DeploymentGroup").values()
+    ]
+    assert groups == ([configuration] if configuration else [])
+    inference = assembly.templates["inference"]["Resources"].values()
+    (alias,) = (resource for resource in inference if resource["Type"] == "AWS::Lambda::Alias")
+    assert ("CodeDeployLambdaAliasUpdate" in alias.get("UpdatePolicy", {})) is bool(configuration)
+
+
+@pytest.mark.parametrize(
     ("stage", "low", "high", "out", "inwards"),
     [
         ("local", 1, 4, 300, 300),
