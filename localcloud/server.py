@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from localcloud import processes, tls
-from localcloud.aws import administrator, differences, interrupted_stacks
+from localcloud.aws import administrator, differences, inside, interrupted_stacks, parsed_policies
 from localcloud.aws.audit import Audit
 from localcloud.context import Cloud, Credentials
 from localcloud.environment import server_environment
@@ -92,10 +92,12 @@ class Server:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.stop)
         announcing = asyncio.create_task(self._announce_when_reachable())
+        inside.serve(self._cloud.endpoint_url, loop, self._cloud.folder.faults)
         try:
             application = Faults(self._application, self._cloud.folder.faults)
             await serve(application, config, shutdown_trigger=self._until_stopped)
         finally:
+            inside.end(self._cloud.endpoint_url)
             announcing.cancel()
 
     async def _until_stopped(self) -> None:
@@ -220,6 +222,7 @@ def serve(
         key = administrator.credentials(folder)
         audit = Audit(folder.audit)
         differences.apply_before_import(audit)
+        parsed_policies.apply()
 
         def ready() -> None:
             announce(run.publish(cloud, key))

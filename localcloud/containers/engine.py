@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -64,6 +65,7 @@ class Container:
     """One container: its folder from the start, its process once started.
 
     `base` is its `/opt/ml`. Not started twice; `remove` ends what still runs and deletes the folder.
+    `started` and `ended` are those of the main process, in epoch seconds.
     """
 
     def __init__(self, engine: Engine, folder: Path) -> None:
@@ -74,6 +76,8 @@ class Container:
         self._callbacks: list[Callable[[], None]] = []
         self._code = 0
         self.bound = engine.isolates
+        self.started: float | None = None
+        self.ended: float | None = None
 
     @property
     def pid(self) -> int | None:
@@ -99,6 +103,7 @@ class Container:
     def start(self, spec: ContainerSpec, sink: LineSink) -> None:
         """Start the process; lines of its output go to `sink`, in order, several at a time."""
         self._process = self._engine.spawn(self, self._folder, spec)
+        self.started = time.time()
         assert self._process.stdout is not None
         pump = LinePump(self._process.stdout, sink)
         threading.Thread(target=self._reap, args=(pump,), daemon=True, name="container-wait").start()
@@ -106,6 +111,7 @@ class Container:
     def _reap(self, pump: LinePump) -> None:
         assert self._process is not None
         code = self._process.wait()
+        self.ended = time.time()
         # Whoever outlives the main process would hold the pipe open and stay behind.
         signal_group(self._process.pid, signal.SIGKILL)
         end_strays(str(self._folder))

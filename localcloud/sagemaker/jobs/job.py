@@ -6,12 +6,12 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal
 
 from botocore.exceptions import ClientError
 
-from localcloud.aws import administrator, identity
+from localcloud.aws import administrator, identity, inside
 from localcloud.aws.errors import RoleNotAssumable
 from localcloud.aws.logs import LogStream
 from localcloud.aws.sessions import RoleSession
@@ -69,6 +69,8 @@ class Job:
         self.stopping = threading.Event()
         self.closing = False
         self.last_lines: dict[int, str] = {}
+        # Beginning and end of each process that has run, for who wants to know what a job spends around them.
+        self.processes: list[tuple[float, float]] = []
         self._wake = threading.Event()
         self._image_notes: list[str] = []
 
@@ -83,6 +85,8 @@ class Job:
         def apply(record: dict[str, Any]) -> None:
             change(record)
             record["LastModifiedTime"] = now()
+            if self.processes:
+                record["_Processes"] = self.processes
 
         self.record = self.store.update(self.kind, self.name, apply)
 
@@ -114,7 +118,13 @@ class Job:
     @property
     def storage(self) -> Storage:
         """S3 as the execution role may use it."""
-        return Storage(self.cloud.client("s3", self.credentials), self.role_arn, self.cloud.region)
+        credentials = self.credentials
+        return Storage(
+            self.cloud.client("s3", credentials),
+            self.role_arn,
+            self.cloud.region,
+            partial(inside.ask, self.cloud, credentials),
+        )
 
     def require_bucket(self, uri: str) -> None:
         """Fail now, and not after hours, when the bucket for the results does not exist."""
@@ -207,6 +217,7 @@ class Job:
                 self.end(containers)
                 return Outcome("exited", codes[failed] or 0, failed)
             if None not in codes:
+                self.note_processes(containers)
                 return Outcome("exited")
             if not self._wake.wait(max(0.0, deadline - time.monotonic())) and time.monotonic() >= deadline:
                 self.end(containers)
@@ -220,6 +231,14 @@ class Job:
             thread.start()
         for thread in threads:
             thread.join()
+
+    def note_processes(self, containers: Sequence[Container]) -> None:
+        """Keep when these containers' processes ran; they have ended."""
+        self.processes += [
+            (container.started, container.ended)
+            for container in containers
+            if container.started is not None and container.ended is not None
+        ]
 
     def message(self, containers: Sequence[Container], outcome: Outcome, path: str) -> str:
         """What the failed host left in its failure file, or else the last line of its log."""

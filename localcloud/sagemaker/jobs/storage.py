@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -15,11 +18,15 @@ from urllib.parse import unquote
 
 from boto3.exceptions import S3UploadFailedError
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import create_parser
 
+from localcloud.aws.inside import Answer, Request
 from localcloud.containers.archives import ArchiveError, files_below, open_below
 from localcloud.sagemaker.jobs.failure import JobFailure, nothing_found, s3_failed
 
 _PARALLEL = 8
+# What is asked inside at once: few enough that it is soon written, and all of it in memory.
+_BATCH, _BATCH_BYTES = 64, 8 * 2**20
 _MAX_PUT = 1024**3  # larger files go up in parts; PutObject itself takes 5 GB
 
 
@@ -97,10 +104,17 @@ class Storage:
         client: boto3 S3 client with the role's credentials.
         role_arn: named in errors.
         region: named in errors.
+        ask: `inside.ask` with the same credentials, for small objects; without it the client asks for all.
     """
 
-    def __init__(self, client: Any, role_arn: str, region: str) -> None:
-        self._client, self._role_arn, self._region = client, role_arn, region
+    def __init__(
+        self,
+        client: Any,
+        role_arn: str,
+        region: str,
+        ask: Callable[[Sequence[Request]], list[Answer] | None] | None = None,
+    ) -> None:
+        self._client, self._role_arn, self._region, self._ask = client, role_arn, region, ask
 
     def select(self, uri: str, data_type: str = "S3Prefix") -> list[Item]:
         """The objects of an S3Prefix or a ManifestFile. Raises JobFailure if there are none."""
@@ -188,27 +202,41 @@ class Storage:
                 "raise VolumeSizeInGB"
             )
         folder.mkdir(parents=True, exist_ok=True)
-        with ThreadPoolExecutor(max_workers=min(_PARALLEL, len(chosen) or 1)) as pool:
-            list(pool.map(lambda item: self.fetch(item, folder), chosen))
+        rest = []
+        for batch in _batches(chosen):
+            if not self._fetch_inside(batch, folder):
+                rest += batch
+        with ThreadPoolExecutor(max_workers=min(_PARALLEL, len(rest) or 1)) as pool:
+            list(pool.map(lambda item: self.fetch(item, folder), rest))
+
+    def _fetch_inside(self, batch: Sequence[Item], folder: Path) -> bool:
+        """Fetch objects without a connection; False where that cannot be."""
+        if sum(item.size for item in batch) > _BATCH_BYTES:
+            return False
+        targets = [_target(item, folder) for item in batch]
+        requests = [Request(method="GET", bucket=item.bucket, key=item.key) for item in batch]
+        answers = self._ask(requests) if self._ask else None
+        if answers is None:
+            return False
+        for item, target, answer in zip(batch, targets, answers, strict=True):
+            if answer.status != 200:
+                raise s3_failed("download", item.uri, _refusal(answer, "GetObject"))
+            with _placing(item, target), target.open("wb") as file:
+                file.write(answer.body)
+        return True
 
     def fetch(self, item: Item, folder: Path) -> Path:
         """Fetch one object to its place below `folder`."""
-        relative = PurePosixPath(item.relative)
-        if relative.is_absolute() or ".." in relative.parts or not relative.name:
-            raise JobFailure(f"ClientError: Data download failed:the key {item.uri} leads out of its folder")
-        target = folder / relative
+        target = _target(item, folder)
+        if self._fetch_inside([item], folder):
+            return target
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            body = self._client.get_object(Bucket=item.bucket, Key=item.key)["Body"]
-            with body, target.open("wb") as file:
-                shutil.copyfileobj(body, file, 1 << 20)
+            with _placing(item, target):
+                body = self._client.get_object(Bucket=item.bucket, Key=item.key)["Body"]
+                with body, target.open("wb") as file:
+                    shutil.copyfileobj(body, file, 1 << 20)
         except (ClientError, BotoCoreError) as error:
             raise s3_failed("download", item.uri, error) from error
-        except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
-            raise JobFailure(
-                f"ClientError: Data download failed:Cannot download {item.uri}, a previously downloaded "
-                "file/folder clashes with it."
-            ) from error
         return target
 
     def upload(self, path: Path, uri: str, kms_key: str | None = None, root: Path | None = None) -> None:
@@ -224,14 +252,35 @@ class Storage:
         extra = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key} if kms_key else {}
         try:
             with open_below(root or path.parent, path) as content:
-                if os.fstat(content.fileno()).st_size > _MAX_PUT:
+                size = os.fstat(content.fileno()).st_size
+                if size > _MAX_PUT:
                     self._client.upload_fileobj(content, bucket, key, ExtraArgs=extra)
-                else:
+                elif size > _BATCH_BYTES or not self._put_inside(bucket, key, content.read(), kms_key):
+                    content.seek(0)
                     self._client.put_object(Bucket=bucket, Key=key, Body=content, **extra)
         except (ArchiveError, FileNotFoundError) as error:
             raise JobFailure(f"ClientError: Data upload failed:{error}") from error
         except (ClientError, BotoCoreError, S3UploadFailedError) as error:
             raise s3_failed("upload", uri, error) from error
+
+    def _put_inside(self, bucket: str, key: str, body: bytes, kms_key: str | None) -> bool:
+        """Store an object without a connection; False where that cannot be."""
+        headers = {
+            "content-length": str(len(body)),
+            # As clients send it: readers get it back and compare.
+            "x-amz-sdk-checksum-algorithm": "CRC32",
+            "x-amz-checksum-crc32": base64.b64encode(zlib.crc32(body).to_bytes(4, "big")).decode(),
+        }
+        if kms_key:
+            headers["x-amz-server-side-encryption"] = "aws:kms"
+            headers["x-amz-server-side-encryption-aws-kms-key-id"] = kms_key
+        request = Request(method="PUT", bucket=bucket, key=key, headers=headers, body=body)
+        answers = self._ask([request]) if self._ask else None
+        if answers is None:
+            return False
+        if answers[0].status != 200:
+            raise _refusal(answers[0], "PutObject")
+        return True
 
     def upload_folder(self, folder: Path, uri: str, kms_key: str | None = None, *, root: Path) -> int:
         """Store every file below `folder` under `uri`; how many there were.
@@ -247,3 +296,44 @@ class Storage:
         with ThreadPoolExecutor(max_workers=min(_PARALLEL, len(files) or 1)) as pool:
             list(pool.map(lambda file: self.upload(file[1], join_uri(uri, file[0]), kms_key, root), files))
         return len(files)
+
+
+def _batches(items: Sequence[Item]) -> Iterator[list[Item]]:
+    """Neighbours that fit into memory together; what does not alone stands alone."""
+    batch: list[Item] = []
+    size = 0
+    for item in items:
+        if batch and (len(batch) == _BATCH or size + item.size > _BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(item)
+        size += item.size
+    if batch:
+        yield batch
+
+
+def _target(item: Item, folder: Path) -> Path:
+    relative = PurePosixPath(item.relative)
+    if relative.is_absolute() or ".." in relative.parts or not relative.name:
+        raise JobFailure(f"ClientError: Data download failed:the key {item.uri} leads out of its folder")
+    return folder / relative
+
+
+@contextmanager
+def _placing(item: Item, target: Path) -> Iterator[None]:
+    """Make the folder; JobFailure if another object has taken the place."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
+        raise JobFailure(
+            f"ClientError: Data download failed:Cannot download {item.uri}, a previously downloaded "
+            "file/folder clashes with it."
+        ) from error
+
+
+def _refusal(answer: Answer, operation: str) -> ClientError:
+    """What a client would have raised."""
+    headers: Mapping[str, str] = {name.lower(): value for name, value in answer.headers.items()}
+    response = {"status_code": answer.status, "headers": headers, "body": answer.body}
+    return ClientError(create_parser("rest-xml").parse(response, None), operation)

@@ -119,6 +119,7 @@ class _Worker:
 
     def close(self) -> None:
         self._server.stop(2.0 if self._job.closing else self._job.grace)
+        self._job.note_processes([self._server.container])
 
     def run(self, items: Sequence[Item]) -> None:
         """Start the server and transform the objects one after the other."""
