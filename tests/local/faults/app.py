@@ -7,8 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
+
 from benchmarks.deployed import MODEL, Deployed, archive, row
 from benchmarks.traffic import Answer, Caller, Traffic
+from modelyard_client import BadRequestError, Client
 
 TREES = 10
 
@@ -30,6 +33,26 @@ class App(Deployed):
     def ask(self) -> Answer:
         """One request."""
         return self._caller(1).ask()
+
+    def refused(self) -> str:
+        """Have the model refuse a row; the id of the request."""
+        session = self.scientist
+        credentials, region = session.get_credentials(), session.region_name
+        with (
+            Client(self.outputs["FunctionUrl"], credentials=credentials, region=region) as client,
+            pytest.raises(BadRequestError) as caught,
+        ):
+            client.predict(MODEL, [{"no feature": 1}])
+        assert caught.value.code == "invalid_instances"
+        assert caught.value.request_id
+        return caught.value.request_id
+
+    def lines(self, stack: str, logical: str, word: str) -> list[dict[str, Any]]:
+        """Those of a log that hold `word`, without Lambda's own."""
+        pages = self.client("logs").get_paginator("filter_log_events")
+        found = pages.paginate(logGroupName=self.physical(stack, logical), filterPattern=f'"{word}"')
+        said = [event["message"] for page in found for event in page["events"]]
+        return [json.loads(line) for line in said if line.startswith("{")]
 
     def answers(self) -> bool:
         """Whether a request gets its prediction."""

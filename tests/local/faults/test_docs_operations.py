@@ -59,6 +59,12 @@ def test_every_command_of_the_page(app: App) -> None:
     assert "InService" in seen
     assert "Latency" in seen
 
+    request_id = app.refused()
+    app.wait(lambda: bool(app.lines("serving", "EndpointLogs", request_id)))
+    said = page("one request", before=f"request_id={request_id}")
+    assert '\\"event\\": \\"refused\\"' in said
+    assert '\\"route\\": \\"invoke\\"' in said
+
     assert f"version {old} serves" in page("roll back a model")
     assert app.version() == old
     page("roll back the function")
