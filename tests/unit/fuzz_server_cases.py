@@ -7,6 +7,7 @@ import json
 from hypothesis import strategies as st
 
 from tests.unit.fuzz_server import Case
+from tests.unit.fuzz_server_bodies import KEPT, NAMES, Served, bodies, right
 
 BIG = 6 * 1024 * 1024
 METHODS = ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "TRACE", "post", "QUERY"]
@@ -31,38 +32,6 @@ TYPES = [
     "application/x-www-form-urlencoded",
     "Text/CSV; charset=utf-16",
     "",
-]
-NAMES = [
-    "a",
-    "b",
-    "..",
-    ".",
-    "%2e%2e",
-    "..%2f..%2fetc%2fpasswd",
-    "a%2Finvoke",
-    "a/../b",
-    "%00",
-    "%",
-    "%zz",
-    "%ff",
-    "a%0d%0ax",
-    "%F0%9F%98%80",
-    "x" * 3000,
-    "a?b",
-    "a;b",
-    "a b",
-    "\u00e9",
-    "invoke",
-    "invoke/invoke",
-    "a//",
-    "%c0%ae",
-    "a%5c..%5cb",
-    "~root",
-    "$HOME",
-    "{}",
-    "'",
-    '"',
-    "<script>",
 ]
 PATHS = [
     "/ping",
@@ -99,31 +68,6 @@ QUERIES = [
     "?",
     "??",
 ]
-CONSTANTS = [
-    "NaN",
-    "Infinity",
-    "-Infinity",
-    "1e400",
-    "-1e400",
-    "1e-400",
-    "9" * 400,
-    "9" * 5000,
-    "true",
-    "null",
-    '""',
-    '"\\ud800"',
-    '"\\u0000"',
-    '"' + "x" * 2000 + '"',
-    "[]",
-    "{}",
-    "1E+999999999",
-    "-0.0",
-    "0x10",
-    "1_000",
-    "\u0661",
-]
-DEEP = [b"[" * 100_000, b'{"a":' * 50_000, b'{"instances": ' + b"[" * 5000 + b"]" * 5000 + b"}"]
-KEPT = "abcdefgh"
 HEADERS = [
     b"Expect: 100-continue",
     b"Upgrade: websocket\r\nConnection: Upgrade",
@@ -149,69 +93,7 @@ HEADERS = [
 ]
 
 
-def documents(rows: list[dict[str, object]]) -> st.SearchStrategy[bytes]:
-    """Bodies of JSON: good rows, with a value, a name or the whole changed."""
-    names = sorted(rows[0])
-
-    def changed(row: dict[str, object], name: str, text: str, drop: bool, form: str) -> bytes:
-        parts = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in row.items() if key != name]
-        parts += [] if drop else [f"{json.dumps(name)}: {text}"]
-        one = "{" + ", ".join(parts) + "}"
-        return form.replace("@", one).encode("utf-8", "surrogatepass")
-
-    forms = [
-        '{"instances": [@]}',
-        '{"instances": [@, @]}',
-        "@",
-        "@\n@\n",
-        "[@]",
-        '{"instances": {"a": @}}',
-        '{"instances": [@]',
-        '{"instances": [@], "instances": []}',
-        "@\n\n\r\n@",
-        '\ufeff{"instances": [@]}',
-    ]
-    return st.builds(
-        changed,
-        st.sampled_from(rows),
-        st.sampled_from(names) | st.text(max_size=6),
-        st.sampled_from(CONSTANTS) | st.floats().map(json.dumps),
-        st.booleans(),
-        st.sampled_from(forms),
-    )
-
-
-def bodies(rows: list[dict[str, object]]) -> st.SearchStrategy[bytes]:
-    good = {"instances": rows}
-    line = ",".join("" if value is None else str(value) for value in rows[0].values())
-    cells = st.lists(
-        st.sampled_from(["1", "", "x", "nan", "1e999", '"', '"a""b"', "\u00e9", "-1", "0:1", "5:2"])
-    )
-    place = "/opt/ml/models"
-    load = st.builds(
-        lambda name, url: json.dumps({"model_name": name, "url": url}).encode(),
-        st.sampled_from([*KEPT, *NAMES, "\ud800", "x" * 100_000]),
-        st.sampled_from([f"{place}/{name}/model" for name in KEPT])
-        | st.sampled_from(NAMES).map(lambda name: f"{place}/{name}/model")
-        | st.sampled_from(["/etc", place, "", "\0", f"{place}/../..", "s3://x/y", "x" * 5000, "file:///etc"]),
-    )
-    return st.one_of(
-        documents(rows),
-        st.just(json.dumps(good).encode()),
-        st.just(f"{line}\n{line}\n".encode()),
-        cells.map(lambda found: ",".join(found).encode()),
-        cells.map(lambda found: " ".join(["1", *found]).encode()),
-        st.lists(st.tuples(st.integers(-2, 60), st.floats()), max_size=4).map(
-            lambda found: " ".join(f"{index}:{value}" for index, value in found).encode()
-        ),
-        load,
-        st.binary(max_size=200),
-        st.sampled_from([*DEEP, b"", b"null", b"[]", b'"', b"\xff\xfe", b"\x89PNG\r\n\x1a\n" + b"\0" * 40]),
-        st.sampled_from([b"1" * 40_000, b"," * 40_000, b"\n" * 40_000, b"[1," * 20_000, b"{}\n" * 20_000]),
-    )
-
-
-def requests(rows: list[dict[str, object]], *, close: bool = True) -> st.SearchStrategy[tuple[bytes, bool]]:
+def requests(models: list[Served], *, close: bool = True) -> st.SearchStrategy[tuple[bytes, bool]]:
     """One whole request as bytes, and whether it asks for a head only."""
 
     def whole(
@@ -249,28 +131,14 @@ def requests(rows: list[dict[str, object]], *, close: bool = True) -> st.SearchS
     kinds = st.tuples(st.sampled_from(TYPES), st.sampled_from(TYPES) | st.text(max_size=8))
     extra = st.lists(st.sampled_from(HEADERS), max_size=2) | st.just([])
     queries = st.sampled_from(QUERIES)
-    return st.builds(whole, method, paths, queries, kinds, bodies(rows), st.booleans(), extra)
+    return st.builds(whole, method, paths, queries, kinds, bodies(models), st.booleans(), extra)
 
 
-def likely(rows: list[dict[str, object]]) -> st.SearchStrategy[Case]:
+def likely(models: list[Served]) -> st.SearchStrategy[Case]:
     """What callers and SageMaker send, most of it right: a type with its body, a load, an unload, a list."""
-    values = [["" if value is None else str(value) for value in row.values()] for row in rows]
-    lines = "\n".join(map(",".join, values))
-    right = st.sampled_from(
-        [
-            ("application/json", json.dumps({"instances": rows}).encode()),
-            ("application/json", json.dumps({"instances": rows * 40}).encode()),
-            ("application/jsonlines", "\n".join(map(json.dumps, rows)).encode()),
-            ("text/csv", lines.encode()),
-            ("text/csv; charset=utf-8", f"{lines}\r\n".encode()),
-            ("text/libsvm", b"1\n0\n"),
-        ]
-    )
-    changed = st.tuples(st.sampled_from(["application/json", "application/jsonlines"]), documents(rows))
     accepts = st.sampled_from(
         ["", "*/*", "application/json", "application/jsonlines", "text/csv", "text/libsvm"]
     )
-    invoke = st.sampled_from(["/invocations", "/models/a/invoke", "/models/d/invoke", "/models/e/invoke"])
     path = "/opt/ml/models"
     loads = {name: json.dumps({"model_name": name, "url": f"{path}/{name}/model"}).encode() for name in KEPT}
 
@@ -279,15 +147,19 @@ def likely(rows: list[dict[str, object]]) -> st.SearchStrategy[Case]:
         head += (f"Accept: {accept}\r\n" if accept else "") + f"Content-Length: {len(body)}\r\n\r\n"
         return Case((head.encode(), body) if len(body) > 20_000 else (head.encode() + body,), must_answer=1)
 
+    def ask(served: Served) -> st.SearchStrategy[Case]:
+        return st.builds(
+            lambda one, route, accept: send("POST", route, one[1], one[0], accept),
+            right(served),
+            st.sampled_from(served.routes),
+            accepts,
+        )
+
     names = st.sampled_from(KEPT)
+    asked = st.one_of(*map(ask, models))
     return st.one_of(
-        st.builds(
-            lambda one, target, accept: send("POST", target, one[1], one[0], accept), right, invoke, accepts
-        ),
-        st.builds(
-            lambda one, target, accept: send("POST", target, one[1], one[0], accept), changed, invoke, accepts
-        ),
-        names.map(lambda name: send("POST", "/models", loads[name], "application/json", "")),
+        *4 * [asked],
+        *2 * [names.map(lambda name: send("POST", "/models", loads[name], "application/json", ""))],
         names.map(lambda name: send("DELETE", f"/models/{name}", b"", "", "")),
         names.map(lambda name: send("GET", f"/models/{name}", b"", "", "")),
         st.sampled_from(QUERIES[:8]).map(lambda query: send("GET", f"/models{query}", b"", "", "")),
@@ -297,9 +169,9 @@ def likely(rows: list[dict[str, object]]) -> st.SearchStrategy[Case]:
     )
 
 
-def cases(rows: list[dict[str, object]]) -> st.SearchStrategy[Case]:
+def cases(models: list[Served]) -> st.SearchStrategy[Case]:
     """Mostly whole requests; some broken, cut, many at once, endless, slow or large."""
-    whole = requests(rows)
+    whole = requests(models)
 
     def cut(request: tuple[bytes, bool], share: float, after: str) -> Case:
         return Case((request[0][: int(len(request[0]) * share)],), after=after, heads_only=request[1])
@@ -360,7 +232,7 @@ def cases(rows: list[dict[str, object]]) -> st.SearchStrategy[Case]:
     ]
     share = st.floats(0, 1)
     usual = st.builds(lambda one: Case((one[0],), heads_only=one[1]), whole)
-    kept = requests(rows, close=False).filter(lambda one: not one[1])
+    kept = requests(models, close=False).filter(lambda one: not one[1])
     return st.sampled_from(range(300)).flatmap(
         lambda draw: (
             st.sampled_from(rare)
@@ -376,7 +248,7 @@ def cases(rows: list[dict[str, object]]) -> st.SearchStrategy[Case]:
             )
             if draw < 75
             else usual
-            if draw < 180
-            else likely(rows)
+            if draw < 130
+            else likely(models)
         )
     )

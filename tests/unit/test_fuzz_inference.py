@@ -12,6 +12,7 @@ import os
 import random
 import re
 import time
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,6 +21,7 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 from tests.unit import fuzz_requests
+from tests.unit.fuzz_report import report
 from tests.unit.fuzz_services import (
     MOVED,
     PREDICTIONS,
@@ -48,6 +50,18 @@ DOCUMENTED = {
     for status, codes in re.findall(r"^\| (\d{3}) \| ([^|]+) \|", README.read_text(), re.M)
     for code in re.findall(r"`(\w+)`", codes)
 }
+
+
+# Answers to requests that hypothesis made, by status.
+SEEN = Counter()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def reported():
+    began = time.monotonic()
+    yield
+    if SEEN:
+        report("inference function", SEEN.total(), began, SEEN)
 
 
 @pytest.fixture(scope="module")
@@ -222,7 +236,9 @@ def run(test, batch, count, **strategies):
 def test_requests_of_every_kind_while_all_is_well(handle, services, batch):
     def test(event, canary):
         services.conditions = Conditions(canary=canary)
-        assert ask(handle, event) < 500
+        status = ask(handle, event)
+        SEEN[status] += 1
+        assert status < 500
 
     run(test, batch, CASES * 6 // 10, event=events(), canary=st.booleans())
 
@@ -233,6 +249,7 @@ def test_requests_of_every_kind_while_something_fails(handle, services, batch):
         services.conditions = now
         random.seed(chance)
         status = ask(handle, event)
+        SEEN[status] += 1
         assert status < 500 or (status == 503 and not now.are_well)
 
     run(test, batch, CASES * 3 // 10, event=events(most_odd=1), now=conditions, chance=st.integers(0, 7))
@@ -242,6 +259,8 @@ def test_requests_of_every_kind_while_something_fails(handle, services, batch):
 def test_events_that_no_url_sends(handle, services, batch):
     def test(event):
         services.conditions = Conditions()
-        assert ask(handle, event) < 500
+        status = ask(handle, event)
+        SEEN[status] += 1
+        assert status < 500
 
     run(test, batch, CASES // 10, event=odd_events())

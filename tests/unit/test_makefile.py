@@ -1,8 +1,9 @@
-"""`make deploy` reaches a real account only when it is told to."""
+"""`make deploy` reaches a real account only when it is told to; `make fuzz` is all that is fuzzed."""
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -63,3 +64,23 @@ def test_a_stage_is_deployed_where_the_credentials_point():
     done = make("ENV=staging")
     assert done.returncode == 0, done.stderr
     assert f"{DEPLOYS}staging" in done.stdout
+
+
+def test_fuzz_gives_each_part_as_many_cases_as_it_is_told():
+    done = subprocess.run(
+        ["make", "--dry-run", "fuzz", "CASES=7"],
+        cwd=REPO,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    counts = {"FUZZ_CASES", "FUZZ_URL_CASES", "RECONCILE_SEQUENCES"}
+    assert set(re.findall(r"(\w+)=7\b", done.stdout)) == counts
+    read = {name for file in re.findall(r"tests/\S+\.py", done.stdout) for name in counts_read(REPO / file)}
+    assert read == counts
+
+
+def counts_read(file: Path) -> set[str]:
+    """Variables that say how many cases a file makes."""
+    return set(re.findall(r'int\(os\.environ\.get\("(\w+)"', file.read_text()))

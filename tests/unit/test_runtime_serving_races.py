@@ -6,6 +6,8 @@ remember. More sequences: RECONCILE_SEQUENCES=10000.
 """
 
 import os
+import time
+from collections import Counter
 from contextlib import ExitStack
 from datetime import datetime
 from unittest.mock import patch
@@ -22,6 +24,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from tests.unit.fuzz_report import report
 from tests.unit.serving_world import (
     BAKE,
     CALLS,
@@ -46,6 +49,17 @@ BATCH = 500
 untils = st.sampled_from([*6 * ["end"], *6 * ["write"], *2 * ["concluding", "delete"], None, *CALLS])
 # How many versions back: what happens to old ones seldom matters.
 ages = st.sampled_from([0, 0, 0, 1, 2])
+
+
+# How reconciles ended.
+SEEN = Counter()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def reported():
+    began = time.monotonic()
+    yield
+    report("deployer, sequences; how their reconciles ended", SEQUENCES, began, SEEN)
 
 
 class Races(RuleBasedStateMachine):
@@ -182,6 +196,7 @@ class Races(RuleBasedStateMachine):
             self.running.remove(process)
             if isinstance(process.outcome, BaseException):
                 raise process.outcome
+            SEEN[process.outcome] += 1
             # Lambda delivers an event again whose function failed or died.
             self.events += process.outcome != "done"
 

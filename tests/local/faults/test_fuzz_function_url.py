@@ -26,6 +26,7 @@ from hypothesis import strategies as st
 from benchmarks.deployed import MODEL, row
 from tests.local.faults.app import App
 from tests.unit import fuzz_requests
+from tests.unit.fuzz_report import report
 
 pytestmark = [pytest.mark.loop, pytest.mark.timeout(3600)]
 
@@ -97,7 +98,7 @@ def sendable(headers: dict[str, str]) -> dict[str, str]:
 
 def test_requests_of_every_kind_at_the_deployed_url(app: App, record_property: Any) -> None:
     sender, seen = Sender(app), Counter[tuple[int, str]]()
-    began = time.time()
+    began = time.monotonic()
 
     @settings(
         max_examples=CASES,
@@ -130,7 +131,8 @@ def test_requests_of_every_kind_at_the_deployed_url(app: App, record_property: A
     ask()
     for (status, code), count in sorted(seen.items()):
         record_property(f"{status} {code}", count)
-    print(f"{sum(seen.values())} requests in {time.time() - began:.0f} s:", dict(sorted(seen.items())))  # noqa: T201
+    outcomes = {f"{status} {code}".strip(): count for (status, code), count in seen.items()}
+    report("function URL", sum(seen.values()), began, outcomes)
     assert seen[200, ""]
     assert sum(n for (_, code), n in seen.items() if code == "before the function") < sum(seen.values()) / 2
     group = app.physical("inference", "InferenceFunctionLogs")

@@ -105,8 +105,9 @@ def pack(folder: Path, path: Path) -> None:
             archive.add(file, file.name)
 
 
-def train_small(root: Path, raw: Path) -> Container:
-    """A container in which preprocessing, training and evaluation have run, on the images in `raw`."""
+def train_small(root: Path, raw: Path, **changes: Any) -> Container:
+    """A container in which preprocessing, training and evaluation have run, on the images in `raw`;
+    `changes` of hyperparameters."""
     container = Container(root)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SAGEMAKER_BASE_DIR", str(container.root))
@@ -114,7 +115,7 @@ def train_small(root: Path, raw: Path) -> Container:
         preprocess.main(["--image-size", str(SIZE)])
         for name in ("train", "validation", "classes"):
             container.channel(name, container.output(name))
-        container.hyperparameters()
+        container.hyperparameters(**changes)
         train.main([])
         archive = container.root / "archive"
         pack(container.root / "model", archive / "model.tar.gz")
