@@ -247,8 +247,8 @@ _BREAST_CANCER = TabularClassification(
     purpose="Tells malignant from benign breast masses by measures of cell nuclei in an image.",
     caveats="569 samples of one hospital, 1993: to show a pipeline, not to diagnose.",
 )
-# With their defaults the six algorithms reach an area under the curve of 0.69 to 0.77 on the 386 test rows, 47
-# of them rejected, which is a standard error of 0.04: half-way between the best of them and chance, 0.5.
+# With their defaults the six algorithms reach an area under the curve of 0.69 to 0.77 on the 386 test rows,
+# 47 of them rejected, which is a standard error of 0.04: half-way between the best of them and chance, 0.5.
 _MORTGAGES = TabularClassification(
     dataset="mortgages",
     target="decision",
@@ -256,8 +256,8 @@ _MORTGAGES = TabularClassification(
     threshold=0.62,
     purpose="Estimates how likely a bank is to reject an application for a mortgage.",
     caveats=(
-        "Learnt from what banks in Boston decided in 1990, fair or not, without race, sex, marital status, age "
-        "and what stands for them: to show a pipeline, not to decide on applications."
+        "Learnt from what banks in Boston decided in 1990, fair or not, without race, sex, marital status, "
+        "age and what stands for them: to show a pipeline, not to decide on applications."
     ),
 )
 # With their defaults the first round reaches a top-1 accuracy of 0.99 on the 169 test images and the local

@@ -8,14 +8,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from sagemaker.core.helper.pipeline_variable import PipelineVariable
 from sagemaker.core.workflow.functions import Join, JsonGet
 
 # Name -> value; or where a report has the card's list of them, as JSON in a text: a tuning job decides their
 # names, and a value of an execution is never a list.
-Hyperparameters = Mapping[str, Any] | JsonGet
+Hyperparameters: TypeAlias = Mapping[str, Any] | JsonGet
 # SageMaker's enumeration; a rating is for the people who use the model.
 RISK = "Unknown"
 
@@ -87,8 +87,8 @@ class Card:
 def joined(document: Any) -> Join:
     """`document` as JSON text, with its pipeline variables where the execution knows their values.
 
-    A `JsonGet` stands for a number, or for text that is JSON. Other variables stand for text, and their values must need no escaping in
-    JSON: ARNs and digests, not what people name.
+    A `JsonGet` stands for a number, or for text that is JSON. Other variables stand for text, and their
+    values must need no escaping in JSON: ARNs and digests, not what people name.
     """
     variables: list[PipelineVariable] = []
 

@@ -57,7 +57,9 @@ def loop(screen: Screen, result: dict[str, Any], *, everything: bool) -> None:
     """The phases, in order; synthesis runs beside the start of the cloud, for it needs neither."""
     with ThreadPoolExecutor(max_workers=1) as beside:
         synthesized = beside.submit(phases.synthesize)
-        title = "Real loans, cell nuclei and digits" if everything else "Real loans from Lending Club"
+        title = (
+            "Real loans, cell nuclei, mortgages and digits" if everything else "Real loans from Lending Club"
+        )
         with screen.phase("data", title):
             chosen = phases.prepare_all() if everything else [phases.prepare_data()]
         with screen.phase("cloud", "Local cloud, IAM enforced"):

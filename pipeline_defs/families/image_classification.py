@@ -48,9 +48,7 @@ def build(spec: PipelineSpec) -> Pipeline:
     wider_backbone = ParameterString("WiderBackbone", default_value=family.wider_backbone)
     wider_epochs = ParameterInteger("WiderEpochs", default_value=family.wider_epochs)
     # Of its own, as its backbone is: the packaged weights are of one network, and another refuses them.
-    wider_weights = ParameterString(
-        "WiderPretrainedWeights", default_value="none", enum_values=PRETRAINED
-    )
+    wider_weights = ParameterString("WiderPretrainedWeights", default_value="none", enum_values=PRETRAINED)
     threshold = ParameterFloat("Top1Threshold", default_value=family.top1_threshold)
     parameters: list[Parameter] = [
         *common.all(), image_size, backbone, weights, epochs, batch_size, learning_rate, wider_backbone,

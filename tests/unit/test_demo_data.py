@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from modelyard_cli.demo.data import Data, prepare, upload
-from pipeline_defs.catalog import PIPELINES, ImageClassification
+from pipeline_defs.catalog import PIPELINES, ImageClassification, TabularClassification
 
 
 class S3:
@@ -62,6 +62,21 @@ def test_a_folder_keeps_its_names_below_a_digest_of_all_of_it(files: Path) -> No
     }
     (files / "images" / "b" / "2.png").rename(files / "images" / "a" / "2.png")
     assert put(files / "images", files / "images" / "a")[0]["InputData"] != parameters["InputData"]
+
+
+def test_each_classifier_gets_the_data_of_its_own_set(tmp_path: Path) -> None:
+    specs = [spec for spec in PIPELINES if isinstance(spec.family, TabularClassification)]
+    found = {data.model: data for data in prepare(specs, tmp_path)}
+    assert [data.raw for data in found.values()] == [spec.family.raw for spec in specs]
+    for spec in specs:
+        data, family = found[spec.name], spec.family
+        assert isinstance(family, TabularClassification)
+        rows = data.table.read_text().splitlines()
+        assert rows[0].split(",")[1] == family.target
+        assert data.truth
+        assert {row.split(",")[1] for row in rows[1:]} >= set(data.truth)
+        assert family.target not in data.batch.read_text()
+    assert len(found["mortgage-approval"].table.read_text().splitlines()) == 1 + 1934
 
 
 @pytest.mark.torch

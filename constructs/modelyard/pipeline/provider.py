@@ -48,7 +48,7 @@ class PipelineProvider(CustomResourceProvider):
         Returns the policy, on which the custom resource depends: it must be there before and after it.
         """
         role = self.function.execution_role
-        # Once for all pipelines: IAM bounds a role's policies together. To delete a pipeline takes none of it.
+        # Once for all pipelines: IAM bounds a role's policies together. Deleting a pipeline needs none of it.
         if code and not any(code is known for known in self._code_buckets):
             self._code_buckets.append(code)
             code.grant_write(role, CODE_PREFIX, multipart=False)

@@ -99,6 +99,11 @@ def test_evaluation_measures_and_draws(container, monkeypatch):
     assert 0 < metrics["auc"]["standard_deviation"] < 0.2
     curves = metrics["receiver_operating_characteristic_curve"]
     assert set(curves) == ({"yes"} if binary else {"aster", "broom", "clover"})
+    trained = read_json(container.root / "model" / "manifest.json")["training"]
+    assert json.loads(report["model_card"]["hyper_parameters"]) == [
+        {"name": "algorithm", "value": trained["algorithm"]},
+        *({"name": name, "value": str(value)} for name, value in trained["hyperparameters"].items()),
+    ]
     page = (container.output("evaluation") / "report.html").read_text()
     for word in ("Confusion matrix", "ROC", "Feature importance", "baseline"):
         assert word in page

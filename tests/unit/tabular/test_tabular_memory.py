@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import tarfile
 import tracemalloc
 
 import pytest
 
-from training.tabular import preprocess, validate
+from training.tabular import evaluate, preprocess, validate
 from training.tabular.parts import Row
 from training.tabular.train import encode
 
@@ -45,3 +46,17 @@ def test_training_holds_numbers_and_not_rows(trained):
     ]
     per_row = (peaks[1] - peaks[0]) / 40_000
     assert per_row < 2.5 * 4 * (len(encoder.features) + 1)
+
+
+def test_evaluation_holds_two_numbers_a_row(trained, other_container, loans, monkeypatch):
+    """The true and the predicted value, and what metrics and charts make of them: not the rows."""
+    monkeypatch.setattr(evaluate, "CHUNK_ROWS", 250)
+    peaks = []
+    for number, rows in enumerate((1000, 1000, 4000)):  # once before: modules that are imported then
+        container = other_container(f"{number}")
+        archive = container.write_text("model", b"", "model.tar.gz")
+        with tarfile.open(archive, "w:gz") as tar:
+            tar.add(trained.root / "model", ".")
+        container.write_input("test", loans(rows), "part-00000.csv")
+        peaks.append(peak(lambda: evaluate.main([])))
+    assert (peaks[2] - peaks[1]) / 3000 * MILLION < 200e6

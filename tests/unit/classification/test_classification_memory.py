@@ -1,0 +1,84 @@
+"""What a million rows would cost the steps of a classifier: bytes per row, from the peaks at two sizes."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import pytest
+
+from tests.unit.classification.conftest import BINARY, FLOWERS, train
+from tests.unit.tabular.conftest import Container
+from training.classification import evaluate, importance, preprocess, rows, trial, validate
+
+SIZES = (3000, 9000)
+FEATURES = len(FLOWERS.columns)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A small model, with numbers and categories."""
+    return train(tmp_path_factory.mktemp("small"), "naive-bayes", BINARY)
+
+
+@pytest.fixture
+def bytes_per_row(tmp_path, monkeypatch, flowers):
+    """What each further row costs `act` at its peak; `place(container, table)` puts the rows first."""
+
+    def measure(place, act):
+        peaks = []
+        for number, size in enumerate((SIZES[0], *SIZES)):  # once before: modules that are imported then
+            root = tmp_path / f"{number}"
+            monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(root))
+            # As a part of a split has them: identifier and target first.
+            table = [{"flower_id": row["flower_id"], "edible": row["edible"], **row} for row in flowers(size)]
+            place(Container(root), table)
+            tracemalloc.start()
+            try:
+                act()
+                peaks.append(tracemalloc.get_traced_memory()[1])
+            finally:
+                tracemalloc.stop()
+        return (peaks[2] - peaks[1]) / (SIZES[1] - SIZES[0])
+
+    return measure
+
+
+# Both remember the identifiers: one to find those that appear twice, the other to rank them for the split,
+# with a hash each.
+@pytest.mark.parametrize(("step", "bound"), [(validate, 200), (preprocess, 300)])
+def test_data_steps_hold_identifiers_and_not_rows(bytes_per_row, step, bound):
+    def place(container, table):
+        container.write_input("data", table, "rows.csv")
+
+    assert bytes_per_row(place, lambda: step.main(BINARY)) < bound
+
+
+@pytest.mark.parametrize("algorithm", ["naive-bayes", "logistic-regression"])
+def test_a_trial_holds_numbers_and_not_rows(bytes_per_row, trained, monkeypatch, algorithm):
+    """The float32 matrix, the part of it that a fold trains on, and that again prepared as float64."""
+    monkeypatch.setattr(rows, "CHUNK_ROWS", 500)
+    width = FEATURES + 2 + 3  # a column for each category
+
+    def place(container, table):
+        container.write_input("train", table, "part-00000.csv")
+        container.channel("train", container.root / "processing" / "input" / "train")
+        container.channel("encoder", trained.output("encoder"))
+        setting = {"algorithm": algorithm, "scorer": "auc", "folds": "3"}
+        container.config("hyperparameters.json", setting)
+
+    assert bytes_per_row(place, lambda: trial.main([])) < 2 * 4 * FEATURES + 3 * 8 * width
+
+
+def test_evaluation_holds_probabilities_and_not_rows(bytes_per_row, trained, monkeypatch):
+    """The class and its probabilities, and what metrics and charts make of them."""
+    monkeypatch.setattr(evaluate, "CHUNK_ROWS", 500)
+    for module in (evaluate, importance):
+        monkeypatch.setattr(module, "MAX_ROWS", 500)
+
+    def place(container, table):
+        container.write_input("test", table, "part-00000.csv")
+        (container.root / "processing" / "input" / "model").symlink_to(
+            trained.root / "processing" / "input" / "model"
+        )
+
+    assert bytes_per_row(place, lambda: evaluate.main(["--metric", "auc"])) < 200
