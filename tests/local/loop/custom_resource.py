@@ -10,10 +10,10 @@ import time
 import uuid
 from typing import Any
 
+from tests.local.loop.enforcement import pascal_case
 from tests.local.loop.story import MODEL, Story
 
-LOGICAL = MODEL.title().replace("-", "")
-_ANSWER_LIMIT_S = 60.0
+_ANSWER_LIMIT_S = 300.0
 _PSEUDO = {"AWS::URLSuffix": "amazonaws.com", "AWS::Partition": "aws"}
 
 
@@ -31,7 +31,7 @@ def send(
     template = json.loads(template) if isinstance(template, str) else template
     resources = template["Resources"]
     known = [name for name, resource in resources.items() if resource["Type"] == kind]
-    logical = max(known, key=lambda name: (name.startswith(LOGICAL), name))
+    logical = max(known, key=lambda name: (name.startswith(pascal_case(MODEL)), name))
     physical = _physical(story, name)
     properties = _resolve(story, resources[logical]["Properties"], physical) | changed
     answers, key = story.bootstrap_bucket, f"answers/{uuid.uuid4()}"

@@ -14,23 +14,35 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-from modelyard_cli.demo import phases
-from modelyard_cli.executions import start
+from pipeline_defs.catalog import PIPELINES
 from tests.local.loop.grants import without
-from tests.local.loop.story import MODEL, Story
+from tests.local.loop.story import MODEL, Story, eventually
 
 DATA_SCIENTIST = "access/DataScientist"
 MODEL_APPROVER = "access/ModelApprover"
 INFERENCE = "inference/InferenceFunctionRole"
 DEPLOYER = "serving/DeployerFunctionRole"
 ENDPOINT = "serving/EndpointRole"
-EXECUTION = "pipelines/RefinanceInterestRatePipelineExecutionRole"
 PROVIDER = "pipelines/PipelineProviderFunctionRole"
 GROUP_EMPTIER = "pipelines/RegistryEmptierFunctionRole"
 BUCKET_EMPTIER = "data/BucketEmptierFunctionRole"
+_BEGINS_IN_S = 200.0
+
+
+def pascal_case(pipeline: str) -> str:
+    """A pipeline's name as it stands in logical ids."""
+    return pipeline.title().replace("-", "")
+
+
+def execution_role(pipeline: str) -> str:
+    """The role that the steps of a pipeline run under."""
+    return f"pipelines/{pascal_case(pipeline)}PipelineExecutionRole"
+
+
+EXECUTION = execution_role(MODEL)
 ROLES = {
-    DATA_SCIENTIST, MODEL_APPROVER, INFERENCE, DEPLOYER, ENDPOINT, EXECUTION, PROVIDER, GROUP_EMPTIER,
-    BUCKET_EMPTIER,
+    DATA_SCIENTIST, MODEL_APPROVER, INFERENCE, DEPLOYER, ENDPOINT, PROVIDER, GROUP_EMPTIER, BUCKET_EMPTIER,
+    *(execution_role(spec.name) for spec in PIPELINES),
 }  # fmt: skip
 
 
@@ -52,18 +64,54 @@ def was_refused(story: Story, since: float, role: str, action: str, resource: st
 
 
 def start_a_run(story: Story) -> str:
-    values = phases.upload(story.scientist, story.outputs, story.data)
-    parameters = [{"Name": name, "Value": value} for name, value in values.items()]
-    return start(story.scientist.client("sagemaker"), MODEL, parameters)
+    return story.start(MODEL, story.data)
 
 
-def start_afresh(story: Story) -> str:
+def start_afresh(story: Story, **parameters: str) -> str:
     """Start an execution for which the cache has nothing."""
     bucket, key = story.outputs["DataBucketName"], f"raw/refinance/{uuid.uuid4()}.csv"
-    values = phases.upload(story.scientist, story.outputs, story.data) | {"InputData": f"s3://{bucket}/{key}"}
     story.scientist.client("s3").upload_file(str(story.data.table), bucket, key)
-    parameters = [{"Name": name, "Value": value} for name, value in values.items()]
-    return start(story.scientist.client("sagemaker"), MODEL, parameters)
+    return story.start(MODEL, story.data, InputData=f"s3://{bucket}/{key}", **parameters)
+
+
+def failed_steps(execution: dict[str, Any]) -> dict[str, str]:
+    """The steps that failed, and why."""
+    return {step["name"]: step["detail"] for step in execution["steps"] if step["status"] == "Failed"}
+
+
+def until_runs(story: Story, execution: str, step: str) -> None:
+    sagemaker = story.scientist.client("sagemaker")
+
+    def runs() -> bool:
+        steps = sagemaker.list_pipeline_execution_steps(PipelineExecutionArn=execution)
+        seen = [(entry["StepName"], entry["StepStatus"]) for entry in steps["PipelineExecutionSteps"]]
+        return (step, "Executing") in seen
+
+    # Jobs last a second or so: look often.
+    deadline = time.monotonic() + _BEGINS_IN_S
+    while not runs():
+        assert time.monotonic() < deadline, f"{step} never ran"
+        time.sleep(0.02)
+
+
+def stop(story: Story, execution: str) -> None:
+    """As the data scientist, until it has stopped."""
+    sagemaker = story.scientist.client("sagemaker")
+    sagemaker.stop_pipeline_execution(PipelineExecutionArn=execution)
+
+    def stopped() -> None:
+        described = sagemaker.describe_pipeline_execution(PipelineExecutionArn=execution)
+        assert described["PipelineExecutionStatus"] == "Stopped"
+
+    eventually(stopped)
+
+
+def allowed(story: Story, since: float, role: str) -> set[str]:
+    """The actions that IAM allowed the role since then."""
+    name = story.names.role(role)
+    return {
+        decision.action for decision in story.decisions(since) if decision.allowed and decision.role == name
+    }
 
 
 def invoke(story: Story, name: str, event: dict[str, Any], *, cold: bool = False) -> dict[str, Any]:

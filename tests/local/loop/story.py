@@ -6,7 +6,7 @@ import json
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,15 @@ from modelyard_cli.predict import invoke
 from tests.local.loop.grants import Decision, Grant, Names, read_audit
 
 MODEL = phases.MODEL
-WAIT_S = 60.0
+WAIT_S = 300.0
 
 
 @dataclass
 class Story:
     """The deployed app, and what one chapter leaves for the next.
 
-    `grants` is what the roles of the stacks could do once deployed.
+    `grants` is what the roles of the stacks could do once deployed, `others` the data of other pipelines than
+    the one that the loop tells of, `runs` the last execution of each.
     """
 
     environment: dict[str, str]
@@ -38,6 +39,8 @@ class Story:
     folder: Path
     names: Names
     grants: list[Grant]
+    others: dict[str, phases.Data] = field(default_factory=dict)
+    runs: dict[str, str] = field(default_factory=dict)
 
     @property
     def account(self) -> str:
@@ -78,10 +81,17 @@ class Story:
 
     def run(self, **parameters: str) -> dict[str, Any]:
         """Run the pipeline to its end; returns the execution with its steps."""
-        sagemaker = self.scientist.client("sagemaker")
-        values = {**phases.upload(self.scientist, self.outputs, self.data), **parameters}
-        arn = start(sagemaker, MODEL, [{"Name": name, "Value": value} for name, value in values.items()])
-        *_, final = watch(sagemaker, arn, 0.3)
+        return self.watch(self.start(MODEL, self.data, **parameters))
+
+    def start(self, pipeline: str, data: phases.Data, **parameters: str) -> str:
+        """Start a pipeline on its data as the data scientist; returns the execution's ARN."""
+        values = {**phases.upload(self.scientist, self.outputs, data), **parameters}
+        given = [{"Name": name, "Value": value} for name, value in values.items()]
+        return start(self.scientist.client("sagemaker"), pipeline, given)
+
+    def watch(self, execution: str) -> dict[str, Any]:
+        """An execution at its end, with its steps."""
+        *_, final = watch(self.scientist.client("sagemaker"), execution, 0.3)
         return final.as_json()
 
     def decisions(self, since: float = 0.0) -> list[Decision]:

@@ -18,7 +18,7 @@ from tests.local.loop import canaries
 from tests.local.loop.enforcement import reconcile
 from tests.local.loop.story import MODEL, Story, eventually
 
-pytestmark = [pytest.mark.loop, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.loop, pytest.mark.timeout(900)]
 
 # Of the local environment's canaries.
 BAKE = timedelta(seconds=60)

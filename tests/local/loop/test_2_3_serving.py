@@ -15,7 +15,7 @@ from tests.local.loop import canaries
 from tests.local.loop.enforcement import DEPLOYER, ENDPOINT, INFERENCE, invoke, logged, reconcile, refused
 from tests.local.loop.story import MODEL, Story, eventually
 
-pytestmark = [pytest.mark.loop, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.loop, pytest.mark.timeout(900)]
 
 
 # The inference function: a person's request is answered, the reason stands in the function's log.

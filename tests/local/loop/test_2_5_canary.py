@@ -16,7 +16,7 @@ from tests.local.loop.enforcement import DEPLOYER, reconcile, refused, was_refus
 from tests.local.loop.grants import without
 from tests.local.loop.story import MODEL, Story
 
-pytestmark = [pytest.mark.loop, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.loop, pytest.mark.timeout(900)]
 
 REQUESTS = 60
 

@@ -12,7 +12,7 @@ from modelyard_cli.demo import commands, phases
 from tests.local.loop.inventory import inventory
 from tests.local.loop.story import MODEL, Story
 
-pytestmark = [pytest.mark.loop, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.loop, pytest.mark.timeout(900)]
 
 
 def test_nothing_is_left_but_what_aws_keeps(story: Story, tmp_path: Path) -> None:

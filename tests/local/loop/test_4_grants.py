@@ -7,32 +7,34 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline_defs.catalog import PIPELINES
-from tests.local.loop.grants import Grant
+from pipeline_defs.catalog import PIPELINES, ImageClassification, TabularClassification, TabularRegression
+from tests.local.loop.enforcement import execution_role, pascal_case
+from tests.local.loop.families import IMAGES, TUNED
+from tests.local.loop.grants import Decision, Grant
 from tests.local.loop.story import MODEL, Story
 
-pytestmark = [pytest.mark.loop, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.loop, pytest.mark.timeout(900)]
 
 _VOLUME = "SageMaker encrypts the volumes of jobs; here they have none"
 _LISTING = "SageMaker asks for the right to list the models of an endpoint; here they are only loaded by name"
-_TUNING = "the classifier tunes: `make demo ALL=1`, tests/local/test_classification_pipeline.py"
-_ROLE = "pipelines/RefinanceInterestRatePipelineExecutionRole"
+# The pipeline of each family that stands for its others, whose roles are alike but for names.
+FAMILIES: dict[type, str] = {
+    TabularRegression: MODEL,
+    TabularClassification: TUNED,
+    ImageClassification: IMAGES,
+}
 UNUSED = {
     **{
-        f"{_ROLE} sagemaker:{action} hyper-parameter-tuning-job/*": _TUNING
-        for action in (
-            "AddTags",
-            "CreateHyperParameterTuningJob",
-            "DescribeHyperParameterTuningJob",
-            "ListTrainingJobsForHyperParameterTuningJob",
-            "StopHyperParameterTuningJob",
-        )
+        f"{execution_role(pipeline)} {grant}": reason
+        for pipeline in FAMILIES.values()
+        for grant, reason in {
+            "kms:CreateGrant key/<DataKey>": _VOLUME,
+            "kms:DescribeKey key/<DataKey>": _VOLUME,
+            f"s3:AbortMultipartUpload <DataBucket>/pipelines/{pipeline}/*": (
+                "SageMaker gives up the upload of a large output"
+            ),
+        }.items()
     },
-    f"{_ROLE} kms:CreateGrant key/<DataKey>": _VOLUME,
-    f"{_ROLE} kms:DescribeKey key/<DataKey>": _VOLUME,
-    f"{_ROLE} s3:AbortMultipartUpload <DataBucket>/pipelines/refinance-interest-rate/*": (
-        "SageMaker gives up the upload of a large output"
-    ),
     "serving/EndpointRole s3:ListBucket <DataBucket> models/multi/*": _LISTING,
     "serving/EndpointRole logs:CreateLogGroup log-group:/aws/sagemaker/Endpoints/modelyard:*": (
         "SageMaker may ask for its group although it exists"
@@ -44,11 +46,22 @@ UNUSED = {
         "SageMaker publishes CPU, memory and disk of instances; here they share the machine's"
     ),
 }
+BY_NAME = {spec.name: spec for spec in PIPELINES}
+ROLES_OF_PIPELINES = {execution_role(spec.name) for spec in PIPELINES}
 
 
+# The grants of all families are used only if the images' ran as well.
+@pytest.mark.torch
 def test_every_grant_is_used_or_has_its_operation(story: Story) -> None:
-    used = [decision for decision in story.decisions() if decision.allowed]
-    needed = {_folded(grant) for grant in story.grants if any(grant.covers(decision) for decision in used)}
+    used: dict[tuple[str, str], list[Decision]] = {}
+    for decision in story.decisions():
+        if decision.allowed:
+            used.setdefault((decision.role, decision.action.lower()), []).append(decision)
+
+    def needs(grant: Grant) -> bool:
+        return any(map(grant.covers, used.get((grant.role, grant.action.lower()), [])))
+
+    needed = {_folded(grant) for grant in story.grants if needs(grant)}
     unused = {_folded(grant) for grant in story.grants} - needed
 
     assert sorted(unused - UNUSED.keys()) == [], "granted, and needed by nothing that is known"
@@ -56,10 +69,14 @@ def test_every_grant_is_used_or_has_its_operation(story: Story) -> None:
 
 
 def _folded(grant: Grant) -> str:
-    """The grant as if it were of the pipeline that the loop runs; those of the others are its like."""
+    """The grant as if its pipeline were the one that stands for it: that of its family, where the role is a
+    pipeline's own; of other roles, which hold as much for every pipeline, that of the loop."""
     text = str(grant)
     for spec in PIPELINES:
-        text = text.replace(spec.family.raw, PIPELINES[0].family.raw)
-        text = text.replace(spec.name, MODEL)
-        text = text.replace(spec.name.title().replace("-", ""), MODEL.title().replace("-", ""))
+        own = grant.name == execution_role(spec.name)
+        if own or grant.name not in ROLES_OF_PIPELINES:
+            like = BY_NAME[FAMILIES[type(spec.family)] if own else MODEL]
+            text = text.replace(spec.family.raw, like.family.raw)
+            text = text.replace(spec.name, like.name)
+            text = text.replace(pascal_case(spec.name), pascal_case(like.name))
     return text

@@ -10,11 +10,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from pipeline_defs.catalog import PIPELINES
 from tests.local.loop.custom_resource import send
 from tests.local.loop.enforcement import (
     BUCKET_EMPTIER,
-    EXECUTION,
     GROUP_EMPTIER,
     PROVIDER,
     ROLES,
@@ -23,7 +21,7 @@ from tests.local.loop.enforcement import (
 )
 from tests.local.loop.story import MODEL, Story
 
-pytestmark = [pytest.mark.loop, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.loop, pytest.mark.timeout(900)]
 
 PIPELINE = "Custom::SageMakerPipeline"
 GROUP_EMPTYING = "Custom::ModelPackageGroupEmptying"
@@ -34,6 +32,8 @@ BUCKET_EMPTYING = "Custom::BucketEmptying"  # its last one is of the data bucket
     ("action", "changed"),
     [
         ("s3:GetObject", {}),
+        ("s3:PutObject", {}),
+        ("kms:GenerateDataKey", {}),
         ("sagemaker:DescribePipeline", {}),
         ("sagemaker:ListTags", {}),
         ("sagemaker:AddTags", {"Tags": {"team": "lending"}}),
@@ -63,10 +63,11 @@ def test_pipeline_provider_takes_tags_back(story: Story) -> None:
 
 def test_pipeline_provider_deletes_a_pipeline_that_runs(story: Story) -> None:
     sagemaker = story.administrator.client("sagemaker")
-    running = start_afresh(story)
     for action in (
         "sagemaker:ListPipelineExecutions", "sagemaker:StopPipelineExecution", "sagemaker:DeletePipeline"
     ):  # fmt: skip
+        # Through the wider round as well, so that it still runs when the function looks.
+        running = start_afresh(story, MseThreshold="1.5", OnGateFailure="Retrain")
         with refused(story, PROVIDER, action):
             answer = send(story, "pipelines", PIPELINE, "Delete")
         assert answer["Status"] == "FAILED", answer
@@ -101,8 +102,4 @@ def test_emptiers(story: Story, role: str, stack: str, kind: str, action: str) -
 
 
 def test_every_role_of_the_stacks_was_tried(story: Story) -> None:
-    # The roles of the other pipelines are like that of the one that the loop runs.
-    others = {
-        f"pipelines/{spec.name.title().replace('-', '')}PipelineExecutionRole" for spec in PIPELINES
-    } - {EXECUTION}
-    assert set(story.names.roles.values()) - others == ROLES
+    assert set(story.names.roles.values()) == ROLES

@@ -14,7 +14,7 @@ import pytest
 
 from modelyard_cli.demo import commands, phases
 from modelyard_cli.errors import CliError
-from tests.local.loop import canaries
+from tests.local.loop import canaries, families
 from tests.local.loop.story import MODEL, Story, eventually
 
 pytestmark = [pytest.mark.loop, pytest.mark.timeout(900)]
@@ -37,6 +37,11 @@ NOT_TAKEN = (
 )
 
 
+@pytest.mark.parametrize("model", families.OTHERS)
+def test_pipelines_of_other_data_begin_beside_it(story: Story, model: str) -> None:
+    families.begin(story, model)  # how they end is the next chapter
+
+
 def test_the_pipeline_trains_registers_and_scores_the_batch(story: Story) -> None:
     execution = story.run()
 
@@ -56,7 +61,7 @@ def test_the_pipeline_trains_registers_and_scores_the_batch(story: Story) -> Non
     bucket = story.outputs["DataBucketName"]
     keys = [
         item["Key"]
-        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix="pipelines/")
+        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"pipelines/{MODEL}/")
         for item in page.get("Contents", [])
     ]
     (scored,) = [key for key in keys if key.endswith("batch.jsonl.out")]
