@@ -25,6 +25,7 @@ NAMES = (
     "micro_batching",
     "lambda_overhead",
     "image_path",
+    "image_scale",
     "soak",
 )
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.load import Window
@@ -13,6 +14,7 @@ from benchmarks.serving import Plain, Turn, summary
 from benchmarks.xgboost_host import FOLDS, partition
 
 
+@settings(deadline=None)
 @given(rows=st.integers(FOLDS, 500), repetition=st.integers(0, 50))
 def test_each_row_is_held_out_once_and_never_trained_on_then(rows: int, repetition: int) -> None:
     held_out = []
@@ -54,3 +56,34 @@ def test_a_share_p99_or_peer_out_of_bounds_does_not_hold():
     assert not holds(replace(good, per_second=590.0))
     assert not holds(replace(good, p99_ms=10.1))
     assert not holds(good, peer=301.0)
+
+
+@pytest.mark.torch
+def test_every_image_of_133_classes_arrives_and_memory_is_watched(tmp_path):
+    from benchmarks import image_scale
+
+    images = 5 * image_scale.CLASSES
+    measured = image_scale.run(tmp_path, images, size=(40, 30), side=32)
+    assert (measured["classes"], measured["accepted"]) == (133, images)
+    # By hash: a tenth each, give or take.
+    splits = measured["splits"]
+    assert sum(splits.values()) == images
+    assert 30 < splits["test"] < 110
+    assert 30 < splits["validation"] < 110
+    for run in measured["runs"].values():
+        assert run.cpu_seconds > 0
+        assert run.peak_bytes > 10e6
+
+    def holds(peak=200, of_fewer=200, **changes):
+        def with_peak(megabytes):
+            runs = measured["runs"].items()
+            return {name: replace(run, peak_bytes=megabytes * 1_000_000) for name, run in runs}
+
+        whole, part = ({**measured, "runs": with_peak(size)} for size in (peak, of_fewer))
+        return image_scale.summary({**whole, **changes}, part)["holds"]
+
+    assert holds()
+    assert not holds(splits={**splits, "train": splits["train"] - 1})
+    assert not holds(classes=132)
+    assert not holds(peak=301, of_fewer=301)
+    assert not holds(peak=200, of_fewer=130)
