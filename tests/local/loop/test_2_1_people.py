@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -10,12 +11,13 @@ from boto3.exceptions import S3UploadFailedError
 from botocore.exceptions import ClientError
 
 from modelyard_cli import registry
+from modelyard_cli.aws import stack_outputs
 from modelyard_cli.demo import phases
 from modelyard_cli.errors import CliError
 from modelyard_cli.executions import watch
 from modelyard_cli.predict import invoke as invoke_url
 from tests.local.loop.enforcement import DATA_SCIENTIST, MODEL_APPROVER, refused, start_a_run
-from tests.local.loop.story import MODEL, Story
+from tests.local.loop.story import MODEL, Story, eventually
 
 pytestmark = [pytest.mark.loop, pytest.mark.timeout(300)]
 
@@ -93,6 +95,76 @@ def test_people_look_around(story: Story, person: str) -> None:
     assert "InputData" in [parameter["Name"] for parameter in parameters["PipelineParameters"]]
     *_, final = watch(session.client("sagemaker"), run, 0.3)
     assert final.status == "Succeeded"
+
+
+PEOPLE = [("scientist", DATA_SCIENTIST), ("approver", MODEL_APPROVER)]
+
+
+@pytest.mark.parametrize("person", ["scientist", "approver"])
+def test_people_see_what_is_served(story: Story, person: str) -> None:
+    def look() -> None:
+        shown = story.modelyard(getattr(story, person), "models")
+        assert shown == story.modelyard(story.administrator, "models")
+        (row,) = [row for row in shown if row["group"] == MODEL]
+        assert row["serving"] == story.predict(story.data.examples[:1])["version"]
+
+    # Callers follow what was approved before within seconds.
+    eventually(look)
+
+
+@pytest.mark.parametrize(("person", "role"), PEOPLE)
+@pytest.mark.parametrize(
+    ("action", "resource"),
+    [
+        ("cloudformation:DescribeStacks", "modelyard-local-serving"),
+        ("sagemaker:ListModelPackages", ""),
+        ("sagemaker:DescribeModelPackage", ""),
+        ("dynamodb:GetItem", ""),
+        ("kms:Decrypt", "<DeployerRecordsKey>"),
+    ],
+)
+def test_what_people_need_to_see_it(story: Story, person: str, role: str, action: str, resource: str) -> None:
+    with (
+        refused(story, role, action, story.names.written(resource)),
+        pytest.raises(AssertionError, match=f"modelyard: .*not authorized to perform: {action}"),
+    ):
+        story.modelyard(getattr(story, person), "models", MODEL)
+
+
+def folders(story: Story) -> list[str]:
+    return stack_outputs(story.scientist.client("cloudformation"), "data", "DataBucketName", "ImageFolder")
+
+
+def predict_by_command(story: Story) -> Any:
+    rows = story.folder / "rows.json"
+    rows.write_text(json.dumps(story.data.examples[:1]))
+    return story.modelyard(story.scientist, "predict", MODEL, str(rows))
+
+
+@pytest.mark.parametrize(("part", "operation"), [("data", folders), ("inference", predict_by_command)])
+def test_data_scientist_finds_what_is_deployed(
+    story: Story, part: str, operation: Callable[[Story], Any]
+) -> None:
+    with (
+        refused(story, DATA_SCIENTIST, "cloudformation:DescribeStacks", f"modelyard-local-{part}"),
+        pytest.raises((ClientError, AssertionError), match="not authorized to perform: cloudformation:"),
+    ):
+        operation(story)
+
+    assert operation(story)
+
+
+@pytest.mark.parametrize("person", ["scientist", "approver"])
+def test_the_deployer_is_called_by_administrators_only(story: Story, person: str) -> None:
+    session, function = getattr(story, person), story.names.physical("serving/DeployerFunction")
+    with pytest.raises(AssertionError, match=r"modelyard: DescribeStackResources: .*not authorized"):
+        story.modelyard(session, "reconcile", MODEL)
+    with pytest.raises(ClientError, match="not authorized to perform: lambda:InvokeFunction"):
+        session.client("lambda").invoke(FunctionName=function, Payload=json.dumps({"group": MODEL}))
+
+    serving = story.modelyard(story.administrator, "reconcile", MODEL)["serving"]
+    (row,) = story.modelyard(session, "models", MODEL)
+    assert row["serving"] == serving
 
 
 def test_data_scientist_sees_what_a_run_made(story: Story) -> None:
