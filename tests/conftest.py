@@ -1,4 +1,4 @@
-"""Makes the Lambda functions' code importable as `pipeline_runtime`, `serving_runtime`, `inference_runtime`.
+"""Makes the Lambda functions' code importable: `pipeline_runtime`, and likewise for each of `DOMAINS`.
 
 In Lambda the packages above each `runtime` are empty. Imported here as `modelyard.pipeline.runtime`, it would
 bring the constructs around it, hence aws_cdk and its Node process, into tests that take milliseconds.
@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 
 LIBRARY = Path(__file__).parents[1] / "constructs" / "modelyard"
+DOMAINS = ("pipeline", "serving", "inference", "storage")
 
-for domain in ("pipeline", "serving", "inference"):
+for domain in DOMAINS:
     folder = LIBRARY / domain / "runtime"
     spec = importlib.util.spec_from_file_location(
         f"{domain}_runtime", folder / "__init__.py", submodule_search_locations=[str(folder)]

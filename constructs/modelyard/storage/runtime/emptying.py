@@ -56,18 +56,22 @@ def empty(s3: Any, bucket: str) -> int:
     """
     deleted = 0
     try:
-        for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
-            versions = [
-                {"Key": version["Key"], "VersionId": version["VersionId"]}
-                for version in (*page.get("Versions", ()), *page.get("DeleteMarkers", ()))
-            ]
-            if versions:
-                _delete(s3, bucket, versions)
-                deleted += len(versions)
+        # Always the first page: where a page begins is told by a version of the page before, which is gone.
+        while versions := _first(s3, bucket):
+            _delete(s3, bucket, versions)
+            deleted += len(versions)
     except ClientError as error:
         if _code(error) != "NoSuchBucket":
             raise
     return deleted
+
+
+def _first(s3: Any, bucket: str) -> list[dict[str, str]]:
+    page = s3.list_object_versions(Bucket=bucket)
+    return [
+        {"Key": version["Key"], "VersionId": version["VersionId"]}
+        for version in (*page.get("Versions", ()), *page.get("DeleteMarkers", ()))
+    ]
 
 
 def _delete(s3: Any, bucket: str, versions: list[dict[str, str]]) -> None:
