@@ -123,6 +123,11 @@ class _Clients:
         self._transports: dict[tuple[str, str], Any] = {}
         self._kept: OrderedDict[tuple[str, str, str, Credentials], Any] = OrderedDict()
 
+    def use(self, cloud: Cloud, transport: Any) -> None:
+        """Let this cloud's clients send their requests through `transport`, an HTTP session of botocore."""
+        with self._lock:
+            self._transports[(cloud.endpoint_url, str(cloud.ca_bundle))] = transport
+
     def get(self, cloud: Cloud, service: str, credentials: Credentials) -> Any:
         key = (cloud.endpoint_url, cloud.region, service, credentials)
         # One lock also around the creation: botocore's sessions are not thread-safe.
@@ -170,3 +175,4 @@ def _ended(credentials: Credentials) -> bool:
 
 
 _clients = _Clients()
+use_transport = _clients.use

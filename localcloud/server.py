@@ -26,9 +26,9 @@ from typing import Any, Protocol
 from localcloud import processes, tls
 from localcloud.aws import administrator, differences, inside, interrupted_stacks, parsed_policies
 from localcloud.aws.audit import Audit
-from localcloud.context import Cloud, Credentials
+from localcloud.context import Cloud, Credentials, use_transport
 from localcloud.environment import server_environment
-from localcloud.faults import Faults
+from localcloud.faults import Application, Faults
 from localcloud.folder import StateFolder
 from localcloud.run import Refused, Run, bind
 
@@ -91,10 +91,10 @@ class Server:
         loop.set_exception_handler(_without_slow_goodbyes)
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.stop)
-        announcing = asyncio.create_task(self._announce_when_reachable())
+        application = Faults(self._application, self._cloud.folder.faults)
+        announcing = asyncio.create_task(self._announce_when_reachable(application))
         inside.serve(self._cloud.endpoint_url, loop, self._cloud.folder.faults)
         try:
-            application = Faults(self._application, self._cloud.folder.faults)
             await serve(application, config, shutdown_trigger=self._until_stopped)
         finally:
             inside.end(self._cloud.endpoint_url)
@@ -106,7 +106,7 @@ class Server:
         for service in reversed(self._services):
             await asyncio.to_thread(service.close)
 
-    async def _announce_when_reachable(self) -> None:
+    async def _announce_when_reachable(self, application: Application) -> None:
         host, port = "127.0.0.1", int(self._cloud.endpoint_url.rpartition(":")[2])
         while True:
             with suppress(OSError):
@@ -115,6 +115,15 @@ class Server:
                 break
             await asyncio.sleep(0.02)
         self._announce()
+        await asyncio.to_thread(self._prepare_clients, asyncio.get_running_loop(), application)
+
+    def _prepare_clients(self, loop: asyncio.AbstractEventLoop, application: Application) -> None:
+        """Load what jobs and pipelines call AWS with, half a second that the first of them would wait."""
+        from localcloud.aws.transport import Transport
+
+        use_transport(self._cloud, Transport(loop, application, str(self._cloud.ca_bundle)))
+        for service in ("sagemaker", "s3", "ecr"):
+            self._cloud.client(service, self._key)
 
     def _install(self) -> None:
         """Add what is ours to MiniStack, which has just loaded its state."""
