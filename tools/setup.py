@@ -7,7 +7,8 @@
     python3 tools/setup.py peers      what others offer, which the benchmarks compare with
 
 Runs with the standard library alone. A finished set-up leaves a stamp of what it was made from, so a second
-run does nothing. A step that fails says which one it was and what to do, and the next run repeats it.
+run does nothing, unless something that it brought was deleted since. A step that fails says which one it was
+and what to do, and the next run repeats it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 MINIMUM_PYTHON = (3, 11)
+CDK = ROOT / "node_modules" / ".bin" / "cdk"
 # Where Python is told not to write bytecode, aws_cdk recompiles 40 MB of source at every start.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
@@ -49,12 +51,22 @@ class Profile:
     def fingerprint(self) -> str:
         digest = hashlib.sha256(f"{sys.version_info[:2]}".encode())
         for name in (self.requirements, *self.inputs):
-            digest.update(name.encode() + (ROOT / name).read_bytes())
+            digest.update(name.encode() + content(name))
         digest.update(packaging())
         return digest.hexdigest()
 
     def stamp(self) -> Path:
         return self.venv / f".ready-{self.requirements}"
+
+    def is_there(self) -> bool:
+        """Whether what a set-up brings still lies in its place; looks at a few files alone."""
+        packages = self.venv / "lib" / "python{}.{}".format(*sys.version_info[:2]) / "site-packages"
+        parts = [self.python, packages / "pip", *([CDK] if self.needs_cdk else [])]
+        return all(part.exists() for part in parts) and not self.unfinished().exists()
+
+    def unfinished(self) -> Path:
+        """Lies in an environment while it is made: one that has it was interrupted."""
+        return self.venv / ".unfinished"
 
 
 _APP = ("requirements.txt", "constraints.txt", "package-lock.json")
@@ -81,17 +93,26 @@ CONTAINS = {
 }
 
 
+def content(name: str) -> bytes:
+    """A file of this checkout."""
+    try:
+        return (ROOT / name).read_bytes()
+    except OSError as error:
+        raise SetupError(f"{name}: {error.strerror}. Get it back: git checkout -- {name}") from error
+
+
 def packaging() -> bytes:
     """What pyproject.toml says about installing; its settings for linters change nothing here."""
     import tomllib  # here: an older Python must get as far as the message about its version
 
-    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    tables = tomllib.loads(text)
+    tables = tomllib.loads(content("pyproject.toml").decode("utf-8"))
     return repr((tables["project"], tables["build-system"], tables["tool"]["setuptools"])).encode()
 
 
 def is_ready(name: str) -> bool:
-    """True if this profile, or one that contains it, was set up from the files as they are now."""
+    """True if this profile, or one that contains it, was set up from the files as they are, and is there."""
+    if not PROFILES[name].is_there():
+        return False
     for candidate in (name, *CONTAINS[name]):
         profile = PROFILES[candidate]
         stamp = profile.stamp()
@@ -101,14 +122,20 @@ def is_ready(name: str) -> bool:
 
 
 def forget_others(profile: Profile) -> None:
-    """Delete the stamps of profiles in the same environment that were made from other files.
+    """Delete the stamps in the same environment that a set-up makes wrong.
 
-    What is installed now replaces what they vouch for: should the files become as they were, a stamp that
-    matches again would be wrong.
+    Those of profiles made from other files: what is installed now replaces what they vouch for, and should
+    the files become as they were, a stamp that matches again would be wrong. All, where something was lost:
+    until it is back, an interrupted set-up must not look like a finished one.
     """
+    lost = not profile.is_there()
     for other in PROFILES.values():
         stamp = other.stamp()
-        if other.venv == profile.venv and stamp.is_file() and stamp.read_text() != other.fingerprint():
+        if (
+            other.venv == profile.venv
+            and stamp.is_file()
+            and (lost or stamp.read_text() != other.fingerprint())
+        ):
             stamp.unlink()
 
 
@@ -123,17 +150,36 @@ def run(command: list[str], remedy: str, **environment: str) -> None:
         raise SetupError(f"{command[0]} could not be started ({error.strerror}). {remedy}") from error
     if done.returncode:
         tail = "\n".join(done.stdout.strip().splitlines()[-15:])
-        raise SetupError(f"{tail}\n\n{' '.join(command[:4])} ... ended with {done.returncode}. {remedy}")
+        shown = " ".join(part for part in command[:4] if "\n" not in part)
+        raise SetupError(f"{tail}\n\n{shown} ... ended with {done.returncode}. {remedy}")
+
+
+def is_whole(profile: Profile) -> bool:
+    """Whether there is an environment to go on with: made to its end, by the Python that runs this."""
+    if not profile.python.exists() or profile.unfinished().exists():
+        return False
+    try:
+        done = subprocess.run(
+            [str(profile.python), "-m", "pip", "--version"], env=ENVIRONMENT, text=True,
+            capture_output=True, check=False,
+        )  # fmt: skip
+    except OSError:
+        return False
+    return done.returncode == 0 and "(python {}.{})".format(*sys.version_info[:2]) in done.stdout
 
 
 def create_venv(profile: Profile) -> None:
-    if profile.python.exists():
+    if is_whole(profile):
         return
-    shutil.rmtree(profile.venv, ignore_errors=True)
+    if profile.venv.exists():
+        shutil.rmtree(profile.venv)
+    profile.venv.mkdir()
+    profile.unfinished().touch()
     run(
         [sys.executable, "-m", "venv", str(profile.venv)],
         "Install Python's venv module (Debian: apt-get install python3-venv) and repeat.",
     )
+    profile.unfinished().unlink()
 
 
 def install_requirements(profile: Profile) -> None:
@@ -147,7 +193,8 @@ def install_requirements(profile: Profile) -> None:
             "-r",
             profile.requirements,
         ],
-        "Is the package index reachable, and is there disk space? Repeat the command to go on.",
+        "Is the package index reachable, and is there disk space? Repeat the command to go on; if that does "
+        f"not help, delete {profile.venv.name} first.",
     )
 
 
@@ -192,6 +239,26 @@ def compile_bytecode(profile: Profile) -> None:
     )
 
 
+_LOAD = """
+import ctypes, importlib.util, pathlib, sys
+found = importlib.util.find_spec("lightgbm")
+try:
+    for library in pathlib.Path(found.submodule_search_locations[0]).rglob("lib_lightgbm.*"):
+        ctypes.CDLL(str(library))
+except (AttributeError, OSError) as error:
+    sys.exit(f"LightGBM does not load: {error}")
+"""
+
+
+def load_libraries(profile: Profile) -> None:
+    """Load what links against libraries of the system, which no wheel brings."""
+    run(
+        [str(profile.python), "-c", _LOAD],
+        "LightGBM needs the OpenMP library of the system. Install it (Debian, Ubuntu: apt-get install "
+        "libgomp1; Fedora: dnf install libgomp; macOS: brew install libomp) and repeat.",
+    )
+
+
 def steps(profile: Profile) -> list[tuple[str, Callable[[Profile], None]]]:
     todo: list[tuple[str, Callable[[Profile], None]]] = [
         (f"virtual environment {profile.venv.name}", create_venv),
@@ -200,6 +267,8 @@ def steps(profile: Profile) -> list[tuple[str, Callable[[Profile], None]]]:
     if profile.needs_cdk:
         todo.append(("CDK CLI from package-lock.json", install_cdk))
     todo.append(("bytecode, once", compile_bytecode))
+    if "training/requirements.txt" in profile.inputs:
+        todo.append(("system libraries", load_libraries))
     return todo
 
 
@@ -214,9 +283,16 @@ def main() -> int:
             file=sys.stderr,
         )
         return 2
-    if is_ready(name):
-        return 0
-    profile = PROFILES[name]
+    try:
+        return 0 if is_ready(name) else set_up(PROFILES[name])
+    except SetupError as error:
+        print(f"setup: {error}", file=sys.stderr)
+        return 1
+
+
+def set_up(profile: Profile) -> int:
+    """Do every step, saying which; the exit code."""
+    made_from = profile.fingerprint()
     forget_others(profile)
     todo = steps(profile)
     for number, (title, step) in enumerate(todo, 1):
@@ -224,12 +300,18 @@ def main() -> int:
         started = time.monotonic()
         try:
             step(profile)
-        except SetupError as error:
-            print("failed")
+        except (SetupError, OSError) as error:
+            print("failed", flush=True)
             print(f"\nsetup: step {number} ({title}) failed.\n{error}", file=sys.stderr)
             return 1
+        except KeyboardInterrupt:
+            print(
+                f"\nsetup: interrupted in step {number} ({title}). Repeat the command to go on.",
+                file=sys.stderr,
+            )
+            return 130
         print(f"{time.monotonic() - started:.1f} s", flush=True)
-    profile.stamp().write_text(profile.fingerprint())
+    profile.stamp().write_text(made_from)
     return 0
 
 

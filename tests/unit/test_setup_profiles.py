@@ -32,7 +32,11 @@ def setup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     done: list[str] = []
 
     def install(profile: object) -> None:
-        profile.venv.mkdir(exist_ok=True)  # type: ignore[attr-defined]
+        version = "python{}.{}".format(*sys.version_info[:2])
+        (profile.venv / "lib" / version / "site-packages/pip").mkdir(parents=True, exist_ok=True)  # type: ignore[attr-defined]
+        for file in (profile.python, module.CDK):  # type: ignore[attr-defined]
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch()
         done.append(profile.requirements)  # type: ignore[attr-defined]
 
     monkeypatch.setattr(module, "steps", lambda _: [("everything", install)])
