@@ -13,6 +13,8 @@ from benchmarks.harness import write
 NAMES = (
     "synth",
     "check",
+    "definitions",
+    "demo",
     "cloud",
     "empty_step",
     "distributed_xgboost",
