@@ -38,13 +38,22 @@ def _models(models: dict[str, dict[str, Any]]) -> Table:
         table.add_row(
             name,
             measured["metric"].upper(),
-            f"[green]{measured['value']:.3g}[/green]",
-            f"{measured['baseline']:.3g}",
-            f"{measured['threshold']:.3g}",
+            f"[green]{_short(measured['value'])}[/green]",
+            _short(measured["baseline"]),
+            _short(measured["threshold"]),
             f"[green]{_amount(answer['predictions'][0])}[/green]",
             _amount(answer["true_values"][0]),
         )
     return table
+
+
+def _short(number: float) -> str:
+    """Three digits, and no more of an exponent than it takes: all columns fit a terminal.
+
+    >>> _short(57786000.0), _short(0.754)
+    ('5.78e7', '0.754')
+    """
+    return f"{number:.3g}".replace("e+0", "e")
 
 
 def _amount(value: Any) -> str:

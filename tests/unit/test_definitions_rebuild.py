@@ -29,7 +29,7 @@ def build(*arguments: str) -> subprocess.CompletedProcess[str]:
     assert SDK.is_file(), f"{SDK} is missing; install the SageMaker SDK: python3 tools/setup.py sdk"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     return subprocess.run(
-        [SDK, *arguments], cwd=REPO, env=environment, capture_output=True, text=True, timeout=120, check=False
+        [SDK, *arguments], cwd=REPO, env=environment, capture_output=True, text=True, timeout=900, check=False
     )
 
 

@@ -64,6 +64,11 @@ def test_all_models_fit_a_terminal(monkeypatch):
         "metrics": {"metric": "auc", "value": 0.9931, "baseline": 0.5, "threshold": 0.95},
         "prediction": {"predictions": [answer], "true_values": ["benign"], "version": 1},
     }
+    answer = {"label": "approved", "probabilities": {"approved": 0.9, "rejected": 0.1}}
+    mortgages = {
+        "metrics": {"metric": "auc", "value": 0.754, "baseline": 0.5, "threshold": 0.62},
+        "prediction": {"predictions": [answer], "true_values": ["approved"], "version": 1},
+    }
     names = (
         "refinance-interest-rate",
         "refinance-loan-amount",
@@ -73,13 +78,15 @@ def test_all_models_fit_a_terminal(monkeypatch):
     result = {
         "succeeded": True,
         "total_seconds": 60.0,
-        "models": json.loads(json.dumps(dict.fromkeys(names, model))) | {"breast-cancer": classifier},
+        "models": json.loads(json.dumps(dict.fromkeys(names, model)))
+        | {"breast-cancer": classifier, "mortgage-approval": mortgages},
     }
     summary.show(result, None)
     lines = screen.getvalue().splitlines()
+    assert not [line for line in lines if "…" in line]
     for name in names:
         (line,) = [line for line in lines if name in line]
-        for number in ("5.78e+07", "1.05e+08", "8e+07", "MSE", "16,512", "40,000"):
+        for number in ("5.78e7", "1.05e8", "8e7", "MSE", "16,512", "40,000"):
             assert number in line
     (line,) = [line for line in lines if "breast-cancer" in line]
     for word in ("AUC", "0.993", "0.5", "0.95", "malignant", "benign"):
