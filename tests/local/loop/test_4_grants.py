@@ -72,10 +72,12 @@ def _folded(grant: Grant) -> str:
     """The grant as if its pipeline were the one that stands for it: that of its family, where the role is a
     pipeline's own; of other roles, which hold as much for every pipeline, that of the loop."""
     text = str(grant)
+    # SageMaker's log groups are made for all by whichever pipeline is the first.
+    shared = grant.action == "logs:CreateLogGroup"
     for spec in PIPELINES:
         own = grant.name == execution_role(spec.name)
         if own or grant.name not in ROLES_OF_PIPELINES:
-            like = BY_NAME[FAMILIES[type(spec.family)] if own else MODEL]
+            like = BY_NAME[FAMILIES[type(spec.family)] if own and not shared else MODEL]
             text = text.replace(spec.family.raw, like.family.raw)
             text = text.replace(spec.name, like.name)
             text = text.replace(pascal_case(spec.name), pascal_case(like.name))
