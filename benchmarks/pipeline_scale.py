@@ -1,7 +1,8 @@
 """How executions grow: wall time against the critical path, cached re-runs, many steps, and memory.
 
-- `critical_path`: a pipeline whose steps sleep; its wall time over the longest chain of its jobs' own time,
-  from ProcessingStartTime to ProcessingEndTime. Bound: 1.1.
+- `critical_path`: wall time over the process time of the critical path, see `benchmarks.critical_path`, of
+  `sleeps`, a pipeline whose steps sleep; of `tabular`, refinance-interest-rate on the real loans; and of
+  `images`, the digits with 1,747 objects and few epochs. The median of three runs, after one. Bound: 1.1.
 - `cached`: the same pipeline again, every step cached. Bound: 2 s.
 - `growth`: the cost of a step in a chain of 200 empty steps over that in one of 10, run in turn. Bound:
   1.1, the spread of one machine.
@@ -12,17 +13,26 @@ from __future__ import annotations
 
 import json
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.critical_path import critical_path
 from benchmarks.empty_step import empty_chain, make_image, make_role
+from benchmarks.harness import ROOT
+from benchmarks.tabular_pipelines import REGRESSIONS, Pipelines, fresh_cloud, loans
 from localcloud import lifecycle
 from localcloud.connect import connect
+from localcloud.context import Cloud, Credentials
+from pipeline_defs.catalog import PIPELINES, ImageClassification
 
 CRITICAL_PATH, CACHED_S, GROWTH, MEMORY_MB = 1.1, 2.0, 1.1, 30.0
 SLEEPS = {"Prepare": 4.0, "Left": 6.0, "Right": 3.0, "Evaluate": 3.0}
+TABULAR = next(spec for spec in REGRESSIONS if spec.name == "refinance-interest-rate")
+IMAGES = next(spec for spec in PIPELINES if isinstance(spec.family, ImageClassification))
 AFTER = {"Left": ("Prepare",), "Right": ("Prepare",), "Evaluate": ("Left", "Right")}
 SMALL, LARGE, RUNS = 10, 200, 3
 
@@ -49,9 +59,8 @@ def _measure(root: Path, folder: Path) -> dict[str, Any]:
     create("small", empty_chain(SMALL, image, role))
     create("large", empty_chain(LARGE, image, role))
     run(sagemaker, "small")  # what is loaded once
-    first = run(sagemaker, "sleeps")
-    path = _critical_path(sagemaker, first["PipelineExecutionArn"])
-    ratio = seconds(first) / path
+    paths = {"sleeps": [critical_path(cloud, sagemaker, run(sagemaker, "sleeps"))], **families()}
+    ratios = {name: statistics.median(run["ratio"] for run in runs) for name, runs in paths.items()}
     cached = [seconds(run(sagemaker, "sleeps")) for _ in range(RUNS)]
 
     per_step: dict[str, list[float]] = {"small": [], "large": []}
@@ -64,12 +73,7 @@ def _measure(root: Path, folder: Path) -> dict[str, Any]:
     grown = (lifecycle.status(root)["memory_bytes"] - before) / 1e6
     small, large = (statistics.median(per_step[name]) for name in ("small", "large"))
     return {
-        "critical_path": {
-            "wall_s": round(seconds(first), 3),
-            "path_s": round(path, 3),
-            "ratio": round(ratio, 3),
-            "bound": CRITICAL_PATH,
-        },
+        "critical_path": {"ratios": ratios, "runs": paths, "bound": CRITICAL_PATH},
         "cached": {
             "median_s": round(statistics.median(cached), 3),
             "max_s": round(max(cached), 3),
@@ -82,7 +86,7 @@ def _measure(root: Path, folder: Path) -> dict[str, Any]:
             "bound": GROWTH,
         },
         "memory": {"grown_mb": round(grown, 1), "bound_mb": MEMORY_MB},
-        "holds": ratio <= CRITICAL_PATH
+        "holds": max(ratios.values()) <= CRITICAL_PATH
         and max(cached) <= CACHED_S
         and large / small <= GROWTH
         and grown <= MEMORY_MB,
@@ -106,20 +110,42 @@ def seconds(execution: dict[str, Any]) -> float:
     return float((execution["LastModifiedTime"] - execution["CreationTime"]).total_seconds())
 
 
-def _critical_path(sagemaker: Any, arn: str) -> float:
-    """The longest chain of the jobs' own time: from ProcessingStartTime to ProcessingEndTime."""
-    own: dict[str, float] = {}
-    steps = sagemaker.list_pipeline_execution_steps(PipelineExecutionArn=arn, MaxResults=100)
-    for step in steps["PipelineExecutionSteps"]:
-        name = step["Metadata"]["ProcessingJob"]["Arn"].rsplit("/", 1)[-1]
-        found = sagemaker.list_processing_jobs(NameContains=name)["ProcessingJobSummaries"][0]
-        job = sagemaker.describe_processing_job(ProcessingJobName=found["ProcessingJobName"])
-        own[step["StepName"]] = (job["ProcessingEndTime"] - job["ProcessingStartTime"]).total_seconds()
+def families() -> dict[str, list[dict[str, Any]]]:
+    """Wall time and critical path of executions of real families, on a cloud of their own."""
+    with fresh_cloud() as (cloud, administrator, folder):
+        pipelines = Pipelines(cloud, administrator, loans(folder), "bench")
+        pipelines.put(TABULAR)
+        pipelines.put(IMAGES)
+        objects = _digits(folder)
+        found: dict[str, list[dict[str, Any]]] = {"tabular": [], "images": []}
+        for number in range(1 + RUNS):
+            given = {
+                TABULAR: pipelines.upload(TABULAR, f"v{number}"),
+                IMAGES: _upload_digits(cloud, administrator, objects, number),
+            }
+            for name, spec in {"tabular": TABULAR, "images": IMAGES}.items():
+                execution = pipelines.wait(pipelines.start(spec, given[spec]))
+                if number:
+                    found[name].append(critical_path(cloud, pipelines.sagemaker, execution))
+        return found
 
-    def ends(name: str) -> float:
-        return own[name] + max((ends(before) for before in AFTER.get(name, ())), default=0.0)
 
-    return max(map(ends, own))
+def _digits(folder: Path) -> Path:
+    command = [sys.executable, "tools/image_data.py", "--out", str(folder)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    return folder / "digits"
+
+
+def _upload_digits(cloud: Cloud, administrator: Credentials, images: Path, number: int) -> dict[str, str]:
+    """Put the digits where no cache knows them; the parameters of an execution."""
+    s3 = cloud.client("s3", administrator)
+    prefixes = {"InputData": f"{IMAGES.family.raw}v{number}/", "BatchData": f"batch/{IMAGES.name}/v{number}/"}
+    for parameter, source in {"InputData": images / "images", "BatchData": images / "batch"}.items():
+        for path in sorted(source.rglob("*.png")):
+            key = f"{prefixes[parameter]}{path.relative_to(source)}"
+            s3.put_object(Bucket="bench", Key=key, Body=path.read_bytes())
+    addresses = {parameter: f"s3://bench/{prefix}" for parameter, prefix in prefixes.items()}
+    return {**addresses, "Epochs": "2", "BatchSize": "16", "Top1Threshold": "0.3"}
 
 
 def _sleeps(image: str, role: str) -> dict[str, Any]:
