@@ -132,7 +132,9 @@ class ModelDeployer(Construct):
             size=FunctionSize(memory_mib=1024, timeout_seconds=settings.timeout_seconds, storage_mib=1024),
             dead_letter_queue=self.dead_letters,
         )
-        self.function.configure_async_invoke(retry_attempts=_RETRIES, max_event_age=Duration.hours(_EVENT_AGE))
+        self.function.configure_async_invoke(
+            retry_attempts=_RETRIES, max_event_age=Duration.hours(_EVENT_AGE)
+        )
         with merged(self.function.execution_role):
             self._grant(endpoint, data, sources)
         self._listen(groups)

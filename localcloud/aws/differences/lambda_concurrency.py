@@ -37,7 +37,8 @@ def apply() -> None:
 
     def reserved_concurrency(record: Mapping[str, Any], config: Mapping[str, Any]) -> int | None:
         # A version's record does not hold it.
-        return reserved(lambda_svc._functions.get(config.get("FunctionName")) or record, config)
+        found: int | None = reserved(lambda_svc._functions.get(config.get("FunctionName")) or record, config)
+        return found
 
     lambda_svc._reserved_concurrency = reserved_concurrency
     lambda_svc._put_function_concurrency = put_function_concurrency
