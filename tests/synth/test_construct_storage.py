@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from modelyard.serving.record_table import RecordTable
 from modelyard.storage import DataBucket, Retention
-from modelyard.storage.runtime.emptying import EmptyingError, close, empty, may_be_emptied
+from modelyard.storage.runtime.emptying import close, may_be_emptied
 
 
 def test_bucket_is_safe_by_default(stack, data):
@@ -209,31 +209,3 @@ def test_closing_keeps_what_the_policy_says_and_is_done_once(before):
     assert kept == before
     assert (denied["Effect"], denied["Principal"], denied["Action"]) == ("Deny", "*", "s3:PutObject")
     assert denied["Resource"] == "arn:aws-cn:s3:::bucket/*"
-
-
-def test_emptier_deletes_every_version():
-    class Paginator:
-        def paginate(self, Bucket):
-            yield {
-                "Versions": [{"Key": "a", "VersionId": "1"}],
-                "DeleteMarkers": [{"Key": "a", "VersionId": "2"}],
-            }
-            yield {}
-
-    class S3:
-        def __init__(self, answer):
-            self.answer, self.deleted = answer, []
-
-        def get_paginator(self, name):
-            assert name == "list_object_versions"
-            return Paginator()
-
-        def delete_objects(self, Bucket, Delete):
-            self.deleted += Delete["Objects"]
-            return self.answer
-
-    s3 = S3({})
-    assert empty(s3, "bucket") == 2
-    assert s3.deleted == [{"Key": "a", "VersionId": "1"}, {"Key": "a", "VersionId": "2"}]
-    with pytest.raises(EmptyingError, match="1 objects of bucket could not be deleted; a: locked"):
-        empty(S3({"Errors": [{"Key": "a", "Message": "locked"}]}), "bucket")
