@@ -10,9 +10,12 @@ import argparse
 import os
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
@@ -27,15 +30,47 @@ class Check:
 
 
 CHECKS = (
-    Check("format", (f"{BIN}/ruff", "format", "--check", "--quiet", ".")),
-    Check("lint", (f"{BIN}/ruff", "check", "--quiet", ".")),
-    Check("import rules", (f"{BIN}/lint-imports",)),
-    Check("types", (f"{BIN}/mypy",)),
-    Check("unit tests", (f"{BIN}/pytest", "tests/unit", "-q"), quick=False),
-    Check("synth tests", (f"{BIN}/pytest", "tests/synth", "-q"), quick=False),
-    Check("local cloud tests", (f"{BIN}/pytest", "tests/local", "-q", "-m", "not loop"), quick=False),
-    Check("the whole loop", (f"{BIN}/pytest", "tests/local", "-q", "-m", "loop"), quick=False),
+    (Check("format", (f"{BIN}/ruff", "format", "--check", "--quiet", ".")),),
+    (Check("lint", (f"{BIN}/ruff", "check", "--quiet", ".")),),
+    (Check("import rules", (f"{BIN}/lint-imports",)),),
+    (Check("types", (f"{BIN}/mypy",)),),
+    (Check("unit tests", (f"{BIN}/pytest", "tests/unit", "-q"), quick=False),),
+    (Check("synth tests", (f"{BIN}/pytest", "tests/synth", "-q"), quick=False),),
+    # Side by side, each with clouds of its own: both wait more than they compute.
+    (
+        Check("the whole loop", (f"{BIN}/pytest", "tests/local", "-q", "-m", "loop"), quick=False),
+        Check("local cloud tests", (f"{BIN}/pytest", "tests/local", "-q", "-m", "not loop"), quick=False),
+    ),
 )
+
+
+class Running:
+    """A check on its way; what it prints is shown as it comes, or when it has ended."""
+
+    def __init__(self, check: Check, environment: Mapping[str, str], *, shown: bool) -> None:
+        self.check, self._started = check, time.monotonic()
+        self._output: IO[str] | None = None
+        if not shown:
+            # `end` closes it.
+            self._output = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
+        self._process = subprocess.Popen(
+            check.command,
+            cwd=ROOT,
+            env=environment,
+            stdout=self._output,
+            stderr=None if shown else subprocess.STDOUT,
+        )
+
+    def end(self) -> bool:
+        """Wait for it; whether it passed."""
+        code = self._process.wait()
+        if self._output is not None:
+            self._output.seek(0)
+            print(f"\n=== {self.check.name}, meanwhile\n{self._output.read()}", end="")
+            self._output.close()
+        outcome = "ok" if code == 0 else f"FAILED ({code})"
+        print(f"--- {self.check.name}: {outcome} in {time.monotonic() - self._started:.1f} s", flush=True)
+        return code == 0
 
 
 def main() -> int:
@@ -47,17 +82,15 @@ def main() -> int:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}
     environment |= {"PATH": path, "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "1"}
     failed: list[str] = []
-    for check in CHECKS:
-        if quick and not check.quick:
+    for checks in CHECKS:
+        wanted = [check for check in checks if check.quick or not quick]
+        if not wanted:
             continue
-        print(f"\n=== {check.name}: {' '.join(Path(part).name for part in check.command[:1])} "
-              f"{' '.join(check.command[1:])}", flush=True)  # fmt: skip
-        started = time.monotonic()
-        code = subprocess.run(check.command, cwd=ROOT, env=environment, check=False).returncode
-        outcome = "ok" if code == 0 else f"FAILED ({code})"
-        print(f"--- {check.name}: {outcome} in {time.monotonic() - started:.1f} s")
-        if code:
-            failed.append(check.name)
+        for check in wanted:
+            print(f"\n=== {check.name}: {' '.join(Path(part).name for part in check.command[:1])} "
+                  f"{' '.join(check.command[1:])}", flush=True)  # fmt: skip
+        running = [Running(check, environment, shown=check is wanted[0]) for check in wanted]
+        failed += [each.check.name for each in running if not each.end()]
     print(f"\n{'all checks passed' if not failed else 'failed: ' + ', '.join(failed)}", flush=True)
     return 1 if failed else 0
 

@@ -29,7 +29,7 @@ def key(workplace: Any) -> str:
 
 @pytest.fixture(scope="module")
 def objects(workplace: Any, key: str) -> dict[str, bytes]:
-    """Under `objects/` and the customer's key, with names that URLs and folders may trip over."""
+    """Under `items/` and the customer's key, with names that URLs and folders may trip over."""
     names = ["a b.txt", "ü+%20.txt", "a&b=c?d#e.txt", "empty.txt", "v2/graphql.txt", "_aws/iceberg.txt"]
     contents = {name: f"content of {name}".encode() for name in names}
     contents |= {f"class-{i % 7}/{i:04}.txt": str(i).encode() * 40 for i in range(COUNT - len(names))}
@@ -38,7 +38,7 @@ def objects(workplace: Any, key: str) -> dict[str, bytes]:
     def put(name: str) -> None:
         workplace.s3.put_object(
             Bucket=workplace.bucket,
-            Key=f"objects/{name}",
+            Key=f"items/{name}",
             Body=contents[name],
             ServerSideEncryption="aws:kms",
             SSEKMSKeyId=key,
@@ -84,7 +84,7 @@ def policy(workplace: Any, *statements: dict[str, Any]) -> Iterator[None]:
 
 
 def run(workplace: Any, settle: Any, role_arn: str, key: str | None = None) -> tuple[str, dict[str, Any]]:
-    """A job that copies `objects/` to `out/NAME/`: its name, and how it ended."""
+    """A job that copies `items/` to `out/NAME/`: its name, and how it ended."""
     name = unique("objects")
     code = workplace.put(f"code/{name}/main.py", COPY)
     outputs = s3_output(workplace.uri(f"out/{name}"))
@@ -94,7 +94,7 @@ def run(workplace: Any, settle: Any, role_arn: str, key: str | None = None) -> t
         RoleArn=role_arn,
         ProcessingInputs=[
             s3_input("code", code),
-            s3_input("data", workplace.uri("objects")),
+            s3_input("data", workplace.uri("items")),
         ],
         AppSpecification={
             "ImageUri": workplace.image,
@@ -108,7 +108,7 @@ def run(workplace: Any, settle: Any, role_arn: str, key: str | None = None) -> t
 def test_every_object_is_asked_for_and_its_key(
     workplace: Any, settle: Any, role: Any, objects: dict[str, bytes], key: str, audit: Any
 ) -> None:
-    role_arn = role("objects/*")
+    role_arn = role("items/*")
     name, job = run(workplace, settle, role_arn, key)
     assert job["ProcessingJobStatus"] == "Completed", job
     found = {uri.removeprefix(f"out/{name}/"): workplace.get(uri) for uri in workplace.keys(f"out/{name}/")}
@@ -119,23 +119,23 @@ def test_every_object_is_asked_for_and_its_key(
     read = [line["resource"] for line in mine if line["action"] == "s3:GetObject"]
     assert {line["decision"] for line in mine if line["action"].startswith(("s3:", "kms:"))} == {"Allow"}
     bucket = f"arn:aws:s3:::{workplace.bucket}"
-    assert sorted(arn for arn in read if "/objects/" in arn) == sorted(f"{bucket}/objects/{o}" for o in objects)
+    assert sorted(arn for arn in read if "/items/" in arn) == sorted(f"{bucket}/items/{o}" for o in objects)
     written = [line["resource"] for line in mine if line["action"] == "s3:PutObject"]
     assert sorted(written) == sorted(f"{bucket}/out/{name}/{o}" for o in objects)
     decrypted = [line for line in mine if line["action"] == "kms:Decrypt"]
     contexts = [line["conditions"]["kms:EncryptionContext:aws:s3:arn"] for line in decrypted]
-    assert sorted(contexts) == sorted(f"{bucket}/objects/{o}" for o in objects)
+    assert sorted(contexts) == sorted(f"{bucket}/items/{o}" for o in objects)
     assert {line["resource"] for line in decrypted} == {key}
 
 
 def test_what_a_job_writes_is_as_a_client_would_have(
     workplace: Any, settle: Any, role: Any, objects: dict[str, bytes], key: str
 ) -> None:
-    name, job = run(workplace, settle, role("objects/*"), key)
+    name, job = run(workplace, settle, role("items/*"), key)
     assert job["ProcessingJobStatus"] == "Completed", job
     own, theirs = (
         workplace.s3.head_object(Bucket=workplace.bucket, Key=f"{prefix}/a b.txt", ChecksumMode="ENABLED")
-        for prefix in (f"out/{name}", "objects")
+        for prefix in (f"out/{name}", "items")
     )
     names = set(own) | set(theirs)
     assert {"ChecksumCRC32", "SSEKMSKeyId"} <= names
@@ -146,7 +146,7 @@ def test_what_a_job_writes_is_as_a_client_would_have(
 def test_one_object_that_the_role_may_not_read_fails_the_job(
     workplace: Any, settle: Any, role: Any, objects: dict[str, bytes]
 ) -> None:
-    _, job = run(workplace, settle, role("objects/class-0/*", "objects/class-1/*"))
+    _, job = run(workplace, settle, role("items/class-0/*", "items/class-1/*"))
     assert job["ProcessingJobStatus"] == "Failed"
     reason = job["FailureReason"]
     assert reason.startswith("ClientError: Data download failed:AccessDenied (403): User: "), reason
@@ -156,7 +156,7 @@ def test_one_object_that_the_role_may_not_read_fails_the_job(
 def test_an_object_whose_key_the_role_may_not_use_fails_the_job(
     workplace: Any, settle: Any, role: Any, objects: dict[str, bytes], key: str
 ) -> None:
-    _, job = run(workplace, settle, role("objects/*", decrypt=False))
+    _, job = run(workplace, settle, role("items/*", decrypt=False))
     assert job["ProcessingJobStatus"] == "Failed"
     assert f"not authorized to perform: kms:Decrypt on resource: {key}" in job["FailureReason"]
 
@@ -166,7 +166,7 @@ def test_a_bucket_s_denial_of_one_object_fails_the_job(
 ) -> None:
     arn = f"arn:aws:s3:::{workplace.bucket}"
     everybody = {"Effect": "Deny", "Principal": "*"}
-    one = {**everybody, "Action": "s3:GetObject", "Resource": f"{arn}/objects/class-3/0003.txt"}
+    one = {**everybody, "Action": "s3:GetObject", "Resource": f"{arn}/items/class-3/0003.txt"}
     plain = {
         **everybody,
         "Action": "s3:*",
@@ -174,19 +174,19 @@ def test_a_bucket_s_denial_of_one_object_fails_the_job(
         "Condition": {"Bool": {"aws:SecureTransport": "false"}},
     }
     with policy(workplace, plain):
-        assert run(workplace, settle, role("objects/*"))[1]["ProcessingJobStatus"] == "Completed"
+        assert run(workplace, settle, role("items/*"))[1]["ProcessingJobStatus"] == "Completed"
     with policy(workplace, plain, one):
-        _, job = run(workplace, settle, role("objects/*"))
+        _, job = run(workplace, settle, role("items/*"))
     assert job["ProcessingJobStatus"] == "Failed"
     assert "with an explicit deny in a resource-based policy" in job["FailureReason"]
-    assert "objects/class-3/0003.txt" in job["FailureReason"]
+    assert "items/class-3/0003.txt" in job["FailureReason"]
 
 
 def test_a_grant_by_the_objects_tags_is_asked_for_each(
     workplace: Any, settle: Any, role: Any, objects: dict[str, bytes]
 ) -> None:
     condition = {"Condition": {"StringEquals": {"s3:ExistingObjectTag/open": "yes"}}}
-    _, job = run(workplace, settle, role("objects/*", **condition))
+    _, job = run(workplace, settle, role("items/*", **condition))
     assert "s3:GetObject" in job["FailureReason"]
 
 
@@ -194,10 +194,10 @@ def test_a_fault_of_s3_meets_a_jobs_objects(
     workplace: Any, settle: Any, role: Any, objects: dict[str, bytes]
 ) -> None:
     file = workplace.cloud.folder.faults
-    fault = {"service": "s3", "operation": "GET", "path": "/objects/class-5/", "status": 403, "code": "Refused"}
+    fault = {"service": "s3", "operation": "GET", "path": "/items/class-5/", "status": 403, "code": "Refused"}
     file.write_text(json.dumps([fault]))
     try:
-        _, job = run(workplace, settle, role("objects/*"))
+        _, job = run(workplace, settle, role("items/*"))
     finally:
         file.unlink()
     assert "Data download failed:Refused (403)" in job["FailureReason"]
