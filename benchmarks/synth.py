@@ -1,10 +1,11 @@
 """`python app.py` for all stacks of one environment, beside `python -c "import aws_cdk"`; bound: 4 times.
 
-Beside it the same with cdk-nag, which cdk.json asks for: what each `cdk synth`, `diff` and `deploy` takes.
+The one that commands default to, the one with most in it, and beside them that with cdk-nag, which cdk.json asks for: what each `cdk synth`, `diff` and `deploy` takes.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -31,21 +32,24 @@ def _run(*command: str, **environment: str) -> None:
 
 def measure() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as out:
+
+        def app(**context: Any) -> None:
+            _run("app.py", CDK_OUTDIR=out, CDK_CONTEXT_JSON=json.dumps(context))
+
         samples = interleave(
             {
-                "app": lambda: _run("app.py", CDK_OUTDIR=out, CDK_CONTEXT_JSON='{"env": "prod"}'),
-                "app with cdk-nag": lambda: _run(
-                    "app.py", CDK_OUTDIR=out, CDK_CONTEXT_JSON='{"env": "prod", "cdk-nag": true}'
-                ),
+                "local": lambda: app(env="local"),
+                "prod": lambda: app(env="prod"),
+                "prod with cdk-nag": lambda: app(env="prod", **{"cdk-nag": True}),
                 "import aws_cdk": lambda: _run("-c", "import aws_cdk"),
             },
-            runs=7,
+            runs=9,
         )
-    times = ratio(samples["app"], samples["import aws_cdk"])
+    ratios = {name: ratio(sample, samples["import aws_cdk"]) for name, sample in samples.items()}
+    del ratios["import aws_cdk"]
     return {
         **{name: sample.as_json() for name, sample in samples.items()},
-        "ratio": times,
-        "ratio with cdk-nag": ratio(samples["app with cdk-nag"], samples["import aws_cdk"]),
+        "ratios": ratios,
         "bound": BOUND,
-        "holds": times["median"] <= BOUND,
+        "holds": max(ratios["local"]["median"], ratios["prod"]["median"]) <= BOUND,
     }

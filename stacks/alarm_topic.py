@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from aws_cdk import Aws, CfnOutput, RemovalPolicy, Stack
+from aws_cdk import CfnOutput, RemovalPolicy
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from constructs import Construct
 
+from modelyard.arns import account_of, arn_in_stack, stack_of
+from modelyard.permissions import service_principal
 from stacks.environments import Environment
 
 if TYPE_CHECKING:
     from aws_cdk import aws_cloudwatch as cloudwatch
     from aws_cdk import aws_sns as sns
+    from aws_cdk.aws_cloudwatch_actions import SnsAction
 
 
 class AlarmTopic(Construct):
@@ -44,15 +48,15 @@ class AlarmTopic(Construct):
         # Here, since loading it costs every synth, and most stages have no topic.
         from aws_cdk import aws_sns as sns
 
-        alarms = f"arn:{Aws.PARTITION}:cloudwatch:{Aws.REGION}:{Aws.ACCOUNT_ID}:alarm:"
+        alarms = arn_in_stack(scope, "cloudwatch", f"alarm:modelyard-{environment.name}-*")
         conditions = {
-            "StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID},
-            "ArnLike": {"aws:SourceArn": f"{alarms}modelyard-{environment.name}-*"},
+            "StringEquals": {"aws:SourceAccount": account_of(scope)},
+            "ArnLike": {"aws:SourceArn": alarms},
         }
         self.key = kms.Key(
             self,
             "Key",
-            description=f"Messages of {self.node.path}",
+            description=f"Messages about alarms of {environment.name}",
             enable_key_rotation=True,
             # Nothing is kept under it: messages are gone once they are delivered.
             removal_policy=RemovalPolicy.DESTROY,
@@ -61,7 +65,8 @@ class AlarmTopic(Construct):
         self.key.add_to_resource_policy(
             _for_cloudwatch(["kms:Decrypt", "kms:GenerateDataKey"], "*", conditions)
         )
-        self.topic.add_to_resource_policy(_for_cloudwatch(["sns:Publish"], self.topic.topic_arn, conditions))
+        arn = self.topic.topic_arn
+        self.topic.add_to_resource_policy(_for_cloudwatch(["sns:Publish"], arn, conditions))
         for number, address in enumerate(emails, start=1):
             sns.Subscription(
                 self,
@@ -70,18 +75,19 @@ class AlarmTopic(Construct):
                 protocol=sns.SubscriptionProtocol.EMAIL,
                 endpoint=address,
             )
-        CfnOutput(
-            Stack.of(self), "AlarmTopicArn", value=self.topic.topic_arn, description="Hears of every alarm"
-        )
+        CfnOutput(stack_of(scope), "AlarmTopicArn", value=arn, description="Hears of every alarm")
+
+    @functools.cached_property
+    def _action(self) -> SnsAction:
+        from aws_cdk.aws_cloudwatch_actions import SnsAction
+
+        return SnsAction(self.topic)
 
     def hear(self, alarms: Iterable[cloudwatch.Alarm]) -> None:
         """Be told when an alarm begins and when it ends."""
-        from aws_cdk.aws_cloudwatch_actions import SnsAction
-
-        action = SnsAction(self.topic)
         for alarm in alarms:
-            alarm.add_alarm_action(action)
-            alarm.add_ok_action(action)
+            alarm.add_alarm_action(self._action)
+            alarm.add_ok_action(self._action)
 
 
 def _for_cloudwatch(
@@ -90,6 +96,6 @@ def _for_cloudwatch(
     return iam.PolicyStatement(
         actions=list(actions),
         resources=[resource],
-        principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
+        principals=[service_principal("cloudwatch")],
         conditions=conditions,
     )

@@ -32,6 +32,11 @@ def partition_of(scope: Construct) -> str:
     return _place(stack_of(scope))[0]
 
 
+def account_of(scope: Construct) -> str:
+    """The account of the stack of `scope`."""
+    return _place(stack_of(scope))[2]
+
+
 @functools.cache
 def _place(stack: Stack) -> tuple[str, str, str]:
     return stack.partition, stack.region, stack.account

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -28,8 +29,7 @@ if TYPE_CHECKING:
     from aws_cdk import aws_sns as sns
 
 _RETRIES = 2
-# Hours, minutes.
-_EVENT_AGE, _TICK = 6, 1
+_TICK_MINUTES = 1
 _INTERVAL_SECONDS, _GRACE_SECONDS = 300, 86_400
 # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-quota.html
 _TARGETS_PER_RULE = 5
@@ -132,9 +132,7 @@ class ModelDeployer(Construct):
             size=FunctionSize(memory_mib=1024, timeout_seconds=settings.timeout_seconds, storage_mib=1024),
             dead_letter_queue=self.dead_letters,
         )
-        self.function.configure_async_invoke(
-            retry_attempts=_RETRIES, max_event_age=Duration.hours(_EVENT_AGE)
-        )
+        self.function.configure_async_invoke(retry_attempts=_RETRIES, max_event_age=_event_age())
         with merged(self.function.execution_role):
             self._grant(endpoint, data, sources)
         self._listen(groups)
@@ -193,9 +191,10 @@ class ModelDeployer(Construct):
             # Here, like the type above, since importing it costs every synth that has no topic.
             from aws_cdk.aws_cloudwatch_actions import SnsAction
 
+            tell = SnsAction(topic)
             for alarm in (self.failures, self.letters, self.stale):
-                alarm.add_alarm_action(SnsAction(topic))
-                alarm.add_ok_action(SnsAction(topic))
+                alarm.add_alarm_action(tell)
+                alarm.add_ok_action(tell)
 
     def _alarm(
         self,
@@ -266,7 +265,7 @@ class ModelDeployer(Construct):
                 self,
                 f"Periodic{start // _TARGETS_PER_RULE + 1}",
                 description=f"Reconciles {', '.join(several)} where it is due"[:512],
-                schedule=events.Schedule.rate(Duration.minutes(_TICK)),
+                schedule=events.Schedule.rate(Duration.minutes(_TICK_MINUTES)),
                 targets=[
                     self._target(events.RuleTargetInput.from_object({"group": group, ONLY_IF_DUE: True}))
                     for group in several
@@ -279,8 +278,13 @@ class ModelDeployer(Construct):
             event=event,
             dead_letter_queue=self.dead_letters,
             retry_attempts=_RETRIES,
-            max_event_age=Duration.hours(_EVENT_AGE),
+            max_event_age=_event_age(),
         )
+
+
+@functools.cache
+def _event_age() -> Duration:
+    return Duration.hours(6)
 
 
 def _whole_minutes(seconds: int) -> int:
