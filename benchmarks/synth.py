@@ -1,6 +1,7 @@
 """`python app.py` for all stacks of one environment, beside `python -c "import aws_cdk"`; bound: 4 times.
 
-The one that commands default to, the one with most in it, and beside them that with cdk-nag, which cdk.json asks for: what each `cdk synth`, `diff` and `deploy` takes.
+The one that commands default to, the one with most in it, and beside them that with cdk-nag, which cdk.json
+asks for: what each `cdk synth`, `diff` and `deploy` takes.
 """
 
 from __future__ import annotations
