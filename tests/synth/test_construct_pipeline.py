@@ -257,6 +257,18 @@ def test_earlier_code_stays_readable(stack, data, tmp_path):
     assert not re.search(r"[0-9a-f]{64}\.zip", text)
 
 
+@pytest.mark.parametrize("write", ["code/", "code/mine/"])
+def test_a_pipeline_that_would_write_code_is_refused(stack, data, tmp_path, write):
+    with pytest.raises(ValueError, match=r"PipelineData.write has 'code/"):
+        SageMakerPipeline(
+            stack,
+            "P",
+            name="nightly",
+            definition=_definition(tmp_path),
+            data=PipelineData(bucket=data, write=(write,)),
+        )
+
+
 def test_only_the_function_writes_code(stack, data, tmp_path):
     (tmp_path / "step.py").write_text("")
     code = {"StepCode": StepCode(root=tmp_path, files=("step.py",))}

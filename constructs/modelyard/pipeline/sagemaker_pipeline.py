@@ -61,7 +61,8 @@ class SageMakerPipeline(Construct):
         resource: The custom resource; attributes `PipelineArn` and `DefinitionSha256`.
 
     Raises:
-        ValueError: A name that SageMaker would refuse, or a definition that does not fit what is given.
+        ValueError: A name that SageMaker would refuse, a definition that does not fit what is given, or data
+            to write where code lies.
 
     Example:
         >>> SageMakerPipeline(stack, "Pipeline", name="refinance",
@@ -94,6 +95,11 @@ class SageMakerPipeline(Construct):
         self._stack = stack_of(scope)
         if not _NAME.fullmatch(name):
             raise ValueError(f"pipeline name {name!r}: use 1 to 256 letters, digits and inner hyphens")
+        if bad := [prefix for prefix in data.write if prefix.startswith(CODE_PREFIX)]:
+            raise ValueError(
+                f"PipelineData.write has {bad[0]!r}: what lies below {CODE_PREFIX} is the code that steps "
+                "run, and only a deployment writes it. Choose another prefix"
+            )
         self.pipeline_name = name
         # Written from the name: the handler's own policy needs it before the resource exists. SageMaker
         # writes names in lower case into ARNs, and policies are compared with those.
