@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -31,6 +30,7 @@ from localcloud.autoscaling.scalable import Capacity, Scalable
 from localcloud.autoscaling.service import AutoScaling
 from localcloud.aws.errors import RoleNotAssumable
 from localcloud.cloudwatch.datapoints import Source
+from localcloud.ticking import Ticking
 
 _log = logging.getLogger(__name__)
 _LONGEST_PAUSE, _SHORTEST_PAUSE = 5.0, 0.1
@@ -60,7 +60,7 @@ class _Watch:
     not_scaled: NotScaled | None = None
 
 
-class Scaler:
+class Scaler(Ticking):
     """Scales the targets of one cloud.
 
     Args:
@@ -71,28 +71,16 @@ class Scaler:
     """
 
     def __init__(self, service: AutoScaling, source: Source, now: Callable[[], float] = time.time) -> None:
+        super().__init__("application-autoscaling")
         self._service, self._source, self._now = service, source, now
         self._factor = service.cloud.clock
         self._started = now()
         self._watches: dict[str, _Watch] = {}
-        self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True, name="application-autoscaling")
         activities.fail_interrupted(service)
 
-    def start(self) -> None:
-        """Look around from now on, in the background."""
-        self._thread.start()
-
-    def close(self) -> None:
-        """Change nothing any more."""
-        self._closed.set()
-        if self._thread.is_alive():
-            self._thread.join(10)
-
-    def _run(self) -> None:
-        pause = max(_SHORTEST_PAUSE, min(_LONGEST_PAUSE, 5 / self._factor))
-        while not self._closed.wait(pause):
-            self.tick()
+    def pause(self) -> float:
+        """Often enough for periods that pass faster."""
+        return max(_SHORTEST_PAUSE, min(_LONGEST_PAUSE, 5 / self._factor))
 
     def tick(self) -> None:
         """Do what is due now."""

@@ -8,13 +8,13 @@ https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-a
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from localcloud.aws.metrics import put_metric
 from localcloud.context import Cloud
+from localcloud.ticking import Ticking
 
 NAMESPACE = "AWS/SQS"
 _MINUTE = 60.0
@@ -23,32 +23,24 @@ _WITHIN_MINUTE = 0.9
 _log = logging.getLogger(__name__)
 
 
-class QueueMetrics:
+class QueueMetrics(Ticking):
     """Measures the queues of one cloud in the background, by its clock."""
 
     def __init__(self, cloud: Cloud) -> None:
+        super().__init__("sqs-metrics")
         self._cloud = cloud
-        self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True, name="sqs-metrics")
 
-    def start(self) -> None:
-        """Publish from now on."""
-        self._thread.start()
+    def pause(self) -> float:
+        """Until just before the next minute of the cloud's clock."""
+        return until_next(time.time(), _MINUTE / self._cloud.clock)
 
-    def close(self) -> None:
-        """Publish no more."""
-        self._closed.set()
-        if self._thread.is_alive():
-            self._thread.join(10)
-
-    def _run(self) -> None:
-        every = _MINUTE / self._cloud.clock
-        while not self._closed.wait(until_next(time.time(), every)):
-            try:
-                self.publish()
-            except Exception:
-                # One queue's trouble must not silence all of them for good.
-                _log.exception("metrics of queues")
+    def tick(self) -> None:
+        """Publish, or log why not."""
+        try:
+            self.publish()
+        except Exception:
+            # One queue's trouble must not silence all of them for good.
+            _log.exception("metrics of queues")
 
     def publish(self) -> None:
         """Measure each queue once."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from localcloud.autoscaling.rules.alarm import State, evaluate
 from localcloud.cloudwatch.datapoints import Source
 from localcloud.cloudwatch.definition import Watched, reason, reason_data, watched
+from localcloud.ticking import Ticking
 
 # (alarm's name, state, reason, reason for programs)
 Change = Callable[[str, State, str, str], None]
@@ -20,7 +20,7 @@ _GRACE, _LONGEST_GRACE = 9.0, 1.5
 _log = logging.getLogger(__name__)
 
 
-class Evaluator:
+class Evaluator(Ticking):
     """Evaluates the metric alarms of one cloud, each once a minute, or once in ten seconds.
 
     Args:
@@ -40,26 +40,14 @@ class Evaluator:
         clock: float = 1.0,
         now: Callable[[], float] = time.time,
     ) -> None:
+        super().__init__("cloudwatch-alarms")
         self._alarms, self._source, self._change = alarms, source, change
         self._clock, self._now = clock, now
         self._done: dict[str, int] = {}  # the last evaluation, by alarm
-        self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True, name="cloudwatch-alarms")
 
-    def start(self) -> None:
-        """Evaluate from now on, in the background."""
-        self._thread.start()
-
-    def close(self) -> None:
-        """Change no state any more."""
-        self._closed.set()
-        if self._thread.is_alive():
-            self._thread.join(10)
-
-    def _run(self) -> None:
-        pause = max(_SHORTEST_PAUSE, min(_LONGEST_PAUSE, 5 / self._clock))
-        while not self._closed.wait(pause):
-            self.tick()
+    def pause(self) -> float:
+        """Often enough for periods that pass faster."""
+        return max(_SHORTEST_PAUSE, min(_LONGEST_PAUSE, 5 / self._clock))
 
     def tick(self) -> None:
         """Evaluate what is due now."""
