@@ -80,10 +80,11 @@ class Faults:
         if fault is None:
             await self._application(scope, receive, send)
             return
-        _log.warning("fault: %s %s %s", fault.service, operation_of(scope), scope["path"])
+        said = f"fault: {fault.service} {operation_of(scope)} {scope['path']}"
         if fault.when == "after":
-            await self._application(scope, receive, _held(send, fault.hold_s))
+            await self._application(scope, receive, _held(send, fault.hold_s, said))
             return
+        _log.warning(said)
         await asyncio.sleep(fault.hold_s)
         if fault.when == "before":
             await self._application(scope, receive, send)
@@ -132,9 +133,11 @@ def _header(scope: Message, name: bytes) -> bytes:
     return next((bytes(value) for key, value in scope["headers"] if key.lower() == name), b"")
 
 
-def _held(send: Send, seconds: float) -> Send:
+def _held(send: Send, seconds: float, said: str) -> Send:
     async def later(message: Message) -> None:
         if message["type"] == "http.response.start":
+            # Only now: who reads it may count on the request having been carried out.
+            _log.warning(said)
             await asyncio.sleep(seconds)
         await send(message)
 

@@ -37,8 +37,6 @@ def die_at(app: App, write: dict[str, Any], moment: str, act: Any) -> None:
     with app.fault(write | {"when": moment, "hold_s": HELD_S}):
         act()
         app.wait(lambda: app.struck() > struck)
-        # Once the write is done, in the local cloud.
-        time.sleep(0.5)
         killed = app.workers("serving/DeployerFunction")
         for worker in killed:
             worker.kill()

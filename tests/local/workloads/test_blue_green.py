@@ -98,7 +98,10 @@ def until(found: Callable[[], Any], seconds: float) -> Any:
 
 
 def alarm_on(bench: Any, endpoint: str) -> None:
-    bench.workplace.cloud.client("cloudwatch", bench.workplace.admin).put_metric_alarm(
+    cloudwatch = bench.workplace.cloud.client("cloudwatch", bench.workplace.admin)
+    # An alarm that is put again keeps its state, here that of the test before.
+    cloudwatch.delete_alarms(AlarmNames=[ALARM])
+    cloudwatch.put_metric_alarm(
         AlarmName=ALARM,
         Namespace="AWS/SageMaker",
         MetricName="Invocation5XXErrors",
