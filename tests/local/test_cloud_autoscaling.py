@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from botocore.exceptions import WaiterError
 
 from localcloud.context import Cloud, Credentials
 from tests.local.support import code_of
@@ -199,91 +197,6 @@ def test_iam_decides(cloud: Cloud, actor: Actor, target: dict[str, str]) -> None
     right.register_scalable_target(**target, MinCapacity=1, MaxCapacity=2)
 
 
-def template(resource: str, maximum: int, policy_name: str = "track") -> str:
-    return json.dumps(
-        {
-            "Resources": {
-                "Target": {
-                    "Type": "AWS::ApplicationAutoScaling::ScalableTarget",
-                    "Properties": {
-                        "MaxCapacity": str(maximum),
-                        "MinCapacity": 1,
-                        "ResourceId": resource,
-                        "ScalableDimension": DIMENSION,
-                        "ServiceNamespace": "lambda",
-                    },
-                },
-                "Policy": {
-                    "Type": "AWS::ApplicationAutoScaling::ScalingPolicy",
-                    "Properties": {
-                        "PolicyName": policy_name,
-                        "PolicyType": "TargetTrackingScaling",
-                        "ScalingTargetId": {"Ref": "Target"},
-                        "TargetTrackingScalingPolicyConfiguration": tracking(
-                            50, ScaleInCooldown="30", DisableScaleIn="false"
-                        ),
-                    },
-                },
-            },
-            "Outputs": {
-                "Target": {"Value": {"Ref": "Target"}},
-                "Policy": {"Value": {"Ref": "Policy"}},
-                "Arn": {"Value": {"Fn::GetAtt": ["Policy", "Arn"]}},
-            },
-        }
-    )
-
-
-def test_templates_create_update_replace_delete(cloud: Cloud, admin: Credentials, client: Any) -> None:
-    cloudformation = cloud.client("cloudformation", admin)
-    resource, stack = "function:from-template:live", "autoscaling-types"
-
-    def outputs() -> dict[str, str]:
-        found = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]["Outputs"]
-        return {output["OutputKey"]: output["OutputValue"] for output in found}
-
-    def targets(resource_id: str) -> list[dict[str, Any]]:
-        found = client.describe_scalable_targets(ServiceNamespace="lambda", ResourceIds=[resource_id])
-        result: list[dict[str, Any]] = found["ScalableTargets"]
-        return result
-
-    cloudformation.create_stack(StackName=stack, TemplateBody=template(resource, 4))
-    cloudformation.get_waiter("stack_create_complete").wait(StackName=stack, WaiterConfig={"Delay": 1})
-    first = outputs()
-    assert first["Target"] == f"{resource}|{DIMENSION}|lambda"
-    assert first["Policy"] == first["Arn"]
-    assert targets(resource)[0]["MaxCapacity"] == 4
-    cloudformation.update_stack(StackName=stack, TemplateBody=template(resource, 8))
-    cloudformation.get_waiter("stack_update_complete").wait(StackName=stack, WaiterConfig={"Delay": 1})
-    assert targets(resource)[0]["MaxCapacity"] == 8
-    assert outputs() == first
-    moved = "function:moved:live"
-    cloudformation.update_stack(StackName=stack, TemplateBody=template(moved, 8, "renamed"))
-    cloudformation.get_waiter("stack_update_complete").wait(StackName=stack, WaiterConfig={"Delay": 1})
-    assert targets(resource) == []
-    assert len(targets(moved)) == 1
-    assert outputs()["Policy"] != first["Policy"]
-    (policy,) = client.describe_scaling_policies(ServiceNamespace="lambda", ResourceId=moved)[
-        "ScalingPolicies"
-    ]
-    assert policy["PolicyName"] == "renamed"
-    cloudformation.delete_stack(StackName=stack)
-    cloudformation.get_waiter("stack_delete_complete").wait(StackName=stack, WaiterConfig={"Delay": 1})
-    assert targets(moved) == []
-
-
-def test_a_refused_target_rolls_the_stack_back(cloud: Cloud, admin: Credentials) -> None:
-    cloudformation = cloud.client("cloudformation", admin)
-    cloudformation.create_stack(StackName="refused-target", TemplateBody=template("function:x:live", 0))
-    with pytest.raises(WaiterError):
-        cloudformation.get_waiter("stack_create_complete").wait(
-            StackName="refused-target", WaiterConfig={"Delay": 1}
-        )
-    events = cloudformation.describe_stack_events(StackName="refused-target")["StackEvents"]
-    assert any("less than or equal" in event.get("ResourceStatusReason", "") for event in events)
-    cloudformation.delete_stack(StackName="refused-target")
-
-
 def scheduled(target: dict[str, str], name: str, **more: Any) -> dict[str, Any]:
     bounds = {"MinCapacity": 2, "MaxCapacity": 3}
     action = {"Schedule": "cron(0 8 ? * MON-FRI *)", "ScalableTargetAction": bounds}
@@ -386,35 +299,3 @@ def test_the_first_target_needs_the_right_to_make_the_service_linked_role(
         RoleName="AWSServiceRoleForApplicationAutoScaling_DynamoDBTable"
     )
     assert role["Role"]["Arn"] == described["RoleARN"]
-
-
-def test_scheduled_actions_of_a_template(cloud: Cloud, admin: Credentials, client: Any) -> None:
-    cloudformation, stack = cloud.client("cloudformation", admin), "autoscaling-schedules"
-    resource = "function:scheduled:live"
-
-    def body(*names: str) -> str:
-        document = json.loads(template(resource, 4))
-        document["Resources"]["Target"]["Properties"]["ScheduledActions"] = [
-            {
-                "ScheduledActionName": name,
-                "Schedule": "at(2099-01-01T00:00:00)",
-                "StartTime": "2030-01-01T00:00:00Z",
-                "ScalableTargetAction": {"MinCapacity": "2"},
-            }
-            for name in names
-        ]
-        return json.dumps(document)
-
-    def names() -> list[str]:
-        found = client.describe_scheduled_actions(ServiceNamespace="lambda", ResourceId=resource)
-        return [action["ScheduledActionName"] for action in found["ScheduledActions"]]
-
-    cloudformation.create_stack(StackName=stack, TemplateBody=body("a", "b"))
-    cloudformation.get_waiter("stack_create_complete").wait(StackName=stack, WaiterConfig={"Delay": 1})
-    assert names() == ["a", "b"]
-    cloudformation.update_stack(StackName=stack, TemplateBody=body("b", "c"))
-    cloudformation.get_waiter("stack_update_complete").wait(StackName=stack, WaiterConfig={"Delay": 1})
-    assert names() == ["b", "c"]
-    cloudformation.delete_stack(StackName=stack)
-    cloudformation.get_waiter("stack_delete_complete").wait(StackName=stack, WaiterConfig={"Delay": 1})
-    assert names() == []

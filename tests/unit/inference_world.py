@@ -165,3 +165,9 @@ class World:
 
 def _refuse(constant):
     raise AssertionError(f"{constant} in an answer")
+
+
+def refused(world, *args, **kwargs):
+    """Status, code and message of an answer that is an error."""
+    status, content, _ = world.send(*args, **kwargs)
+    return status, content["error"]["code"], content["error"]["message"]
