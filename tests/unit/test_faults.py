@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,14 @@ def scope(service: str, *, method: str = "POST", path: str = "/", target: str = 
     return {"type": "http", "method": method, "path": path, "headers": headers, "query_string": b""}
 
 
-def ask(faults: Path, request: dict[str, Any]) -> tuple[int, bytes]:
+def ask(
+    faults: Path, request: dict[str, Any], carry_out: Callable[[], None] = lambda: None
+) -> tuple[int, bytes]:
     """Status and body; 200 and nothing where the application was asked."""
     sent: list[dict[str, Any]] = []
 
     async def application(_scope: Any, _receive: Any, send: Any) -> None:
+        carry_out()
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
@@ -68,6 +72,18 @@ def test_a_fault_meets_what_it_names(
 ) -> None:
     faults.write_text(json.dumps([fault]))
     assert ask(faults, request_)[0] == (503 if met else 200)
+
+
+@pytest.mark.parametrize(("when", "said_before"), [("instead", True), ("before", True), ("after", False)])
+def test_a_fault_is_logged_when_it_strikes(
+    faults: Path, when: str, said_before: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who counts them may rely on a request held `after` having been carried out."""
+    faults.write_text(json.dumps([{"service": "s3", "when": when}]))
+    carried_out: list[bool] = []
+    ask(faults, scope("s3"), lambda: carried_out.append("fault: s3" in caplog.text))
+    assert carried_out == ([] if when == "instead" else [said_before])
+    assert caplog.text.count("fault: s3") == 1
 
 
 def test_all_is_well_once_the_file_is_gone(faults: Path) -> None:
