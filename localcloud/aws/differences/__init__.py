@@ -33,6 +33,7 @@ def apply(cloud: Cloud) -> None:
         dynamodb_table_resource,
         ecr,
         embedded_metrics,
+        environment_logs,
         event_targets,
         execution_role,
         failure_targets,
@@ -68,6 +69,7 @@ def apply(cloud: Cloud) -> None:
     dynamodb_table_resource.apply()
     ecr.apply()
     embedded_metrics.apply()
+    environment_logs.apply()
     event_targets.apply()
     execution_role.apply()
     failure_targets.apply()

@@ -96,6 +96,29 @@ def test_logs_need_the_roles_permission(cloud: Cloud, admin: Credentials, role: 
     assert logs.describe_log_streams(logGroupName="/aws/lambda/tells")["logStreams"]
 
 
+def test_an_execution_environment_has_one_log_stream(cloud: Cloud, admin: Credentials, role: Role) -> None:
+    lambdas, logs = cloud.client("lambda", admin), cloud.client("logs", admin)
+    code = (
+        "def handler(event, context):\n"
+        "    print('called with', event)\n"
+        "    if event == 2:\n        raise ValueError('no')\n"
+        "    return context.log_stream_name\n"
+    )
+    writes = role("lambda.amazonaws.com", [allow("logs:*")])
+    lambdas.create_function(**{**function("one-stream", writes), "Code": {"ZipFile": archive(code)}})
+    told = [
+        json.loads(lambdas.invoke(FunctionName="one-stream", Payload=str(number))["Payload"].read())
+        for number in range(4)
+    ]
+    (stream,) = logs.describe_log_streams(logGroupName="/aws/lambda/one-stream")["logStreams"]
+    assert {told[0], told[1], told[3]} == {stream["logStreamName"]}
+    events = logs.filter_log_events(logGroupName="/aws/lambda/one-stream", filterPattern='"called with"')[
+        "events"
+    ]
+    assert [event["message"] for event in events] == [f"called with {number}" for number in range(4)]
+    assert len({event["eventId"] for event in events}) == 4
+
+
 def test_log_lines_in_the_embedded_format_are_metrics(cloud: Cloud, admin: Credentials, role: Role) -> None:
     lambdas, cloudwatch = cloud.client("lambda", admin), cloud.client("cloudwatch", admin)
     directive = {
