@@ -89,7 +89,9 @@ def test_every_command_of_the_page(app: App) -> None:
     letters = app.physical("serving", "DeployerDeadLetters")
     app.client("sqs").send_message(QueueUrl=letters, MessageBody='{"group": "lost"}')
     assert "lost" in page("dead letters")
-    assert "Messages" not in app.client("sqs").receive_message(QueueUrl=letters)
+    # An event from while deployments were stopped may still come.
+    left = app.client("sqs").receive_message(QueueUrl=letters, MaxNumberOfMessages=10).get("Messages", [])
+    assert not [letter for letter in left if "lost" in letter["Body"]]
 
     app.client("s3").delete_object(**(place := app.artifact()))
     page("an artifact is gone")
