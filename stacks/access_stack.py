@@ -6,7 +6,7 @@ from aws_cdk import CfnOutput, Duration
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
-from modelyard.arns import arn_in_stack
+from modelyard.arns import arn_in_stack, inherit_stack
 from modelyard.inference import InferenceFunction
 from modelyard.permissions import allow, in_one_policy, merged
 from modelyard.storage import IDataBucket
@@ -91,5 +91,6 @@ class AccessStack(StageStack):
             assumed_by=people,
             max_session_duration=Duration.hours(environment.access.session_hours),
         )
+        inherit_stack(role, self)
         CfnOutput(self, f"{name}RoleArn", value=role.role_arn, description=duty)
         return role

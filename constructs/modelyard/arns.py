@@ -3,11 +3,32 @@
 from __future__ import annotations
 
 import functools
+from weakref import WeakKeyDictionary
 
 from aws_cdk import Stack
 from constructs import Construct
 
-stack_of = functools.cache(Stack.of)
+_stacks: WeakKeyDictionary[Construct, Stack] = WeakKeyDictionary()
+
+
+def stack_of(construct: Construct) -> Stack:
+    """The stack that holds `construct`."""
+    if isinstance(construct, Stack):
+        return construct
+    if construct not in _stacks:
+        _stacks[construct] = Stack.of(construct)
+    return _stacks[construct]
+
+
+def inherit_stack(construct: Construct, scope: Construct) -> Stack:
+    """The stack of `scope`, in which `construct` was just made: nobody needs to ask Node for that one's.
+
+    Example:
+        >>> super().__init__(scope, construct_id)
+        >>> self._stack = inherit_stack(self, scope)
+    """
+    _stacks[construct] = stack_of(scope)
+    return _stacks[construct]
 
 
 def arn_in_stack(scope: Construct, service: str, resource: str) -> str:

@@ -14,6 +14,7 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from modelyard.archives import function_code
+from modelyard.arns import inherit_stack
 from modelyard.assets import FileAsset, add_file
 from modelyard.permissions import service_principal
 
@@ -142,5 +143,6 @@ def service_role(
         description=description,
         assumed_by=service_principal("lambda"),
     )
+    inherit_stack(role, scope)
     log_group.grant_write(role)
     return role

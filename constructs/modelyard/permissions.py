@@ -8,6 +8,7 @@ finding, on exactly that role, so that a new wildcard elsewhere still fails the 
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,8 +22,11 @@ from aws_cdk import aws_iam as iam
 from constructs import Construct, IValidation
 
 from modelyard.arns import stack_of
+from modelyard.policy_statements import Statement, merge
 
 _WILDCARD_RULE = "AwsSolutions-IAM5"
+# https://docs.aws.amazon.com/IAM/latest/APIReference/API_PutRolePolicy.html
+_LONGEST_POLICY_NAME = 128
 
 
 @functools.cache
@@ -63,14 +67,14 @@ def allow(
         raise ValueError(
             f"{', '.join(actions)} on {', '.join(wildcards)}: say why the wildcard is needed (reason=...)"
         )
+    statement = Statement(actions=tuple(actions), resources=tuple(resources), conditions=conditions or {})
     if isinstance(grantee, iam.Role) and grantee in _collected:
         draft = _collected[grantee]
-        statement = {"Effect": "Allow", "Action": list(actions), "Resource": list(resources)}
-        draft.statements.append(statement | ({"Condition": conditions} if conditions else {}))
+        draft.statements.append(statement)
         if reason and wildcards:
             draft.wildcards.append((wildcards, reason))
         return
-    holder = _add(grantee, actions, resources, conditions)
+    holder = _add(grantee, statement)
     if holder is None:
         raise ValueError(
             f"{', '.join(actions)}: {_name(grantee)} takes no statements, so the grant would be lost. "
@@ -88,16 +92,16 @@ class PolicyDraft:
         policy: What it became, once the block has ended.
     """
 
-    statements: list[dict[str, Any]] = field(default_factory=list)
+    statements: list[Statement] = field(default_factory=list)
     wildcards: list[tuple[Sequence[str], str]] = field(default_factory=list)
-    policy: iam.Policy | None = None
+    policy: iam.CfnPolicy | None = None
 
 
 @contextmanager
 def in_one_policy(
     role: iam.Role, construct_id: str, *, scope: Construct | None = None
 ) -> Iterator[PolicyDraft]:
-    """Collect what the block allows to `role`, and hand it to CDK as one policy.
+    """Collect what the block allows to `role`, and hand it to CDK as one policy, merged already.
 
     For roles with many statements: each alone is a round trip to Node, and they add up to a tenth of a synth.
     Not for roles whose statements grow with the app: only CDK's default policy is split where IAM's limit of
@@ -105,65 +109,94 @@ def in_one_policy(
 
     Args:
         role: Whose policy it is.
-        construct_id: Of the policy.
-        scope: What the policy comes and goes with, the role if None.
+        construct_id: Of the policy, and its name: no other policy of the role may have it.
+        scope: What the policy comes and goes with, in the stack of the role; the role itself if None.
+
+    Raises:
+        ValueError: The role has a policy of that name, and one would overwrite the other.
 
     Example:
         >>> with in_one_policy(role, "Permissions"):
         ...     data.grant_read(role, "raw/")
         ...     pipeline.grant_start(role)
     """
-    draft = _collected[role] = PolicyDraft()
-    try:
+    policies = _policies_of(role)
+    if construct_id in policies.names:
+        raise ValueError(f"policy {construct_id}: the role has one of that name; choose another")
+    policies.names.add(construct_id)
+    with _collecting(role) as draft:
         yield draft
-    finally:
-        del _collected[role]
-    document = iam.PolicyDocument.from_json({"Version": "2012-10-17", "Statement": draft.statements})
-    draft.policy = iam.Policy(scope or role, construct_id, document=document, roles=[role])
+    if not draft.statements:
+        return
+    draft.policy = iam.CfnPolicy(
+        scope or role,
+        construct_id,
+        policy_name=_policy_name(construct_id),
+        policy_document={
+            "Statement": [statement.as_json() for statement in merge(draft.statements)],
+            "Version": "2012-10-17",
+        },
+        roles=[policies.role_name],
+    )
     for resources, reason in draft.wildcards:
         _late_of(scope or role).add(draft.policy, resources, reason)
 
 
 @contextmanager
 def merged(role: iam.Role) -> Iterator[None]:
-    """Collect what the block allows to `role`, and make one statement of those that differ in resources only.
+    """Collect what the block allows to `role`, and merge it before CDK does, after a round trip for each.
 
-    For the same grant on each of several things. CDK merges them in the template too, after a round trip to
-    Node for each.
+    For the same grant on each of several things, in any number: they go to CDK's default policy.
 
     Example:
         >>> with merged(role):
         ...     for pipeline in pipelines:
         ...         pipeline.grant_start(role)
     """
-    draft = _collected[role] = PolicyDraft()
-    try:
+    with _collecting(role) as draft:
         yield
-    finally:
-        del _collected[role]
     for resources, reason in draft.wildcards:
         acknowledge_wildcards(role, resources, reason)
-    alike: dict[str, dict[str, Any]] = {}
-    for statement in draft.statements:
-        key = json.dumps([statement["Action"], statement.get("Condition")])
-        resources = alike.setdefault(key, {**statement, "Resource": []})["Resource"]
-        resources += [resource for resource in statement["Resource"] if resource not in resources]
-    for statement in alike.values():
-        _add(role, statement["Action"], statement["Resource"], statement.get("Condition"))
+    for statement in merge(draft.statements):
+        _add(role, statement)
 
 
-def _add(
-    grantee: iam.IGrantable,
-    actions: Sequence[str],
-    resources: Sequence[str],
-    conditions: Mapping[str, Any] | None,
-) -> Construct | None:
+@contextmanager
+def _collecting(role: iam.Role) -> Iterator[PolicyDraft]:
+    draft = _collected[role] = PolicyDraft()
+    try:
+        yield draft
+    finally:
+        del _collected[role]
+
+
+@dataclass(frozen=True, slots=True)
+class _Policies:
+    """Of one role."""
+
+    role_name: str
+    names: set[str] = field(default_factory=set)
+
+
+@functools.cache
+def _policies_of(role: iam.Role) -> _Policies:
+    return _Policies(role.role_name)
+
+
+def _policy_name(construct_id: str) -> str:
+    if len(construct_id) <= _LONGEST_POLICY_NAME:
+        return construct_id
+    digest = hashlib.sha256(construct_id.encode()).hexdigest()[:16]
+    return f"{construct_id[: _LONGEST_POLICY_NAME - len(digest) - 1]}-{digest}"
+
+
+def _add(grantee: iam.IGrantable, statement: Statement) -> Construct | None:
     """Add the statement; returns what holds it, None when nothing does."""
     grant = iam.Grant.add_to_principal(
         grantee=grantee,
-        actions=list(actions),
-        resource_arns=list(resources),
-        conditions={key: dict(value) for key, value in conditions.items()} if conditions else None,
+        actions=list(statement.actions),
+        resource_arns=list(statement.resources),
+        conditions={key: dict(value) for key, value in statement.conditions.items()} or None,
     )
     # These take every statement; asking them would be two more round trips to Node.
     if isinstance(grantee, iam.Role | iam.Policy):

@@ -8,7 +8,7 @@ from typing import Any, Self
 from aws_cdk import Stack
 from constructs import Construct
 
-from modelyard.arns import stack_of
+from modelyard.arns import inherit_stack, stack_of
 
 
 class StackSingleton(Construct):
@@ -22,6 +22,7 @@ class StackSingleton(Construct):
 
     def __init__(self, scope: Construct, construct_id: str) -> None:
         super().__init__(scope, construct_id)
+        inherit_stack(self, scope)
 
     @classmethod
     def of(cls, scope: Construct) -> Self:

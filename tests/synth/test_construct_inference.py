@@ -190,9 +190,16 @@ def with_images(stack, endpoint, data, **source):
 
 def rights(stack):
     """Statements of the function's role."""
-    named = {"Properties": {"PolicyName": Match.string_like_regexp("InferenceFunctionRole")}}
-    (policy,) = Template.from_stack(stack).find_resources("AWS::IAM::Policy", named).values()
-    return policy["Properties"]["PolicyDocument"]["Statement"]
+    policies = Template.from_stack(stack).find_resources("AWS::IAM::Policy").values()
+    found = [policy["Properties"] for policy in policies]
+    statements = [
+        statement
+        for policy in found
+        if "InferenceFunctionRole" in str(policy["Roles"])
+        for statement in policy["PolicyDocument"]["Statement"]
+    ]
+    assert statements
+    return statements
 
 
 def test_images_add_the_right_to_read_their_folder_and_nothing_else(stack, endpoint, data):

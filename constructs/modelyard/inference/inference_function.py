@@ -10,12 +10,13 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
+from modelyard.arns import inherit_stack
 from modelyard.functions import FunctionSize, RuntimeFunction
 from modelyard.inference.image_source import ImageSource
 from modelyard.inference.props import Concurrency, Release
 from modelyard.inference.release import ALIAS, FunctionRelease
 from modelyard.inference.runtime.settings import Settings
-from modelyard.permissions import allow
+from modelyard.permissions import allow, in_one_policy
 from modelyard.runtime import metrics
 from modelyard.serving import MultiModelEndpoint, RecordTable
 
@@ -71,6 +72,7 @@ class InferenceFunction(Construct):
         images: ImageSource | None = None,
     ) -> None:
         super().__init__(scope, construct_id)
+        inherit_stack(self, scope)
         concurrency = concurrency or Concurrency()
         settings = Settings(
             endpoint_name=endpoint.endpoint_name,
@@ -89,10 +91,11 @@ class InferenceFunction(Construct):
             reserved_concurrency=concurrency.reserved,
         )
         role = self.function.execution_role
-        endpoint.grant_invoke(role, target_models=[f"{model}/*.tar.gz" for model in models])
-        records.grant_read(role)
-        if images:
-            images.data.grant_get(role, f"{images.prefix}*")
+        with in_one_policy(role, "Permissions"):
+            endpoint.grant_invoke(role, target_models=[f"{model}/*.tar.gz" for model in models])
+            records.grant_read(role)
+            if images:
+                images.data.grant_get(role, f"{images.prefix}*")
         version = self.function.current_version
         self.alias = lambda_.Alias(
             self,

@@ -8,8 +8,9 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
+from modelyard.arns import inherit_stack
 from modelyard.inference.props import Release
-from modelyard.permissions import allow
+from modelyard.permissions import allow, in_one_policy, service_principal
 
 ALIAS = "live"
 
@@ -90,9 +91,11 @@ class FunctionRelease(Construct):
             self,
             "Role",
             description="CodeDeploy: shifts the inference function's alias",
-            assumed_by=iam.ServicePrincipal("codedeploy.amazonaws.com"),
+            assumed_by=service_principal("codedeploy"),
         )
-        _grant(role, function)
+        inherit_stack(role, scope)
+        with in_one_policy(role, "Permissions"):
+            _grant(role, function)
         self.group = codedeploy.LambdaDeploymentGroup(
             self,
             "Group",

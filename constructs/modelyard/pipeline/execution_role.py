@@ -5,7 +5,7 @@ from __future__ import annotations
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
-from modelyard.arns import arn_in_stack, stack_of
+from modelyard.arns import arn_in_stack, inherit_stack
 from modelyard.images import ContainerImage
 from modelyard.permissions import allow, in_one_policy, service_principal
 from modelyard.pipeline.props import PipelineData
@@ -62,7 +62,7 @@ class ExecutionRole(iam.Role):
             description=f"Runs the steps of pipeline {pipeline}",
             assumed_by=service_principal("sagemaker"),
         )
-        self._stack, self.arn = stack_of(scope), self.role_arn
+        self._stack, self.arn = inherit_stack(self, scope), self.role_arn
         with in_one_policy(self, "Permissions"):
             self._allow_jobs(step_types)
             if "Model" in step_types:

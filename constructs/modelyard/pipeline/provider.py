@@ -41,7 +41,7 @@ class PipelineProvider(CustomResourceProvider):
         execution_role_arn: str,
         bundle: FileAsset,
         code: IDataBucket | None,
-    ) -> iam.Policy:
+    ) -> iam.CfnPolicy:
         """Allow the handler this pipeline, its role and its bundle, and nothing of any other; and to write
         below `CODE_PREFIX` in the bucket `code`, if the pipeline has code.
 

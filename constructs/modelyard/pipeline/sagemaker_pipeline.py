@@ -11,7 +11,7 @@ from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from modelyard.archives import zip_of
-from modelyard.arns import arn_in_stack, stack_of
+from modelyard.arns import arn_in_stack, inherit_stack
 from modelyard.assets import add_file
 from modelyard.images import ContainerImage
 from modelyard.permissions import allow
@@ -92,7 +92,7 @@ class SageMakerPipeline(Construct):
         tags: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(scope, construct_id)
-        self._stack = stack_of(scope)
+        self._stack = inherit_stack(self, scope)
         if not _NAME.fullmatch(name):
             raise ValueError(f"pipeline name {name!r}: use 1 to 256 letters, digits and inner hyphens")
         if bad := [prefix for prefix in data.write if prefix.startswith(CODE_PREFIX)]:

@@ -11,7 +11,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
 
-from modelyard.arns import arn_in_stack, stack_of
+from modelyard.arns import arn_in_stack, inherit_stack
 from modelyard.permissions import allow
 from modelyard.registry.registry_emptier import MARK, RegistryEmptier
 from modelyard.storage import Retention
@@ -60,7 +60,7 @@ class ModelRegistry(Construct):
         retention: Retention | None = None,
     ) -> None:
         super().__init__(scope, construct_id)
-        self._stack = stack_of(scope)
+        self._stack = inherit_stack(self, scope)
         if not _NAME.fullmatch(group_name):
             raise ValueError(f"group_name {group_name!r}: use 1 to 63 letters, digits and inner hyphens")
         self.group_name = group_name

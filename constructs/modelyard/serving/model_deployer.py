@@ -13,6 +13,7 @@ from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from modelyard.arns import inherit_stack
 from modelyard.functions import FunctionSize, RuntimeFunction
 from modelyard.permissions import acknowledge, allow, merged
 from modelyard.registry import approval_rule
@@ -101,6 +102,7 @@ class ModelDeployer(Construct):
         alarm_topic: sns.ITopic | None = None,
     ) -> None:
         super().__init__(scope, construct_id)
+        inherit_stack(self, scope)
         seconds = round(interval.to_seconds()) if interval else _INTERVAL_SECONDS
         if not 60 <= seconds <= _LONGEST_INTERVAL_SECONDS:
             raise ValueError(

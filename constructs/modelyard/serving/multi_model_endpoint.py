@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aws_cdk import ArnFormat, Duration, RemovalPolicy, Stack
+from aws_cdk import Duration, RemovalPolicy
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
 
+from modelyard.arns import arn_in_stack, inherit_stack
 from modelyard.images import ContainerImage
-from modelyard.permissions import allow
+from modelyard.permissions import allow, in_one_policy, service_principal
 from modelyard.serving.props import DataCapture, Rollout, Variant
 from modelyard.storage import IDataBucket
 
@@ -77,7 +78,14 @@ class MultiModelEndpoint(Construct):
         self.endpoint_name = endpoint_name
         self.model_prefix = model_prefix
         self.variant = variant or Variant()
-        self.role = self._role(image, data)
+        self._stack = inherit_stack(self, scope)
+        self.role = iam.Role(
+            self,
+            "Role",
+            description=f"Containers of endpoint {endpoint_name}",
+            assumed_by=service_principal("sagemaker"),
+        )
+        inherit_stack(self.role, scope)
         self.model = sagemaker.CfnModel(
             self,
             "Model",
@@ -93,8 +101,10 @@ class MultiModelEndpoint(Construct):
         )
         # SageMaker tries the role's access to the prefix when the model is created.
         self.model.node.add_dependency(self.role)
-        self.endpoint_config = self._endpoint_config(data, capture)
-        self.server_errors = self._alarm(rollout or Rollout())
+        with in_one_policy(self.role, "Permissions"):
+            self._allow_containers(image, data)
+            self.endpoint_config = self._endpoint_config(data, capture)
+            self.server_errors = self._alarm(rollout or Rollout())
         self.endpoint = sagemaker.CfnEndpoint(
             self,
             "Endpoint",
@@ -118,13 +128,8 @@ class MultiModelEndpoint(Construct):
     @property
     def endpoint_arn(self) -> str:
         """ARN of the endpoint."""
-        return Stack.of(self).format_arn(
-            service="sagemaker",
-            resource="endpoint",
-            # SageMaker writes names in lower case in an endpoint's ARN.
-            resource_name=self.endpoint_name.lower(),
-            arn_format=ArnFormat.SLASH_RESOURCE_NAME,
-        )
+        # SageMaker writes names in lower case in an endpoint's ARN.
+        return arn_in_stack(self._stack, "sagemaker", f"endpoint/{self.endpoint_name.lower()}")
 
     def grant_invoke(self, grantee: iam.IGrantable, *, target_models: Sequence[str]) -> None:
         """Allow predictions of some models.
@@ -176,40 +181,27 @@ class MultiModelEndpoint(Construct):
     def _log_group_name(self) -> str:
         return f"/aws/sagemaker/Endpoints/{self.endpoint_name}"
 
-    def _role(self, image: ContainerImage, data: IDataBucket) -> iam.Role:
-        role = iam.Role(
-            self,
-            "Role",
-            description=f"Containers of endpoint {self.endpoint_name}",
-            assumed_by=iam.ServicePrincipal("sagemaker.amazonaws.com"),
-        )
-        data.grant_read(role, self.model_prefix)
-        image.grant_pull(role)
-        log_group = Stack.of(self).format_arn(
-            service="logs",
-            resource="log-group",
-            resource_name=f"{self._log_group_name}:*",
-            arn_format=ArnFormat.COLON_RESOURCE_NAME,
-        )
+    def _allow_containers(self, image: ContainerImage, data: IDataBucket) -> None:
+        data.grant_read(self.role, self.model_prefix)
+        image.grant_pull(self.role)
         allow(
-            role,
+            self.role,
             actions=[
                 "logs:CreateLogGroup",
                 "logs:CreateLogStream",
                 "logs:DescribeLogStreams",
                 "logs:PutLogEvents",
             ],
-            resources=[log_group],
+            resources=[arn_in_stack(self._stack, "logs", f"log-group:{self._log_group_name}:*")],
             reason="One log stream per instance, named at run time, in SageMaker's own group.",
         )
         allow(
-            role,
+            self.role,
             actions=["cloudwatch:PutMetricData"],
             resources=["*"],
             conditions={"StringLike": {"cloudwatch:namespace": "/aws/sagemaker/*"}},
             reason="cloudwatch:PutMetricData takes no resource; the condition limits the namespace.",
         )
-        return role
 
     def _endpoint_config(self, data: IDataBucket, capture: DataCapture | None) -> sagemaker.CfnEndpointConfig:
         return sagemaker.CfnEndpointConfig(
