@@ -24,7 +24,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from localcloud import processes, tls
-from localcloud.aws import administrator, differences, inside, interrupted_stacks, parsed_policies
+from localcloud.aws import (
+    administrator,
+    differences,
+    inside,
+    interrupted_stacks,
+    parsed_policies,
+    shortcuts,
+)
 from localcloud.aws.audit import Audit
 from localcloud.context import Cloud, Credentials, use_transport
 from localcloud.environment import server_environment
@@ -129,6 +136,7 @@ class Server:
         """Add what is ours to MiniStack, which has just loaded its state."""
         interrupted_stacks.fail()
         differences.apply(self._cloud)
+        shortcuts.apply()
         administrator.install(self._cloud, self._key)
         self._services += _install_services(self._cloud)
 

@@ -1,0 +1,39 @@
+"""What MiniStack does at every request, or every object, and need not: the answers stay the same.
+
+The caller of a request is found by its key; MiniStack also gathers all its policies, and throws them away. An
+object's file lies where its key says; MiniStack looks at each folder above it for links, which nobody makes
+in a state folder.
+"""
+
+from __future__ import annotations
+
+import os.path
+from typing import Any
+
+
+def apply() -> None:
+    """Wrap both look-ups; call once MiniStack has its state."""
+    from ministack.core import iam_evaluator
+    from ministack.services import s3
+
+    find_path = s3._key_disk_path
+
+    def key_disk_path(base: str, key: str) -> Any:
+        plain = f"{base}/{key}"
+        if s3._plain_path_key(key) and os.path.isfile(plain):  # noqa: PTH113 - as quick as it gets
+            return plain
+        return find_path(base, key)
+
+    iam_evaluator.request_caller_arn = _caller_arn
+    s3._key_disk_path = key_disk_path
+
+
+def _caller_arn(headers: dict[str, str], query_params: dict[str, Any] | None = None) -> str:
+    from ministack.core import iam_evaluator, responses, router
+
+    account = responses.get_account_id()
+    key = router.extract_access_key_id(headers, query_params or {})
+    home = responses._account_from_sts_session(key) or account
+    found = iam_evaluator.resolve_credential(key, home) if key else None
+    arn: str = getattr(found, "principal_arn", "")
+    return arn or f"arn:aws:iam::{account}:root"
