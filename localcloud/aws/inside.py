@@ -20,17 +20,25 @@ from localcloud.context import Cloud, Credentials
 
 # As long as the clients wait for an answer.
 _TIMEOUT_S = 120.0
+# Requests in one turn of the loop: a turn costs as much as a third of one, and others wait for its end.
+_TOGETHER = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A request for one object; `headers` have lower-case names."""
+    """A request for an object, or for a bucket with an empty `key`; `headers` have lower-case names."""
 
     method: str
     bucket: str
     key: str
+    query: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
+
+    @property
+    def path(self) -> str:
+        """Of its URL, decoded."""
+        return f"/{self.bucket}/{self.key}" if self.key else f"/{self.bucket}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +72,7 @@ def end(endpoint_url: str) -> None:
 
 
 def ask(cloud: Cloud, credentials: Credentials, requests: Sequence[Request]) -> list[Answer] | None:
-    """Let S3 answer requests of a session, one after the other; for threads other than the loop's.
+    """Let S3 answer requests of a session; for threads other than the loop's.
 
     Args:
         cloud: which is asked.
@@ -84,12 +92,15 @@ def ask(cloud: Cloud, credentials: Credentials, requests: Sequence[Request]) -> 
 
 async def _answer_all(cloud: Cloud, credentials: Credentials, requests: Sequence[Request]) -> list[Answer]:
     loop, headers = asyncio.get_running_loop(), _headers(cloud, credentials)
-    return [
-        # A task and a context each, as the server gives each request: what one pins, the next does not see,
-        # and others' requests are answered in between.
-        await loop.create_task(_answer(cloud, credentials, headers, request), context=contextvars.Context())
-        for request in requests
-    ]
+    answers: list[Answer] = []
+    for start in range(0, len(requests), _TOGETHER):
+        # A context each, as the server gives each request: what one pins, the next does not see.
+        tasks = [
+            loop.create_task(_answer(cloud, credentials, headers, request), context=contextvars.Context())
+            for request in requests[start : start + _TOGETHER]
+        ]
+        answers += await asyncio.gather(*tasks)
+    return answers
 
 
 async def _answer(
@@ -104,10 +115,10 @@ async def _answer(
     iam_evaluator.pin_request_origin("127.0.0.1", True)
     status, answered, body = await app._dispatch_service_request(
         request.method,
-        f"/{request.bucket}/{request.key}",
+        request.path,
         {**headers, **request.headers},
         request.body,
-        {},
+        {name: [value] for name, value in request.query.items()},
         str(uuid.uuid4()),
     )
     return Answer(status=status, headers=answered, body=body if isinstance(body, bytes) else body.encode())

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from localcloud.aws import identity
@@ -166,9 +167,10 @@ class Instance:
 
     def _storage(self) -> Storage:
         try:
-            client = self._cloud.client("s3", self._session())
+            credentials = self._session()
         except RoleNotAssumable as error:
             raise ServiceError("ValidationError", str(role_refused(self.spec.role_arn))) from error
+        client = partial(self._cloud.client, "s3", credentials)
         return Storage(client, self.spec.role_arn, self._cloud.region)
 
     def _loaded(self, download: float, load: float, models: int) -> None:

@@ -9,9 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, Literal
 
-from botocore.exceptions import ClientError
-
-from localcloud.aws import administrator, identity, inside
+from localcloud.aws import buckets, identity, inside
 from localcloud.aws.errors import RoleNotAssumable
 from localcloud.aws.logs import LogStream
 from localcloud.aws.sessions import RoleSession
@@ -120,7 +118,7 @@ class Job:
         """S3 as the execution role may use it."""
         credentials = self.credentials
         return Storage(
-            self.cloud.client("s3", credentials),
+            partial(self.cloud.client, "s3", credentials),
             self.role_arn,
             self.cloud.region,
             partial(inside.ask, self.cloud, credentials),
@@ -129,15 +127,12 @@ class Job:
     def require_bucket(self, uri: str) -> None:
         """Fail now, and not after hours, when the bucket for the results does not exist."""
         bucket, _ = split_uri(uri)
-        try:
-            # As the cloud itself: the role need not be allowed to look.
-            self.cloud.client("s3", administrator.credentials(self.cloud.folder)).head_bucket(Bucket=bucket)
-        except ClientError as error:
-            if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
-                raise JobFailure(
-                    f"ClientError: Data upload failed:NoSuchBucket (404): The specified bucket "
-                    f"does not exist ({uri})"
-                ) from error
+        # As the cloud itself: the role need not be allowed to look.
+        if not buckets.exists(self.cloud, bucket):
+            raise JobFailure(
+                f"ClientError: Data upload failed:NoSuchBucket (404): The specified bucket "
+                f"does not exist ({uri})"
+            )
 
     def image(self, uri: str) -> Image:
         """Pull an image with the execution role."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote
+from xml.etree import ElementTree
 
 from boto3.exceptions import S3UploadFailedError
 from botocore.exceptions import BotoCoreError, ClientError
@@ -101,15 +102,16 @@ class Storage:
     """S3 as one role may use it.
 
     Args:
-        client: boto3 S3 client with the role's credentials.
+        client: makes, or finds, a boto3 S3 client with the role's credentials: what goes inside needs none.
         role_arn: named in errors.
         region: named in errors.
-        ask: `inside.ask` with the same credentials, for small objects; without it the client asks for all.
+        ask: `inside.ask` with the same credentials, for lists and small objects; without it the client asks
+            for all.
     """
 
     def __init__(
         self,
-        client: Any,
+        client: Callable[[], Any],
         role_arn: str,
         region: str,
         ask: Callable[[Sequence[Request]], list[Answer] | None] | None = None,
@@ -126,15 +128,42 @@ class Storage:
     def _prefix(self, uri: str) -> list[Item]:
         bucket, prefix = split_uri(uri)
         try:
-            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-            found = [entry for page in pages for entry in page.get("Contents", [])]
+            found = self._list_inside(bucket, prefix)
+            if found is None:
+                pages = self._client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+                found = [
+                    (entry["Key"], entry["Size"]) for page in pages for entry in page.get("Contents", [])
+                ]
         except (ClientError, BotoCoreError) as error:
             raise s3_failed("download", uri, error) from error
         return [
-            Item(bucket, entry["Key"], relative_key(prefix, entry["Key"]), entry["Size"])
-            for entry in found
-            if not entry["Key"].endswith("/")  # markers that consoles make for empty folders
+            Item(bucket, key, relative_key(prefix, key), size)
+            for key, size in found
+            if not key.endswith("/")  # markers that consoles make for empty folders
         ]
+
+    def _list_inside(self, bucket: str, prefix: str) -> list[tuple[str, int]] | None:
+        """Keys and sizes without a connection, and without a client's reading of what nobody asks for."""
+        found: list[tuple[str, int]] = []
+        # Keys may hold characters that XML cannot.
+        query = {"list-type": "2", "prefix": prefix, "encoding-type": "url"}
+        while True:
+            answer = self._ask_one(Request(method="GET", bucket=bucket, key="", query=query))
+            if answer is None:
+                return None
+            if answer.status != 200:
+                raise _refusal(answer, "ListObjectsV2")
+            page = ElementTree.fromstring(answer.body)  # noqa: S314 - our own
+            for entry in page.iterfind("{*}Contents"):
+                found.append((unquote(entry.findtext("{*}Key", "")), int(entry.findtext("{*}Size", "0"))))
+            token = page.findtext("{*}NextContinuationToken")
+            if not token:
+                return found
+            query = {**query, "continuation-token": token}
+
+    def _ask_one(self, request: Request) -> Answer | None:
+        answers = self._ask([request]) if self._ask else None
+        return answers[0] if answers else None
 
     def _manifest(self, uri: str) -> list[Item]:
         try:
@@ -152,7 +181,7 @@ class Storage:
         for name in names:
             key = prefix + name
             try:
-                size = self._client.head_object(Bucket=bucket, Key=key)["ContentLength"]
+                size = self._client().head_object(Bucket=bucket, Key=key)["ContentLength"]
             except (ClientError, BotoCoreError) as error:
                 raise s3_failed("download", f"s3://{bucket}/{key}", error) from error
             items.append(Item(bucket, key, name, size))
@@ -162,7 +191,7 @@ class Storage:
         """One object's content."""
         bucket, key = split_uri(uri)
         try:
-            return bytes(self._client.get_object(Bucket=bucket, Key=key)["Body"].read())
+            return bytes(self._client().get_object(Bucket=bucket, Key=key)["Body"].read())
         except (ClientError, BotoCoreError) as error:
             raise s3_failed("download", uri, error) from error
 
@@ -170,7 +199,7 @@ class Storage:
         """Whether the object is there; a refusal raises JobFailure."""
         bucket, key = split_uri(uri)
         try:
-            self._client.head_object(Bucket=bucket, Key=key)
+            self._client().head_object(Bucket=bucket, Key=key)
         except ClientError as error:
             if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == 404:
                 return False
@@ -181,7 +210,7 @@ class Storage:
         """Whether a folder of objects has any."""
         bucket, prefix = split_uri(join_uri(uri, ""))
         try:
-            found = self._client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)
+            found = self._client().list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)
         except (ClientError, BotoCoreError) as error:
             raise s3_failed("download", uri, error) from error
         return bool(found.get("KeyCount"))
@@ -232,7 +261,7 @@ class Storage:
             return target
         try:
             with _placing(item, target):
-                body = self._client.get_object(Bucket=item.bucket, Key=item.key)["Body"]
+                body = self._client().get_object(Bucket=item.bucket, Key=item.key)["Body"]
                 with body, target.open("wb") as file:
                     shutil.copyfileobj(body, file, 1 << 20)
         except (ClientError, BotoCoreError) as error:
@@ -254,10 +283,10 @@ class Storage:
             with open_below(root or path.parent, path) as content:
                 size = os.fstat(content.fileno()).st_size
                 if size > _MAX_PUT:
-                    self._client.upload_fileobj(content, bucket, key, ExtraArgs=extra)
+                    self._client().upload_fileobj(content, bucket, key, ExtraArgs=extra)
                 elif size > _BATCH_BYTES or not self._put_inside(bucket, key, content.read(), kms_key):
                     content.seek(0)
-                    self._client.put_object(Bucket=bucket, Key=key, Body=content, **extra)
+                    self._client().put_object(Bucket=bucket, Key=key, Body=content, **extra)
         except (ArchiveError, FileNotFoundError) as error:
             raise JobFailure(f"ClientError: Data upload failed:{error}") from error
         except (ClientError, BotoCoreError, S3UploadFailedError) as error:
@@ -275,11 +304,11 @@ class Storage:
             headers["x-amz-server-side-encryption"] = "aws:kms"
             headers["x-amz-server-side-encryption-aws-kms-key-id"] = kms_key
         request = Request(method="PUT", bucket=bucket, key=key, headers=headers, body=body)
-        answers = self._ask([request]) if self._ask else None
-        if answers is None:
+        answer = self._ask_one(request)
+        if answer is None:
             return False
-        if answers[0].status != 200:
-            raise _refusal(answers[0], "PutObject")
+        if answer.status != 200:
+            raise _refusal(answer, "PutObject")
         return True
 
     def upload_folder(self, folder: Path, uri: str, kms_key: str | None = None, *, root: Path) -> int:

@@ -7,12 +7,10 @@ the execution role need not be allowed to list its buckets.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from localcloud.aws import administrator
+from localcloud.aws import buckets
 from localcloud.context import Cloud
 
-# One page of a listing, and what is remembered of one output.
+# What is remembered of one output.
 _MOST = 1000
 
 Objects = Mapping[str, list[str]]
@@ -53,10 +51,4 @@ def _keys(cloud: Cloud, uri: str) -> set[str]:
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     # A result is one archive or a folder, whose name may begin others' names.
     prefix = key if key.endswith(".tar.gz") or not key else key.rstrip("/") + "/"
-    s3 = cloud.client("s3", administrator.credentials(cloud.folder))
-    try:
-        answer = s3.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=_MOST)
-    except (ClientError, BotoCoreError):
-        # No bucket, or none that can be seen: nothing is there.
-        return set()
-    return {entry["Key"] for entry in answer.get("Contents", [])}
+    return buckets.keys(cloud, bucket, prefix, _MOST)
