@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from ministack.services import cloudwatch, cloudwatch_logs, eventbridge
 
-from localcloud import context, tls
+from localcloud import context, memory, tls
 from localcloud.aws.differences import bounded_memory, log_streams
 from localcloud.context import Cloud, Credentials
 from localcloud.folder import StateFolder
@@ -81,6 +81,18 @@ def test_all_streams_together_are_bounded_and_the_oldest_give_way(
         assert taken(logs) <= log_streams._MOST + log_streams._COUNTED_EVERY
     assert len(read(logs, "s39")) == 10
     assert read(logs, "s0") == ["9 older events are left out here: the logs are too long.", "0.9"]
+
+
+def test_memory_is_given_back_when_much_was_dropped(logs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[int] = []
+    monkeypatch.setattr(log_streams, "_GIVEN_BACK", 2000)
+    monkeypatch.setattr(memory, "give_back", lambda: given.append(1))
+    for number in range(30):
+        write(logs, "s", str(number))
+    assert not given
+    for number in range(10):
+        write(logs, "s", str(number))
+    assert given == [1]
 
 
 def test_an_event_is_kept_once_and_queries_find_it(logs: Any) -> None:

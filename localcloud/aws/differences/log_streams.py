@@ -8,6 +8,8 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from localcloud import memory
+
 _log = logging.getLogger(__name__)
 
 # Bytes that an event takes beside its message, measured.
@@ -15,6 +17,8 @@ _EVENT = 450
 # Bytes of a stream, and how many are left after a cut; then of all streams together.
 _STREAM_MOST, _STREAM_LEFT = 16_000_000, 12_000_000
 _MOST, _LEFT = 64_000_000, 48_000_000
+# Bytes dropped at once, from which on it pays to give their memory back.
+_GIVEN_BACK = 1_000_000
 # All are counted after so many new bytes, since groups and streams are deleted, too.
 _COUNTED_EVERY = 4_000_000
 # Of queries, for GetLogRecord: as many as one query may answer.
@@ -36,6 +40,7 @@ def apply() -> None:
     def append_log_events(stream: Stream, events: list[dict[str, Any]]) -> None:
         nonlocal uncounted
         append(stream, events)
+        dropped = 0
         with lock:
             # The other copy of each event; a query that finds none makes it anew.
             for event in events:
@@ -43,11 +48,13 @@ def apply() -> None:
             added = _size(events)
             stream[_SIZE] = stream[_SIZE] + added if _SIZE in stream else _size(stream["events"])
             if stream[_SIZE] > _STREAM_MOST:
-                _cut(stream, _STREAM_LEFT, records)
+                dropped += _cut(stream, _STREAM_LEFT, records)
             uncounted += added
             if uncounted > _COUNTED_EVERY:
                 uncounted = 0
-                _cut_all(_streams(cloudwatch_logs), records)
+                dropped += _cut_all(_streams(cloudwatch_logs), records)
+        if dropped > _GIVEN_BACK:
+            memory.give_back()
 
     def start_query(data: dict[str, Any]) -> Any:
         answer = query(data)
@@ -69,24 +76,28 @@ def _size(events: list[dict[str, Any]]) -> int:
     return sum(len(event["message"]) + _EVENT for event in events)
 
 
-def _cut_all(streams: list[Stream], records: Any) -> None:
-    """Empty the streams that nobody wrote to for the longest time, if all together are too long."""
+def _cut_all(streams: list[Stream], records: Any) -> int:
+    """Empty the streams that nobody wrote to for the longest time, if all together are too long.
+
+    Returns:
+        how many bytes were dropped.
+    """
     for stream in streams:
         if _SIZE not in stream:
             stream[_SIZE] = _size(stream["events"])
     total = sum(stream[_SIZE] for stream in streams)
     if total <= _MOST:
-        return
+        return 0
+    dropped = 0
     for stream in sorted(streams, key=lambda stream: stream["lastIngestionTime"] or 0):
-        if total <= _LEFT:
-            return
-        total -= stream[_SIZE]
-        _cut(stream, 0, records)
-        total += stream[_SIZE]
+        if total - dropped <= _LEFT:
+            break
+        dropped += _cut(stream, 0, records)
+    return dropped
 
 
-def _cut(stream: Stream, most: int, records: Any) -> None:
-    """Drop the oldest events of a stream, all but the last one at most."""
+def _cut(stream: Stream, most: int, records: Any) -> int:
+    """Drop the oldest events of a stream, all but the last one at most; returns how many bytes."""
     events, size, cut = stream["events"], stream[_SIZE], 0
     while size > most and cut < len(events) - 1:
         size -= len(events[cut]["message"]) + _EVENT
@@ -94,9 +105,11 @@ def _cut(stream: Stream, most: int, records: Any) -> None:
         cut += 1
     # One of them is the note of the last cut, or makes room for it.
     if cut < 2:
-        return
+        return 0
+    before = stream[_SIZE]
     dropped = stream[_DROPPED] = stream.get(_DROPPED, 1) + cut - 1
     note = {**events[cut - 1], "message": f"{dropped} older events are left out here: the logs are too long."}
     stream["events"] = [note, *events[cut:]]
     stream[_SIZE] = _size(stream["events"])
     _log.warning("logs are too long; the %d oldest events of a stream were dropped", cut)
+    return int(before - stream[_SIZE])
