@@ -65,27 +65,29 @@ def run(job: Job) -> None:
         shares = [shard(items, index, count, "ShardedByS3Key") for index in range(count)]
         with ThreadPoolExecutor(max_workers=count) as pool:
             futures = [pool.submit(w.run, share) for w, share in zip(workers, shares, strict=True) if share]
-            _join(job, futures)
-        status = "Completed"
-    except _Stopped:
-        status = "Stopped"
+            status = _join(job, futures)
+        for worker in workers:
+            worker.end()
+        job.check_closing()
+        job.update(lambda document: document.update(TransformJobStatus=status, TransformEndTime=now()))
     finally:
         for worker in workers:
             worker.close()
-    job.check_closing()
-    job.update(lambda document: document.update(TransformJobStatus=status, TransformEndTime=now()))
 
 
-def _join(job: Job, futures: Sequence[Future[None]]) -> None:
-    """Wait for all; the first failure makes the others stop, and is the one that counts."""
+def _join(job: Job, futures: Sequence[Future[None]]) -> str:
+    """Wait for all; the status then. The first failure makes the others stop, and is the one that counts."""
     failure: BaseException | None = None
     for future in futures:
         error = future.exception()
         if error is not None and (failure is None or isinstance(failure, _Stopped)):
             failure = error
             job.stop()
+    if isinstance(failure, _Stopped):
+        return "Stopped"
     if failure is not None:
         raise failure
+    return "Completed"
 
 
 class _Worker:
@@ -117,9 +119,18 @@ class _Worker:
         )
         self._closed = threading.Event()
 
-    def close(self) -> None:
-        self._server.stop(2.0 if self._job.closing else self._job.grace)
+    def end(self) -> None:
+        """End the server."""
+        self._server.container.stop(self._grace)
         self._job.note_processes([self._server.container])
+
+    def close(self) -> None:
+        """Delete its folder; the server ends, if it has not."""
+        self._server.stop(self._grace)
+
+    @property
+    def _grace(self) -> float:
+        return 2.0 if self._job.closing else self._job.grace
 
     def run(self, items: Sequence[Item]) -> None:
         """Start the server and transform the objects one after the other."""
