@@ -79,6 +79,8 @@ def test_all_streams_together_are_bounded_and_the_oldest_give_way(
     for number in range(40):
         write(logs, f"s{number}", *(f"{number}.{line}" for line in range(10)))
         assert taken(logs) <= log_streams._MOST + log_streams._COUNTED_EVERY
+    # No more is dropped than has to be.
+    assert taken(logs) > log_streams._LEFT - 1000
     assert len(read(logs, "s39")) == 10
     assert read(logs, "s0") == ["9 older events are left out here: the logs are too long.", "0.9"]
 

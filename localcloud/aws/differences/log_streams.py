@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 _EVENT = 450
 # Bytes of a stream, and how many are left after a cut; then of all streams together.
 _STREAM_MOST, _STREAM_LEFT = 16_000_000, 12_000_000
-_MOST, _LEFT = 64_000_000, 48_000_000
+_MOST, _LEFT = 64_000_000, 60_000_000
 # Bytes dropped at once, from which on it pays to give their memory back.
 _GIVEN_BACK = 1_000_000
 # All are counted after so many new bytes, since groups and streams are deleted, too.
@@ -77,7 +77,7 @@ def _size(events: list[dict[str, Any]]) -> int:
 
 
 def _cut_all(streams: list[Stream], records: Any) -> int:
-    """Empty the streams that nobody wrote to for the longest time, if all together are too long.
+    """Cut the streams that nobody wrote to for the longest time, if all together are too long.
 
     Returns:
         how many bytes were dropped.
@@ -92,7 +92,7 @@ def _cut_all(streams: list[Stream], records: Any) -> int:
     for stream in sorted(streams, key=lambda stream: stream["lastIngestionTime"] or 0):
         if total - dropped <= _LEFT:
             break
-        dropped += _cut(stream, 0, records)
+        dropped += _cut(stream, stream[_SIZE] - (total - dropped - _LEFT), records)
     return dropped
 
 
