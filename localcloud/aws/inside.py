@@ -1,4 +1,4 @@
-"""S3 for the cloud's own services, without a connection: jobs read and write thousands of small objects.
+"""AWS for the cloud's own services, without a connection: jobs read and write thousands of small objects.
 
 A request over TLS costs this process, which is client and server at once, four times what S3 has to do for
 it. What is asked here runs as a request of its own on the server's loop, through the same dispatch: IAM, the
@@ -26,11 +26,15 @@ _TOGETHER = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A request for an object, or for a bucket with an empty `key`; `headers` have lower-case names."""
+    """A request for an object; for a bucket without a `key`; for another service without both.
+
+    `headers` have lower-case names.
+    """
 
     method: str
-    bucket: str
-    key: str
+    service: str = "s3"
+    bucket: str = ""
+    key: str = ""
     query: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
@@ -72,7 +76,7 @@ def end(endpoint_url: str) -> None:
 
 
 def ask(cloud: Cloud, credentials: Credentials, requests: Sequence[Request]) -> list[Answer] | None:
-    """Let S3 answer requests of a session; for threads other than the loop's.
+    """Let AWS answer requests of a session; for threads other than the loop's.
 
     Args:
         cloud: which is asked.
@@ -91,12 +95,17 @@ def ask(cloud: Cloud, credentials: Credentials, requests: Sequence[Request]) -> 
 
 
 async def _answer_all(cloud: Cloud, credentials: Credentials, requests: Sequence[Request]) -> list[Answer]:
-    loop, headers = asyncio.get_running_loop(), _headers(cloud, credentials)
-    answers: list[Answer] = []
+    loop, answers = asyncio.get_running_loop(), list[Answer]()
+    headers = {
+        service: _headers(cloud, credentials, service)
+        for service in {request.service for request in requests}
+    }
     for start in range(0, len(requests), _TOGETHER):
         # A context each, as the server gives each request: what one pins, the next does not see.
         tasks = [
-            loop.create_task(_answer(cloud, credentials, headers, request), context=contextvars.Context())
+            loop.create_task(
+                _answer(cloud, credentials, headers[request.service], request), context=contextvars.Context()
+            )
             for request in requests[start : start + _TOGETHER]
         ]
         answers += await asyncio.gather(*tasks)
@@ -124,9 +133,9 @@ async def _answer(
     return Answer(status=status, headers=answered, body=body if isinstance(body, bytes) else body.encode())
 
 
-def _headers(cloud: Cloud, credentials: Credentials) -> dict[str, str]:
+def _headers(cloud: Cloud, credentials: Credentials, service: str) -> dict[str, str]:
     moment = datetime.now(UTC)
-    scope = f"{credentials.access_key_id}/{moment:%Y%m%d}/{cloud.region}/s3/aws4_request"
+    scope = f"{credentials.access_key_id}/{moment:%Y%m%d}/{cloud.region}/{service}/aws4_request"
     return {
         "host": "127.0.0.1",
         "user-agent": "sagemaker.amazonaws.com",

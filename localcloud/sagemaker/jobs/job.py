@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from localcloud.aws import buckets, identity, inside
 from localcloud.aws.errors import RoleNotAssumable
+from localcloud.aws.inside_client import InsideClient
 from localcloud.aws.logs import LogStream
 from localcloud.aws.sessions import RoleSession
 from localcloud.containers.engine import Container, ContainerRefusedError, ContainerSpec, Engine
@@ -136,7 +137,7 @@ class Job:
 
     def image(self, uri: str) -> Image:
         """Pull an image with the execution role."""
-        ecr = self.cloud.client("ecr", self.credentials)
+        ecr = InsideClient(self.cloud, self.credentials, "ecr")
         try:
             image = pull(uri, self.images, ecr, account=self.cloud.account, role_arn=self.role_arn)
         except ImageError as error:
