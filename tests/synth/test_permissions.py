@@ -80,9 +80,13 @@ def test_a_block_that_allows_nothing_makes_no_policy(stack, role):
 
 
 def test_a_block_that_fails_grants_nothing_and_collects_no_more(stack, role):
-    with pytest.raises(ValueError, match="written out"), merged(role):
-        allow(role, actions=["s3:PutObject"], resources=["arn:aws:s3:::b/raw"])
-        allow(role, actions=["s3:*"], resources=["arn:aws:s3:::b"])
+    def fail_halfway():
+        with merged(role):
+            allow(role, actions=["s3:PutObject"], resources=["arn:aws:s3:::b/raw"])
+            allow(role, actions=["s3:*"], resources=["arn:aws:s3:::b"])
+
+    with pytest.raises(ValueError, match="written out"):
+        fail_halfway()
     allow(role, actions=["s3:GetObject"], resources=["arn:aws:s3:::b/raw"])
     (policy,) = _policies(stack)
     (statement,) = policy["PolicyDocument"]["Statement"]
