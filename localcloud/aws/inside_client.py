@@ -1,4 +1,4 @@
-"""Calls of a JSON service as a boto3 client makes them, without one: its making costs as much as the calls."""
+"""Calls of a JSON service as a boto3 client makes them, without one: making it costs as much as the calls."""
 
 from __future__ import annotations
 
