@@ -1,4 +1,4 @@
-"""Node reads the parts of CDK that every synth needs while Python still imports its own: 7 % of a synth.
+"""Node reads the parts of CDK that every synth needs while Python still imports its own.
 
 Both are lazy, and on two processors they need not wait for each other. Node takes one request at a time, so
 that until `join` nothing else may ask it: no module of this app does at its import (tests/synth/test_app.py).
@@ -31,3 +31,26 @@ def _use() -> None:
     from aws_cdk import aws_iam as iam
 
     iam.Role(stack, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
+    from aws_cdk import aws_lambda as lambda_
+    from aws_cdk import aws_logs as logs
+
+    lambda_.Function(
+        stack,
+        "Function",
+        runtime=lambda_.Runtime.PYTHON_3_14,
+        handler="none",
+        code=lambda_.Code.from_inline("none"),
+        log_group=logs.LogGroup(stack, "Logs"),
+    )
+    from aws_cdk import aws_dynamodb as dynamodb
+
+    dynamodb.Table(
+        stack,
+        "Table",
+        partition_key=dynamodb.Attribute(name="none", type=dynamodb.AttributeType.STRING),
+    )
+    from aws_cdk import aws_events as events
+    from aws_cdk import aws_sqs as sqs
+
+    sqs.Queue(stack, "Queue")
+    events.Rule(stack, "Rule", event_pattern=events.EventPattern(source=["none"]))

@@ -94,4 +94,10 @@ def staging(stack: Stack) -> Staging:
     """Of the stack."""
     stage = Stage.of(stack)
     assert stage is not None
-    return Staging(folder=stage.asset_outdir, manifest_folder=stage.outdir, synthesizer=stack.synthesizer)
+    folder, manifest_folder = _folders(stage)
+    return Staging(folder=folder, manifest_folder=manifest_folder, synthesizer=stack.synthesizer)
+
+
+@functools.cache
+def _folders(stage: Stage) -> tuple[str, str]:
+    return stage.asset_outdir, stage.outdir

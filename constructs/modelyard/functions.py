@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -88,12 +89,13 @@ class RuntimeFunction(lambda_.Function):
         self.execution_role = service_role(
             scope, f"{construct_id}Role", description=f"Runs: {description}", log_group=log_group
         )
+        runtime, architecture = _platform()
         super().__init__(
             scope,
             construct_id,
             description=description,
-            runtime=lambda_.Runtime.PYTHON_3_14,
-            architecture=lambda_.Architecture.ARM_64,
+            runtime=runtime,
+            architecture=architecture,
             handler=f"modelyard.{domain}.runtime.handler.handle",
             code=_ArchivedCode(
                 add_file(
@@ -114,6 +116,11 @@ class RuntimeFunction(lambda_.Function):
             dead_letter_queue=dead_letter_queue,
             reserved_concurrent_executions=reserved_concurrency,
         )
+
+
+@functools.cache
+def _platform() -> tuple[lambda_.Runtime, lambda_.Architecture]:
+    return lambda_.Runtime.PYTHON_3_14, lambda_.Architecture.ARM_64
 
 
 class _ArchivedCode(lambda_.Code):

@@ -119,7 +119,7 @@ class ModelDeployer(Construct):
             groups=groups,
             artifact_bucket=data.bucket_name,
             artifact_prefix=endpoint.model_prefix,
-            kms_key_arn=data.key.key_arn if data.key else "",
+            kms_key_arn=data.key_arn or "",
             interval_seconds=seconds,
             grace_seconds=round(grace.to_seconds()) if grace else _GRACE_SECONDS,
             canary=canary or CanaryRules(),

@@ -207,7 +207,7 @@ class MultiModelEndpoint(Construct):
         return sagemaker.CfnEndpointConfig(
             self,
             "EndpointConfig",
-            kms_key_id=data.key.key_arn if data.key and not self.variant.local_storage else None,
+            kms_key_id=None if self.variant.local_storage else data.key_arn,
             data_capture_config=self._capture(data, capture) if capture else None,
             production_variants=[
                 sagemaker.CfnEndpointConfig.ProductionVariantProperty(
@@ -237,7 +237,7 @@ class MultiModelEndpoint(Construct):
             enable_capture=True,
             initial_sampling_percentage=capture.percent,
             destination_s3_uri=f"s3://{data.bucket_name}/{capture.prefix.rstrip('/')}",
-            kms_key_id=data.key.key_arn if data.key else None,
+            kms_key_id=data.key_arn,
             capture_options=[
                 config.CaptureOptionProperty(capture_mode=mode) for mode, wanted in modes.items() if wanted
             ],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
@@ -67,11 +69,12 @@ class RecordTable(Construct):
         """Allow reading and writing records one by one."""
         self._grant(grantee, ["dynamodb:GetItem", "dynamodb:PutItem"])
 
+    # Asked for once: each is a question to Node, and every reader's grant needs both.
+    @functools.cached_property
+    def _arns(self) -> tuple[str, str]:
+        return self.table.table_arn, self.key.key_arn
+
     def _grant(self, grantee: iam.IGrantable, actions: list[str]) -> None:
-        allow(grantee, actions=actions, resources=[self.table.table_arn])
-        allow(
-            grantee,
-            actions=["kms:Decrypt"],
-            resources=[self.key.key_arn],
-            conditions=only_through("dynamodb"),
-        )
+        table_arn, key_arn = self._arns
+        allow(grantee, actions=actions, resources=[table_arn])
+        allow(grantee, actions=["kms:Decrypt"], resources=[key_arn], conditions=only_through("dynamodb"))

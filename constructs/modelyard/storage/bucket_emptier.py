@@ -63,6 +63,6 @@ class BucketEmptier(CustomResourceProvider):
         )
         # Deleted in reverse order: emptied after the bucket's policy is gone, since deleting that later would
         # take away the function's, which keeps writers out.
-        if bucket.policy:
-            bucket.policy.node.add_dependency(resource)
+        if policy := bucket.policy:
+            policy.node.add_dependency(resource)
         return resource

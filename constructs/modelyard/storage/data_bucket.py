@@ -50,6 +50,7 @@ class DataBucket(Construct, IDataBucket):
         retention = retention or Retention()
         lifecycle = lifecycle or Lifecycle()
         removal = retention.removal_policy
+        closed = s3.BlockPublicAccess.BLOCK_ALL
 
         self.key = kms.Key(
             self,
@@ -63,7 +64,7 @@ class DataBucket(Construct, IDataBucket):
             "AccessLogs",
             # S3 delivers access logs only to buckets with S3-managed keys.
             encryption=s3.BucketEncryption.S3_MANAGED,
-            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+            block_public_access=closed,
             enforce_ssl=True,
             minimum_tls_version=1.2,
             lifecycle_rules=[s3.LifecycleRule(expiration=Duration.days(lifecycle.access_log_days))],
@@ -79,7 +80,7 @@ class DataBucket(Construct, IDataBucket):
             encryption_key=self.key,
             bucket_key_enabled=True,
             versioned=True,
-            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+            block_public_access=closed,
             enforce_ssl=True,
             minimum_tls_version=1.2,
             server_access_logs_bucket=self.access_logs,
@@ -98,9 +99,10 @@ class DataBucket(Construct, IDataBucket):
             removal_policy=removal,
         )
         for bucket in (self.bucket, self.access_logs):
-            assert bucket.policy is not None
+            policy = bucket.policy
+            assert policy is not None
             # A bucket without it would take what is not sent over TLS, and the logs none.
-            bucket.policy.apply_removal_policy(removal)
+            policy.apply_removal_policy(removal)
         if retention.destroys:
             emptier = BucketEmptier.of(self)
             emptier.empty_on_delete(self.bucket)
