@@ -17,7 +17,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import jsii
-from aws_cdk import Acknowledgment, Stack, Validations
+from aws_cdk import Acknowledgment, Names, Stack, Validations
 from aws_cdk import aws_iam as iam
 from constructs import Construct, IValidation
 
@@ -109,7 +109,7 @@ def in_one_policy(
 
     Args:
         role: Whose policy it is.
-        construct_id: Of the policy, and its name: no other policy of the role may have it.
+        construct_id: Of the policy; the first part of its name.
         scope: What the policy comes and goes with, in the stack of the role; the role itself if None.
 
     Raises:
@@ -120,10 +120,10 @@ def in_one_policy(
         ...     data.grant_read(role, "raw/")
         ...     pipeline.grant_start(role)
     """
-    policies = _policies_of(role)
-    if construct_id in policies.names:
+    policies, name = _policies_of(role), _policy_name(construct_id, scope)
+    if name in policies.names:
         raise ValueError(f"policy {construct_id}: the role has one of that name; choose another")
-    policies.names.add(construct_id)
+    policies.names.add(name)
     with _collecting(role) as draft:
         yield draft
     if not draft.statements:
@@ -131,7 +131,7 @@ def in_one_policy(
     draft.policy = iam.CfnPolicy(
         scope or role,
         construct_id,
-        policy_name=_policy_name(construct_id),
+        policy_name=name,
         policy_document={
             "Statement": [statement.as_json() for statement in merge(draft.statements)],
             "Version": "2012-10-17",
@@ -183,10 +183,16 @@ def _policies_of(role: iam.Role) -> _Policies:
     return _Policies(role.role_name)
 
 
-def _policy_name(construct_id: str) -> str:
-    if len(construct_id) <= _LONGEST_POLICY_NAME:
+def _policy_name(construct_id: str, scope: Construct | None) -> str:
+    """Another one wherever the logical id is another.
+
+    CloudFormation makes the new policy before it deletes the old one, by its name: were both names the same,
+    that would take away the new one's permissions.
+    """
+    place = Names.unique_id(scope) if scope else ""
+    if not place and len(construct_id) <= _LONGEST_POLICY_NAME:
         return construct_id
-    digest = hashlib.sha256(construct_id.encode()).hexdigest()[:16]
+    digest = hashlib.sha256(f"{construct_id}/{place}".encode()).hexdigest()[:16]
     return f"{construct_id[: _LONGEST_POLICY_NAME - len(digest) - 1]}-{digest}"
 
 

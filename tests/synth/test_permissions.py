@@ -54,13 +54,23 @@ def test_references_across_stacks_become_imports(stack, data):
 
 def test_a_second_policy_of_the_same_name_is_refused(stack, role):
     """IAM knows a role's policies by name: one would overwrite the other."""
-    with in_one_policy(role, "Permissions", scope=Construct(stack, "One")):
+    with in_one_policy(role, "Permissions"):
         allow(role, actions=["s3:GetObject"], resources=["arn:aws:s3:::b/raw"])
     with (
         pytest.raises(ValueError, match="policy Permissions: the role has one of that name"),
-        in_one_policy(role, "Permissions", scope=Construct(stack, "Other")),
+        in_one_policy(role, "Permissions"),
     ):
         pass
+
+
+def test_a_policy_of_another_scope_has_another_name(stack, role):
+    """A scope that is renamed must not lose it: the new one is there before the old one is deleted."""
+    for scope in ("Old", "New"):
+        with in_one_policy(role, "Permissions", scope=Construct(stack, scope)):
+            allow(role, actions=["s3:GetObject"], resources=["arn:aws:s3:::b/raw"])
+    names = [policy["PolicyName"] for policy in _policies(stack)]
+    assert len(set(names)) == 2
+    assert all(name.startswith("Permissions-") for name in names)
 
 
 def test_names_are_cut_to_iams_length_and_stay_different(stack, role):

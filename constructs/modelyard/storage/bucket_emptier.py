@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aws_cdk import CustomResource, Names, Tags
+from aws_cdk import CustomResource, Tags
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
@@ -36,7 +36,7 @@ class BucketEmptier(CustomResourceProvider):
         # The handler looks for it: with `retain` switched on, this resource goes but the bucket stays.
         Tags.of(bucket).add(*EMPTY_ON_DELETE)
         role, arn = self.function.execution_role, bucket.bucket_arn
-        with self.permissions(bucket, Names.unique_id(bucket)) as permissions:
+        with self.permissions(bucket, "EmptyOnDelete") as permissions:
             allow(
                 role,
                 actions=[
