@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 LIBRARY = Path(__file__).parents[1] / "constructs" / "modelyard"
-DOMAINS = ("pipeline", "serving", "inference", "storage")
+DOMAINS = ("pipeline", "serving", "inference", "storage", "training")
 
 for domain in DOMAINS:
     folder = LIBRARY / domain / "runtime"

@@ -1,0 +1,13 @@
+"""Exceptions whose message is meant for the person whose job it is."""
+
+
+class RequestError(Exception):
+    """A request cannot become a job; the message says what is wrong and what to do."""
+
+
+class TransitionError(Exception):
+    """A job cannot go from its state to the one asked for."""
+
+
+class ContentionError(Exception):
+    """Others kept changing the record; whoever asked may ask again."""
