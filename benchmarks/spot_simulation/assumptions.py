@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -49,7 +50,12 @@ class Assumptions:
             "longest_wait_s": self.longest_wait_s < self.first_wait_s,
             "limit": self.limit <= 1,
         }
-        if bad := [name for name, is_wrong in wrong.items() if is_wrong]:
+        endless = {
+            name
+            for name, value in self.values().items()
+            if not all(map(math.isfinite, value if isinstance(value, tuple) else (value,)))
+        }
+        if bad := [name for name, is_wrong in wrong.items() if is_wrong or name in endless]:
             raise ValueError(f"{bad[0]} cannot be {getattr(self, bad[0])}; it must be {MEANING[bad[0]]}")
 
     def speed(self, hosts: int) -> float:

@@ -72,7 +72,6 @@ class _Phase(Enum):
     RECOVERING = auto()
     WORKING = auto()
     SAVING = auto()
-    OVER = auto()
 
 
 def simulate(
@@ -122,11 +121,12 @@ class _Gang:
         self._phase, self._ends = _Phase.WAITING, 0.0
         self._world: set[int] = set()
         self._done = self._saved = self._aim = 0.0
-        self.finished, self.gave_up = False, ""
+        self._over = self.finished = False
+        self.gave_up = ""
         self.lost, self.losses, self.attempts = 0.0, 0, 0
 
     def run(self) -> Generator[simpy.Event, Any, None]:
-        while self._phase is not _Phase.OVER:
+        while not self._over:
             before, speed = self._env.now, self._assumptions.speed(len(self._world))
             wake = self._fleet.changed
             if math.isfinite(self._ends):
@@ -136,7 +136,7 @@ class _Gang:
             if self._phase is _Phase.WORKING:
                 self._done = min(self._aim, self._done + speed * (self._env.now - before))
             self._look()
-            if self._phase is not _Phase.OVER and self._env.now >= self._ends - _SAME_S:
+            if not self._over and self._env.now >= self._ends - _SAME_S:
                 self._next()
 
     def _enter(self, phase: _Phase, seconds: float) -> None:
@@ -169,8 +169,7 @@ class _Gang:
             case _Phase.RECOVERING:
                 self._work()
             case _Phase.WORKING if self._aim >= self._all:
-                self.finished, self._done = True, self._all
-                self._enter(_Phase.OVER, 0.0)
+                self.finished = self._over = True
             case _Phase.WORKING:
                 self._done = self._aim
                 self._enter(_Phase.SAVING, self._assumptions.checkpoint_s)
@@ -221,5 +220,4 @@ class _Gang:
             case Action.REQUEUE:
                 self._enter(_Phase.WAITING, decision.wait_s)
             case _:
-                self.gave_up = decision.reason
-                self._enter(_Phase.OVER, 0.0)
+                self.gave_up, self._over = decision.reason, True
