@@ -8,7 +8,7 @@ from xml.sax.saxutils import escape
 
 from benchmarks.spot_simulation.study import QUANTILES, Outcome, quantile
 
-_LEFT, _TOP, _PANEL, _GAP, _BOTTOM = 50, 70, 190, 46, 40
+_LEFT, _RIGHT, _TOP, _PANEL, _GAP, _BOTTOM = 50, 90, 70, 190, 46, 40
 _BAR, _BETWEEN = 26, 34
 _LIMIT = 1.6  # of the axes; what is beyond has its figure in words
 _FONT = "font-family='ui-sans-serif, system-ui, Helvetica, Arial, sans-serif'"
@@ -24,8 +24,9 @@ def as_svg(title: str, traces: Mapping[str, Mapping[str, Outcome]], price: float
         price: Of a Spot host over an on-demand one, drawn as the floor of the cost.
     """
     names = list(dict.fromkeys(name for outcomes in traces.values() for name in outcomes))
-    group = len(names) * _BAR + _BETWEEN
-    width = max(_LEFT + len(traces) * group + 20, 640)
+    # Wide enough for the bars, and for the name below them.
+    group = max(len(names) * _BAR + _BETWEEN, *(7 * len(name) + 16 for name in traces))
+    width = max(_LEFT + len(traces) * group + _RIGHT, 560)
     height = _TOP + 2 * _PANEL + _GAP + _BOTTOM
     parts = [
         f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {width} {height}' width='{width}' "
@@ -35,7 +36,7 @@ def as_svg(title: str, traces: Mapping[str, Mapping[str, Outcome]], price: float
         *_legend(names),
     ]
     for panel, (what, lines) in enumerate(
-        (("cost", {"on-demand": 1.0, "price": price}), ("time", {"on-demand": 1.0}))
+        (("cost", {"on-demand": 1.0, "Spot price": price}), ("time", {"on-demand": 1.0}))
     ):
         base = _TOP + _PANEL + panel * (_PANEL + _GAP)
         parts += _axis(what, base, width, lines)
@@ -43,7 +44,7 @@ def as_svg(title: str, traces: Mapping[str, Mapping[str, Outcome]], price: float
             for column, name in enumerate(names):
                 if name in outcomes:
                     values = outcomes[name].costs if what == "cost" else outcomes[name].times
-                    x = _LEFT + place * group + _BETWEEN / 2 + column * _BAR
+                    x = _LEFT + (place + 0.5) * group + (column - len(names) / 2) * _BAR
                     parts += _bar(values, x, base, _COLOURS[column % len(_COLOURS)])
     parts += [
         f"<text x='{_LEFT + (place + 0.5) * group:.0f}' y='{height - 14}' font-size='12' "
@@ -74,7 +75,8 @@ def _axis(what: str, base: float, width: float, lines: Mapping[str, float]) -> l
         parts.append(
             f"<line x1='{_LEFT}' x2='{width - 12}' y1='{y:.1f}' y2='{y:.1f}' stroke='#999999' "
             f"stroke-dasharray='4 3'/><text x='12' y='{y + 4:.1f}' font-size='11'>{value:g}</text>"
-            f"<title>{name}</title>"
+            f"<text x='{width - 12}' y='{y - 4:.1f}' font-size='11' fill='#666666' "
+            f"text-anchor='end'>{name}</text>"
         )
     return parts
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from benchmarks.spot_simulation.assumptions import FIXED, MEANING, Assumptions
@@ -12,11 +13,13 @@ from benchmarks.spot_simulation.study import QUANTILES, Outcome, quantile
 
 
 def results(name: str, outcomes: Mapping[str, Outcome]) -> Table:
-    """Cost and time of each policy under one trace, over on-demand."""
+    """Cost and time of each policy under one trace, over on-demand; ∞ for runs that had no end."""
     runs = max((len(outcome.pairs) for outcome in outcomes.values()), default=0)
-    table = Table(title=f"{name}: over on-demand, p5 / p50 / p95 of {runs} runs", title_justify="left")
+    table = Table(
+        title=f"{name}: over on-demand, p5 p50 p95 of {runs} runs", title_justify="left", box=SIMPLE_HEAD
+    )
     table.add_column("policy")
-    for column in ("cost", "time", "discount kept %", "not finished %", "lost node-hours", "attempts"):
+    for column in ("cost", "time", "discount kept %", "no end %", "lost node-hours"):
         table.add_column(column, justify="right")
     for policy, outcome in outcomes.items():
         found = outcome.as_json()
@@ -27,7 +30,6 @@ def results(name: str, outcomes: Mapping[str, Outcome]) -> Table:
             _spread([100 * kept for kept in outcome.kept], "{:.0f}"),
             f"{100 * found['not_finished']:.0f}",
             f"{found['lost_node_hours']:.2f}",
-            f"{found['attempts']:.1f}",
         )
     return table
 
@@ -42,4 +44,4 @@ def assumed(assumptions: Assumptions) -> Iterator[str]:
 
 def _spread(values: Sequence[float], form: str) -> str:
     found = (quantile(values, share) for share in QUANTILES)
-    return " / ".join(form.format(value) if math.isfinite(value) else "no end" for value in found)
+    return " ".join(form.format(value) if math.isfinite(value) else "∞" for value in found)

@@ -252,7 +252,7 @@ def test_the_figures_name_what_they_rest_on(tmp_path: Any, monkeypatch: pytest.M
     told = " ".join(console.export_text().split())
     assert all(sentence in told for sentence in FIXED)
     assert all(f"{name} = " in told for name in MEANING)
-    assert "calm: over on-demand, p5 / p50 / p95 of 3 runs" in told
+    assert "calm: over on-demand, p5 p50 p95 of 3 runs" in told
     assert found["assumptions"]["price"] == 0.36
     assert set(found["traces"]["busy"]) == {policy.name for policy in POLICIES}
     assert json.loads(json.dumps(found, allow_nan=False))

@@ -41,8 +41,9 @@ class Rules:
         elastic: Whether it goes on with fewer at all.
         poison_limit: Failures of the program itself without progress between them; the last one ends the job.
         fruitless_limit: Attempts of any end without progress between them; None for no limit. Larger than
-            the poison limit: on busy Spot capacity several attempts in a row are lost before they saved
-            anything, through no fault of the job.
+            the poison limit: on Spot hosts several attempts in a row may be lost before they saved anything.
+            In `benchmarks/spot_simulation`, 0.3 losses per node-hour, a limit of 3 ends 8 % of all jobs that
+            restart, one of 5 ends 0.5 %, one of 10 none.
         first_wait_s: Bound of the first wait, doubled with each attempt without progress.
         longest_wait_s: Bound of all waits.
         budget: Cost at which the job ends, in the unit of `Ended.cost`; None for no bound.

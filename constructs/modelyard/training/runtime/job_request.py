@@ -113,6 +113,11 @@ def _object(body: str) -> dict[str, Any]:
         raise RequestError(f"the message is not JSON: {error}") from error
     if not isinstance(found, dict):
         raise RequestError(f"the message is JSON but no object: it starts with {body.strip()[:20]!r}")
+    try:
+        json.dumps(found, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        # JSON can write it, DynamoDB and S3 cannot keep it.
+        raise RequestError("the message holds half of a character (a lone surrogate)") from error
     return found
 
 
