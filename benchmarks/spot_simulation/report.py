@@ -13,14 +13,18 @@ from benchmarks.spot_simulation.study import QUANTILES, Outcome, quantile
 
 
 def results(name: str, outcomes: Mapping[str, Outcome]) -> Table:
-    """Cost and time of each policy under one trace, over on-demand; ∞ for runs that had no end."""
+    """Cost and time of each policy under one trace, over on-demand; ∞ for runs that had no end.
+
+    `kept`: of the price discount; `∞`: share of the runs without an end; `lost`: node-hours of work done twice, in the mean.
+    """
     runs = max((len(outcome.pairs) for outcome in outcomes.values()), default=0)
     table = Table(
         title=f"{name}: over on-demand, p5 p50 p95 of {runs} runs", title_justify="left", box=SIMPLE_HEAD
     )
+    table.pad_edge, table.collapse_padding = False, True
     table.add_column("policy")
-    for column in ("cost", "time", "discount kept %", "no end %", "lost node-hours"):
-        table.add_column(column, justify="right")
+    for column in ("cost", "time", "kept %", "∞ %", "lost h"):
+        table.add_column(column, justify="right", no_wrap=True)
     for policy, outcome in outcomes.items():
         found = outcome.as_json()
         table.add_row(
@@ -44,4 +48,6 @@ def assumed(assumptions: Assumptions) -> Iterator[str]:
 
 def _spread(values: Sequence[float], form: str) -> str:
     found = (quantile(values, share) for share in QUANTILES)
-    return " ".join(form.format(value) if math.isfinite(value) else "∞" for value in found)
+    return " ".join(
+        form.format(value) if math.isfinite(value) else f"{'-' * (value < 0)}∞" for value in found
+    )

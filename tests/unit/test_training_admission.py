@@ -221,6 +221,8 @@ def test_an_attempt_that_was_released_while_it_waited_gets_nothing() -> None:
     capacity, _ = acquire(capacity, "b/1", 1, 0.0)
     capacity = release(release(capacity, "b/1", 1.0), "a/1", 1.0)
     assert acquire(capacity, "b/1", 1, 2.0) == (capacity, Answer.ENDED)
+    # And nobody waits behind it.
+    assert acquire(capacity, "c/1", 1, 2.0)[1] is Answer.GRANTED
 
 
 def test_nothing_is_written_where_nothing_changes() -> None:
