@@ -13,14 +13,13 @@ from benchmarks.spot_simulation.study import QUANTILES, Outcome, quantile
 
 
 def results(name: str, outcomes: Mapping[str, Outcome]) -> Table:
-    """Cost and time of each policy under one trace, over on-demand; ∞ for runs that had no end.
-
-    `kept`: of the price discount; `∞`: share of the runs without an end; `lost`: node-hours of work done twice, in the mean.
-    """
+    """Cost and time of each policy under one trace, over on-demand."""
     runs = max((len(outcome.pairs) for outcome in outcomes.values()), default=0)
     table = Table(
         title=f"{name}: over on-demand, p5 p50 p95 of {runs} runs", title_justify="left", box=SIMPLE_HEAD
     )
+    table.caption = "kept: of the price discount; ∞: runs without an end; lost: node-hours of work done twice"
+    table.caption_justify = "left"
     table.pad_edge, table.collapse_padding = False, True
     table.add_column("policy")
     for column in ("cost", "time", "kept %", "∞ %", "lost h"):
