@@ -13,14 +13,18 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def ordered(work: Callable[[Item], Result], items: Iterable[Item], ahead: int = 16) -> Iterator[Result]:
-    """`map(work, items)`, in that order, on all CPUs, up to `ahead` items before they are asked for.
+def ordered(
+    work: Callable[[Item], Result], items: Iterable[Item], ahead: int = 16, threads: int | None = None
+) -> Iterator[Result]:
+    """`map(work, items)`, in that order, up to `ahead` items before they are asked for.
+
+    Threads: one for each CPU, or `threads`, for work that waits for others.
 
     >>> list(ordered(str.upper, ["a", "b"]))
     ['A', 'B']
     """
     waiting: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(usable_cpus()) as pool:
+    with ThreadPoolExecutor(threads or usable_cpus()) as pool:
         try:
             for item in items:
                 waiting.append(pool.submit(work, item))
