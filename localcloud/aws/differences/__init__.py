@@ -45,6 +45,7 @@ def apply(cloud: Cloud) -> None:
         log_streams,
         notified_functions,
         pass_role,
+        queue_batches,
         request_facts,
         resource_policies,
         s3_bucket_resource,
@@ -81,6 +82,7 @@ def apply(cloud: Cloud) -> None:
     log_streams.apply()
     notified_functions.apply()
     pass_role.apply()
+    queue_batches.apply()
     request_facts.apply()
     resource_policies.apply()
     s3_bucket_resource.apply(cloud)

@@ -79,3 +79,18 @@ class TestResourcePolicies:
         code, message = code_of(lambda: create("arn:aws:iam::000000000000:role/gone"))
         assert code == "MalformedPolicyDocumentException"
         assert "invalid principals" in message
+
+
+def test_batches_of_messages_need_what_single_ones_need(
+    cloud: Cloud, admin: Credentials, actor: Actor
+) -> None:
+    url = cloud.client("sqs", admin).create_queue(QueueName=unique("batches"))["QueueUrl"]
+    single = ("SendMessage", "ReceiveMessage", "ChangeMessageVisibility", "DeleteMessage")
+    sqs = cloud.client("sqs", actor([allow([f"sqs:{action}" for action in single])]))
+    sqs.send_message_batch(QueueUrl=url, Entries=[{"Id": "1", "MessageBody": "one"}])
+    receipt = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=5)["Messages"][0]["ReceiptHandle"]
+    entry = {"Id": "1", "ReceiptHandle": receipt}
+    sqs.change_message_visibility_batch(QueueUrl=url, Entries=[{**entry, "VisibilityTimeout": 60}])
+    sqs.delete_message_batch(QueueUrl=url, Entries=[entry])
+    other = cloud.client("sqs", actor([allow("sqs:DeleteMessageBatch")]))
+    assert code_of(lambda: other.delete_message_batch(QueueUrl=url, Entries=[entry]))[0] == "AccessDenied"

@@ -23,6 +23,7 @@ _SOURCES = {
     "services.cloudformation.engine._extract_deps": "NRXYJAIPJ7WPBZF6",
     "services.cloudformation.engine._topological_sort": "CPXJVMDI7QCIU4WC",
     "services.cloudformation.provisioners._lambda_alias_update": "OOEMXU2ARQPM6CG3",
+    "core.iam_actions.extract_iam_action": "5RDWXEWZNGBCW2OF",
     "core.iam_actions.extract_resource_arn": "QL2ROADJLRRP3STS",
     "core.iam_actions.request_tag_context": "2RVNXALOAJDXRBE2",
     "services.cloudwatch._put_metric_data": "4RVTGFGTCH5P7275",
