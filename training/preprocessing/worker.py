@@ -28,7 +28,7 @@ from training.vision.preprocess import Shares
 # A stop is noticed when the queue has answered; ECS waits 30 s unless told otherwise.
 WAIT = 5.0
 EMPTY = Depth(0, 0)
-VISIBILITIES = range(10, 12 * 3600 + 1)
+VISIBILITIES = range(1, 12 * 3600 + 1)
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""A bucket, a queue and a ledger in memory, on a clock that the test turns; they lose and repeat as AWS may."""
+"""A bucket, a queue and a ledger in memory, on a clock that the test turns; they repeat as AWS may."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
 from urllib.parse import quote_plus
 
 import numpy as np
@@ -90,10 +89,8 @@ class MemoryStore:
     def get(self, key: str, version: str | None, limit: int) -> bytes | None:
         self.world.may_fail("get")
         found = self.versions.get(key, [])
-        if version is not None:
-            data = dict(found).get(version)
-        else:
-            data = found[-1][1] if found else None
+        current = found[-1][1] if found else None
+        data = current if version is None else dict(found).get(version)
         if data is not None and len(data) > limit:
             raise TooLarge(f"is larger than {limit:,} bytes")
         return data
@@ -237,7 +234,3 @@ def event(
         "s3": {"bucket": {"name": bucket}, "object": item},
     }
     return json.dumps({"Records": [record]})
-
-
-def images_at(folder: Path) -> list[Path]:
-    return sorted(folder.rglob("*.tar"))

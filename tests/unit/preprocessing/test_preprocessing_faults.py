@@ -1,4 +1,4 @@
-"""At least once in, exactly once out: repeated and reordered messages, workers that die, services that fail."""
+"""At least once in, exactly once out: messages repeated and reordered, workers killed, services down."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -93,12 +94,12 @@ class Preprocessing(RuleBasedStateMachine):
 
     @rule()
     def write_manifest(self) -> None:
-        try:
-            manifest = manifest_of(self.world)
-        except UserError as error:
-            assert "no image" in str(error) or "needs two" in str(error)
-        else:
-            self.world.output.put(f"{OUTPUT}/manifests/{manifest.digest}.json", manifest.data)
+        if len({record.label for record in self.world.ledger.records.values() if record.state == IMAGE}) < 2:
+            with pytest.raises(UserError, match=r"no image|needs two"):
+                manifest_of(self.world)
+            return
+        manifest = manifest_of(self.world)
+        self.world.output.put(f"{OUTPUT}/manifests/{manifest.digest}.json", manifest.data)
 
     @invariant()
     def what_is_named_exists(self) -> None:
@@ -148,4 +149,4 @@ class Preprocessing(RuleBasedStateMachine):
 
 
 TestPreprocessing = Preprocessing.TestCase
-TestPreprocessing.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
+TestPreprocessing.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
