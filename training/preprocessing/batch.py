@@ -112,10 +112,11 @@ class Worker:
                 yield "store"
                 self.ports.shards.put_new(key, path.read_bytes())
         settled = set()
+        yield "claim"
         for record, accepted in self.each(partial(self._claim, began=began), records):
-            yield "claim"
             self.progress.claimed(record, accepted)
             settled.add(record.name)
+            yield "claim"
         failed = {outcome.change.name for outcome in outcomes if outcome.record is None}
         self.progress.failed += len(failed)
         finished, unfinished = [], []

@@ -65,7 +65,7 @@ class Preprocessing(RuleBasedStateMachine):
         self.workers.append(self.world.worker().process(batch))
 
     @precondition(lambda self: self.workers)
-    @rule(place=places, steps=st.integers(1, 8))
+    @rule(place=places, steps=st.integers(1, 25))
     def go_on(self, place: int, steps: int) -> None:
         worker = self.workers[place % len(self.workers)]
         try:
