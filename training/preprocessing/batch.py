@@ -176,11 +176,8 @@ class Worker:
     def _read_object(self, change: Change) -> bytes | None:
         if change.size > MAX_BYTES:
             raise TooLarge(f"is larger than {MAX_BYTES:,} bytes")
-        key = self.source.key(change.name)
-        data = self.ports.objects.get(key, change.version, MAX_BYTES)
-        if data is None and change.version is not None:
-            # That version is gone; another one may have become the current one.
-            data = self.ports.objects.get(key, None, MAX_BYTES)
+        # None: it is gone. If another version is the current one now, an event of its own says so.
+        data = self.ports.objects.get(self.source.key(change.name), change.version, MAX_BYTES)
         if data is not None and change.misplaced:
             raise ImageError(MISPLACED)
         return data

@@ -149,4 +149,4 @@ class Preprocessing(RuleBasedStateMachine):
 
 
 TestPreprocessing = Preprocessing.TestCase
-TestPreprocessing.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestPreprocessing.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
