@@ -89,6 +89,21 @@ def test_the_same_batch_on_another_day_is_another_shard(world):
     assert {record.shard for record in world.ledger.all()} <= shards(world)
 
 
+def test_an_orphan_that_is_stored_again_on_its_day_is_kept(world):
+    """Its second worker has an hour from then on, the first of the next day perhaps."""
+    world.now = 20 * DAY
+    started(world, "claim").close()
+    before = shards(world)
+    sweep(world)
+    world.now += DAY - 60
+    worker = started(world, "claim")
+    assert shards(world) == before
+    world.now += 120
+    assert sweep(world)[0] == 0
+    list(worker)
+    assert {record.shard for record in world.ledger.all()} == before
+
+
 def test_what_a_manifest_names_is_kept_until_the_manifest_goes(world):
     world.drain()
     sizes = {item.key: item.size for item in world.output.list(f"{OUTPUT}/shards/")}
