@@ -31,9 +31,14 @@ def manifest_of(world: World) -> Any:
 
 
 class Preprocessing(RuleBasedStateMachine):
-    @initialize(versioned=st.booleans())
-    def begin(self, versioned: bool) -> None:
+    @initialize(
+        versioned=st.booleans(),
+        uploads=st.lists(st.tuples(st.sampled_from(NAMES), st.integers(0, 4)), min_size=2, max_size=8),
+    )
+    def begin(self, versioned: bool, uploads: list[tuple[str, int]]) -> None:
         self.world = World(versioned=versioned)
+        for name, number in uploads:
+            self.world.upload(name, picture(number))
         self.workers: list[Iterator[str]] = []
 
     @rule(name=st.sampled_from(NAMES), number=st.integers(0, 4), bridged=st.booleans())
@@ -55,19 +60,25 @@ class Preprocessing(RuleBasedStateMachine):
         self.world.queue.send(bodies[place % len(bodies)])
 
     @precondition(lambda self: self.world.queue.visible())
-    @rule(chosen=st.lists(places, min_size=1, max_size=6))
-    def start_worker(self, chosen: list[int]) -> None:
+    @rule(chosen=st.lists(places, min_size=1, max_size=6), steps=st.integers(0, 25), killed=st.booleans())
+    def start_worker(self, chosen: list[int], steps: int, killed: bool) -> None:
         """With messages in any order."""
         batch = []
         for place in chosen:
             if visible := self.world.queue.visible():
                 batch.append(self.world.queue.take(visible[place % len(visible)]))
         self.workers.append(self.world.worker().process(batch))
+        self._step(-1, steps)
+        if killed and self.workers:
+            self.workers.pop().close()
 
     @precondition(lambda self: self.workers)
     @rule(place=places, steps=st.integers(1, 25))
     def go_on(self, place: int, steps: int) -> None:
-        worker = self.workers[place % len(self.workers)]
+        self._step(place % len(self.workers), steps)
+
+    def _step(self, place: int, steps: int) -> None:
+        worker = self.workers[place]
         try:
             for _ in range(steps):
                 next(worker)
