@@ -60,9 +60,15 @@ class Preprocessing(RuleBasedStateMachine):
         self.world.queue.send(bodies[place % len(bodies)])
 
     @precondition(lambda self: self.world.queue.visible())
-    @rule(chosen=st.lists(places, min_size=1, max_size=6), steps=st.integers(0, 25), killed=st.booleans())
-    def start_worker(self, chosen: list[int], steps: int, killed: bool) -> None:
-        """With messages in any order."""
+    @rule(
+        chosen=st.lists(places, min_size=1, max_size=6),
+        steps=st.integers(0, 25),
+        killed=st.booleans(),
+        fault=st.sampled_from(["", "", "get", "put", "claim", "answer", "delete"]),
+    )
+    def start_worker(self, chosen: list[int], steps: int, killed: bool, fault: str) -> None:
+        """With messages in any order; `fault`: what does not answer, once."""
+        self.world.faults = {fault}
         batch = []
         for place in chosen:
             if visible := self.world.queue.visible():
@@ -94,13 +100,9 @@ class Preprocessing(RuleBasedStateMachine):
     def wait(self, seconds: float) -> None:
         self.world.now += seconds
 
-    @rule(operation=st.sampled_from(["get", "put", "claim", "answer", "delete"]))
-    def break_something(self, operation: str) -> None:
-        self.world.faults.add(operation)
-
     @rule()
     def collect_garbage(self) -> None:
-        self.world.faults.discard("get")
+        self.world.faults.clear()
         collect(self.world.ledger, self.world.output, OUTPUT, self.world.now, DAY)
 
     @rule()
