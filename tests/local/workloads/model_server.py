@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -91,6 +92,14 @@ class Handler(BaseHTTPRequestHandler):
             X_Amzn_SageMaker_Custom_Attributes=attributes,
         )
 
+
+def end(*_):
+    time.sleep(float(os.environ["ENDS_AFTER"]))
+    os._exit(0)
+
+
+if "ENDS_AFTER" in os.environ:
+    signal.signal(signal.SIGTERM, end)
 
 say("listening")
 address = (os.environ["UVICORN_HOST"], int(os.environ["SAGEMAKER_BIND_TO_PORT"]))

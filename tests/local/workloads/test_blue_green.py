@@ -178,7 +178,8 @@ def test_an_alarm_brings_the_old_fleet_back(bench: Any) -> None:
     alarm_on(bench, endpoint)
     before = bench.describe(endpoint)["EndpointConfigName"]
     with Load(bench, endpoint) as load:
-        update(bench, endpoint, bench.single("broken"), deployment("CANARY", 1800, 1800))
+        # It ends slowly, so that whoever asks sees the endpoint roll back.
+        update(bench, endpoint, bench.single("broken", ENDS_AFTER="3"), deployment("CANARY", 1800, 1800))
         statuses_seen = {answer["EndpointStatus"] for answer in follow(bench, endpoint)}
         failed = len(load.errors)
         time.sleep(1)
