@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import secrets
-import string
 from dataclasses import asdict
 from typing import Any
 
 from localcloud.codedeploy import appspec, groups
-from localcloud.codedeploy.service import DEPLOYMENT, Call, CodeDeploy, Operation
+from localcloud.codedeploy.service import DEPLOYMENT, Call, CodeDeploy, Operation, new_deployment_id
 from localcloud.sagemaker.errors import ServiceError
 from localcloud.sagemaker.store import now
 
 ENDED = frozenset({"Succeeded", "Failed", "Stopped"})
-_LETTERS = string.ascii_uppercase + string.digits
 
 
 def begin(
@@ -31,7 +28,7 @@ def begin(
         same = record["_target"]["function"] == target.function and record["_target"]["alias"] == target.alias
         return same and record["status"] not in ENDED
 
-    deployment_id = "d-" + "".join(secrets.choice(_LETTERS) for _ in range(9))
+    deployment_id = new_deployment_id()
     with service.store.transaction():
         if service.store.query(DEPLOYMENT, where=conflicts):
             raise ServiceError(

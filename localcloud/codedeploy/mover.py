@@ -19,7 +19,7 @@ from localcloud.aws.errors import RoleNotAssumable
 from localcloud.aws.sessions import RoleSession
 from localcloud.codedeploy import shift
 from localcloud.codedeploy.appspec import Target, revision
-from localcloud.codedeploy.service import DEPLOYMENT
+from localcloud.codedeploy.service import DEPLOYMENT, new_deployment_id
 from localcloud.context import Cloud
 from localcloud.sagemaker.store import Store, now
 
@@ -65,18 +65,26 @@ class Mover:
         self._closed.set()
 
     def _run(self, deployment_id: str, group: dict[str, Any]) -> None:
-        record = self._say(deployment_id, status="InProgress", startTime=now())
-        target = Target(**record["_target"])
         try:
-            self._shift(record, group, target)
-            self._say(deployment_id, status="Succeeded", completeTime=now())
-        except _Ended as ended:
-            self._go_back(record, group, target, ended)
+            record = self._say(deployment_id, status="InProgress", startTime=now())
+            target = Target(**record["_target"])
+            try:
+                self._shift(record, group, target)
+                self._say(deployment_id, status="Succeeded", completeTime=now())
+            except _Ended as ended:
+                self._go_back(record, group, target, ended)
+            except Exception as error:
+                if self._closed.is_set():
+                    return
+                _log.exception("deployment %s", deployment_id)
+                self._go_back(record, group, target, _failed("INTERNAL_ERROR", str(error)))
         except Exception as error:
             if self._closed.is_set():
                 return
-            _log.exception("deployment %s", deployment_id)
-            self._go_back(record, group, target, _failed("INTERNAL_ERROR", str(error)))
+            # A stack waits for the end of its deployment without a limit.
+            _log.exception("end of deployment %s", deployment_id)
+            reason = {"code": "INTERNAL_ERROR", "message": str(error)}
+            self._say(deployment_id, status="Failed", errorInformation=reason, completeTime=now())
         finally:
             self._stopping.discard(deployment_id)
 
@@ -146,7 +154,7 @@ you selected, and the affected deployments have been stopped. Activated alarms: 
             "status": ended.status, "errorInformation": ended.reason, "completeTime": now(),
         }  # fmt: skip
         if wanted.get("enabled") and ended.event in (wanted.get("events") or ()):
-            back = f"{deployment_id[:2]}R{deployment_id[3:]}"
+            back = new_deployment_id()
             rollback = {
                 **{name: record[name] for name in record if name not in ("startTime", "status")},
                 "deploymentId": back,

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import logging
+import secrets
+import string
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -26,8 +28,14 @@ if TYPE_CHECKING:
 
 SERVICE = "codedeploy"
 APPLICATION, GROUP, DEPLOYMENT = "application", "deployment-group", "deployment"
+_LETTERS = string.ascii_uppercase + string.digits
 _TARGET_PREFIX = "CodeDeploy_20141006."
 _log = logging.getLogger(__name__)
+
+
+def new_deployment_id() -> str:
+    """As AWS makes them: `d-` and nine letters or digits."""
+    return "d-" + "".join(secrets.choice(_LETTERS) for _ in range(9))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -12,10 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from localcloud.aws import events, identity
 from localcloud.aws.differences.alias_routing import draw, routing_fault
+from localcloud.aws.errors import RoleNotAssumable
 from localcloud.codedeploy import deployments, shift
 from localcloud.codedeploy.appspec import Target, revision, target_of
+from localcloud.codedeploy.mover import Mover
 from localcloud.codedeploy.service import DEPLOYMENT, CodeDeploy
+from localcloud.context import Cloud
 from localcloud.sagemaker.errors import ServiceError
 from localcloud.sagemaker.store import Store
 
@@ -106,4 +111,45 @@ def test_deployments_of_an_earlier_run_are_failed() -> None:
     found = store.query(DEPLOYMENT)
     assert [record["status"] for record in found] == ["Failed", "Failed", "Succeeded", "Stopped"]
     assert [record.get("errorInformation", {}).get("code") for record in found[:2]] == ["INTERNAL_ERROR"] * 2
+    store.close()
+
+
+@pytest.mark.parametrize("deployment_id", ["d-ABCDEFGHI", "d-RABCDEFGH"])
+@pytest.mark.parametrize("events_work", [True, False])
+def test_a_deployment_always_ends(
+    monkeypatch: pytest.MonkeyPatch, deployment_id: str, events_work: bool
+) -> None:
+    """A stack waits for it without a limit."""
+    heard: list[str] = []
+
+    def assume_role(*_: Any, **__: Any) -> Any:
+        raise RoleNotAssumable("arn:aws:iam::000000000000:role/r", "codedeploy.amazonaws.com")
+
+    def emit(*told: Any) -> None:
+        heard.append(told[3]["state"])
+        # The letter that says it begins is lost.
+        if not events_work and len(heard) == 1:
+            raise RuntimeError("no bus")
+
+    monkeypatch.setattr(identity, "assume_role", assume_role)
+    monkeypatch.setattr(events, "emit", emit)
+    store = Store(Path(":memory:"))
+    target = Target(function="f", alias="live", current="1", target="2")
+    record = {
+        "applicationName": "a", "deploymentGroupName": "g", "deploymentId": deployment_id,
+        "status": "Created", "_target": asdict(target),
+    }  # fmt: skip
+    store.create(DEPLOYMENT, deployment_id, record)
+    group = {
+        "serviceRoleArn": "arn:aws:iam::000000000000:role/r",
+        "applicationName": "a",
+        "deploymentGroupName": "g",
+        "autoRollbackConfiguration": {"enabled": True, "events": ["DEPLOYMENT_FAILURE"]},
+    }
+    Mover(cast(Cloud, SimpleNamespace(region="r", account="a", client=None)), store).start(
+        deployment_id, group
+    )
+    ended = store.wait(DEPLOYMENT, deployment_id, lambda found: found["status"] in deployments.ENDED, 10)
+    expected = "IAM_ROLE_MISSING" if events_work else "INTERNAL_ERROR"
+    assert (ended["status"], ended["errorInformation"]["code"]) == ("Failed", expected)
     store.close()
