@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import asyncio.constants
+import faulthandler
 import json
 import logging
 import os
@@ -269,6 +270,8 @@ def main() -> None:
         help="how many times faster the time of scaling and deployments runs",
     )
     options = parser.parse_args()
+    # Of a cloud that hangs: `kill -USR1` writes into its log where each thread is.
+    faulthandler.register(signal.SIGUSR1)
     # A shell's `&` starts us with SIGINT ignored; until the loop runs, both signals just end the start.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)

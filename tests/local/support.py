@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
+import os
+import signal
+import time
 import uuid
 import zipfile
 from collections.abc import Callable
@@ -11,7 +15,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from localcloud.context import Credentials
+from localcloud.context import Cloud, Credentials
 
 Statements = list[dict[str, Any]]
 Actor = Callable[[Statements], Credentials]
@@ -23,6 +27,13 @@ CODE = "def handler(event, context):\n    return {'ok': True}\n"
 def unique(name: str) -> str:
     """A name that no other test uses."""
     return f"{name}-{uuid.uuid4().hex[:8]}"
+
+
+def where_it_hangs(cloud: Cloud) -> str:
+    """What the cloud's log says last, with where each of its threads is."""
+    os.kill(json.loads(cloud.folder.run_json.read_text())["pid"], signal.SIGUSR1)
+    time.sleep(1)
+    return cloud.folder.server_log.read_text()[-30_000:]
 
 
 def code_of(call: Callable[..., object], **request: Any) -> tuple[str, str]:

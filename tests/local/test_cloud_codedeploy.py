@@ -18,6 +18,7 @@ from localcloud import lifecycle
 from localcloud.connect import connect
 from localcloud.context import Cloud, Credentials
 from modelyard_client import ApiError, Client
+from tests.local.support import where_it_hangs
 
 # A minute of AWS's in a second of ours.
 CLOCK = 60
@@ -126,14 +127,14 @@ class Stack:
             StackName=self.name, TemplateBody=self.build(version, **built), Capabilities=["CAPABILITY_IAM"]
         )
 
-    def settled(self, seconds: float = 60) -> str:
+    def settled(self, seconds: float = 180) -> str:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             (found,) = self.cloudformation.describe_stacks(StackName=self.name)["Stacks"]
             if not found["StackStatus"].endswith("_IN_PROGRESS"):
                 return str(found["StackStatus"])
             time.sleep(0.1)
-        raise AssertionError(self.reasons())
+        raise AssertionError(f"{self.reasons()}\n{self.deployments()[:2]}\n{where_it_hangs(self.cloud)}")
 
     def reasons(self) -> list[str]:
         events = self.cloudformation.describe_stack_events(StackName=self.name)["StackEvents"]
