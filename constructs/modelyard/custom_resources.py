@@ -74,8 +74,8 @@ class CustomResourceProvider(StackSingleton):
 
         Args:
             scope: Where the custom resource lives.
-            name: What it is about. Under another name it is another policy, so that the
-                permission to delete what was renamed goes only after it.
+            name: What it is about. Under another name it is another policy, so that the permission to delete
+                what was renamed goes only after it.
         """
         return in_one_policy(self.function.execution_role, f"Permissions-{name}", scope=scope)
 

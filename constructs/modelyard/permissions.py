@@ -178,9 +178,10 @@ class _Policies:
     names: set[str] = field(default_factory=set)
 
 
-@functools.cache
 def _policies_of(role: iam.Role) -> _Policies:
-    return _Policies(role.role_name)
+    if role not in _policies:
+        _policies[role] = _Policies(role.role_name)
+    return _policies[role]
 
 
 def _policy_name(construct_id: str, scope: Construct | None) -> str:
@@ -290,6 +291,7 @@ def _late_of(scope: Construct) -> _LateAcknowledgements:
 
 
 _collected: dict[iam.Role, PolicyDraft] = {}
+_policies: WeakKeyDictionary[iam.Role, _Policies] = WeakKeyDictionary()
 _late: WeakKeyDictionary[Stack, _LateAcknowledgements] = WeakKeyDictionary()
 
 

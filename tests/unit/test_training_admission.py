@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
@@ -52,8 +53,8 @@ class Cluster(RuleBasedStateMachine):
         self.over: list[str] = []
         self.late: list[tuple[Capacity, Capacity]] = []
 
-    def attempt(self, data: st.DataObject, of: object) -> str:
-        return data.draw(st.sampled_from(sorted(of)))  # type: ignore[call-overload]
+    def attempt(self, data: st.DataObject, of: Iterable[str]) -> str:
+        return data.draw(st.sampled_from(sorted(of)))
 
     @rule(slots=st.integers(1, 7))
     def arrives(self, slots: int) -> None:
@@ -153,7 +154,7 @@ class Cluster(RuleBasedStateMachine):
         waiting = dict(self.asking)
         for _ in range(3 * len(waiting) + 1):
             for name in list(self.training):
-                settle(self.table, lambda capacity, name=name: release(capacity, name, self.now))  # type: ignore[misc]
+                settle(self.table, partial(release, attempt=name, now=self.now))
                 self.training.discard(name)
             for name, slots in list(waiting.items()):
                 answer = ask(self.table, name, slots, self.now)

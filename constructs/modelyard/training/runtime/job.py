@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Any
 
 from .attempts import Action, Decision, Ended, Rules, Tally, after
 from .errors import TransitionError
@@ -219,5 +220,5 @@ def cancel(job: Job, now: float) -> Job:
     return move(job, State.CANCELLING if has_hosts else State.CANCELLED, now, "cancelled")
 
 
-def _changed(job: Job, now: float, **members: object) -> Job:
-    return replace(job, updated=now, generation=job.generation + 1, **members)  # type: ignore[arg-type]
+def _changed(job: Job, now: float, **members: Any) -> Job:
+    return replace(job, updated=now, generation=job.generation + 1, **members)
