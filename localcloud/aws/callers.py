@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextvars
+from collections.abc import Hashable
 from dataclasses import dataclass
+from typing import Any
 
 from localcloud.aws.identity import Caller
 
@@ -18,6 +20,22 @@ class Checked:
 
 
 _checked: contextvars.ContextVar[Checked | None] = contextvars.ContextVar("modelyard_checked", default=None)
+
+
+_decided: contextvars.ContextVar[dict[Hashable, Any] | None] = contextvars.ContextVar(
+    "modelyard_decided", default=None
+)
+
+
+def share(decided: dict[Hashable, Any]) -> None:
+    """Let the requests of one turn of the loop, of one session, reuse what was decided for one of them."""
+    _decided.set(decided)
+
+
+def decided() -> dict[Hashable, Any]:
+    """Decisions that the current request may reuse, and where it puts its own."""
+    found = _decided.get()
+    return {} if found is None else found
 
 
 def note(access_key_id: str, service: str, region: str) -> None:

@@ -11,11 +11,13 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+from localcloud.aws import callers
 from localcloud.context import Cloud, Credentials
 
 # As long as the clients wait for an answer.
@@ -102,9 +104,11 @@ async def _answer_all(cloud: Cloud, credentials: Credentials, requests: Sequence
     }
     for start in range(0, len(requests), _TOGETHER):
         # A context each, as the server gives each request: what one pins, the next does not see.
+        decided: dict[Hashable, Any] = {}
         tasks = [
             loop.create_task(
-                _answer(cloud, credentials, headers[request.service], request), context=contextvars.Context()
+                _answer(cloud, credentials, headers[request.service], request, decided),
+                context=contextvars.Context(),
             )
             for request in requests[start : start + _TOGETHER]
         ]
@@ -113,11 +117,16 @@ async def _answer_all(cloud: Cloud, credentials: Credentials, requests: Sequence
 
 
 async def _answer(
-    cloud: Cloud, credentials: Credentials, headers: Mapping[str, str], request: Request
+    cloud: Cloud,
+    credentials: Credentials,
+    headers: Mapping[str, str],
+    request: Request,
+    decided: dict[Hashable, Any],
 ) -> Answer:
     from ministack import app
     from ministack.core import iam_evaluator, responses
 
+    callers.share(decided)
     responses.set_request_account_id(credentials.access_key_id)
     responses.set_request_region(cloud.region)
     responses.set_request_client_ip("127.0.0.1")

@@ -105,11 +105,18 @@ def _as_anybody(
 
 
 def _principal(access_key_id: str, result: Any) -> str:
-    from ministack.core import iam_evaluator, responses
-
     named = getattr(result, "principal_arn", None)
     if named:
         return str(named)
+    decided, question = callers.decided(), ("principal", access_key_id)
+    if question not in decided:
+        decided[question] = _principal_of(access_key_id)
+    return str(decided[question])
+
+
+def _principal_of(access_key_id: str) -> str:
+    from ministack.core import iam_evaluator, responses
+
     account = responses._account_from_sts_session(access_key_id) or responses.get_account_id()
     found = iam_evaluator.resolve_credential(access_key_id, account)
     if isinstance(found, iam_evaluator.CredentialResolutionError):

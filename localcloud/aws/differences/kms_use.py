@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 from typing import Any
 
+from localcloud.aws import callers
 from localcloud.aws.callers import Checked
 
 
@@ -24,6 +25,19 @@ def refusal(
     Returns:
         error code and message, None if the caller may.
     """
+    # S3 keeps the data key of a bucket for a while and asks KMS again for none of the objects under it.
+    # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-key.html
+    decided = callers.decided()
+    question = (caller.access_key_id, action, key, via, *sorted(encryption_context.items()))
+    if question not in decided:
+        decided[question] = _ask(caller, action, key, via, encryption_context)
+    answer: tuple[str, str] | None = decided[question]
+    return answer
+
+
+def _ask(
+    caller: Checked, action: str, key: str, via: str, encryption_context: dict[str, str]
+) -> tuple[str, str] | None:
     from ministack.core import iam_evaluator
     from ministack.core.responses import get_account_id
     from ministack.services import kms

@@ -4,10 +4,14 @@ MiniStack stores them like any other. On AWS a write needs `kms:GenerateDataKey`
 `kms:Decrypt`, a multipart upload both, whether the request or the bucket's default names the key; and
 `aws:kms` without a key means the key that AWS manages for S3, which MiniStack refuses.
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html
+
+With a bucket key the encryption context is the bucket and not the object; MiniStack knows no bucket keys.
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-key.html
 """
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
@@ -16,6 +20,7 @@ from localcloud.aws.differences import kms_use
 
 _ALGORITHM = "x-amz-server-side-encryption"
 _KEY = "x-amz-server-side-encryption-aws-kms-key-id"
+_BUCKET_KEY = "x-amz-server-side-encryption-bucket-key-enabled"
 Answer = tuple[int, dict[str, str], Any]
 
 
@@ -33,6 +38,8 @@ def apply() -> None:
         stored, error = resolve(headers, bucket)
         if stored and stored.get(_ALGORITHM) == "aws:kms" and _KEY not in stored:
             stored[_KEY] = _managed_key()
+        if stored and stored.get(_ALGORITHM) == "aws:kms" and _wants_bucket_key(bucket, headers):
+            stored[_BUCKET_KEY] = "true"
         return stored, error
 
     def put_object(bucket: str, key: str, body: bytes, headers: dict[str, str]) -> Any:
@@ -64,6 +71,7 @@ def apply() -> None:
     def upload_part_copy(bucket: str, key: str, query_params: dict[str, Any], headers: dict[str, str]) -> Any:
         return source_error(headers) or copy_part(bucket, key, query_params, headers)
 
+    s3._SSE_STORED_HEADERS = (*s3._SSE_STORED_HEADERS, _BUCKET_KEY)
     s3._resolve_sse_write_headers = resolve_sse_write_headers
     s3._put_object, s3._get_object, s3._copy_object = put_object, get_object, copy_object
     s3._upload_part_copy = upload_part_copy
@@ -85,22 +93,43 @@ def _write_error(
     asked = headers if headers.get(_ALGORITHM) else s3._bucket_default_sse_headers(bucket)
     if asked.get(_ALGORITHM) != "aws:kms" or not asked.get(_KEY):
         return None
-    return _error(action, asked[_KEY], bucket, key)
+    return _error(action, asked[_KEY], bucket, key, bucket_key=_wants_bucket_key(bucket, headers))
 
 
 def _read_error(bucket: str, key: str, found: dict[str, str]) -> Answer | None:
     """The same for a read of an object with these stored headers."""
-    stored = next((value for name, value in found.items() if name.lower() == _KEY), None)
-    return _error("kms:Decrypt", stored, bucket, key) if stored else None
+    stored = {name.lower(): value for name, value in found.items()}
+    if _KEY not in stored:
+        return None
+    return _error("kms:Decrypt", stored[_KEY], bucket, key, bucket_key=stored.get(_BUCKET_KEY) == "true")
 
 
-def _error(action: str, kms_key: str, bucket: str, key: str) -> Answer | None:
+def _wants_bucket_key(bucket: str, headers: dict[str, str]) -> bool:
+    """Whether a write is to use the bucket's key: it says so itself, or takes the bucket's default."""
+    from ministack.services import s3
+
+    said = headers.get(_BUCKET_KEY)
+    return said.lower() == "true" if said else _default_bucket_key(s3._bucket_encryption.get(bucket) or "")
+
+
+@functools.lru_cache(maxsize=256)
+def _default_bucket_key(configuration: str) -> bool:
+    from ministack.services import s3
+
+    if not configuration:
+        return False
+    found = s3.fromstring(configuration).iterfind(".//{*}BucketKeyEnabled")
+    return any((element.text or "").strip().lower() == "true" for element in found)
+
+
+def _error(action: str, kms_key: str, bucket: str, key: str, *, bucket_key: bool) -> Answer | None:
     from ministack.services import s3
 
     caller = callers.current("s3")
     if caller is None:
         return None
-    refused = kms_use.refusal(caller, action, kms_key, "s3", {"aws:s3:arn": f"arn:aws:s3:::{bucket}/{key}"})
+    bound_to = f"arn:aws:s3:::{bucket}" if bucket_key else f"arn:aws:s3:::{bucket}/{key}"
+    refused = kms_use.refusal(caller, action, kms_key, "s3", {"aws:s3:arn": bound_to})
     if refused is None:
         return None
     code, message = refused

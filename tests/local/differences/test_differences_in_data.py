@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import WaiterError
 
 from localcloud.context import Cloud, Credentials
-from tests.local.support import Actor, allow, code_of
+from tests.local.support import Actor, allow, code_of, unique
 
 
 class TestEncryptedObjects:
@@ -78,6 +78,32 @@ class TestEncryptedObjects:
 
         reader("s3").get_object(Bucket=self.BUCKET, Key="there")
         assert code_of(lambda: reader("sqs").get_object(Bucket=self.BUCKET, Key="there"))[0] == "AccessDenied"
+
+    @pytest.mark.parametrize(("bucket_key", "bound_to"), [(True, ""), (False, "/a")])
+    def test_a_bucket_key_is_bound_to_the_bucket(
+        self, cloud: Cloud, admin: Credentials, actor: Actor, key: str, bucket_key: bool, bound_to: str
+    ) -> None:
+        s3, bucket = cloud.client("s3", admin), unique("bucket-key")
+        s3.create_bucket(Bucket=bucket)
+        rule = {
+            "ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key},
+            "BucketKeyEnabled": bucket_key,
+        }
+        s3.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration={"Rules": [rule]})
+
+        def caller(resource: str) -> Any:
+            grant = allow(["kms:Decrypt", "kms:GenerateDataKey"], key)
+            grant["Condition"] = {"StringEquals": {"kms:EncryptionContext:aws:s3:arn": resource}}
+            return cloud.client("s3", actor([allow("s3:*"), grant]))
+
+        right, wrong = (caller(f"arn:aws:s3:::{bucket}{path}") for path in (bound_to, bound_to + "x"))
+        right.put_object(Bucket=bucket, Key="a", Body=b"1")
+        assert code_of(lambda: wrong.put_object(Bucket=bucket, Key="a", Body=b"1"))[0] == "AccessDenied"
+        assert right.get_object(Bucket=bucket, Key="a").get("BucketKeyEnabled", False) is bucket_key
+        assert code_of(lambda: wrong.get_object(Bucket=bucket, Key="a"))[0] == "AccessDenied"
+        # A write may say otherwise, and the read asks for what the object was written under.
+        s3.put_object(Bucket=bucket, Key="a", Body=b"1", BucketKeyEnabled=not bucket_key)
+        assert code_of(lambda: right.get_object(Bucket=bucket, Key="a"))[0] == "AccessDenied"
 
     def test_presigned_url_is_held_to_it(self, cloud: Cloud, actor: Actor, key: str) -> None:
         import ssl
