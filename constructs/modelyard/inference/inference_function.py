@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aws_cdk import Duration
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 from modelyard.arns import inherit_stack
+from modelyard.durations import minutes
 from modelyard.functions import FunctionSize, RuntimeFunction
 from modelyard.inference.image_source import ImageSource
 from modelyard.inference.props import Concurrency, Release
@@ -116,7 +116,7 @@ class InferenceFunction(Construct):
                 metrics.FUNCTION_VERSION: version.version,
             },
             statistic="Sum",
-            period=Duration.minutes(1),
+            period=minutes(1),
         )
         return FunctionRelease(
             self, "Release", alias=self.alias, version=version, release=release, faults=faults
@@ -139,16 +139,16 @@ class InferenceFunction(Construct):
 
     def metric_invocations(self) -> cloudwatch.Metric:
         """Requests, sum per minute."""
-        return self.alias.metric_invocations(period=Duration.minutes(1))
+        return self.alias.metric_invocations(period=minutes(1))
 
     def metric_errors(self) -> cloudwatch.Metric:
         """Requests that ended in an exception, sum per minute."""
-        return self.alias.metric_errors(period=Duration.minutes(1))
+        return self.alias.metric_errors(period=minutes(1))
 
     def metric_duration(self) -> cloudwatch.Metric:
         """Time in the function, p99 per minute, in milliseconds."""
-        return self.alias.metric_duration(period=Duration.minutes(1), statistic="p99")
+        return self.alias.metric_duration(period=minutes(1), statistic="p99")
 
     def metric_throttles(self) -> cloudwatch.Metric:
         """Requests refused for want of concurrency, sum per minute."""
-        return self.alias.metric_throttles(period=Duration.minutes(1))
+        return self.alias.metric_throttles(period=minutes(1))

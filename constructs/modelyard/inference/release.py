@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from aws_cdk import Duration
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 from modelyard.arns import inherit_stack
+from modelyard.durations import minutes
 from modelyard.inference.props import Release
 from modelyard.permissions import allow, in_one_policy, service_principal
 
@@ -65,7 +65,7 @@ class FunctionRelease(Construct):
                 metric_name="Errors",
                 dimensions_map=of_version,
                 statistic="Sum",
-                period=Duration.minutes(1),
+                period=minutes(1),
             ),
             release.errors_per_minute,
             periods=1,
@@ -78,7 +78,7 @@ class FunctionRelease(Construct):
                 metric_name="Duration",
                 dimensions_map=of_version,
                 statistic="p99",
-                period=Duration.minutes(1),
+                period=minutes(1),
             ),
             release.p99_milliseconds,
             periods=2,

@@ -14,6 +14,7 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from modelyard.arns import inherit_stack
+from modelyard.durations import minutes
 from modelyard.functions import FunctionSize, RuntimeFunction
 from modelyard.permissions import acknowledge, allow, merged
 from modelyard.registry import approval_rule
@@ -142,21 +143,21 @@ class ModelDeployer(Construct):
 
     def metric_failures(self) -> cloudwatch.Metric:
         """1 where a reconciliation left a group other than the registry wants it, maximum per minute."""
-        return self._metric(FAILED, Duration.minutes(1))
+        return self._metric(FAILED, minutes(1))
 
     def metric_record_age(self) -> cloudwatch.Metric:
         """Age of the oldest record in seconds, maximum per minute."""
-        return self._metric(RECORD_AGE, Duration.minutes(1))
+        return self._metric(RECORD_AGE, minutes(1))
 
     def metric_dead_letters(self) -> cloudwatch.Metric:
         """Events that failed for good and that nobody has taken out of the queue yet."""
         return self.dead_letters.metric_approximate_number_of_messages_visible(
-            period=Duration.minutes(1), statistic="Maximum"
+            period=minutes(1), statistic="Maximum"
         )
 
     def metric_errors(self) -> cloudwatch.Metric:
         """Invocations of the function that failed, retries included, sum per minute."""
-        return self.function.metric_errors(period=Duration.minutes(1))
+        return self.function.metric_errors(period=minutes(1))
 
     def _metric(self, name: str, period: Duration) -> cloudwatch.Metric:
         return cloudwatch.Metric(
@@ -267,7 +268,7 @@ class ModelDeployer(Construct):
                 self,
                 f"Periodic{start // _TARGETS_PER_RULE + 1}",
                 description=f"Reconciles {', '.join(several)} where it is due"[:512],
-                schedule=events.Schedule.rate(Duration.minutes(_TICK_MINUTES)),
+                schedule=events.Schedule.rate(minutes(_TICK_MINUTES)),
                 targets=[
                     self._target(events.RuleTargetInput.from_object({"group": group, ONLY_IF_DUE: True}))
                     for group in several

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import RemovalPolicy
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
@@ -12,6 +12,7 @@ from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
 
 from modelyard.arns import arn_in_stack, inherit_stack
+from modelyard.durations import minutes
 from modelyard.images import ContainerImage
 from modelyard.permissions import allow, in_one_policy, service_principal
 from modelyard.serving.props import DataCapture, Rollout, Variant
@@ -289,5 +290,5 @@ class MultiModelEndpoint(Construct):
             metric_name=name,
             dimensions_map={"EndpointName": self.endpoint_name, "VariantName": self.variant.name},
             statistic=statistic,
-            period=Duration.minutes(1),
+            period=minutes(1),
         )
