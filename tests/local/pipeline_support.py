@@ -147,7 +147,7 @@ class Bench:
         )["PipelineExecutionArn"]
         return arn
 
-    def wait(self, arn: str, seconds: float = 60) -> dict[str, Any]:
+    def wait(self, arn: str, seconds: float = 180) -> dict[str, Any]:
         """The execution when it is over."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:

@@ -78,7 +78,7 @@ class Bench:
         found = self.cloudwatch.describe_alarms(AlarmNames=[self.name])
         return str((found["MetricAlarms"] + found["CompositeAlarms"])[0]["StateValue"])
 
-    def becomes(self, state: str, seconds: float = 25) -> None:
+    def becomes(self, state: str, seconds: float = 60) -> None:
         until(lambda: self.state == state, seconds)
 
 
@@ -221,7 +221,7 @@ def test_a_change_of_state_reaches_queue_function_and_composite(
     # Nobody lets CloudWatch invoke the function yet.
     bench.cloudwatch.set_alarm_state(AlarmName=bench.name, StateValue="ALARM", StateReason="by hand")
     try:
-        until(lambda: [body for body in receive() if body.get("Type") == "Notification"], 20)
+        until(lambda: [body for body in receive() if body.get("Type") == "Notification"], 60)
         assert not [body for body in got if "alarmData" in body]
         functions.add_permission(
             FunctionName=bench.name,

@@ -207,7 +207,7 @@ def stack(
     assert groups["applicationName"] not in made.codedeploy.list_applications()["applications"]
 
 
-def until(look: Callable[[], bool], seconds: float = 60) -> None:
+def until(look: Callable[[], bool], seconds: float = 180) -> None:
     deadline = time.monotonic() + seconds
     while not look():
         assert time.monotonic() < deadline, look()

@@ -126,7 +126,7 @@ def serving(root: Path, **variables: str) -> Iterator[Endpoint]:
     process = command(root, "serve", **variables)
     try:
         endpoint = Endpoint(process, port)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while True:
             try:
                 assert endpoint.call("GET", "/ping") == (200, b"")
@@ -243,7 +243,7 @@ def test_a_stop_drains_requests_in_flight(run: dict[str, Path], loans: Path, tmp
 
 
 def wait_until_refused(endpoint: Endpoint) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
             endpoint.call("GET", "/ping")

@@ -171,7 +171,7 @@ def test_a_topic_reaches_only_functions_that_let_it(
 
 
 def _until_one(messages: Messages, url: str) -> list[dict[str, Any]]:
-    deadline, found = time.monotonic() + 20, messages(url)
+    deadline, found = time.monotonic() + 60, messages(url)
     while not found and time.monotonic() < deadline:
         found = messages(url)
     return found

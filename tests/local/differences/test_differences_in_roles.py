@@ -102,7 +102,7 @@ def outcome(cloud: Cloud, admin: Credentials) -> Callable[[dict[str, Any], str],
             name=unique("task"), definition=json.dumps(definition), roleArn=role
         )["stateMachineArn"]
         started = states.start_execution(stateMachineArn=machine)["executionArn"]
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             found: dict[str, Any] = states.describe_execution(executionArn=started)
             if found["status"] != "RUNNING":

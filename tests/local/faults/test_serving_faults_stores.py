@@ -48,7 +48,7 @@ def test_without_s3_a_model_that_has_to_be_loaded_is_refused_until_s3_is_back(ap
     assert traffic.failed
     assert {answer.status for answer in traffic.failed} == {503}
     assert {answer.code for answer in traffic.failed} <= {"not_ready", "endpoint_unavailable"}
-    assert traffic.slowest() < 75
+    assert traffic.slowest() < 110
 
     # Nobody has to do anything.
     app.wait(app.answers, 30)
@@ -67,8 +67,8 @@ def test_without_the_table_the_function_serves_what_it_knows(app: App) -> None:
         time.sleep(2)
     assert traffic.failed == []
     # Who asks the table waits for its refusals, one request of a function's process in ten seconds.
-    assert percentile(traffic.answers, 0.5) < calm + 1
-    assert traffic.slowest() < 10
+    assert percentile(traffic.answers, 0.5) < calm + 2
+    assert traffic.slowest() < 30
     assert "errorMessage" not in app.reconcile()
 
 
@@ -78,7 +78,7 @@ def test_without_the_table_a_new_function_says_try_again(app: App) -> None:
             worker.kill()
         answer = app.ask()
         assert (answer.status, answer.code) == (503, "not_ready")
-        assert answer.seconds < 15
+        assert answer.seconds < 30
     assert app.answers()
 
 

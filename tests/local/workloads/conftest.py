@@ -168,7 +168,7 @@ def make_workplace() -> Callable[[Cloud, Credentials, Path], Workplace]:
     return set_up
 
 
-def wait(describe: Callable[[], dict[str, Any]], member: str, seconds: float = 60) -> dict[str, Any]:
+def wait(describe: Callable[[], dict[str, Any]], member: str, seconds: float = 180) -> dict[str, Any]:
     """Poll until a status is final."""
     deadline = time.monotonic() + seconds
     while True:

@@ -30,12 +30,19 @@ def bench(make_workplace: Any, make_deployer: Any, tmp_path_factory: pytest.Temp
         lifecycle.down(root / "state")
 
 
-def until(found: Callable[[], Any], seconds: float = 15) -> Any:
+def until(found: Callable[[], Any], seconds: float = 60) -> Any:
     deadline = time.monotonic() + seconds
     while not (value := found()):
         assert time.monotonic() < deadline
         time.sleep(0.1)
     return value
+
+
+def steady(bench: Any, prefix: str) -> list[dict[str, Any]] | None:
+    """The lines, once none has come for two seconds."""
+    found = lines(bench, prefix)
+    time.sleep(2)
+    return found if len(lines(bench, prefix)) == len(found) else None
 
 
 def grant(bench: Any, name: str, effect: str, actions: list[str], resource: str) -> None:
@@ -167,11 +174,9 @@ def test_a_share_of_a_multi_model_endpoints_requests_and_an_update_that_ends_it(
     place.sagemaker.update_endpoint(EndpointName=endpoint, EndpointConfigName=plain)
     assert "DataCaptureConfig" not in bench.ready(endpoint)
     # The old fleet's last captures are written before it ends.
-    time.sleep(2)
-    found = lines(bench, "shared")
+    found = until(lambda: steady(bench, "shared"))
     assert 30 <= len(found) <= 95
     answers = {line["captureData"]["endpointOutput"]["data"] for line in found}
     assert len(answers) == 2  # of both models, told apart by what they say alone
     send(10)
-    time.sleep(2)
-    assert len(lines(bench, "shared")) == len(found)
+    assert len(until(lambda: steady(bench, "shared"))) == len(found)

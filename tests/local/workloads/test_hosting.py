@@ -93,7 +93,7 @@ def test_metrics_and_logs(deployer: Any, endpoint: str) -> None:
         )["Datapoints"]
         return sum(point[statistic] for point in points)
 
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while total("Invocations", "Sum") < 5 and time.monotonic() < deadline:
         time.sleep(0.2)
     assert total("Invocations", "Sum") >= 5

@@ -66,7 +66,7 @@ def start_everything(place: Any) -> None:
         },
     )
     in_service(place)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while len(containers(place.cloud.folder.root)) < 3:
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -126,7 +126,7 @@ def test_a_killed_cloud_leaves_nothing_after_the_next_start(tmp_path: Path, make
         start_everything(place)
         process = psutil.Process(server["pid"])
         process.send_signal(signal.SIGKILL)
-        psutil.wait_procs([process], timeout=10)
+        psutil.wait_procs([process], timeout=60)
         assert lifecycle.up(root)["state_discarded"]
         assert containers(root) == []
         with pytest.raises(ClientError, match="Could not find endpoint"):
@@ -152,7 +152,7 @@ def test_an_update_that_the_stop_cuts_off_ends_with_what_served_before(
             EndpointConfigName=bench.config(bench.variant("AllTraffic", bench.single("new"))),
             DeploymentConfig={"BlueGreenUpdatePolicy": policy},
         )
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while bench.ask(endpoint, b"1") != "new:1":
             assert time.monotonic() < deadline
             time.sleep(0.1)
@@ -160,7 +160,7 @@ def test_an_update_that_the_stop_cuts_off_ends_with_what_served_before(
         lifecycle.up(state)
         cloud, admin = connect(state)
         sagemaker = cloud.client("sagemaker", admin)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while (answer := sagemaker.describe_endpoint(EndpointName=endpoint))["EndpointStatus"] != "InService":
             assert time.monotonic() < deadline
             time.sleep(0.1)

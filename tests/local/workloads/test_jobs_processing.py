@@ -166,7 +166,7 @@ def test_a_job_past_its_limit_is_stopped(workplace: Any, settle: Any) -> None:
     answer = ended(workplace, settle, name)
     assert answer["ProcessingJobStatus"] == "Stopped"
     assert "MaxRuntimeInSeconds (1 s)" in answer["FailureReason"]
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
 
 
 def test_stop_ends_the_process_group(workplace: Any, settle: Any) -> None:
@@ -330,7 +330,7 @@ pathlib.Path("/opt/ml/processing/output/early.txt").write_text("1")
 time.sleep(60)
 """
     name = start(workplace, code, ProcessingOutputConfig=s3_output(workplace.uri("p6/out"), "Continuous"))
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     while not workplace.keys("p6/out"):
         assert time.monotonic() < deadline
         time.sleep(0.1)

@@ -110,7 +110,7 @@ print('ready', flush=True)
 time.sleep(100)
 """
     name = start(workplace, code)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while "ready" not in log_of(workplace, name):
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -94,7 +94,7 @@ for step in range(20):
 raise SystemExit(1)
 """
     name = start(workplace, code, CheckpointConfig={"S3Uri": workplace.uri("t5/checkpoints")})
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not workplace.keys("t5/checkpoints/last") and time.monotonic() < deadline:
         time.sleep(0.1)
     running = workplace.sagemaker.describe_training_job(TrainingJobName=name)["TrainingJobStatus"]

@@ -91,7 +91,7 @@ def test_a_stop_in_the_middle(workplace: Any, ended: Any) -> None:
         'print("score=1;")'
     )
     name = start(workplace, config(jobs=5), TrainingJobDefinition=training(workplace, code))
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while True:
         now = describe(workplace, name)
         if (
@@ -164,7 +164,7 @@ def test_a_stop_of_the_cloud_in_the_middle(tmp_path: Path, make_workplace: Any) 
             'print("score=1;")'
         )
         name = start(place, config(jobs=3), TrainingJobDefinition=training(place, code))
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while describe(place, name)["TrainingJobStatusCounters"] != {
             "Completed": 1,
             "InProgress": 2,

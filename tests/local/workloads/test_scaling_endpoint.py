@@ -160,13 +160,13 @@ def test_out_and_in_as_the_simulator_says(place: Any, endpoint: str, make_deploy
     assert load.errors == []
     assert answers
     assert set(answers) == {b"none:sleep2"}
-    wait(lambda: sum(process.is_running() for process in before) * MOST == len(before), 20)
+    wait(lambda: sum(process.is_running() for process in before) * MOST == len(before), 60)
 
     def activities() -> list[dict[str, Any]]:
         newest_first = scaling.describe_scaling_activities(ServiceNamespace="sagemaker")["ScalingActivities"]
         return list(reversed(newest_first))
 
-    wait(lambda: all(activity["StatusCode"] != "InProgress" for activity in activities()), 20)
+    wait(lambda: all(activity["StatusCode"] != "InProgress" for activity in activities()), 60)
     found = activities()
     assert [activity["StatusCode"] for activity in found] == ["Successful"] * len(found), found
     assert found[0]["Cause"] == (
