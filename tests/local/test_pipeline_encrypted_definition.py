@@ -18,7 +18,9 @@ STEP = {"Name": "Pass", "Type": "Condition", "Arguments": {"Conditions": CONDITI
 DEFINITION = json.dumps({"Version": "2020-12-01", "Steps": [STEP]})
 
 
+@pytest.mark.parametrize("bucket_key", [False, True])
 def test_the_caller_needs_to_decrypt(
+    bucket_key: bool,
     cloud: Cloud,
     admin: Credentials,
     actor: Callable[[Statements], Credentials],
@@ -33,7 +35,7 @@ def test_the_caller_needs_to_decrypt(
             "Rules": [
                 {
                     "ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key},
-                    "BucketKeyEnabled": False,
+                    "BucketKeyEnabled": bucket_key,
                 }
             ]
         },
@@ -49,7 +51,13 @@ def test_the_caller_needs_to_decrypt(
         {"Effect": "Allow", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{bucket}/*"},
     ]
     elsewhere = {"StringEquals": {"kms:ViaService": f"dynamodb.{cloud.region}.amazonaws.com"}}
-    via_s3 = {"StringEquals": {"kms:ViaService": f"s3.{cloud.region}.amazonaws.com"}}
+    bound_to = f"arn:aws:s3:::{bucket}" if bucket_key else f"arn:aws:s3:::{bucket}/definition.json"
+    via_s3 = {
+        "StringEquals": {
+            "kms:ViaService": f"s3.{cloud.region}.amazonaws.com",
+            "kms:EncryptionContext:aws:s3:arn": bound_to,
+        }
+    }
     decrypts = {"Effect": "Allow", "Action": "kms:Decrypt", "Resource": key}
     name = f"encrypted-{uuid.uuid4().hex[:8]}"
     for statements in (reads, [*reads, {**decrypts, "Condition": elsewhere}]):

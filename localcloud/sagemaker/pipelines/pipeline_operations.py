@@ -216,7 +216,9 @@ def _read(call: Call, location: Mapping[str, str]) -> str:
         s3 = call.cloud.client("s3", administrator.credentials(call.cloud.folder))
         answer = s3.get_object(Bucket=bucket, Key=key, **version)
         if encrypted_with := answer.get("SSEKMSKeyId"):
-            _require_decrypt(call, encrypted_with, f"arn:aws:s3:::{bucket}/{key}")
+            # What the data key is bound to: the bucket where it has a key of its own.
+            bound_to = bucket if answer.get("BucketKeyEnabled") else f"{bucket}/{key}"
+            _require_decrypt(call, encrypted_with, f"arn:aws:s3:::{bound_to}")
         if answer["ContentLength"] > 4 * MAX_CHARACTERS:
             raise validation(
                 f"The pipeline definition at {where} is larger than {MAX_CHARACTERS} characters."
