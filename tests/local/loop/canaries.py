@@ -7,7 +7,8 @@ import json
 import tarfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -43,6 +44,20 @@ def first_whole_minute(canary: dict[str, Any]) -> datetime:
     """From when a canary's requests count: CloudWatch keeps minutes, and none of before may be among them."""
     since = datetime.fromisoformat(canary["since"])
     return since.replace(second=0, microsecond=0) + timedelta(minutes=bool(since.second))
+
+
+@contextmanager
+def unwatched(story: Story) -> Iterator[None]:
+    """Without the schedule, which would end a canary that has baked while requests are still sent."""
+    events = story.administrator.client("events")
+    rules = [story.names.physical(f"serving/DeployerPeriodic{number}") for number in (1, 2)]
+    for rule in rules:
+        events.disable_rule(Name=rule)
+    try:
+        yield
+    finally:
+        for rule in rules:
+            events.enable_rule(Name=rule)
 
 
 def ask(story: Story, requests: int) -> Counter[int]:
