@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import itertools
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -99,3 +101,30 @@ def test_what_contains_what_is_what_the_requirements_say() -> None:
         lines = (REPO / file_of(richer)).read_text().splitlines()
         assert f"-r {file_of(poorer)}" in lines, richer
     assert "torch" not in (REPO / file_of("local")).read_text()
+
+
+def test_everything_installed_is_pinned() -> None:
+    """What no constraint names is, on the next fresh machine, whatever is newest by then."""
+    pins = dict(
+        re.findall(
+            r"^([\w.-]+)==([^\s;]+)", (REPO / "constraints.txt").read_text(encoding="utf-8"), re.MULTILINE
+        )
+    )
+    pinned = {_canonical(name): version for name, version in pins.items()}
+    own = {"modelyard", "pip", "wheel"}
+    # Less what says for which machine it was built: `2.13.0+cpu`.
+    found = {
+        _canonical(each.name): each.version.partition("+")[0] for each in importlib.metadata.distributions()
+    }
+    assert {
+        name: version for name, version in found.items() if name not in own and pinned.get(name) != version
+    } == {}
+    backend = re.search(
+        r'requires = \["setuptools==(.+?)"\]', (REPO / "pyproject.toml").read_text(encoding="utf-8")
+    )
+    assert backend is not None
+    assert backend[1] == pinned["setuptools"]
+
+
+def _canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
