@@ -86,6 +86,8 @@ _BY_STATUS: Mapping[int, type[ApiError]] = {
     503: UnavailableError,
     504: UnavailableError,
 }
+# As the function writes them; what an intermediary says is no code of ours.
+_CODE = re.compile("[a-z][a-z0-9_]{0,63}")
 _OUTSIDE_CODES = {403: "access_denied", 413: "body_too_large", 429: "throttled"}
 
 
@@ -102,9 +104,9 @@ def of_answer(status: int, headers: Mapping[str, str], body: bytes, now: datetim
     kind = _BY_STATUS.get(status, UnexpectedAnswerError)
     document = _document(body)
     said = document.get("error")
-    if isinstance(said, dict) and isinstance(said.get("code"), str):
+    if isinstance(said, dict) and _CODE.fullmatch(str(said.get("code"))):
         return kind(
-            said["code"],
+            str(said["code"]),
             str(said.get("message", ""))[:_LONGEST_MESSAGE],
             status=status,
             request_id=document.get("request_id") or headers.get("x-amzn-requestid"),

@@ -29,17 +29,22 @@ class Check:
     quick: bool = True
 
 
+# The same examples of the property tests every time: whether a change passes is no draw. `pytest` alone, and
+# `make fuzz`, draw new ones.
+SAME = "--hypothesis-profile=ci"
 CHECKS = (
     (Check("format", (f"{BIN}/ruff", "format", "--check", "--quiet", ".")),),
     (Check("lint", (f"{BIN}/ruff", "check", "--quiet", ".")),),
     (Check("import rules", (f"{BIN}/lint-imports",)),),
     (Check("types", (f"{BIN}/mypy",)),),
-    (Check("unit tests", (f"{BIN}/pytest", "tests/unit", "-q"), quick=False),),
-    (Check("synth tests", (f"{BIN}/pytest", "tests/synth", "-q"), quick=False),),
+    (Check("unit tests", (f"{BIN}/pytest", "tests/unit", "-q", SAME), quick=False),),
+    (Check("synth tests", (f"{BIN}/pytest", "tests/synth", "-q", SAME), quick=False),),
     # Side by side, each with clouds of its own: both wait more than they compute.
     (
-        Check("the whole loop", (f"{BIN}/pytest", "tests/local", "-q", "-m", "loop"), quick=False),
-        Check("local cloud tests", (f"{BIN}/pytest", "tests/local", "-q", "-m", "not loop"), quick=False),
+        Check("the whole loop", (f"{BIN}/pytest", "tests/local", "-q", "-m", "loop", SAME), quick=False),
+        Check(
+            "local cloud tests", (f"{BIN}/pytest", "tests/local", "-q", "-m", "not loop", SAME), quick=False
+        ),
     ),
 )
 

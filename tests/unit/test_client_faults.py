@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from modelyard_client import Client, UnavailableError
@@ -219,6 +219,8 @@ def test_what_json_cannot_say_is_not_sent(server: Server, value: float) -> None:
         max_leaves=5,
     ).map(lambda document: json.dumps(document).encode()),
 )
+@example(status=100, headers={}, body=b'{"error": {"code": ""}}')
+@example(status=503, headers={}, body=b'{"error": {"code": "no\\ncode"}}')
 def test_any_answer_becomes_one_typed_error(status: int, headers: dict[str, str], body: bytes) -> None:
     error = of_answer(status, headers, body, datetime.now(UTC))
     assert error.code
