@@ -28,6 +28,7 @@ NAMES = (
     "lambda_overhead",
     "image_path",
     "image_scale",
+    "table_scale",
     "spot_simulation",
     "soak",
 )

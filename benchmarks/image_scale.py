@@ -11,21 +11,15 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import resource
-import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from benchmarks.harness import ROOT
+from benchmarks.step_process import run_step
 
 CLASSES = 133
 IMAGES = 8351
@@ -36,22 +30,6 @@ IMAGE_SIZE = 224
 MEMORY_BOUND = 300e6
 GROWTH_BOUND = 1.5
 SPLITS = ("train", "validation", "test")
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """A process that ended well: seconds on the clock and on processors, bytes of memory at its peak."""
-
-    seconds: float
-    cpu_seconds: float
-    peak_bytes: int
-
-    def as_json(self) -> dict[str, float]:
-        return {
-            "seconds": round(self.seconds, 1),
-            "cpu_seconds": round(self.cpu_seconds, 1),
-            "peak_mb": round(self.peak_bytes / 1e6),
-        }
 
 
 def measure() -> dict[str, Any]:
@@ -68,8 +46,8 @@ def run(
     data = root / "processing" / "input" / "data"
     total = generate(data, images, size)
     runs = {
-        "validate": step(root, "validate", []),
-        "preprocess": step(root, "preprocess", ["--image-size", str(side)]),
+        "validate": run_step(root, "training.vision.validate"),
+        "preprocess": run_step(root, "training.vision.preprocess", ["--image-size", str(side)]),
     }
     output = root / "processing" / "output"
     report = json.loads((output / "report" / "data_report.json").read_text())
@@ -96,29 +74,6 @@ def generate(folder: Path, images: int, size: tuple[int, int]) -> int:
         path = folder / f"{number % CLASSES:03d}.breed" / f"{number:05d}.jpg"
         total += path.write_bytes(stream.getvalue())
     return total
-
-
-def step(root: Path, name: str, arguments: Sequence[str]) -> Run:
-    """Run a step's module as a process in the container's folders `root`."""
-    environment = {**os.environ, "SAGEMAKER_BASE_DIR": str(root), "PYTHONPATH": str(ROOT)}
-    started = time.perf_counter()
-    with subprocess.Popen(
-        [sys.executable, "-m", f"training.vision.{name}", *arguments],
-        env=environment, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-    ) as process:  # fmt: skip
-        assert process.stderr is not None
-        said = process.stderr.read()
-        # Of this one child, which `resource.getrusage` would mix with others.
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise RuntimeError(f"{name} ended with {process.returncode}: {said.decode()[-500:]}")
-    return Run(time.perf_counter() - started, used.ru_utime + used.ru_stime, peak_of(used))
-
-
-def peak_of(used: resource.struct_rusage) -> int:
-    """Linux counts kilobytes, macOS bytes."""
-    return used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def count(split: Path) -> int:

@@ -87,3 +87,28 @@ def test_every_image_of_133_classes_arrives_and_memory_is_watched(tmp_path):
     assert not holds(classes=132)
     assert not holds(peak=301, of_fewer=301)
     assert not holds(peak=200, of_fewer=130)
+
+
+def test_tables_of_any_length_are_made_of_real_rows(tmp_path):
+    from benchmarks import table_scale
+
+    (tmp_path / "known.csv").write_text("id,target,x\nA,1,0.5\nB,2,\n")
+    size = table_scale.repeat(tmp_path / "known.csv", tmp_path / "many" / "rows.csv", 5)
+    written = (tmp_path / "many" / "rows.csv").read_text()
+    assert size == len(written.encode())
+    lines = written.split()
+    assert lines[0] == "id,target,x"
+    assert [line.partition(",")[2] for line in lines[1:]] == ["1,0.5", "2,", "1,0.5", "2,", "1,0.5"]
+    assert len({line.partition(",")[0] for line in lines[1:]}) == 5
+
+
+def test_memory_of_the_largest_step_counts():
+    from benchmarks.step_process import Run
+    from benchmarks.table_scale import BOUND_BYTES, summary
+
+    def holds(peak):
+        runs = {"validate": Run(1.0, 1.0, 50_000_000), "train": Run(1.0, 1.0, peak)}
+        return summary(10, {"regression": (1, runs)})["holds"]
+
+    assert holds(BOUND_BYTES)
+    assert not holds(BOUND_BYTES + 1)
