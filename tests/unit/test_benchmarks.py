@@ -94,8 +94,8 @@ def test_tables_of_any_length_are_made_of_real_rows(tmp_path):
 
     (tmp_path / "known.csv").write_text("id,target,x\nA,1,0.5\nB,2,\n")
     size = table_scale.repeat(tmp_path / "known.csv", tmp_path / "many" / "rows.csv", 5)
-    written = (tmp_path / "many" / "rows.csv").read_text()
-    assert size == len(written.encode())
+    written = (tmp_path / "many" / "rows.csv").read_bytes().decode()
+    assert size == len(written)
     lines = written.split()
     assert lines[0] == "id,target,x"
     assert [line.partition(",")[2] for line in lines[1:]] == ["1,0.5", "2,", "1,0.5", "2,", "1,0.5"]
