@@ -18,7 +18,7 @@ from pipeline_defs.catalog import PIPELINES, ImageClassification
 from tests.local.catalogue_support import REPO, Deployed
 from tests.local.support import unique
 
-pytestmark = [pytest.mark.torch, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.torch, pytest.mark.timeout(900)]
 SPEC = next(spec for spec in PIPELINES if isinstance(spec.family, ImageClassification))
 LIMIT_S = 400.0
 # A third of the digits, two epochs: enough to learn something, by both counts of hosts the same.
@@ -193,3 +193,23 @@ def test_a_gate_that_fails_may_train_wider_once(account: Account, first: dict[st
     assert execution["PipelineExecutionStatus"] == "Failed"
     assert steps["EvaluateModelWider"]["StepStatus"] == "Succeeded"
     assert steps["Top1TooLowWider"]["FailureReason"].startswith("After the wider round: Top-1 accuracy 0.")
+
+
+def test_the_wider_round_registers_what_the_first_could_not(
+    account: Account, first: dict[str, dict[str, Any]], digits: Data
+) -> None:
+    assert first
+    steps = succeeded(
+        account.train(Epochs="1", Top1Threshold="0.5", OnGateFailure="Retrain", WiderEpochs="8")
+    )
+    assert "RegisterModel" not in steps
+    for name in ("TrainModelWider", "RegisterModelWider", "CreateModelWider", "BatchTransformWider"):
+        assert steps[name]["StepStatus"] == "Succeeded"
+    package = account.newest_package()
+    assert package["ModelPackageArn"] == steps["RegisterModelWider"]["Metadata"]["RegisterModel"]["Arn"]
+    assert account.report()["classification_metrics"]["top1"]["value"] >= 0.5
+    found = account.s3.list_objects_v2(Bucket=account.bucket, Prefix=SPEC.writes)["Contents"]
+    answers = [
+        Path(item["Key"]).name for item in found if "Wider" in item["Key"] and "/predictions" in item["Key"]
+    ]
+    assert sorted(answers) == sorted(f"{name}.out" for name in digits.examples)
