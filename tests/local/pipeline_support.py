@@ -43,6 +43,9 @@ def main(command, *arguments):
         message.parent.mkdir(parents=True, exist_ok=True)
         message.write_text(arguments[0])
         sys.exit(3)
+    elif command == "crash":
+        (BASE / "output" / "failure").write_text(arguments[0])
+        sys.exit(3)
     elif command == "sleep":
         time.sleep(float(arguments[0]))
     elif command == "train":

@@ -22,7 +22,7 @@ FIGURES = {"parameters", "execution", "metrics", "approval", "prediction"}
 
 
 class Stage:
-    """The demo's surroundings: phases that note that they ran, a state folder, and what was told to `modelyard`."""
+    """The demo's surroundings: phases and a `modelyard` that only note that they ran, folders of the test."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.ran: list[str] = []
