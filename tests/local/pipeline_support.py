@@ -176,6 +176,16 @@ class Bench:
         )["PipelineExecutionSteps"]
         return {step["StepName"]: step for step in found}
 
+    def job(self, step: dict[str, Any]) -> dict[str, Any]:
+        """The job of a step, as its Describe operation answers."""
+        ((kind, metadata),) = step["Metadata"].items()
+        noun = kind.removesuffix("Job")
+        # ARNs have names in lower case.
+        listed = getattr(self.client, f"list_{noun.lower()}_jobs")(MaxResults=100)[f"{kind}Summaries"]
+        (name,) = [job[f"{kind}Name"] for job in listed if job[f"{kind}Arn"] == metadata["Arn"]]
+        answer: dict[str, Any] = getattr(self.client, f"describe_{noun.lower()}_job")(**{f"{kind}Name": name})
+        return answer
+
     def read(self, uri: str) -> str:
         bucket, _, key = uri.removeprefix("s3://").partition("/")
         return str(self.s3.get_object(Bucket=bucket, Key=key)["Body"].read().decode())
