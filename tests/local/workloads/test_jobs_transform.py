@@ -7,6 +7,7 @@ import io
 import tarfile
 import time
 import uuid
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -159,8 +160,15 @@ def test_list_filters_and_pages(workplace: Any, settle: Any, model: str) -> None
     found = listed()["TransformJobSummaries"]
     assert [job["TransformJobName"] for job in found] == names[::-1]
     for job, shown in zip(found, described[::-1], strict=True):
+        assert job.pop("LastModifiedTime") >= job["CreationTime"]
         assert job == {member: shown[member] for member in job}
-        assert {"TransformJobArn", "CreationTime", "TransformJobStatus", "TransformEndTime"} <= job.keys()
+        assert job.keys() == {
+            "TransformJobName",
+            "TransformJobArn",
+            "CreationTime",
+            "TransformEndTime",
+            "TransformJobStatus",
+        }
     page = {"SortBy": "Name", "SortOrder": "Ascending", "MaxResults": 2}
     first = listed(**page)
     rest = listed(**page, NextToken=first["NextToken"])
@@ -169,7 +177,9 @@ def test_list_filters_and_pages(workplace: Any, settle: Any, model: str) -> None
     assert "NextToken" not in rest
     assert len(listed(StatusEquals="Completed")["TransformJobSummaries"]) == 3
     assert listed(StatusEquals="Failed")["TransformJobSummaries"] == []
-    assert listed(CreationTimeBefore=described[0]["CreationTime"])["TransformJobSummaries"] == []
+    earlier = described[0]["CreationTime"] - timedelta(minutes=1)
+    assert listed(CreationTimeBefore=earlier)["TransformJobSummaries"] == []
+    assert len(listed(CreationTimeAfter=earlier)["TransformJobSummaries"]) == 3
 
 
 def test_a_lost_artifact_is_named(workplace: Any, settle: Any) -> None:
