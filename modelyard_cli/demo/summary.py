@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from rich import box
-from rich.panel import Panel
 from rich.table import Table
+from rich.text import Text
 
 from modelyard_cli.demo.commands import ROOT
 from modelyard_cli.output import console
@@ -23,7 +23,12 @@ def show(result: dict[str, Any], kept: Path | None) -> None:
         console.print(_metrics(result["metrics"]))
         console.print(_predictions(result["prediction"]))
     console.print(f"[bold]{result['total_seconds']:.1f} s[/bold] in all; figures in build/demo.json\n")
-    console.print(Panel(_next_steps(result, kept), title="What to try next", title_align="left"))
+    console.print("[bold]What to try next[/bold]")
+    for command, note in _next_steps(result, kept):
+        # Whole lines without a frame, whatever the terminal's width: they are there to be copied.
+        if note:
+            console.print(Text(f"# {note}", style="dim"), soft_wrap=True)
+        console.print(Text(command), soft_wrap=True)
 
 
 def _models(models: dict[str, dict[str, Any]]) -> Table:
@@ -90,24 +95,30 @@ def _predictions(prediction: dict[str, Any]) -> Table:
     return table
 
 
-def _next_steps(result: dict[str, Any], kept: Path | None) -> str:
+def _next_steps(result: dict[str, Any], kept: Path | None) -> list[tuple[str, str]]:
+    """Commands, each with a note or an empty text."""
     if kept is None:
-        return "KEEP=1 make demo     the same, and the cloud stays up to try commands on\nmake help"
+        return [
+            ("KEEP=1 make demo", "the same, and the cloud stays up to try commands on"),
+            ("make help", ""),
+        ]
     group, bin_, state = result["approval"]["group"], ".venv/bin", kept.relative_to(ROOT)
     data = result["parameters"]["InputData"]
-    steps = {
-        f'eval "$({bin_}/modelyard env --state {state})"': "every AWS client of this shell talks to it",
-        f"{bin_}/aws sagemaker list-pipelines": "",
-        f"{bin_}/aws sagemaker list-model-packages --model-package-group-name {group}": "",
-        f"{bin_}/modelyard run {group} -p InputData={data} -p MseThreshold=1.5": "the gate refuses",
-        f"{bin_}/modelyard predict {group} build/data/refinance/interest_rate/batch.jsonl": "",
-        **{
-            f"{bin_}/modelyard predict {name} {Path(model['prediction']['images'][0]).relative_to(ROOT)}": ""
+    return [
+        (f'eval "$({bin_}/modelyard env --state {state})"', "every AWS client of this shell talks to it"),
+        (f"{bin_}/aws sagemaker list-pipelines", ""),
+        (f"{bin_}/aws sagemaker list-model-packages --model-package-group-name {group}", ""),
+        (f"{bin_}/modelyard run {group} -p InputData={data} -p MseThreshold=1.5", "the gate refuses"),
+        (f"{bin_}/modelyard predict {group} build/data/refinance/interest_rate/batch.jsonl", ""),
+        *(
+            (
+                f"{bin_}/modelyard predict {name} {Path(model['prediction']['images'][0]).relative_to(ROOT)}",
+                "",
+            )
             for name, model in result["models"].items()
             if model["prediction"]["images"]
-        },
-        f"{bin_}/modelyard reject {group}": "the deployer takes the model back",
-        "make diff ENV=local": "no difference",
-        f"{bin_}/modelyard down --state {state}": "",
-    }
-    return "\n".join(f"{command}   [dim]{note}[/dim]" if note else command for command, note in steps.items())
+        ),
+        (f"{bin_}/modelyard reject {group}", "the deployer takes the model back"),
+        ("make diff ENV=local", "no difference"),
+        (f"{bin_}/modelyard down --state {state}", ""),
+    ]

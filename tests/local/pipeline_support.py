@@ -43,6 +43,9 @@ def main(command, *arguments):
         message.parent.mkdir(parents=True, exist_ok=True)
         message.write_text(arguments[0])
         sys.exit(3)
+    elif command == "crash":
+        (BASE / "output" / "failure").write_text(arguments[0])
+        sys.exit(3)
     elif command == "sleep":
         time.sleep(float(arguments[0]))
     elif command == "train":
@@ -172,6 +175,16 @@ class Bench:
             PipelineExecutionArn=arn, SortOrder="Ascending", MaxResults=100
         )["PipelineExecutionSteps"]
         return {step["StepName"]: step for step in found}
+
+    def job(self, step: dict[str, Any]) -> dict[str, Any]:
+        """The job of a step, as its Describe operation answers."""
+        ((kind, metadata),) = step["Metadata"].items()
+        noun = kind.removesuffix("Job")
+        # ARNs have names in lower case.
+        listed = getattr(self.client, f"list_{noun.lower()}_jobs")(MaxResults=100)[f"{kind}Summaries"]
+        (name,) = [job[f"{kind}Name"] for job in listed if job[f"{kind}Arn"] == metadata["Arn"]]
+        answer: dict[str, Any] = getattr(self.client, f"describe_{noun.lower()}_job")(**{f"{kind}Name": name})
+        return answer
 
     def read(self, uri: str) -> str:
         bucket, _, key = uri.removeprefix("s3://").partition("/")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -11,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from inference_runtime.settings import Settings
 
 from localcloud.connect import client_environment
 from localcloud.context import Cloud, Credentials
+from modelyard.archives import function_code
 from tests.local.pipeline_support import definition
+from tests.local.support import allow, unique
 
 MODELYARD = Path(sys.executable).parent / "modelyard"
 FAILED, BAD_INPUT, UNREACHABLE, DENIED = 1, 2, 3, 4
@@ -159,3 +163,80 @@ def test_a_parameter_that_the_pipeline_refuses(
 
     executions = sagemaker.list_pipeline_executions(PipelineName=pipeline)["PipelineExecutionSummaries"]
     assert executions == []
+
+
+@pytest.mark.parametrize("output", [(), ("--json",)])
+def test_an_execution_that_fails(
+    modelyard: Command, pipeline_that_fails: str, output: tuple[str, ...]
+) -> None:
+    done = modelyard("run", pipeline_that_fails, "-p", "Limit=5.5", *output)
+
+    assert done.returncode == FAILED, done.stderr
+    steps, rest = (done.stderr, done.stdout) if output else (done.stdout, done.stderr)
+    (line,) = [line for line in steps.splitlines() if "Refuse: Failed" in line]
+    assert "over the limit of 5.5" in line
+    assert "Traceback" not in steps
+    if output:
+        final = json.loads(rest)
+        assert final["status"] == "Failed"
+        assert [(step["name"], step["status"]) for step in final["steps"]] == [("Refuse", "Failed")]
+        assert final["failure_reason"]
+    else:
+        assert rest == ""
+
+
+def test_an_execution_that_is_not_waited_for(modelyard: Command, pipeline_that_fails: str) -> None:
+    done = modelyard("run", pipeline_that_fails, "--detach")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"pipeline/{pipeline_that_fails}/execution/" in done.stdout
+
+
+@pytest.fixture(scope="module")
+def pipeline_that_fails(sagemaker: Any, role: Callable[..., str]) -> str:
+    name = unique("cli-fails")
+    message = {"Std:Join": {"On": " ", "Values": ["over the limit of", {"Get": "Parameters.Limit"}]}}
+    step = {"Name": "Refuse", "Type": "Fail", "Arguments": {"ErrorMessage": message}}
+    sagemaker.create_pipeline(
+        PipelineName=name,
+        PipelineDefinition=definition(step, parameters=PARAMETERS),
+        RoleArn=role("sagemaker.amazonaws.com", []),
+    )
+    return name
+
+
+@pytest.fixture(scope="module")
+def function_url(cloud: Cloud, admin: Credentials, role: Callable[..., str]) -> str:
+    """The inference function, which refuses before it needs an endpoint; it takes two rows at a time."""
+    name, lambdas = unique("cli-inference"), cloud.client("lambda", admin)
+    settings = Settings(endpoint_name="none", table_name="none", models=("known",), max_rows=2)
+    lambdas.create_function(
+        FunctionName=name,
+        Role=role("lambda.amazonaws.com", [allow("logs:*")]),
+        Runtime="python3.11",
+        Handler="modelyard.inference.runtime.handler.handle",
+        Code={"ZipFile": function_code("inference")},
+        Timeout=settings.timeout_seconds,
+        Environment={"Variables": settings.to_environment()},
+    )
+    answer = lambdas.create_function_url_config(FunctionName=name, AuthType="AWS_IAM")
+    return str(answer["FunctionUrl"])
+
+
+@pytest.mark.parametrize(
+    ("model", "rows", "says"),
+    [
+        ("unknown", [{"term": 36}], ["404", "no model 'unknown'"]),
+        ("known", [{"term": 36}] * 3, ["422", "3 rows", "at most 2"]),
+        # The function's own limit, and the one of Lambda, which the function does not see.
+        ("known", [{"term": "x" * 4_000_000}], ["413", "4000000 bytes"]),
+        ("known", [{"term": "x" * 6_300_000}], ["413"]),
+    ],
+)
+def test_predictions_that_are_refused(
+    modelyard: Command, function_url: str, tmp_path: Path, model: str, rows: list[Any], says: list[str]
+) -> None:
+    file = tmp_path / "rows.json"
+    file.write_text(json.dumps(rows))
+
+    one_line(modelyard("predict", model, str(file), "--url", function_url), FAILED, *says)

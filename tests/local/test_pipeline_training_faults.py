@@ -1,4 +1,4 @@
-"""Training that hangs or writes no model: the execution fails, says where and why, and registers nothing."""
+"""Training that crashes, hangs or writes no model: the execution fails, says why, and registers nothing."""
 
 from __future__ import annotations
 
@@ -87,6 +87,26 @@ def groups(bench: Bench, group: str) -> list[Any]:
     """The step that registers makes the group, if it runs."""
     found = bench.client.list_model_package_groups(NameContains=group)
     return list(found["ModelPackageGroupSummaryList"])
+
+
+def test_training_whose_script_crashes(bench: Bench) -> None:
+    group = f"crashes-{bench.bucket}"
+    why = "ValueError: 12 rows, 20 are needed"
+
+    assert shown(bench, training(bench, "crash", why), registration(bench, group)) == [
+        f"Train: Failed ClientError: AlgorithmError: {why}, exit code: 3"
+    ]
+    assert groups(bench, group) == []
+
+
+def test_training_that_crashes_without_a_failure_file(bench: Bench) -> None:
+    group = f"silent-{bench.bucket}"
+    why = "ValueError: could not convert string to float: 'soon'"
+
+    assert shown(bench, training(bench, "sleep", "soon"), registration(bench, group)) == [
+        f"Train: Failed ClientError: AlgorithmError: {why}, exit code: 1"
+    ]
+    assert groups(bench, group) == []
 
 
 def test_training_that_hangs_past_its_limit(bench: Bench) -> None:

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from localcloud.sagemaker import shapes
 from localcloud.sagemaker.service import SageMaker
+from tests.unit.answer_shapes import faults
 from tests.unit.sagemaker_support import ARN, Iam, iam_fixture, sagemaker_fixture
 
 __all__ = ["iam_fixture", "sagemaker_fixture"]
 
-TYPES: dict[str, tuple[type, ...]] = {
-    "string": (str,),
-    "integer": (int,),
-    "long": (int,),
-    "float": (int, float),
-    "double": (int, float),
-    "boolean": (bool,),
-    "timestamp": (float,),
-}
-# The model calls the name required; AWS leaves it out for versions, which have group and number instead.
-LEFT_OUT = {("DescribeModelPackageOutput", "ModelPackageName")}
 ROLE = "arn:aws:iam::000000000000:role/r"
 CONTAINER = {"Image": "000000000000.dkr.ecr.us-east-1.amazonaws.com/i:1", "ModelDataUrl": "s3://b/m.tar.gz"}
 VARIANT = {"VariantName": "v", "ModelName": "m", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
@@ -52,36 +41,6 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
     ("DeleteModelPackage", {"ModelPackageName": "g/1"}),
     ("DeleteModelPackageGroup", {"ModelPackageGroupName": "g"}),
 ]
-
-
-def faults(value: Any, shape: Any, path: str) -> Iterator[str]:
-    """Where an answer differs from its shape."""
-    if shape is None:
-        if value:
-            yield f"{path}: {value!r} where the answer is empty"
-    elif shape.type_name == "structure":
-        needed = {name for name in shape.required_members if (shape.name, name) not in LEFT_OUT}
-        yield from (f"{path}: {name} is missing" for name in sorted(needed - value.keys()))
-        for name, item in value.items():
-            if name in shape.members:
-                yield from faults(item, shape.members[name], f"{path}.{name}")
-            else:
-                yield f"{path}: {name} is unknown"
-    elif shape.type_name == "list":
-        for item in value:
-            yield from faults(item, shape.member, f"{path}[]")
-    elif shape.type_name == "map":
-        for item in value.values():
-            yield from faults(item, shape.value, f"{path}{{}}")
-    else:
-        yield from _scalar_faults(value, shape, path)
-
-
-def _scalar_faults(value: Any, shape: Any, path: str) -> Iterator[str]:
-    if not isinstance(value, TYPES[shape.type_name]):
-        yield f"{path}: {value!r} is no {shape.type_name}"
-    elif shape.type_name == "string" and shape.enum and value not in shape.enum:
-        yield f"{path}: {value!r} is none of {shape.enum}"
 
 
 def test_answers_have_the_shapes_of_the_api(sagemaker: SageMaker) -> None:

@@ -20,6 +20,31 @@ TRAINING = {
     "SecondaryStatusTransitions": [{"Status": "Starting", "StartTime": 1600000000.25}],
     "_Private": 1,
 }
+PROCESSING = {
+    "ProcessingJobName": "p",
+    "ProcessingJobArn": f"{ARN}processing-job/p",
+    "ProcessingJobStatus": "InProgress",
+    "RoleArn": "arn:aws:iam::000000000000:role/r",
+    "AppSpecification": {"ImageUri": "i", "ContainerArguments": ["--module", "validate"]},
+    "ProcessingResources": {"ClusterConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1}},
+    "Environment": {"SCORE": "1"},
+    "CreationTime": 1600000000.25,
+    "LastModifiedTime": 1600000001.0,
+    "_Private": 1,
+}
+TRANSFORM = {
+    "TransformJobName": "b",
+    "TransformJobArn": f"{ARN}transform-job/b",
+    "TransformJobStatus": "InProgress",
+    "ModelName": "m",
+    "BatchStrategy": "MultiRecord",
+    "TransformInput": {"ContentType": "text/csv", "SplitType": "Line"},
+    "TransformOutput": {"S3OutputPath": "s3://b/scores"},
+    "TransformResources": {"InstanceType": "ml.m5.large", "InstanceCount": 1},
+    "CreationTime": 1600000000.25,
+    "LastModifiedTime": 1600000001.0,
+    "_Container": {"Image": "i"},
+}
 PACKAGE = {
     "ModelPackageGroupName": "g",
     "ModelPackageVersion": 2,
@@ -77,6 +102,40 @@ def test_training_job() -> None:
     assert "_Private" not in event.detail
 
 
+def test_processing_job() -> None:
+    event = made("processing-job", None, PROCESSING)
+    assert event.detail_type == "SageMaker Processing Job State Change"
+    assert event.resources == [f"{ARN}processing-job/p"]
+    # AWS shows no tags in this one.
+    assert event.detail == {
+        **{name: value for name, value in PROCESSING.items() if name != "_Private"},
+        "CreationTime": 1600000000250,
+        "LastModifiedTime": 1600000001000,
+    }
+    end = {"ProcessingJobStatus": "Completed", "ExitMessage": "done", "ProcessingEndTime": 1600000003.5}
+    ended = made("processing-job", PROCESSING, {**PROCESSING, **end})
+    assert ended.detail["ProcessingJobStatus"] == "Completed"
+    assert ended.detail["ExitMessage"] == "done"
+    assert ended.detail["ProcessingEndTime"] == 1600000003500
+
+
+def test_transform_job() -> None:
+    event = made("transform-job", None, TRANSFORM)
+    assert event.detail_type == "SageMaker Transform Job State Change"
+    assert event.resources == [f"{ARN}transform-job/b"]
+    assert event.detail == {
+        **{name: value for name, value in TRANSFORM.items() if name != "_Container"},
+        "CreationTime": 1600000000250,
+        "LastModifiedTime": 1600000001000,
+        "Tags": {"of": f"{ARN}transform-job/b"},
+    }
+    end = {"TransformJobStatus": "Failed", "FailureReason": "why", "TransformEndTime": 1600000003.5}
+    ended = made("transform-job", TRANSFORM, {**TRANSFORM, **end})
+    assert ended.detail["TransformJobStatus"] == "Failed"
+    assert ended.detail["FailureReason"] == "why"
+    assert ended.detail["TransformEndTime"] == 1600000003500
+
+
 def test_failed_job_says_why() -> None:
     new = {**TRAINING, "TrainingJobStatus": "Failed", "FailureReason": "AlgorithmError: exit code 1"}
     event = made("training-job", TRAINING, new)
@@ -88,6 +147,8 @@ def test_failed_job_says_why() -> None:
     ("kind", "record", "change"),
     [
         ("training-job", TRAINING, {"LastModifiedTime": 1600000009.0}),
+        ("processing-job", PROCESSING, {"ProcessingStartTime": 1600000002.0}),
+        ("transform-job", TRANSFORM, {"TransformStartTime": 1600000002.0}),
         ("pipeline-step", STEP, {"Metadata": {"ProcessingJob": {"Arn": "a"}}}),
         ("pipeline-execution", EXECUTION, {"LastModifiedTime": 1.0}),
         ("endpoint", ENDPOINT, {"LastModifiedTime": 1.0}),

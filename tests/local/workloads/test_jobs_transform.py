@@ -7,6 +7,7 @@ import io
 import tarfile
 import time
 import uuid
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -142,6 +143,43 @@ def test_stop(workplace: Any, settle: Any, model: str) -> None:
         time.sleep(0.05)
     workplace.sagemaker.stop_transform_job(TransformJobName=name)
     assert ended(workplace, settle, name)["TransformJobStatus"] == "Stopped"
+
+
+def test_list_filters_and_pages(workplace: Any, settle: Any, model: str) -> None:
+    workplace.put("b8", "1")
+    mark = uuid.uuid4().hex[:6]
+    names = [f"listed-{mark}-{index}" for index in range(3)]
+    for name in names:
+        start(workplace, model, "b8", TransformJobName=name)
+    described = [ended(workplace, settle, name) for name in names]
+
+    def listed(**request: Any) -> dict[str, Any]:
+        return dict(workplace.sagemaker.list_transform_jobs(NameContains=mark, **request))
+
+    # Newest first.
+    found = listed()["TransformJobSummaries"]
+    assert [job["TransformJobName"] for job in found] == names[::-1]
+    for job, shown in zip(found, described[::-1], strict=True):
+        assert job.pop("LastModifiedTime") >= job["CreationTime"]
+        assert job == {member: shown[member] for member in job}
+        assert job.keys() == {
+            "TransformJobName",
+            "TransformJobArn",
+            "CreationTime",
+            "TransformEndTime",
+            "TransformJobStatus",
+        }
+    page = {"SortBy": "Name", "SortOrder": "Ascending", "MaxResults": 2}
+    first = listed(**page)
+    rest = listed(**page, NextToken=first["NextToken"])
+    assert [job["TransformJobName"] for job in first["TransformJobSummaries"]] == names[:2]
+    assert [job["TransformJobName"] for job in rest["TransformJobSummaries"]] == names[2:]
+    assert "NextToken" not in rest
+    assert len(listed(StatusEquals="Completed")["TransformJobSummaries"]) == 3
+    assert listed(StatusEquals="Failed")["TransformJobSummaries"] == []
+    earlier = described[0]["CreationTime"] - timedelta(minutes=1)
+    assert listed(CreationTimeBefore=earlier)["TransformJobSummaries"] == []
+    assert len(listed(CreationTimeAfter=earlier)["TransformJobSummaries"]) == 3
 
 
 def test_a_lost_artifact_is_named(workplace: Any, settle: Any) -> None:
