@@ -113,7 +113,6 @@ class EcsHosts:
                     }
                 },
                 overrides={"containerOverrides": [{"name": settings.container, "environment": variables}]},
-                propagateTags="TASK_DEFINITION",
             )
         except ClientError as error:
             if code(error) in _REFUSALS:

@@ -12,12 +12,12 @@ from botocore.exceptions import ClientError
 
 from .admission import Capacity
 from .aws_errors import code
+from .aws_names import INDEX
 from .errors import ContentionError, MissingError
 from .item import CAPACITY, OPEN, job_id, of_capacity, of_job, report_id, to_capacity, to_job, to_report
 from .job import Job
 from .ports import Report
 
-INDEX = "standing"
 _TRIES = 12
 _LONGEST_PAUSE_S = 0.2
 _CHANCE = random.SystemRandom()

@@ -13,6 +13,7 @@ from modelyard.runtime.log import log
 
 from .attempt import Step, from_document
 from .aws_executions import StepFunctions
+from .aws_names import SPOT_WARNING, SWEEP
 from .aws_hosts import EcsHosts
 from .aws_table import DynamoCapacity, DynamoJobs
 from .ports import Ports
@@ -30,7 +31,6 @@ PORTS = Ports(
     clock=time.time,
     chance=random.random,
 )
-SPOT_WARNING = "EC2 Spot Instance Interruption Warning"
 
 
 def handle(event: dict[str, Any], context: object) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def handle(event: dict[str, Any], context: object) -> dict[str, Any]:
         stopped = PORTS.hosts.drain(instance, "Spot takes the instance back")
         log("spot warning", instance=instance, stopped=stopped)
         return {"stopped": stopped}
-    if event.get("sweep"):
+    if event.get(SWEEP):
         done = sweep(PORTS, SETTINGS)
         if done:
             log("sweep", done=done)
