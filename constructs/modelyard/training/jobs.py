@@ -36,7 +36,7 @@ _DELIVERIES = 5
 class TrainingJobs(Construct):
     """Takes requests for training from a queue and sees each through: slots, hosts, losses, retries, its end.
 
-    A message asks for a job, cancels one or resumes one (`modelyard.training.runtime.job_request`, `.intake`).
+    A message asks for a job, cancels one or resumes one: `modelyard.training.runtime.intake` has their form.
     Each attempt at a job is one execution of a state machine, named `<job>_<attempt>`: it waits until all its
     hosts can be had at once, starts a task on each, watches, and gives back what it held, whatever happens.
     Hosts that Spot takes back are stopped first, so that training saves and goes on with fewer, or later.
@@ -224,7 +224,7 @@ class TrainingJobs(Construct):
             actions=["ecs:ListTasks"],
             resources=["*"],
             conditions=here,
-            reason="ecs:ListTasks knows no resource but a container instance; the condition names the cluster.",
+            reason="ecs:ListTasks takes container instances only; the condition names the cluster.",
         )
 
     def _feed(self) -> None:

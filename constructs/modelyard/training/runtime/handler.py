@@ -13,8 +13,8 @@ from modelyard.runtime.log import log
 
 from .attempt import Step, from_document
 from .aws_executions import StepFunctions
-from .aws_names import SPOT_WARNING, SWEEP
 from .aws_hosts import EcsHosts
+from .aws_names import SPOT_WARNING, SWEEP
 from .aws_table import DynamoCapacity, DynamoJobs
 from .ports import Ports
 from .settings import Settings
