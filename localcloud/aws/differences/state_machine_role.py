@@ -79,6 +79,11 @@ def apply() -> None:
     app.call_service_handler_sync = call_service_handler
 
 
+def role_of_task() -> str | None:
+    """The role of the state machine whose task runs in this thread; None outside of a task."""
+    return _role.get()
+
+
 def _needed_of_call(
     service: str, method: str, path: str, headers: Mapping[str, str], body: bytes, query: Mapping[str, Any]
 ) -> Iterator[tuple[str, str]]:
