@@ -44,7 +44,8 @@ class ContainerSpec:
         arguments: replace the image's CMD.
         environment: added to the image's ENV.
         hostname: the container's host name, where the machine allows it to have one.
-        hosts: names and loopback addresses of all hosts of the job, for `/etc/hosts`; a name may have several.
+        hosts: names and loopback addresses of all hosts of the job, for `/etc/hosts`; one name may have
+            several.
         isolate_network: own network with nothing but a loopback interface.
         network_of: process of another container whose isolated network this one shares.
         credentials: what the container may ask for while it runs; None for a container without.

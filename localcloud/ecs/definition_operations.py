@@ -114,7 +114,8 @@ def _list(call: Call) -> dict[str, Any]:
 
 def _list_families(call: Call) -> dict[str, Any]:
     call.require("*")
-    request, families = call.request, {}
+    request = call.request
+    families: dict[str, bool] = {}
     for each in call.store.query(DEFINITION, prefix=request.get("familyPrefix", "")):
         families[each["family"]] = families.get(each["family"], False) or each["status"] == "ACTIVE"
     wanted = {"ACTIVE": (True,), "INACTIVE": (False,)}.get(request.get("status", "ALL"), (True, False))

@@ -26,6 +26,7 @@ _FARGATE = {
     8192: set(range(16384, 61441, 4096)),
     16384: set(range(32768, 122881, 8192)),
 }
+_FARGATE_ROLE = "Fargate requires task definition to have execution role ARN to support"
 # What a container here does without; its log says so.
 WITHOUT_EFFECT = (
     "linuxParameters", "mountPoints", "volumesFrom", "ulimits", "healthCheck", "systemControls", "links",
@@ -63,8 +64,8 @@ def _check_container(
         raise client_error(f"Container {name}: stopTimeout must be from 0 to {MOST_STOP_TIMEOUT} seconds.")
     if not (container.get("memory") or container.get("memoryReservation") or request.get("memory")):
         raise client_error(
-            f"Invalid setting for container '{name}'. At least one of 'memory' or 'memoryReservation' must be "
-            "specified."
+            f"Invalid setting for container '{name}'. At least one of 'memory' or 'memoryReservation' must "
+            "be specified."
         )
     for need in container.get("dependsOn", ()):
         if need["containerName"] not in names - {name}:
@@ -79,9 +80,7 @@ def _check_container(
         if fargate and not log["options"].get("awslogs-stream-prefix"):
             raise client_error("Log driver awslogs requires options: awslogs-stream-prefix.")
         if not request.get("executionRoleArn") and fargate:
-            raise client_error(
-                "Fargate requires task definition to have execution role ARN to support log driver awslogs."
-            )
+            raise client_error(f"{_FARGATE_ROLE} log driver awslogs.")
 
 
 def _check_fargate(request: Mapping[str, Any]) -> None:
@@ -97,9 +96,7 @@ def _check_fargate(request: Mapping[str, Any]) -> None:
     if any(".dkr.ecr." in c["image"] for c in request["containerDefinitions"]) and not request.get(
         "executionRoleArn"
     ):
-        raise client_error(
-            "Fargate requires task definition to have execution role ARN to support ECR images."
-        )
+        raise client_error(f"{_FARGATE_ROLE} ECR images.")
 
 
 def cpu_units(text: str | None) -> int | None:
@@ -196,7 +193,8 @@ def demand_from(record: Mapping[str, Any]) -> Demand:
 
 def start_order(containers: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Containers after those that they depend on; ClientException for a circle."""
-    left, ordered = list(containers), []
+    left = list(containers)
+    ordered: list[Mapping[str, Any]] = []
     while left:
         done = {container["name"] for container in ordered}
         ready = [c for c in left if {need["containerName"] for need in c.get("dependsOn", ())} <= done]

@@ -1,7 +1,7 @@
 """Container instances: entries for the instances of the Auto Scaling groups behind capacity providers.
 
-MiniStack keeps the groups and names instances; nothing runs behind an entry, which is a share of this machine's
-processes. Managed scaling adds instances at once when tasks wait, and takes idle ones away after a minute.
+MiniStack keeps the groups and names instances; nothing runs behind an entry. Managed scaling adds instances
+at once when tasks wait, and takes idle ones away after a minute.
 https://docs.aws.amazon.com/AmazonECS/latest/developerguide/cluster-auto-scaling.html
 """
 
@@ -15,7 +15,7 @@ from localcloud.context import Cloud
 from localcloud.ecs.definitions import demand_from
 from localcloud.ecs.instance_types import UNKNOWN, Resources, resources_of
 from localcloud.ecs.names import Names, new_id
-from localcloud.ecs.placement import Host
+from localcloud.ecs.placement import Demand, Host
 from localcloud.ecs.service import HOST, PROVIDER, TASK
 from localcloud.sagemaker.store import Store, now
 
@@ -54,7 +54,7 @@ class Hosts:
         return Host(
             arn=arn,
             zone=record["_zone"],
-            offered=resources_of(record["_type"]) if record["_type"] else UNKNOWN,
+            offered=_offered(record["_type"]),
             taken=tuple(demand_from(task["_demand"]) for task in tasks),
         )
 
@@ -74,14 +74,17 @@ class Hosts:
             self._store.delete(HOST, _key(record))
         return [record["containerInstanceArn"] for record in gone]
 
-    def grow(self, cluster: dict[str, Any], provider: str) -> bool:
-        """Add an instance for a task that waits; False where the group may have no more."""
+    def grow(self, cluster: dict[str, Any], provider: str, demand: Demand) -> bool:
+        """Add an instance for a task that waits; False where that would not help, or the group is full."""
         found = next((each for each in self._providers(cluster) if each["name"] == provider), None)
         if found is None or not managed(found):
             return False
         with self._scope():
             group = _group(found)
             if group is None or group["DesiredCapacity"] >= min(group["MaxSize"], self._most):
+                return False
+            empty = Host(arn="", zone="", offered=_offered(_instance_type(group)))
+            if empty.refusal(demand) is not None:
                 return False
             group["DesiredCapacity"] += 1
         self.refresh(cluster)
@@ -191,6 +194,10 @@ def keep_instance_types() -> None:
         return kept
 
     provisioners._asg_fields = fields
+
+
+def _offered(instance_type: str) -> Resources:
+    return resources_of(instance_type) if instance_type else UNKNOWN
 
 
 def _group(provider: dict[str, Any]) -> dict[str, Any] | None:

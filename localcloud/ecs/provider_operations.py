@@ -32,8 +32,8 @@ def _create(call: Call) -> dict[str, Any]:
         raise unsupported("capacity providers other than those of Auto Scaling groups")
     if not _NAME.fullmatch(name):
         raise invalid(
-            "The specified capacity provider name is invalid. Up to 255 letters, numbers, underscores and hyphens, "
-            "without the prefixes aws, ecs and fargate."
+            "The specified capacity provider name is invalid. Up to 255 letters, numbers, underscores and "
+            "hyphens, without the prefixes aws, ecs and fargate."
         )
     if call.store.find(PROVIDER, name) is not None:
         raise client_error("The specified capacity provider already exists.")
@@ -101,8 +101,8 @@ def _delete(call: Call) -> dict[str, Any]:
     if call.store.query(CLUSTER, where=lambda cluster: name in cluster["capacityProviders"]):
         raise ServiceError(
             "ResourceInUseException",
-            "The capacity provider cannot be deleted because it is associated with a cluster. Remove the capacity "
-            "provider from the cluster and try again.",
+            "The capacity provider cannot be deleted because it is associated with a cluster. Remove the "
+            "capacity provider from the cluster and try again.",
         )
     call.store.delete(PROVIDER, name)
     return {"capacityProvider": {**record, "status": "INACTIVE", "updateStatus": "DELETE_COMPLETE"}}

@@ -20,7 +20,8 @@ def where(request: Mapping[str, Any], cluster: Mapping[str, Any]) -> tuple[str, 
     launch_type = request.get("launchType", "")
     if items and launch_type:
         raise invalid(
-            "Specifying both a launch type and capacity provider strategy is not supported. Remove one and try again."
+            "Specifying both a launch type and capacity provider strategy is not supported. Remove one and "
+            "try again."
         )
     if launch_type not in ("", "EC2", "FARGATE"):
         raise unsupported(f"the launch type {launch_type}")
@@ -30,8 +31,8 @@ def where(request: Mapping[str, Any], cluster: Mapping[str, Any]) -> tuple[str, 
     for item in items:
         if item["capacityProvider"] not in cluster["capacityProviders"]:
             raise invalid(
-                "The specified capacity provider strategy cannot contain a capacity provider that is not associated "
-                "with the cluster. Associate the capacity provider with the cluster and try again."
+                "The specified capacity provider strategy cannot contain a capacity provider that is not "
+                "associated with the cluster. Associate the capacity provider with the cluster and try again."
             )
     return ("" if items else launch_type or "EC2"), list(items)
 

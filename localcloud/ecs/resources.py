@@ -56,10 +56,10 @@ def _small(value: Any, shape: Any, path: str) -> Any:
         return [_small(item, shape.member, path) for item in value]
     if shape.type_name != "structure" or not isinstance(value, Mapping):
         return value
-    found = {}
+    found: dict[str, Any] = {}
     for name, item in value.items():
         member = name[:1].lower() + name[1:]
-        # One name begins with two capitals: EnableECSManagedTags is like the others, EFSVolumeConfiguration is not.
+        # Some begin with several capitals, for instance EFSVolumeConfiguration.
         if member not in shape.members:
             member = next((each for each in shape.members if each.lower() == name.lower()), "")
         if not member:

@@ -150,7 +150,8 @@ class Runner:
     def _place(self, key: str) -> list[dict[str, str]] | None:
         """Give a task its place and start it; without one, why."""
         task = self._store.get(TASK, key)
-        provider, placed = task.get("capacityProviderName"), {"_placed": True}
+        provider = task.get("capacityProviderName")
+        placed: dict[str, Any] = {"_placed": True}
         if task["launchType"] == "FARGATE":
             running = self.active(lambda each: each["_placed"] and each["launchType"] == "FARGATE")
             if len(running) >= _MOST_FARGATE:
@@ -159,7 +160,7 @@ class Runner:
             demand = definitions.demand_from(task["_demand"])
             cluster = self._store.get(CLUSTER, task["_cluster"])
             host, reasons = choose(self._usable(task, provider), demand, task["_strategy"])
-            if host is None and provider and self.hosts.grow(cluster, provider):
+            if host is None and provider and self.hosts.grow(cluster, provider, demand):
                 host, reasons = choose(self._usable(task, provider), demand, task["_strategy"])
             if host is None:
                 none = (

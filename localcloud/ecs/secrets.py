@@ -14,7 +14,10 @@ from botocore.exceptions import ClientError
 from localcloud.context import Cloud, Credentials
 from localcloud.ecs.failure import TaskFailure
 
-_REFUSED = "ResourceInitializationError: unable to pull secrets or registry auth: execution resource retrieval failed: "
+_REFUSED = (
+    "ResourceInitializationError: unable to pull secrets or registry auth: execution resource retrieval "
+    "failed: "
+)
 _PARTS = 7  # of a secret's ARN; after them come JSON key, version stage and version id
 
 

@@ -2,8 +2,8 @@
 
 https://docs.aws.amazon.com/AmazonECS/latest/APIReference/Welcome.html
 
-MiniStack has an ECS too. It drives a Docker daemon, places tasks on nothing, and asks IAM about actions alone;
-what would be left of it behind an engine of ours is the keeping of records, so all of it is ours.
+MiniStack has an ECS too. It drives a Docker daemon, has no instances to place tasks on, and takes nearly any
+request; behind an engine of ours only the keeping of records would be left of it, so all of it is ours.
 """
 
 from __future__ import annotations
@@ -180,6 +180,8 @@ class Installed:
 
 def install(cloud: Cloud) -> Installed:
     """Put the service into the cloud: its API, its CloudFormation types, its events."""
+    from ministack.core import iam_actions
+
     from localcloud.aws.service import register
     from localcloud.ecs import (
         cluster_operations,
@@ -220,6 +222,8 @@ def install(cloud: Cloud) -> Installed:
     store.subscribe(events.Publisher(cloud, names))
     runner.end_interrupted()
     hosts.keep_instance_types()
+    # MiniStack's gate would ask first, about a cluster where AWS asks about a task, and without conditions.
+    iam_actions.SERVICE_TO_IAM_NAMESPACE.pop(SERVICE, None)
     register(SERVICE, lambda request: handle(service, operations, request))
     state_machines.install(cloud)
     resources.install(cloud)

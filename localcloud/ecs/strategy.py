@@ -44,7 +44,8 @@ def divide(strategy: Sequence[Mapping[str, Any]], count: int, running: Mapping[s
         running: tasks of the same service that each provider has already; empty for RunTask.
 
     Example:
-        >>> spot, steady = {"capacityProvider": "spot", "weight": 3}, {"capacityProvider": "steady", "base": 1}
+        >>> spot = {"capacityProvider": "spot", "weight": 3}
+        >>> steady = {"capacityProvider": "steady", "base": 1}
         >>> divide([spot, steady], 3, {})
         ['steady', 'spot', 'spot']
     """
@@ -58,7 +59,7 @@ def divide(strategy: Sequence[Mapping[str, Any]], count: int, running: Mapping[s
         weighted = [name for name, weight in weights.items() if weight]
 
         def behind(name: str) -> float:
-            return (having[name] - bases[name]) / weights[name]
+            return float(having[name] - bases[name]) / float(weights[name])
 
         name = below[0] if below else min(weighted, key=behind)
         having[name] += 1

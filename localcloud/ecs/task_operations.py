@@ -32,7 +32,7 @@ def _run(call: Call) -> dict[str, Any]:
     if token and (known := call.store.find(TOKEN, token)):
         if known["request"] != request:
             raise ServiceError("ConflictException", "The clientToken was used with other parameters.")
-        return {"tasks": [found for key in known["tasks"] if (found := _find(call, key))], "failures": []}
+        return {"tasks": [task for key in known["tasks"] if (task := _find(call, key))], "failures": []}
     launch_type, items = requests.where(request, cluster)
     requests.check_fit(request, definition, launch_type, items)
     count = request.get("count", 1)

@@ -127,7 +127,8 @@ class TaskRun:
         task = self._session("taskRoleArn", definition)
         self._checked(execution, definition, "executionRoleArn")
         self._checked(task, definition, "taskRoleArn")
-        images = {name: self._image(each["image"], execution) for name, each in self._settings.items()}
+        role = record["overrides"].get("executionRoleArn") or definition.get("executionRoleArn", "")
+        images = {name: self._image(each["image"], execution, role) for name, each in self._settings.items()}
         self._status("PENDING", pullStoppedAt=now())
         registries = record["_registries"]
         if registries:
@@ -165,22 +166,22 @@ class TaskRun:
         except RoleNotAssumable:
             role = self._record["overrides"].get(member) or definition.get(member)
             raise TaskFailure(
-                f"ECS was unable to assume the role '{role}' that was provided for this task. Please verify that "
-                "the role being passed has the proper trust relationship and permissions and that your IAM user "
-                "has permissions to pass this role."
+                f"ECS was unable to assume the role '{role}' that was provided for this task. Please "
+                "verify that the role being passed has the proper trust relationship and permissions and that your "
+                "IAM user has permissions to pass this role."
             ) from None
 
     def _acting(self, execution: RoleSession | None) -> Credentials:
-        """Whose permissions it takes to pull: without an execution role those of the instance, which has all."""
+        """Whose permissions it takes to pull: without an execution role the instance's, which has all."""
         return execution() if execution else administrator.credentials(self._parts.cloud.folder)
 
-    def _image(self, uri: str, execution: RoleSession | None) -> Image:
+    def _image(self, uri: str, execution: RoleSession | None, role: str) -> Image:
         cloud = self._parts.cloud
-        ecr: Any = InsideClient(cloud, execution(), "ecr") if execution else None
-        ecr = ecr or cloud.client("ecr", self._acting(None))
+        ecr: Any = (
+            InsideClient(cloud, execution(), "ecr") if execution else cloud.client("ecr", self._acting(None))
+        )
         try:
-            role = "the execution role"
-            return pull(uri, self._parts.images, ecr, account=cloud.account, role_arn=role)
+            return pull(uri, self._parts.images, ecr, account=cloud.account, role_arn=role, puller="ECS")
         except ImageError as error:
             raise TaskFailure(f"CannotPullContainerError: {error}") from error
 
