@@ -196,6 +196,20 @@ def keep_instance_types() -> None:
     provisioners._asg_fields = fields
 
 
+def know_images() -> None:
+    """Let templates find the images for container instances, as the CDK's `EcsOptimizedImage` does.
+
+    https://docs.aws.amazon.com/AmazonECS/latest/developerguide/retrieve-ecs-optimized_AMI.html
+    """
+    from ministack.services import ssm
+
+    known = ssm._PUBLIC_AMI_PARAMETERS
+    image = next(iter(known.values()))
+    for system in ("amazon-linux-2", "amazon-linux-2023"):
+        for kind in ("", "/arm64", "/gpu", "/inf", "/neuron"):
+            known.setdefault(f"/aws/service/ecs/optimized-ami/{system}{kind}/recommended/image_id", image)
+
+
 def _offered(instance_type: str) -> Resources:
     return resources_of(instance_type) if instance_type else UNKNOWN
 

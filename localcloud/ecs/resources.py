@@ -22,6 +22,8 @@ _LONGEST_NAME = 255
 # AWS gives a service three hours to become stable.
 _STABLE_WITHIN = 900.0
 _PAUSE = 0.25
+_EVENTS = 3
+_FORCE = "ForceNewDeployment"
 # Names that templates and the API write differently.
 _RENAMED = {
     "Cluster": {"ClusterSettings": "settings"},
@@ -212,7 +214,7 @@ class Service(_Type):
     replace_on = frozenset({"ServiceName", "Cluster", "LaunchType", "SchedulingStrategy", "Role"})
 
     def create(self, logical_id: str, properties: Properties, stack_name: str) -> Created:
-        members = request("Service", "CreateService", properties)
+        members = self._members(properties)
         members.setdefault("serviceName", physical_name(stack_name, logical_id, _LONGEST_NAME))
         members.setdefault("desiredCount", 1)
         arn = str(self.client.create_service(**members)["service"]["serviceArn"])
@@ -225,7 +227,9 @@ class Service(_Type):
         return arn, {"ServiceArn": arn, "Name": members["serviceName"]}
 
     def update(self, physical_id: str, old: Properties, new: Properties, _stack_name: str) -> Created:
-        members = request("Service", "CreateService", new)
+        members = self._members(new)
+        if new.get(_FORCE) != old.get(_FORCE):
+            members["forceNewDeployment"] = True
         for fixed in ("serviceName", "launchType", "schedulingStrategy", "tags", "role"):
             members.pop(fixed, None)
         self.client.update_service(service=physical_id, **{**members, "cluster": _cluster(physical_id)})
@@ -241,6 +245,10 @@ class Service(_Type):
         while self._record(physical_id)["status"] == "DRAINING" and time.monotonic() < deadline:
             time.sleep(_PAUSE)
 
+    def _members(self, properties: Properties) -> dict[str, Any]:
+        known = {name: value for name, value in properties.items() if name != _FORCE}
+        return request("Service", "CreateService", known)
+
     def _settle(self, arn: str) -> None:
         deadline = time.monotonic() + _STABLE_WITHIN
         while True:
@@ -253,7 +261,8 @@ class Service(_Type):
             if settled and newest["rolloutState"] == "COMPLETED":
                 return
             if failed or time.monotonic() > deadline:
-                raise RuntimeError(f"{arn} did not stabilize: {service['events'][0]['message']}")
+                last = " ".join(event["message"] for event in service["events"][:_EVENTS])
+                raise RuntimeError(f"{arn} did not stabilize: {last}")
             time.sleep(_PAUSE)
 
     def _record(self, arn: str) -> dict[str, Any]:

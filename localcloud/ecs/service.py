@@ -222,6 +222,7 @@ def install(cloud: Cloud) -> Installed:
     store.subscribe(events.Publisher(cloud, names))
     runner.end_interrupted()
     hosts.keep_instance_types()
+    hosts.know_images()
     # MiniStack's gate would ask first, about a cluster where AWS asks about a task, and without conditions.
     iam_actions.SERVICE_TO_IAM_NAMESPACE.pop(SERVICE, None)
     register(SERVICE, lambda request: handle(service, operations, request))
