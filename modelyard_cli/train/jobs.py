@@ -1,6 +1,6 @@
 """Training jobs through the queue that takes requests and the table that says what became of them.
 
-The form of both: constructs/modelyard/training/README.md.
+The form of both: constructs/modelyard/training/jobs.md.
 """
 
 from __future__ import annotations

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from localcloud.context import Cloud, Credentials
+from modelyard_cli.main import app
 from tests.local.support import Role, unique
 from tests.local.workloads.ecs_yard import Yard
 from training.vision.job_record import JobRecord, OutdatedError, Saved
@@ -77,9 +79,9 @@ def synthesize(folder: Path, name: str, yard: Yard, definition: str) -> dict[str
     )
     jobs.records.grant_report(trainer)
     for output, value in {
-        "Queue": jobs.queue.queue_url,
+        "JobsQueueUrl": jobs.queue.queue_url,
         "Letters": jobs.dead_letters.queue_url,
-        "Table": jobs.records.table.table_name,
+        "JobsTableName": jobs.records.table.table_name,
         "Function": jobs.attempts.function_name,
         "Trainer": trainer.role_arn,
     }.items():
@@ -94,8 +96,12 @@ class Place:
 
     def __init__(self, yard: Yard, name: str, outputs: dict[str, str]) -> None:
         cloud, admin = yard.cloud, yard.admin
-        self.cloud, self.name, self.cluster = cloud, name, yard.name
-        self.queue, self.letters, self.table = outputs["Queue"], outputs["Letters"], outputs["Table"]
+        self.cloud, self.admin, self.name, self.cluster = cloud, admin, name, yard.name
+        self.queue, self.letters, self.table = (
+            outputs["JobsQueueUrl"],
+            outputs["Letters"],
+            outputs["JobsTableName"],
+        )
         self.function, self.trainer = outputs["Function"], outputs["Trainer"]
         self.client: Callable[[str], Any] = lambda service: cloud.client(service, admin)
 
@@ -193,7 +199,7 @@ class Place:
 def place(
     cloud: Cloud, admin: Credentials, role: Role, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Place]:
-    name, folder = unique("jobs"), tmp_path_factory.mktemp("jobs")
+    name, folder = f"modelyard-{unique('jobs')}-training", tmp_path_factory.mktemp("jobs")
     yard = Yard(cloud, admin, role, tmp_path_factory.mktemp("image"))
     template = synthesize(folder, name, yard, yard.definition(yard.container(TRAINER, name="trainer")))
     s3, formation = cloud.client("s3", admin), cloud.client("cloudformation", admin)
@@ -307,3 +313,32 @@ def test_an_execution_that_is_aborted_leaves_nothing_behind(place: Place) -> Non
         assert time.monotonic() < deadline
     assert place.job("aborted")["reason"] == "cancelled"
     assert (place.held(), place.tasks("aborted/1")) == ({}, [])
+
+
+@pytest.fixture
+def train(place: Place, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """`modelyard train` in the environment of the deployed stack."""
+    for name, value in place.cloud.environment(place.admin).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("MODELYARD_ENV", place.name.removeprefix("modelyard-").removesuffix("-training"))
+
+    def run(*arguments: str) -> Any:
+        result = CliRunner().invoke(app, ["train", *arguments, "--json"], catch_exceptions=False)
+        return json.loads(result.stdout)
+
+    return run
+
+
+def test_the_command_line(place: Place, train: Callable[..., Any]) -> None:
+    data = ("--data", "s3://bucket/manifest.json")
+    asked = train("submit", "typed", *data, "--hosts", "2", "-s", "epochs=3", "--detach")
+    assert (asked["job"], asked["request"]["settings"]) == ("typed", {"epochs": 3})
+    place.until("typed", "running")
+    assert train("cancel", "typed")["state"] in ("cancelling", "cancelled")
+    assert train("watch", "typed")["state"] == "cancelled"
+    assert train("resume", "typed")["state"] in ("queued", "waiting", "starting")
+    place.until("typed", "running")
+    place.record("typed", 2).finished(9)
+    assert train("watch", "typed")["attempt"] == 2
+    listed = {job["job"]: job["state"] for job in train("list", "-n", "50")}
+    assert listed["typed"] == "completed"
