@@ -189,10 +189,11 @@ class Place:
                 return letter["Body"], letter["MessageAttributes"]["reason"]["StringValue"]
         raise AssertionError("no dead letter came")
 
-    def sweep(self) -> list[str]:
-        answer = self.client("lambda").invoke(FunctionName=self.function, Payload=b'{"sweep": true}')
-        done: list[str] = json.loads(answer["Payload"].read())["done"]
-        return done
+    def call(self, event: dict[str, Any]) -> dict[str, Any]:
+        """The function's answer to an event."""
+        answer = self.client("lambda").invoke(FunctionName=self.function, Payload=json.dumps(event))
+        found: dict[str, Any] = json.loads(answer["Payload"].read())
+        return found
 
 
 @pytest.fixture(scope="module")
@@ -299,6 +300,12 @@ def test_a_host_that_is_lost_is_asked_for_again_and_a_failure_is_tried_again(pla
     place.until("lossy", "cancelled")
 
 
+def test_a_spot_warning_for_another_cluster_stops_nothing(place: Place) -> None:
+    warning = {"instance-id": "i-0123456789abcdef0", "instance-action": "terminate"}
+    event = {"detail-type": "EC2 Spot Instance Interruption Warning", "detail": warning}
+    assert place.call(event) == {"stopped": 0}
+
+
 def test_an_execution_that_is_aborted_leaves_nothing_behind(place: Place) -> None:
     place.submit("aborted", 4)
     place.until("aborted", "running")
@@ -309,7 +316,7 @@ def test_an_execution_that_is_aborted_leaves_nothing_behind(place: Place) -> Non
             arn = f"arn:aws:states:{place.cloud.region}:{ACCOUNT}:execution:{place.name}:{name}"
             place.client("stepfunctions").stop_execution(executionArn=arn)
         time.sleep(0.5)
-        place.sweep()
+        place.call({"sweep": True})
         assert time.monotonic() < deadline
     assert place.job("aborted")["reason"] == "cancelled"
     assert (place.held(), place.tasks("aborted/1")) == ({}, [])

@@ -173,7 +173,7 @@ def test_timm_needs_no_hub():
 
 @pytest.mark.parametrize("name", ["boto3", "sagemaker", "pandas", "aws_cdk"])
 def test_nothing_heavy_or_foreign_is_imported(name):
-    """Steps hear of AWS through folders; two modules ask it, for the preprocessing queue and jobs' records."""
+    """Steps hear of AWS through folders; two modules ask it, for a queue of images and for jobs' records."""
     importing = {
         path.relative_to(CONTEXT).as_posix()
         for path in CONTEXT.rglob("*.py")
