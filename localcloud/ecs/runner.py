@@ -14,6 +14,7 @@ from localcloud.context import Cloud
 from localcloud.ecs import definitions
 from localcloud.ecs.discovery import Addresses, Discovery, HostNames
 from localcloud.ecs.hosts import FARGATE, Hosts, managed
+from localcloud.ecs.metadata import MetadataServer
 from localcloud.ecs.names import Names, new_id
 from localcloud.ecs.placement import choose
 from localcloud.ecs.records import new_task
@@ -78,6 +79,7 @@ class Runner:
             engine=self._engine,
             images=ImageStore(cloud.folder.images),
             discovery=self.discovery,
+            metadata=MetadataServer(),
         )
         self.hosts = Hosts(cloud, store, names, most_hosts)
         self._addresses = Addresses()
@@ -259,6 +261,7 @@ class Runner:
         for _, run in runs:
             run.thread.join(_CLOSE_SECONDS)
         self._engine.close()
+        self._parts.metadata.close()
 
 
 def key_of(task: Mapping[str, Any]) -> str:

@@ -18,7 +18,9 @@ from localcloud.sagemaker.errors import ServiceError
 SMALL = Demand(cpu=256, memory=512, group="g")
 
 
-def host(name: str, *taken: Demand, cpu: int = 1024, memory: int = 2048, gpus: int = 0, zone: str = "a") -> Host:
+def host(
+    name: str, *taken: Demand, cpu: int = 1024, memory: int = 2048, gpus: int = 0, zone: str = "a"
+) -> Host:
     return Host(arn=name, zone=zone, offered=Resources(cpu=cpu, memory=memory, gpus=gpus), taken=taken)
 
 

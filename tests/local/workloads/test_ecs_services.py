@@ -206,7 +206,9 @@ with socket.create_server((own, 29400)) as server:
     yard.reached(late, "STOPPED")
     assert yard.log(late) == [str(sorted(addresses))]
     yard.ecs.delete_service(cluster=yard.name, service=name, force=True)
-    wait_for(lambda: not client.list_instances(ServiceId=registry.rpartition("/")[2])["Instances"], "the exit")
+    wait_for(
+        lambda: not client.list_instances(ServiceId=registry.rpartition("/")[2])["Instances"], "the exit"
+    )
 
 
 def test_application_auto_scaling_sets_the_count(yard: Yard, serve: Serve) -> None:

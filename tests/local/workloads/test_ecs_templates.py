@@ -219,7 +219,10 @@ def test_a_service_that_never_starts_rolls_the_stack_back(yard: Yard, template: 
 
 def test_what_is_not_served_is_named(yard: Yard) -> None:
     stack = Stack(yard, unique("refused"))
-    cluster = {"Type": "AWS::ECS::Cluster", "Properties": {"DefaultCapacityProviderStrategy": [{"Weight": "1"}]}}
+    cluster = {
+        "Type": "AWS::ECS::Cluster",
+        "Properties": {"DefaultCapacityProviderStrategy": [{"Weight": "1"}]},
+    }
     with pytest.raises(AssertionError, match="capacityProvider"):
         stack.create(json.dumps({"Resources": {"Cluster": cluster}}))
     stack.delete()
