@@ -81,18 +81,23 @@ class Runner:
             discovery=self.discovery,
             metadata=MetadataServer(),
         )
-        self.hosts = Hosts(cloud, store, names, most_hosts)
+        self.hosts = Hosts(cloud, store, names, most_hosts, self.active)
         self._addresses = Addresses()
         self._lock = threading.RLock()
         self._running: dict[str, TaskRun] = {}
+        # Ended tasks stay in the store for an hour, and there may be thousands.
+        self._active: dict[str, None] = {}
         self._known: HostNames = {}
         self._closed = False
 
     def active(self, where: Any = None) -> list[dict[str, Any]]:
         """Tasks that have not ended, oldest first."""
-        return self._store.query(
-            TASK, where=lambda task: task["lastStatus"] != "STOPPED" and (where is None or where(task))
-        )
+        found = (self._store.find(TASK, key) for key in list(self._active))
+        return [
+            task
+            for task in found
+            if task is not None and task["lastStatus"] != "STOPPED" and (where is None or where(task))
+        ]
 
     def run(self, plan: Plan) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
         """Start tasks as far as there is room: their records, and a failure for each that has no place.
@@ -110,6 +115,7 @@ class Runner:
                     tasks.append(self._store.get(TASK, key))
                     continue
                 self._store.delete(TASK, key)
+                del self._active[key]
                 failures += refused
         # One failure an instance says all, however many tasks have no place.
         return tasks, [dict(pairs) for pairs in dict.fromkeys(tuple(failure.items()) for failure in failures)]
@@ -142,8 +148,10 @@ class Runner:
         record |= {"startedBy": plan.started_by} if plan.started_by else {}
         record |= {"capacityProviderName": provider} if provider else {}
         record |= {"platformVersion": "1.4.0", "platformFamily": "Linux"} if fargate else {}
-        self._store.create(TASK, f"{cluster}/{identity}", record)
-        return f"{cluster}/{identity}"
+        key = f"{cluster}/{identity}"
+        self._store.create(TASK, key, record)
+        self._active[key] = None
+        return key
 
     def _may_wait(self, provider: str | None) -> bool:
         found = self._store.find(PROVIDER, provider) if provider else None
@@ -184,6 +192,7 @@ class Runner:
     def _forget(self, key: str) -> None:
         with self._lock:
             self._running.pop(key, None)
+            self._active.pop(key, None)
 
     def refresh(self, cluster: dict[str, Any]) -> None:
         """Take over what has become of the instances: tasks of those that are gone end with them."""
@@ -235,8 +244,10 @@ class Runner:
                 _end(record)
 
         with self._lock:
-            self._store.update(TASK, key, change)
+            ended = self._store.update(TASK, key, change)["lastStatus"] == "STOPPED"
             run = self._running.get(key)
+            if ended and run is None:
+                self._active.pop(key, None)
         if run is not None:
             run.stop(most_grace)
 
@@ -248,7 +259,7 @@ class Runner:
             record.setdefault("stoppedReason", CLOSED)
             _end(record)
 
-        for task in self.active():
+        for task in self._store.query(TASK, where=lambda each: each["lastStatus"] != "STOPPED"):
             self._store.update(TASK, key_of(task), change)
 
     def close(self) -> None:

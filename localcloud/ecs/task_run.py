@@ -172,8 +172,8 @@ class TaskRun:
             role = self._record["overrides"].get(member) or definition.get(member)
             raise TaskFailure(
                 f"ECS was unable to assume the role '{role}' that was provided for this task. Please "
-                "verify that the role being passed has the proper trust relationship and permissions and that "
-                "your IAM user has permissions to pass this role."
+                "verify that the role being passed has the proper trust relationship and permissions and "
+                "that your IAM user has permissions to pass this role."
             ) from None
 
     def _acting(self, execution: RoleSession | None) -> Credentials:

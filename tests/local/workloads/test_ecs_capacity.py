@@ -214,6 +214,13 @@ def test_tasks_end_with_their_instance(yard: Yard, fixed: Pool) -> None:
     assert (task["stopCode"], task["containers"][0]["exitCode"]) == ("TerminationNotice", 137)
     kept = next(arn for arn in arns if arn != lost)
     assert yard.task(kept)["lastStatus"] == "RUNNING"
+    # What a handler of interruptions asks, who knows the instance's id.
+    left = fixed.group()["Instances"][0]["InstanceId"]
+    found = yard.ecs.list_container_instances(cluster=yard.name, filter=f"ec2InstanceId == {left}")
+    assert found["containerInstanceArns"] == [instance]
+    assert not yard.ecs.list_container_instances(cluster=yard.name, filter=f"ec2InstanceId == {gone}")[
+        "containerInstanceArns"
+    ]
     listed = yard.ecs.list_tasks(cluster=yard.name, containerInstance=instance)["taskArns"]
     assert listed == [kept]
 
