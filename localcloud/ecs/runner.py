@@ -12,7 +12,7 @@ from localcloud.containers.engine import Engine
 from localcloud.containers.image import ImageStore
 from localcloud.context import Cloud
 from localcloud.ecs import definitions
-from localcloud.ecs.discovery import Addresses, Discovery, HostNames
+from localcloud.ecs.discovery import Addresses, Discovery, HostNames, host_name, private_dns_name
 from localcloud.ecs.hosts import FARGATE, Hosts, managed
 from localcloud.ecs.metadata import MetadataServer
 from localcloud.ecs.names import Names, new_id
@@ -80,6 +80,7 @@ class Runner:
             images=ImageStore(cloud.folder.images),
             discovery=self.discovery,
             metadata=MetadataServer(),
+            host_names=self._host_names,
         )
         self.hosts = Hosts(cloud, store, names, most_hosts, self.active)
         self._addresses = Addresses()
@@ -189,6 +190,14 @@ class Runner:
     def _usable(self, task: Mapping[str, Any], provider: str | None) -> Any:
         return self.hosts.usable(task["_cluster"], provider)
 
+    def _host_names(self) -> HostNames:
+        """Names of Cloud Map, and of the tasks themselves, as a VPC's resolver has both."""
+        found = self.discovery.names()
+        for task in self.active():
+            address = task["_address"]
+            found |= {host_name(address): [address], private_dns_name(address, self._cloud.region): [address]}
+        return found
+
     def _forget(self, key: str) -> None:
         with self._lock:
             self._running.pop(key, None)
@@ -217,7 +226,7 @@ class Runner:
             for task in self.active(lambda each: not each["_placed"] and each["desiredStatus"] == "RUNNING"):
                 if self._place(key_of(task)) is not None and now() - task["createdAt"] > _WAIT_SECONDS:
                     self.stop(key_of(task), NO_CAPACITY, "TaskFailedToStart")
-            names = self.discovery.names()
+            names = self._host_names()
             if names != self._known:
                 self._known = names
                 for run in self._running.values():

@@ -36,7 +36,7 @@ Change = Callable[[dict[str, Any]], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What tasks are made with."""
+    """What tasks are made with; `host_names` are the names that resolve in all of them."""
 
     cloud: Cloud
     store: Store
@@ -45,6 +45,7 @@ class Parts:
     images: ImageStore
     discovery: Discovery
     metadata: MetadataServer
+    host_names: Callable[[], HostNames]
 
 
 class TaskRun:
@@ -138,7 +139,7 @@ class TaskRun:
         registries = record["_registries"]
         if registries:
             self._status("ACTIVATING")
-        self._hosts = parts.discovery.names()
+        self._hosts = parts.host_names()
         for container in definitions.start_order(containers):
             if self._stopping.is_set():
                 return

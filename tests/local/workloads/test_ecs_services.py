@@ -211,6 +211,23 @@ with socket.create_server((own, 29400)) as server:
     )
 
 
+def test_tasks_find_one_another_by_their_host_names(yard: Yard) -> None:
+    listen = """
+import socket
+own = socket.gethostbyname(socket.gethostname())
+with socket.create_server((own, 29500)) as server:
+    print(socket.gethostname(), flush=True)
+    server.accept()[0].sendall(b"hello")
+"""
+    first = yard.run(yard.definition(yard.container(listen)))[0]
+    host = wait_for(lambda: yard.task(first)["lastStatus"] == "RUNNING" and yard.log(first), "the name")[0]
+    ask = f"import socket; print(socket.create_connection(('{host}', 29500)).recv(9).decode())"
+    second = yard.run(yard.definition(yard.container(ask)))[0]
+    yard.reached(second, "STOPPED")
+    assert yard.log(second) == ["hello"]
+    yard.reached(first, "STOPPED")
+
+
 def test_application_auto_scaling_sets_the_count(yard: Yard, serve: Serve) -> None:
     name = serve(yard.definition(yard.container(WAIT, stopTimeout=2)), 0)
     scaling = yard.cloud.client("application-autoscaling", yard.admin)
