@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from localcloud.ecs import query_language
 from localcloud.ecs.errors import client_error, invalid, unsupported
 from localcloud.ecs.placement import Demand
 
@@ -172,13 +173,17 @@ def demand_of(
         ports=frozenset(ports - {0}) if fixed else frozenset(),
         group=group,
         distinct=any(constraint.get("type") == "distinctInstance" for constraint in constraints),
+        expressions=tuple(each["expression"] for each in constraints if each.get("type") == "memberOf"),
     )
 
 
 def check_constraints(constraints: Sequence[Mapping[str, Any]]) -> None:
-    """Refuse expressions: the local ECS reads no cluster query language."""
-    if any(constraint.get("type") != "distinctInstance" for constraint in constraints):
-        raise unsupported("the placement constraint memberOf")
+    """Refuse constraints without a meaning."""
+    for constraint in constraints:
+        if constraint.get("type") == "memberOf":
+            query_language.parse(constraint.get("expression", ""))
+        elif constraint.get("type") != "distinctInstance":
+            raise invalid("A placement constraint is of the type distinctInstance or memberOf.")
 
 
 def demand_record(demand: Demand) -> dict[str, Any]:
@@ -188,7 +193,8 @@ def demand_record(demand: Demand) -> dict[str, Any]:
 
 def demand_from(record: Mapping[str, Any]) -> Demand:
     """The demand that a task's record keeps."""
-    return Demand(**{**record, "ports": frozenset(record["ports"])})
+    lists = {"ports": frozenset(record["ports"]), "expressions": tuple(record["expressions"])}
+    return Demand(**{**record, **lists})
 
 
 def start_order(containers: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

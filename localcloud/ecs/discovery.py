@@ -116,5 +116,11 @@ class Addresses:
 
 
 def host_name(address: str) -> str:
-    """As the VPC names what has this address."""
+    """The host name of a task with this address."""
     return f"ip-{address.replace('.', '-')}"
+
+
+def private_dns_name(address: str, region: str) -> str:
+    """As the VPC names what has this address."""
+    domain = "ec2.internal" if region == "us-east-1" else f"{region}.compute.internal"
+    return f"{host_name(address)}.{domain}"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from localcloud.ecs import hosts, tags
-from localcloud.ecs.errors import invalid, unsupported
+from localcloud.ecs import hosts, query_language, tags
+from localcloud.ecs.errors import invalid
 from localcloud.ecs.runner import states
 from localcloud.ecs.service import HOST, Call, Operation
 
@@ -48,18 +48,23 @@ def _shown(call: Call, record: dict[str, Any]) -> dict[str, Any]:
 
 def _list(call: Call) -> dict[str, Any]:
     call.require(call.names.arn("cluster", call.cluster_name))
-    if call.request.get("filter"):
-        raise unsupported("filters of ListContainerInstances")
+    meant = query_language.parse(call.request["filter"]) if call.request.get("filter") else None
     cluster = call.service.cluster(call.request.get("cluster"))
     call.service.runner.refresh(cluster)
     wanted = call.request.get("status", "ACTIVE")
     found = [
         record["containerInstanceArn"]
         for record in call.service.runner.hosts.records(cluster["clusterName"])
-        if record["status"] == wanted
+        if record["status"] == wanted and (meant is None or meant(_facts(call, record)))
     ]
     arns, token = call.page(found)
     return {"containerInstanceArns": arns, "nextToken": token}
+
+
+def _facts(call: Call, record: dict[str, Any]) -> dict[str, str]:
+    shown = _shown(call, record)
+    counts = {name: str(shown[name]) for name in ("runningTasksCount", "pendingTasksCount")}
+    return {**call.service.runner.hosts.of(record).facts, **counts}
 
 
 def _update_state(call: Call) -> dict[str, Any]:

@@ -7,7 +7,7 @@ https://docs.aws.amazon.com/AmazonECS/latest/developerguide/cluster-auto-scaling
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -16,12 +16,13 @@ from localcloud.ecs.definitions import demand_from
 from localcloud.ecs.instance_types import UNKNOWN, Resources, resources_of
 from localcloud.ecs.names import Names, new_id
 from localcloud.ecs.placement import Demand, Host
-from localcloud.ecs.service import HOST, PROVIDER, TASK
+from localcloud.ecs.service import HOST, PROVIDER
 from localcloud.sagemaker.store import Store, now
 
 FARGATE = ("FARGATE", "FARGATE_SPOT")
 _IDLE_SECONDS = 60.0
 _TYPES = "_InstanceTypes"
+Active = Callable[[Callable[[dict[str, Any]], bool]], list[dict[str, Any]]]
 
 
 class Hosts:
@@ -29,10 +30,12 @@ class Hosts:
 
     Args:
         most: of one group, whatever its MaxSize.
+        active: returns the tasks that have not ended and meet a condition.
     """
 
-    def __init__(self, cloud: Cloud, store: Store, names: Names, most: int) -> None:
+    def __init__(self, cloud: Cloud, store: Store, names: Names, most: int, active: Active) -> None:
         self._cloud, self._store, self._names, self._most = cloud, store, names, most
+        self._active = active
         self._idle: dict[str, float] = {}
 
     def records(self, cluster: str) -> list[dict[str, Any]]:
@@ -50,12 +53,14 @@ class Hosts:
     def of(self, record: dict[str, Any]) -> Host:
         """An instance with what its tasks take."""
         arn = record["containerInstanceArn"]
-        tasks = self._store.query(TASK, prefix=f"{record['_cluster']}/", where=_placed_on(arn))
+        tasks = self._active(lambda task: task.get("containerInstanceArn") == arn)
+        attributes = {f"attribute:{each['name']}": each["value"] for each in record["attributes"]}
         return Host(
             arn=arn,
             zone=record["_zone"],
             offered=_offered(record["_type"]),
             taken=tuple(demand_from(task["_demand"]) for task in tasks),
+            facts={"ec2InstanceId": record["ec2InstanceId"], "agentConnected": "true", **attributes},
         )
 
     def refresh(self, cluster: dict[str, Any]) -> list[str]:
@@ -243,7 +248,3 @@ def _instance_type(group: dict[str, Any]) -> str:
 
 def _key(record: dict[str, Any]) -> str:
     return f"{record['_cluster']}/{record['containerInstanceArn'].rpartition('/')[2]}"
-
-
-def _placed_on(arn: str) -> Any:
-    return lambda task: task.get("containerInstanceArn") == arn and task["lastStatus"] != "STOPPED"

@@ -7,9 +7,10 @@ https://docs.aws.amazon.com/AmazonECS/latest/developerguide/api_failures_message
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from localcloud.ecs import query_language
 from localcloud.ecs.instance_types import Resources
 
 
@@ -19,6 +20,7 @@ class Demand:
 
     Args:
         group: of the task; `distinctInstance` keeps its tasks apart.
+        expressions: of the constraint `memberOf`.
         ports: fixed ones of the host, for the network modes `bridge` and `host`.
     """
 
@@ -28,16 +30,18 @@ class Demand:
     ports: frozenset[int] = frozenset()
     group: str = ""
     distinct: bool = False
+    expressions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
-    """A container instance and what its tasks take."""
+    """A container instance and what its tasks take; `facts` are what expressions ask for."""
 
     arn: str
     zone: str
     offered: Resources
     taken: tuple[Demand, ...] = ()
+    facts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def cpu(self) -> int:
@@ -55,6 +59,8 @@ class Host:
         """Why the task does not fit, in the words of `failures[].reason`; None if it does."""
         if demand.distinct and any(other.group == demand.group for other in self.taken):
             return "DistinctInstance placement constraint unsatisfied."
+        if not all(query_language.parse(expression)(self.facts) for expression in demand.expressions):
+            return "MemberOf placement constraint unsatisfied."
         if any(other.ports & demand.ports for other in self.taken):
             return "RESOURCE:PORTS"
         lacking = {

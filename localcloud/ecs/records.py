@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from localcloud.ecs import definitions
-from localcloud.ecs.discovery import host_name
+from localcloud.ecs.discovery import private_dns_name
 from localcloud.ecs.names import Names
 from localcloud.sagemaker.store import now
 
@@ -84,7 +84,7 @@ def _interface(address: str, zone: str, network: Mapping[str, Any]) -> dict[str,
     details = {
         "subnetId": subnets[0],
         "networkInterfaceId": f"eni-{uuid.uuid4().hex[:17]}",
-        "privateDnsName": f"{host_name(address)}.{zone[:-1]}.compute.internal",
+        "privateDnsName": private_dns_name(address, zone[:-1]),
         "privateIPv4Address": address,
     }
     return {

@@ -149,10 +149,14 @@ class CapacityProvider(_Type):
     def update(self, physical_id: str, old: Properties, new: Properties, _stack_name: str) -> Created:
         members = request("CapacityProvider", "CreateCapacityProvider", new)
         settings = {**members["autoScalingGroupProvider"]}
-        settings.pop("autoScalingGroupArn")
-        if settings:
-            answer = self.client.update_capacity_provider(name=physical_id, autoScalingGroupProvider=settings)
-            self.retag(answer["capacityProvider"]["capacityProviderArn"], old, new)
+        group = settings.pop("autoScalingGroupArn")
+        before = request("CapacityProvider", "CreateCapacityProvider", old)["autoScalingGroupProvider"]
+        if group != before["autoScalingGroupArn"]:
+            raise PropertyError(
+                f"{physical_id}: the local ECS does not change the group of a capacity provider."
+            )
+        answer = self.client.update_capacity_provider(name=physical_id, autoScalingGroupProvider=settings)
+        self.retag(answer["capacityProvider"]["capacityProviderArn"], old, new)
         return physical_id, {}
 
     def delete(self, physical_id: str, _properties: Properties) -> None:
@@ -217,9 +221,10 @@ class Service(_Type):
         members = self._members(properties)
         members.setdefault("serviceName", physical_name(stack_name, logical_id, _LONGEST_NAME))
         members.setdefault("desiredCount", 1)
-        arn = str(self.client.create_service(**members)["service"]["serviceArn"])
+        service = self.client.create_service(**members)["service"]
+        arn = str(service["serviceArn"])
         try:
-            self._settle(arn)
+            self._settle(service)
         except Exception:
             # What failed to be created is not deleted by CloudFormation.
             self.delete(arn, properties)
@@ -232,9 +237,11 @@ class Service(_Type):
             members["forceNewDeployment"] = True
         for fixed in ("serviceName", "launchType", "schedulingStrategy", "tags", "role"):
             members.pop(fixed, None)
-        self.client.update_service(service=physical_id, **{**members, "cluster": _cluster(physical_id)})
+        answer = self.client.update_service(
+            service=physical_id, **{**members, "cluster": _cluster(physical_id)}
+        )
         self.retag(physical_id, old, new)
-        self._settle(physical_id)
+        self._settle(answer["service"])
         return physical_id, {"ServiceArn": physical_id, "Name": physical_id.rpartition("/")[2]}
 
     def delete(self, physical_id: str, _properties: Properties) -> None:
@@ -249,16 +256,17 @@ class Service(_Type):
         known = {name: value for name, value in properties.items() if name != _FORCE}
         return request("Service", "CreateService", known)
 
-    def _settle(self, arn: str) -> None:
+    def _settle(self, begun: dict[str, Any]) -> None:
+        """Wait until the service's newest deployment, as it is now, alone runs its tasks."""
+        arn, deployment = begun["serviceArn"], begun["deployments"][0]["id"]
         deadline = time.monotonic() + _STABLE_WITHIN
         while True:
             service = self._record(arn)
             newest = service["deployments"][0] if service["deployments"] else {}
-            failed = (
-                newest.get("rolloutState") == "FAILED" or "rolling back" in service["events"][0]["message"]
-            )
+            # Another one is the roll-back of the circuit breaker.
+            failed = newest.get("id") != deployment or newest["rolloutState"] == "FAILED"
             settled = len(service["deployments"]) == 1 and service["runningCount"] == service["desiredCount"]
-            if settled and newest["rolloutState"] == "COMPLETED":
+            if settled and not failed and newest["rolloutState"] == "COMPLETED":
                 return
             if failed or time.monotonic() > deadline:
                 last = " ".join(event["message"] for event in service["events"][:_EVENTS])

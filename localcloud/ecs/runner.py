@@ -12,8 +12,9 @@ from localcloud.containers.engine import Engine
 from localcloud.containers.image import ImageStore
 from localcloud.context import Cloud
 from localcloud.ecs import definitions
-from localcloud.ecs.discovery import Addresses, Discovery, HostNames
+from localcloud.ecs.discovery import Addresses, Discovery, HostNames, host_name, private_dns_name
 from localcloud.ecs.hosts import FARGATE, Hosts, managed
+from localcloud.ecs.metadata import MetadataServer
 from localcloud.ecs.names import Names, new_id
 from localcloud.ecs.placement import choose
 from localcloud.ecs.records import new_task
@@ -78,19 +79,26 @@ class Runner:
             engine=self._engine,
             images=ImageStore(cloud.folder.images),
             discovery=self.discovery,
+            metadata=MetadataServer(),
+            host_names=self._host_names,
         )
-        self.hosts = Hosts(cloud, store, names, most_hosts)
+        self.hosts = Hosts(cloud, store, names, most_hosts, self.active)
         self._addresses = Addresses()
         self._lock = threading.RLock()
         self._running: dict[str, TaskRun] = {}
+        # Ended tasks stay in the store for an hour, and there may be thousands.
+        self._active: dict[str, None] = {}
         self._known: HostNames = {}
         self._closed = False
 
     def active(self, where: Any = None) -> list[dict[str, Any]]:
         """Tasks that have not ended, oldest first."""
-        return self._store.query(
-            TASK, where=lambda task: task["lastStatus"] != "STOPPED" and (where is None or where(task))
-        )
+        found = (self._store.find(TASK, key) for key in list(self._active))
+        return [
+            task
+            for task in found
+            if task is not None and task["lastStatus"] != "STOPPED" and (where is None or where(task))
+        ]
 
     def run(self, plan: Plan) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
         """Start tasks as far as there is room: their records, and a failure for each that has no place.
@@ -108,6 +116,7 @@ class Runner:
                     tasks.append(self._store.get(TASK, key))
                     continue
                 self._store.delete(TASK, key)
+                del self._active[key]
                 failures += refused
         # One failure an instance says all, however many tasks have no place.
         return tasks, [dict(pairs) for pairs in dict.fromkeys(tuple(failure.items()) for failure in failures)]
@@ -140,8 +149,10 @@ class Runner:
         record |= {"startedBy": plan.started_by} if plan.started_by else {}
         record |= {"capacityProviderName": provider} if provider else {}
         record |= {"platformVersion": "1.4.0", "platformFamily": "Linux"} if fargate else {}
-        self._store.create(TASK, f"{cluster}/{identity}", record)
-        return f"{cluster}/{identity}"
+        key = f"{cluster}/{identity}"
+        self._store.create(TASK, key, record)
+        self._active[key] = None
+        return key
 
     def _may_wait(self, provider: str | None) -> bool:
         found = self._store.find(PROVIDER, provider) if provider else None
@@ -179,9 +190,18 @@ class Runner:
     def _usable(self, task: Mapping[str, Any], provider: str | None) -> Any:
         return self.hosts.usable(task["_cluster"], provider)
 
+    def _host_names(self) -> HostNames:
+        """Names of Cloud Map, and of the tasks themselves, as a VPC's resolver has both."""
+        found = self.discovery.names()
+        for task in self.active():
+            address = task["_address"]
+            found |= {host_name(address): [address], private_dns_name(address, self._cloud.region): [address]}
+        return found
+
     def _forget(self, key: str) -> None:
         with self._lock:
             self._running.pop(key, None)
+            self._active.pop(key, None)
 
     def refresh(self, cluster: dict[str, Any]) -> None:
         """Take over what has become of the instances: tasks of those that are gone end with them."""
@@ -206,7 +226,7 @@ class Runner:
             for task in self.active(lambda each: not each["_placed"] and each["desiredStatus"] == "RUNNING"):
                 if self._place(key_of(task)) is not None and now() - task["createdAt"] > _WAIT_SECONDS:
                     self.stop(key_of(task), NO_CAPACITY, "TaskFailedToStart")
-            names = self.discovery.names()
+            names = self._host_names()
             if names != self._known:
                 self._known = names
                 for run in self._running.values():
@@ -233,8 +253,10 @@ class Runner:
                 _end(record)
 
         with self._lock:
-            self._store.update(TASK, key, change)
+            ended = self._store.update(TASK, key, change)["lastStatus"] == "STOPPED"
             run = self._running.get(key)
+            if ended and run is None:
+                self._active.pop(key, None)
         if run is not None:
             run.stop(most_grace)
 
@@ -246,7 +268,7 @@ class Runner:
             record.setdefault("stoppedReason", CLOSED)
             _end(record)
 
-        for task in self.active():
+        for task in self._store.query(TASK, where=lambda each: each["lastStatus"] != "STOPPED"):
             self._store.update(TASK, key_of(task), change)
 
     def close(self) -> None:
@@ -259,6 +281,7 @@ class Runner:
         for _, run in runs:
             run.thread.join(_CLOSE_SECONDS)
         self._engine.close()
+        self._parts.metadata.close()
 
 
 def key_of(task: Mapping[str, Any]) -> str:

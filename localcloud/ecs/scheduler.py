@@ -91,6 +91,7 @@ class Scheduler:
             for each in record["deployments"]:
                 if each["id"] == deployment and "startedAt" not in task:
                     each["failedTasks"] += 1
+                    each["_reason"] = task["stoppedReason"]
 
         try:
             self._store.update(SERVICES, key, change)
@@ -148,7 +149,8 @@ class Scheduler:
             failed = primary(record)
             failed["rolloutState"] = "FAILED"
             failed["rolloutStateReason"] = "ECS deployment circuit breaker: tasks failed to start."
-            note(record, f"(deployment {failed['id']}) deployment failed: tasks failed to start.")
+            reason = failed.get("_reason", "")
+            note(record, f"(deployment {failed['id']}) deployment failed: tasks failed to start. {reason}")
             last = record.get("_completed")
             if rollback and last:
                 record["taskDefinition"] = last

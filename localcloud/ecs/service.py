@@ -96,7 +96,10 @@ class Call:
         tags = {f"aws:RequestTag/{tag['key']}": tag.get("value", "") for tag in self.request.get("tags", [])}
         require(self.caller, f"ecs:{action or self.operation}", resource, {**tags, **(conditions or {})})
         if tags and action is None and self.operation != "TagResource":
-            require(self.caller, "ecs:TagResource", resource, {**tags, "ecs:CreateAction": self.operation})
+            # What RunTask makes are tasks, while what it asks for is a definition.
+            tasks = self.names.arn("task", f"{self.cluster_name}/*")
+            made = tasks if self.operation == "RunTask" else resource
+            require(self.caller, "ecs:TagResource", made, {**tags, "ecs:CreateAction": self.operation})
 
     def in_cluster(self) -> dict[str, str]:
         """The condition key that most actions have."""

@@ -23,6 +23,7 @@ from localcloud.context import Cloud, Credentials
 from localcloud.ecs import definitions, logs, secrets
 from localcloud.ecs.discovery import Discovery, HostNames, host_name
 from localcloud.ecs.failure import TaskFailure
+from localcloud.ecs.metadata import MetadataServer
 from localcloud.ecs.names import Names, new_id
 from localcloud.ecs.service import DEFINITION, TASK, TASKS_PRINCIPAL
 from localcloud.sagemaker.store import Store, now
@@ -35,7 +36,7 @@ Change = Callable[[dict[str, Any]], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What tasks are made with."""
+    """What tasks are made with; `host_names` are the names that resolve in all of them."""
 
     cloud: Cloud
     store: Store
@@ -43,6 +44,8 @@ class Parts:
     engine: Engine
     images: ImageStore
     discovery: Discovery
+    metadata: MetadataServer
+    host_names: Callable[[], HostNames]
 
 
 class TaskRun:
@@ -62,6 +65,7 @@ class TaskRun:
         self._containers: dict[str, Container] = {}
         self._settings: dict[str, Mapping[str, Any]] = {}
         self._hosts: HostNames = {}
+        self._offers: list[str] = []
         self.thread = threading.Thread(target=self._run, daemon=True, name=f"task-{self._id[:8]}")
 
     def stop(self, most_grace: float = definitions.MOST_STOP_TIMEOUT) -> None:
@@ -97,6 +101,8 @@ class TaskRun:
         finally:
             for container in self._containers.values():
                 container.remove()
+            for token in self._offers:
+                self._parts.metadata.withdraw(token)
             self._ended(self._key)
 
     def _update(self, change: Change) -> None:
@@ -133,7 +139,7 @@ class TaskRun:
         registries = record["_registries"]
         if registries:
             self._status("ACTIVATING")
-        self._hosts = parts.discovery.names()
+        self._hosts = parts.host_names()
         for container in definitions.start_order(containers):
             if self._stopping.is_set():
                 return
@@ -167,8 +173,8 @@ class TaskRun:
             role = self._record["overrides"].get(member) or definition.get(member)
             raise TaskFailure(
                 f"ECS was unable to assume the role '{role}' that was provided for this task. Please "
-                "verify that the role being passed has the proper trust relationship and permissions and that your "
-                "IAM user has permissions to pass this role."
+                "verify that the role being passed has the proper trust relationship and permissions and "
+                "that your IAM user has permissions to pass this role."
             ) from None
 
     def _acting(self, execution: RoleSession | None) -> Credentials:
@@ -214,7 +220,7 @@ class TaskRun:
             image=image,
             entrypoint=container.get("entryPoint") or None,
             arguments=container.get("command", ()),
-            environment=self._environment(container) | values,
+            environment=self._environment(container) | values | self._own(name),
             hostname=container.get("hostname") or host_name(self._record["_address"]),
             hosts=self._hosts_of(container),
             isolate_network=bool(container.get("disableNetworking")),
@@ -228,6 +234,11 @@ class TaskRun:
         except ContainerRefusedError as error:
             raise TaskFailure(f"CannotStartContainerError: {error}") from error
         self._container(name, lastStatus="RUNNING", runtimeId=runtime_id, imageDigest=image.digest)
+
+    def _own(self, container: str) -> dict[str, str]:
+        variables, token = self._parts.metadata.offer(lambda: self._record, container)
+        self._offers.append(token)
+        return variables
 
     def _environment(self, container: Mapping[str, Any]) -> dict[str, str]:
         given = {each["name"]: each.get("value", "") for each in container.get("environment", ())}

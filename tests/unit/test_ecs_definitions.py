@@ -44,7 +44,10 @@ LOG = {"logDriver": "awslogs", "options": {"awslogs-group": "g", "awslogs-region
         (definition({"name": "a", "memory": 1}), "image"),
         (definition({"name": "a", "image": "i"}), "memory"),
         (definition(container(stopTimeout=121)), "stopTimeout"),
-        (definition(container(dependsOn=[{"containerName": "x", "condition": "START"}])), "unknown container"),
+        (
+            definition(container(dependsOn=[{"containerName": "x", "condition": "START"}])),
+            "unknown container",
+        ),
         (definition(container(logConfiguration={"logDriver": "awslogs", "options": {}})), "awslogs-group"),
         (definition(container(logConfiguration=LOG), **FARGATE), "awslogs-stream-prefix"),
         (definition(**{**FARGATE, "networkMode": "bridge"}), "awsvpc"),

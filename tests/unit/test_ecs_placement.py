@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localcloud.ecs import strategy
+from localcloud.ecs import query_language, strategy
 from localcloud.ecs.instance_types import UNKNOWN, Resources, resources_of
 from localcloud.ecs.placement import Demand, Host, choose
 from localcloud.sagemaker.errors import ServiceError
@@ -18,7 +18,9 @@ from localcloud.sagemaker.errors import ServiceError
 SMALL = Demand(cpu=256, memory=512, group="g")
 
 
-def host(name: str, *taken: Demand, cpu: int = 1024, memory: int = 2048, gpus: int = 0, zone: str = "a") -> Host:
+def host(
+    name: str, *taken: Demand, cpu: int = 1024, memory: int = 2048, gpus: int = 0, zone: str = "a"
+) -> Host:
     return Host(arn=name, zone=zone, offered=Resources(cpu=cpu, memory=memory, gpus=gpus), taken=taken)
 
 
@@ -61,6 +63,54 @@ def test_strategies_of_placement() -> None:
     assert chosen({"type": "spread", "field": "attribute:ecs.availability-zone"}) == "empty"
     zones = {"type": "spread", "field": "attribute:ecs.availability-zone"}
     assert choose([*hosts, host("b", SMALL, SMALL, SMALL, zone="b")], SMALL, [zones])[0] is not None
+
+
+FACTS = {"ec2InstanceId": "i-1", "attribute:ecs.instance-type": "g5.xlarge", "runningTasksCount": "0"}
+
+
+@pytest.mark.parametrize(
+    ("expression", "meant"),
+    [
+        ("ec2InstanceId == i-1", True),
+        ("ec2InstanceId==i-2", False),
+        ("ec2InstanceId != i-1", False),
+        ("ec2InstanceId in ['i-1', i-2]", True),
+        ("ec2InstanceId !in [i-1]", False),
+        ("attribute:ecs.instance-type =~ g5.*", True),
+        ("attribute:ecs.instance-type !~ g5.*", False),
+        ("not attribute:ecs.instance-type =~ g5.*", False),
+        ("attribute:stage exists", False),
+        ("attribute:stage == prod", False),
+        ("attribute:stage != prod", True),
+        ("runningTasksCount equals 0 and ec2InstanceId == i-1", True),
+        ("runningTasksCount == 0 && ec2InstanceId == i-2", False),
+    ],
+)
+def test_expressions(expression: str, meant: bool) -> None:
+    assert query_language.parse(expression)(FACTS) == meant
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "",
+        "x == 1",
+        "(ec2InstanceId == a)",
+        "ec2InstanceId == a or ec2InstanceId == b",
+        "ec2InstanceId in a",
+        "agentVersion =~ (",
+    ],
+)
+def test_expressions_that_are_refused(expression: str) -> None:
+    with pytest.raises(ServiceError):
+        query_language.parse(expression)
+
+
+def test_member_of_keeps_tasks_away() -> None:
+    demand = replace(SMALL, expressions=("ec2InstanceId == i-2",))
+    first, second = (replace(host(name), facts={"ec2InstanceId": name}) for name in ("i-1", "i-2"))
+    assert choose([first, second], demand)[0] == second
+    assert choose([first], demand)[1] == {"i-1": "MemberOf placement constraint unsatisfied."}
 
 
 @given(st.lists(st.tuples(st.integers(1, 600), st.integers(1, 1200)), max_size=12))

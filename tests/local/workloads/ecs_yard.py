@@ -1,4 +1,4 @@
-"""What the tests of ECS share: a cluster, an image whose program is the request's code, roles, a log group."""
+"""What the tests of ECS share: a cluster, an image that runs the request's code, roles, a log group."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where tasks go: instances of Auto Scaling groups, what they hold, and what happens when there is no room."""
+"""Where tasks go: instances of Auto Scaling groups, what they hold, and what happens without room."""
 
 from __future__ import annotations
 
@@ -63,7 +63,9 @@ class Pool:
         arns = ecs.list_container_instances(cluster=cluster)["containerInstanceArns"]
         if not arns:
             return []
-        found = ecs.describe_container_instances(cluster=cluster, containerInstances=arns)["containerInstances"]
+        found = ecs.describe_container_instances(cluster=cluster, containerInstances=arns)[
+            "containerInstances"
+        ]
         return [each for each in found if each["capacityProviderName"] == self.name]
 
     def _associate(self, *, add: bool) -> None:
@@ -173,7 +175,9 @@ def test_without_room_an_answer_has_failures(
         assert answer["ResponseMetadata"]["HTTPStatusCode"] == 200
         assert answer["tasks"] == []
         arns = {each["containerInstanceArn"] for each in fixed.instances()}
-        assert {(each["arn"], each["reason"]) for each in answer["failures"]} == {(arn, reason) for arn in arns}
+        assert {(each["arn"], each["reason"]) for each in answer["failures"]} == {
+            (arn, reason) for arn in arns
+        }
 
 
 def test_part_of_the_tasks_may_have_room(yard: Yard, fixed: Pool) -> None:
@@ -194,7 +198,9 @@ def test_part_of_the_tasks_may_have_room(yard: Yard, fixed: Pool) -> None:
 
 
 def test_tasks_end_with_their_instance(yard: Yard, fixed: Pool) -> None:
-    definition = yard.definition(yard.container("import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + WAIT))
+    definition = yard.definition(
+        yard.container("import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + WAIT)
+    )
     apart = [{"type": "distinctInstance"}]
     arns = yard.run(definition, launchType="EC2", count=2, placementConstraints=apart)
     for arn in arns:
@@ -208,11 +214,20 @@ def test_tasks_end_with_their_instance(yard: Yard, fixed: Pool) -> None:
     assert (task["stopCode"], task["containers"][0]["exitCode"]) == ("TerminationNotice", 137)
     kept = next(arn for arn in arns if arn != lost)
     assert yard.task(kept)["lastStatus"] == "RUNNING"
+    # What a handler of interruptions asks, who knows the instance's id.
+    left = fixed.group()["Instances"][0]["InstanceId"]
+    found = yard.ecs.list_container_instances(cluster=yard.name, filter=f"ec2InstanceId == {left}")
+    assert found["containerInstanceArns"] == [instance]
+    assert not yard.ecs.list_container_instances(cluster=yard.name, filter=f"ec2InstanceId == {gone}")[
+        "containerInstanceArns"
+    ]
     listed = yard.ecs.list_tasks(cluster=yard.name, containerInstance=instance)["taskArns"]
     assert listed == [kept]
 
 
-def test_an_instance_that_drains_takes_nothing_new_and_keeps_standalone_tasks(yard: Yard, fixed: Pool) -> None:
+def test_an_instance_that_drains_takes_nothing_new_and_keeps_standalone_tasks(
+    yard: Yard, fixed: Pool
+) -> None:
     definition = yard.definition(yard.container(WAIT))
     arn = yard.run(definition, launchType="EC2")[0]
     yard.reached(arn, "RUNNING")

@@ -114,5 +114,3 @@ def test_the_number_of_local_hosts_is_the_users(tmp_path: Path, monkeypatch: Any
         assert len(ecs.list_container_instances(cluster="c")["containerInstanceArns"]) == 1
     finally:
         lifecycle.down(root)
-
-

@@ -206,7 +206,26 @@ with socket.create_server((own, 29400)) as server:
     yard.reached(late, "STOPPED")
     assert yard.log(late) == [str(sorted(addresses))]
     yard.ecs.delete_service(cluster=yard.name, service=name, force=True)
-    wait_for(lambda: not client.list_instances(ServiceId=registry.rpartition("/")[2])["Instances"], "the exit")
+    wait_for(
+        lambda: not client.list_instances(ServiceId=registry.rpartition("/")[2])["Instances"], "the exit"
+    )
+
+
+def test_tasks_find_one_another_by_their_host_names(yard: Yard) -> None:
+    listen = """
+import socket
+own = socket.gethostbyname(socket.gethostname())
+with socket.create_server((own, 29500)) as server:
+    print(socket.gethostname(), flush=True)
+    server.accept()[0].sendall(b"hello")
+"""
+    first = yard.run(yard.definition(yard.container(listen)))[0]
+    host = wait_for(lambda: yard.task(first)["lastStatus"] == "RUNNING" and yard.log(first), "the name")[0]
+    ask = f"import socket; print(socket.create_connection(('{host}', 29500)).recv(9).decode())"
+    second = yard.run(yard.definition(yard.container(ask)))[0]
+    yard.reached(second, "STOPPED")
+    assert yard.log(second) == ["hello"]
+    yard.reached(first, "STOPPED")
 
 
 def test_application_auto_scaling_sets_the_count(yard: Yard, serve: Serve) -> None:

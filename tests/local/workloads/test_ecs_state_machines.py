@@ -44,7 +44,9 @@ def request(yard: Yard, definition: str) -> dict[str, Any]:
         "Cluster": yard.name,
         "TaskDefinition": definition,
         "LaunchType": "FARGATE",
-        "NetworkConfiguration": {"AwsvpcConfiguration": {"Subnets": SUBNETS["awsvpcConfiguration"]["subnets"]}},
+        "NetworkConfiguration": {
+            "AwsvpcConfiguration": {"Subnets": SUBNETS["awsvpcConfiguration"]["subnets"]}
+        },
         "Overrides": {
             "ContainerOverrides": [{"Name": "main", "Environment": [{"Name": "EXIT", "Value": "0"}]}]
         },

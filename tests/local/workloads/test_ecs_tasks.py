@@ -52,11 +52,10 @@ raise SystemExit(3)
     assert task["stoppedReason"] == "Essential container in task exited"
     assert task["createdAt"] <= task["pullStartedAt"] <= task["startedAt"] <= task["stoppedAt"]
     assert task["overrides"]["containerOverrides"] == [override]
-    session = arn.rpartition("/")[2]
+    session, role_name = arn.rpartition("/")[2], yard.task_role.rpartition("/")[2]
     address = task["containers"][0]["networkInterfaces"][0]["privateIpv4Address"]
     assert yard.log(arn) == [
-        f"arn:aws:sts::{yard.cloud.account}:assumed-role/{yard.task_role.rpartition('/')[2]}/{session} {name} "
-        "AWS_ECS_FARGATE",
+        f"arn:aws:sts::{yard.cloud.account}:assumed-role/{role_name}/{session} {name} AWS_ECS_FARGATE",
         address,
         "AccessDenied",
     ]
@@ -159,9 +158,13 @@ def test_why_a_task_does_not_start(yard: Yard, role: Role) -> None:
     stranger = role("lambda.amazonaws.com", [])
     cases = {
         yard.definition({**plain, "image": f"{yard.image}2"}): "CannotPullContainerError: the image",
-        yard.definition({**plain, "image": "docker.io/library/busybox"}): "CannotPullContainerError: the image",
+        yard.definition(
+            {**plain, "image": "docker.io/library/busybox"}
+        ): "CannotPullContainerError: the image",
         yard.definition(elsewhere): "ResourceInitializationError: failed to validate logger args",
-        yard.definition({**plain, "secrets": [secret]}): "ResourceInitializationError: unable to pull secrets",
+        yard.definition(
+            {**plain, "secrets": [secret]}
+        ): "ResourceInitializationError: unable to pull secrets",
         yard.definition(plain, taskRoleArn=stranger): "ECS was unable to assume the role",
         yard.definition({**plain, "command": ["x"], "entryPoint": ["nothing-of-that-name"]}): "Essential",
     }
@@ -173,6 +176,20 @@ def test_why_a_task_does_not_start(yard: Yard, role: Role) -> None:
             assert "exitCode" not in task["containers"][0]
         else:
             assert task["containers"][0]["exitCode"] == 127
+
+
+def test_a_container_learns_what_it_is(yard: Yard) -> None:
+    code = """
+import json, os, urllib.request
+uri = os.environ["ECS_CONTAINER_METADATA_URI_V4"]
+task = json.load(urllib.request.urlopen(uri + "/task"))
+own = json.load(urllib.request.urlopen(uri))
+print(task["TaskARN"], task["LaunchType"], own["Networks"][0]["IPv4Addresses"][0], own["Name"])
+"""
+    arn = yard.run(yard.definition(yard.container(code)))[0]
+    task = yard.reached(arn, "STOPPED")
+    address = task["containers"][0]["networkInterfaces"][0]["privateIpv4Address"]
+    assert yard.log(arn) == [f"{arn} FARGATE {address} main"]
 
 
 def test_secrets_come_with_the_execution_role(yard: Yard, role: Role) -> None:
@@ -199,7 +216,9 @@ def test_requests_that_aws_refuses(yard: Yard) -> None:
     run = {"cluster": yard.name, "taskDefinition": definition, "networkConfiguration": SUBNETS}
     assert code_of(yard.ecs.run_task, **{**run, "cluster": "none"})[0] == "ClusterNotFoundException"
     assert code_of(yard.ecs.run_task, **run, count=11)[0] == "InvalidParameterException"
-    assert code_of(yard.ecs.run_task, **run, launchType="EC2")[1].startswith("No Container Instances were found")
+    assert code_of(yard.ecs.run_task, **run, launchType="EC2")[1].startswith(
+        "No Container Instances were found"
+    )
     both = {"launchType": "FARGATE", "capacityProviderStrategy": [{"capacityProvider": "FARGATE"}]}
     assert code_of(yard.ecs.run_task, **run, **both)[0] == "InvalidParameterException"
     bare = {"cluster": yard.name, "taskDefinition": definition, "launchType": "FARGATE"}
@@ -209,7 +228,10 @@ def test_requests_that_aws_refuses(yard: Yard) -> None:
     assert code_of(yard.ecs.run_task, **{**run, "taskDefinition": "none"})[0] == "ClientException"
     assert code_of(yard.ecs.stop_task, cluster=yard.name, task="0" * 32)[0] == "InvalidParameterException"
     yard.ecs.deregister_task_definition(taskDefinition=definition)
-    assert code_of(yard.ecs.run_task, **run, launchType="FARGATE") == ("ClientException", "TaskDefinition is inactive")
+    assert code_of(yard.ecs.run_task, **run, launchType="FARGATE") == (
+        "ClientException",
+        "TaskDefinition is inactive",
+    )
 
 
 def test_a_client_token_starts_tasks_once(yard: Yard) -> None:

@@ -148,6 +148,10 @@ class Stack:
         except WaiterError as error:
             raise AssertionError("\n".join(self.reasons())) from error
 
+    def status(self) -> str:
+        found: str = self.client.describe_stacks(StackName=self.name)["Stacks"][0]["StackStatus"]
+        return found
+
     def reasons(self) -> list[str]:
         events = self.client.describe_stack_events(StackName=self.name)["StackEvents"]
         return [
@@ -201,6 +205,13 @@ def test_a_stack_is_made_changed_and_deleted(yard: Yard, template: Template) -> 
     assert old["status"] == "INACTIVE"
     tags = yard.ecs.list_tags_for_resource(resourceArn=first["ClusterArn"])["tags"]
     assert {"key": "version", "value": "2"} in tags
+    with pytest.raises(AssertionError, match="CannotPullContainerError"):
+        stack.update(template(name, version="3", count=2, image=f"{yard.image}-none"))
+    assert stack.status() == "UPDATE_ROLLBACK_COMPLETE"
+    last = service()
+    assert (last["runningCount"], len(last["deployments"])) == (2, 1)
+    image = yard.ecs.describe_task_definition(taskDefinition=last["taskDefinition"])["taskDefinition"]
+    assert image["containerDefinitions"][0]["image"] == yard.image
     stack.delete()
     gone = yard.ecs.describe_clusters(clusters=[first["Cluster"]])["clusters"][0]
     assert (gone["status"], gone["runningTasksCount"]) == ("INACTIVE", 0)
@@ -219,7 +230,10 @@ def test_a_service_that_never_starts_rolls_the_stack_back(yard: Yard, template: 
 
 def test_what_is_not_served_is_named(yard: Yard) -> None:
     stack = Stack(yard, unique("refused"))
-    cluster = {"Type": "AWS::ECS::Cluster", "Properties": {"DefaultCapacityProviderStrategy": [{"Weight": "1"}]}}
+    cluster = {
+        "Type": "AWS::ECS::Cluster",
+        "Properties": {"DefaultCapacityProviderStrategy": [{"Weight": "1"}]},
+    }
     with pytest.raises(AssertionError, match="capacityProvider"):
         stack.create(json.dumps({"Resources": {"Cluster": cluster}}))
     stack.delete()
