@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from training_runtime.admission import PLACE_SECONDS
+from training_runtime.attempt import Attempt
 from training_runtime.attempts import Cause
 from training_runtime.errors import RequestError
 from training_runtime.job import ENDS, State
@@ -239,3 +240,22 @@ def test_slots_without_an_attempt_are_released_after_a_while() -> None:
     assert world.sweep() == ["stopped dogs-1/1"]
     world.now += 100
     assert world.sweep() == ["released dogs-1/1"]
+
+
+def test_a_sweep_that_looks_while_an_attempt_ends_changes_nothing() -> None:
+    """The record was read before the execution wrote its end, the status after it."""
+    world = World()
+    world.submit()
+    world.until("running")
+    world.report(outcome="failed")
+    status = world.machines.status
+
+    def ends_meanwhile(attempt: Attempt) -> str | None:
+        if world.job().state is State.RUNNING:
+            world.until("backing-off")
+            assert world.machines.ended == {"dogs-1_1": "SUCCEEDED"}
+        return status(attempt)
+
+    world.machines.status = ends_meanwhile  # type: ignore[method-assign]
+    assert world.sweep() == []
+    assert (world.job().state, list(world.machines.inputs)) == (State.BACKING_OFF, ["dogs-1_2"])
