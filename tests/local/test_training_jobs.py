@@ -20,7 +20,8 @@ from typer.testing import CliRunner
 from localcloud.context import Cloud, Credentials
 from modelyard_cli.main import app
 from tests.local.support import Role, unique
-from tests.local.workloads.ecs_yard import Yard
+from tests.local.workloads.ecs_yard import Yard, wait_for
+from tests.local.workloads.test_ecs_capacity import Pool
 from training.vision.job_record import JobRecord, OutdatedError, Saved
 
 ACCOUNT = "000000000000"
@@ -94,7 +95,8 @@ def synthesize(folder: Path, name: str, yard: Yard, definition: str) -> dict[str
 class Place:
     """A deployed queue of jobs."""
 
-    def __init__(self, yard: Yard, name: str, outputs: dict[str, str]) -> None:
+    def __init__(self, yard: Yard, name: str, definition: str, outputs: dict[str, str]) -> None:
+        self.yard, self.definition = yard, definition
         cloud, admin = yard.cloud, yard.admin
         self.cloud, self.admin, self.name, self.cluster = cloud, admin, name, yard.name
         self.queue, self.letters, self.table = (
@@ -202,7 +204,8 @@ def place(
 ) -> Iterator[Place]:
     name, folder = f"modelyard-{unique('jobs')}-training", tmp_path_factory.mktemp("jobs")
     yard = Yard(cloud, admin, role, tmp_path_factory.mktemp("image"))
-    template = synthesize(folder, name, yard, yard.definition(yard.container(TRAINER, name="trainer")))
+    definition = yard.definition(yard.container(TRAINER, name="trainer"))
+    template = synthesize(folder, name, yard, definition)
     s3, formation = cloud.client("s3", admin), cloud.client("cloudformation", admin)
     bucket = f"cdk-hnb659fds-assets-{ACCOUNT}-{cloud.region}"
     if bucket not in {one["Name"] for one in s3.list_buckets()["Buckets"]}:
@@ -214,7 +217,7 @@ def place(
         StackName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 60}
     )
     outputs = formation.describe_stacks(StackName=name)["Stacks"][0]["Outputs"]
-    yield Place(yard, name, {one["OutputKey"]: one["OutputValue"] for one in outputs})
+    yield Place(yard, name, definition, {one["OutputKey"]: one["OutputValue"] for one in outputs})
     formation.delete_stack(StackName=name)
     formation.get_waiter("stack_delete_complete").wait(
         StackName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 60}
@@ -300,10 +303,30 @@ def test_a_host_that_is_lost_is_asked_for_again_and_a_failure_is_tried_again(pla
     place.until("lossy", "cancelled")
 
 
-def test_a_spot_warning_for_another_cluster_stops_nothing(place: Place) -> None:
-    warning = {"instance-id": "i-0123456789abcdef0", "instance-action": "terminate"}
-    event = {"detail-type": "EC2 Spot Instance Interruption Warning", "detail": warning}
-    assert place.call(event) == {"stopped": 0}
+def test_a_spot_warning_stops_the_tasks_on_that_instance(place: Place) -> None:
+    pool = Pool(place.yard, scaled=False)
+    pool.size(2)
+    wait_for(lambda: len(pool.instances()) == 2, "two instances")
+    tasks = place.yard.run(
+        place.definition,
+        count=2,
+        capacityProviderStrategy=pool.strategy,
+        placementConstraints=[{"type": "distinctInstance"}],
+    )
+    mine, other = (place.yard.reached(arn, "RUNNING") for arn in tasks)
+    instances = {one["containerInstanceArn"]: one["ec2InstanceId"] for one in pool.instances()}
+
+    def warn(instance: str) -> dict[str, Any]:
+        warning = {"instance-id": instance, "instance-action": "terminate"}
+        return place.call({"detail-type": "EC2 Spot Instance Interruption Warning", "detail": warning})
+
+    assert warn("i-0123456789abcdef0") == {"stopped": 0}
+    assert warn(instances[mine["containerInstanceArn"]]) == {"stopped": 1}
+    stopped = place.yard.reached(mine["taskArn"], "STOPPED")
+    assert stopped["stoppedReason"] == "Spot takes the instance back"
+    assert stopped["containers"][0]["exitCode"] == 1
+    assert place.yard.task(other["taskArn"])["lastStatus"] == "RUNNING"
+    pool.close()
 
 
 def test_an_execution_that_is_aborted_leaves_nothing_behind(place: Place) -> None:
