@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from training_runtime.errors import RequestError
+from training_runtime.item import of_job
 from training_runtime.job import State
 
 from tests.unit.training_jobs_world import World
@@ -58,7 +61,11 @@ def test_resume_of_what_goes_on_anyway_only_ends_its_pause() -> None:
     running = world.until("running")
     assert world.send({"resume": "dogs-1"}).state is running.state
     world.report(outcome="failed")
-    assert world.until("backing-off").not_before > world.now
+    world.draw = 0.999
+    job = world.until("backing-off")
+    world.jobs.items["dogs-1"] = of_job(replace(job, not_before=world.now + 900))
+    world.step("dogs-1_2")
+    assert world.machines.inputs["dogs-1_2"]["wait"] == world.settings.ask_seconds
     assert world.send({"resume": "dogs-1"}, "again").not_before == 0
     world.step("dogs-1_2")
     assert world.job().state is State.STARTING

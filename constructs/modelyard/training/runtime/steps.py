@@ -53,7 +53,9 @@ def admit(at: Attempt, ports: Ports, settings: Settings) -> Attempt:
     job = ports.jobs.read(at.job)
     if job is not None and _begins(job, at):
         if job.not_before > now:
-            return replace(at, wait=math.ceil(job.not_before - now), began=0.0)
+            # Not all of it at once: whoever resumes the job ends its pause.
+            pause = min(settings.ask_seconds, math.ceil(job.not_before - now))
+            return replace(at, wait=pause, began=0.0)
         words = f"attempt {at.number} asks for {job.request.hosts} hosts"
         job = _moved(at, ports, State.WAITING, words, when=lambda job: _begins(job, at))
     if job is None or job.attempt != at.number or job.state not in (State.WAITING, State.STARTING):
