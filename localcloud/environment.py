@@ -16,8 +16,8 @@ from localcloud.tls import TlsFiles
 # All that a user's environment gives a cloud: it may hold keys of a real account, tokens, and settings of
 # another emulator, which no server and no function of its has any business with.
 _KEPT = {
-    "CUDA_VISIBLE_DEVICES", "HOME", "LANG", "LANGUAGE", "LD_LIBRARY_PATH", "LOGNAME", "OMP_NUM_THREADS",
-    "PATH", "SHELL", "TERM", "TMPDIR", "TZ", "USER", "VIRTUAL_ENV",
+    "CUDA_VISIBLE_DEVICES", "HOME", "LANG", "LANGUAGE", "LD_LIBRARY_PATH", "LOGNAME", "MODELYARD_ECS_HOSTS",
+    "OMP_NUM_THREADS", "PATH", "SHELL", "TERM", "TMPDIR", "TZ", "USER", "VIRTUAL_ENV",
 }  # fmt: skip
 
 

@@ -81,6 +81,11 @@ class StateFolder:
         return self.root / "codedeploy.db"
 
     @property
+    def ecs_db(self) -> Path:
+        """SQLite file of ECS."""
+        return self.root / "ecs.db"
+
+    @property
     def images(self) -> Path:
         """Images that the stand-in for `docker` built."""
         return self.root / "images"

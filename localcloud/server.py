@@ -179,18 +179,21 @@ def _without_slow_goodbyes(loop: asyncio.AbstractEventLoop, context: dict[str, A
 
 
 def _install_services(cloud: Cloud) -> list[Closable]:
-    from localcloud.autoscaling import sagemaker_variants
+    from localcloud.autoscaling import ecs_services, sagemaker_variants
     from localcloud.autoscaling import service as autoscaling
     from localcloud.aws import queue_metrics
     from localcloud.cloudwatch import service as cloudwatch
     from localcloud.codedeploy import service as codedeploy
+    from localcloud.ecs import service as ecs
     from localcloud.sagemaker import service
 
     alarms, queues = cloudwatch.install(cloud), queue_metrics.install(cloud)
     sagemaker = service.install(cloud)
+    containers = ecs.install(cloud)
     variants = sagemaker_variants.Variants(cloud, sagemaker.store)
-    scaling = autoscaling.install(cloud, {"sagemaker": variants})
-    return [alarms, queues, sagemaker, scaling, codedeploy.install(cloud)]
+    counts = ecs_services.Services(cloud, containers.service.store)
+    scaling = autoscaling.install(cloud, {"sagemaker": variants, "ecs": counts})
+    return [alarms, queues, sagemaker, containers, scaling, codedeploy.install(cloud)]
 
 
 async def _refuse(send: Send) -> None:

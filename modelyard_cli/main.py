@@ -11,6 +11,7 @@ try:
     from modelyard_cli.check import command as check_command
     from modelyard_cli.graph import command as graph_command
     from modelyard_cli.simulate import command as simulate_command
+    from modelyard_cli.train import command as train_command
 except ModuleNotFoundError as error:
     # requirements.txt installs this script with the app; what only the script needs is in another file.
     if (error.name or "").partition(".")[0] in ("", "localcloud", "modelyard_cli"):
@@ -44,6 +45,7 @@ for command in (
 ):
     app.command()(command)
 app.add_typer(simulate_command.app, name="simulate")
+app.add_typer(train_command.app, name="train")
 
 
 def main() -> None:

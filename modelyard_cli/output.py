@@ -18,6 +18,8 @@ STATUS_STYLE = {
     "Executing": "cyan", "InProgress": "cyan", "Starting": "cyan", "Creating": "cyan", "Updating": "cyan",
     "Failed": "bold red", "Rejected": "red", "Stopped": "yellow", "Stopping": "yellow",
     "PendingManualApproval": "yellow",
+    "completed": "green", "running": "cyan", "starting": "cyan", "failed": "bold red",
+    "cancelled": "yellow", "cancelling": "yellow", "backing-off": "yellow",
 }  # fmt: skip
 
 

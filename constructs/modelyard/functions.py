@@ -56,6 +56,7 @@ class RuntimeFunction(lambda_.Function):
         scope: The parent.
         construct_id: Unique within the parent.
         domain: The domain: `serving` for the handler `modelyard.serving.runtime.handler.handle`.
+        entry: The module of the handler, where a domain has several functions.
         description: What the function does.
         environment: Environment variables.
         size: Memory, time and disk.
@@ -76,6 +77,7 @@ class RuntimeFunction(lambda_.Function):
         construct_id: str,
         *,
         domain: str,
+        entry: str = "handler",
         description: str,
         environment: Mapping[str, str],
         size: FunctionSize,
@@ -96,7 +98,7 @@ class RuntimeFunction(lambda_.Function):
             description=description,
             runtime=runtime,
             architecture=architecture,
-            handler=f"modelyard.{domain}.runtime.handler.handle",
+            handler=f"modelyard.{domain}.runtime.{entry}.handle",
             code=_ArchivedCode(
                 add_file(
                     scope,

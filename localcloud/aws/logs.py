@@ -61,6 +61,37 @@ class LogStream:
             while batch := list(islice(iterator, _BATCH)):
                 self._put(batch)
 
+    def open(self, *, make_group: bool) -> None:
+        """Make the stream before the first line, as the agent of a container host does.
+
+        Args:
+            make_group: whether a group that is missing is made, too.
+
+        Raises:
+            AccessDenied: the writer may not.
+            RoleNotAssumable: there is no writer.
+            LookupError: the group is missing.
+        """
+        from ministack.core.responses import request_scope
+        from ministack.services import cloudwatch_logs
+
+        with request_scope(self._cloud.account, self._cloud.region):
+            missing = self._group not in cloudwatch_logs._log_groups
+        if missing and not make_group:
+            raise LookupError(f"there is no log group {self._group}")
+        actions = ["logs:CreateLogGroup", "logs:CreateLogStream"] if missing else ["logs:CreateLogStream"]
+        if self.writer is not None:
+            writer = self.writer()
+            for action in actions:
+                identity.require_of(self._cloud, writer, action, self._arn)
+        with self._lock:
+            self._create()
+
+    @property
+    def _arn(self) -> str:
+        where = f"{self._cloud.region}:{self._cloud.account}"
+        return f"arn:aws:logs:{where}:log-group:{self._group}:log-stream:{self._stream}"
+
     def _may_write(self) -> bool:
         from ministack.core.responses import request_scope
         from ministack.services import cloudwatch_logs
@@ -73,13 +104,10 @@ class LogStream:
         if not self._created:
             actions = ["DescribeLogStreams", "CreateLogStream", *actions]
             actions = ["CreateLogGroup", *actions] if missing else actions
-        resource = f"arn:aws:logs:{self._cloud.region}:{self._cloud.account}:log-group:{self._group}"
         try:
             writer = self.writer()
             for action in actions:
-                identity.require_of(
-                    self._cloud, writer, f"logs:{action}", f"{resource}:log-stream:{self._stream}"
-                )
+                identity.require_of(self._cloud, writer, f"logs:{action}", self._arn)
         except (identity.AccessDenied, identity.RoleNotAssumable):
             return False
         return True

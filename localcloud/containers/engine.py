@@ -44,10 +44,12 @@ class ContainerSpec:
         arguments: replace the image's CMD.
         environment: added to the image's ENV.
         hostname: the container's host name, where the machine allows it to have one.
-        hosts: names and loopback addresses of all hosts of the job, for `/etc/hosts`.
+        hosts: names and loopback addresses of all hosts of the job, for `/etc/hosts`; one name may have
+            several.
         isolate_network: own network with nothing but a loopback interface.
         network_of: process of another container whose isolated network this one shares.
         credentials: what the container may ask for while it runs; None for a container without.
+        stop_first_only: SIGTERM goes to the first process alone, as Docker sends it, not to its children too.
     """
 
     image: Image
@@ -55,10 +57,11 @@ class ContainerSpec:
     arguments: Sequence[str] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     hostname: str = "algo-1"
-    hosts: Mapping[str, str] = field(default_factory=dict)
+    hosts: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
     isolate_network: bool = False
     network_of: int | None = None
     credentials: Source | None = None
+    stop_first_only: bool = False
 
 
 class Container:
@@ -75,6 +78,7 @@ class Container:
         self._ended = threading.Event()
         self._callbacks: list[Callable[[], None]] = []
         self._code = 0
+        self._first_only = False
         self.bound = engine.isolates
         self.started: float | None = None
         self.ended: float | None = None
@@ -102,6 +106,7 @@ class Container:
 
     def start(self, spec: ContainerSpec, sink: LineSink) -> None:
         """Start the process; lines of its output go to `sink`, in order, several at a time."""
+        self._first_only = spec.stop_first_only
         self._process = self._engine.spawn(self, self._folder, spec)
         self.started = time.time()
         assert self._process.stdout is not None
@@ -136,11 +141,21 @@ class Container:
         if self._process is None:
             return 0
         if not self._ended.is_set():
-            signal_group(self._process.pid, signal.SIGTERM)
+            if self._first_only:
+                self._process.terminate()
+            else:
+                signal_group(self._process.pid, signal.SIGTERM)
             if not self._ended.wait(grace):
                 signal_group(self._process.pid, signal.SIGKILL)
         self._ended.wait()
         return self._code
+
+    def name_hosts(self, hosts: Mapping[str, str | Sequence[str]]) -> None:
+        """Change what `/etc/hosts` says; only for a container that was started with `hosts`."""
+        # In place: the container has this very file mounted.
+        with suppress(FileNotFoundError), (self._folder / "hosts").open("r+") as file:
+            file.write(_hosts_file(hosts))
+            file.truncate()
 
     def remove(self) -> None:
         """End the process if it runs, delete the folder."""
@@ -209,8 +224,7 @@ class Engine:
         hosts = None
         if spec.hosts:
             hosts = folder / "hosts"
-            lines = ["127.0.0.1 localhost", *(f"{address} {name}" for name, address in spec.hosts.items())]
-            hosts.write_text("\n".join(lines) + "\n")
+            hosts.write_text(_hosts_file(spec.hosts))
         environment = {
             **inherited(),
             "HOME": str(folder / "home"),
@@ -239,6 +253,7 @@ class Engine:
             "processes": self.isolates and self.separates_processes,
             "isolate_network": spec.isolate_network,
             "network_of": spec.network_of,
+            "stop_first_only": spec.stop_first_only,
             "hidden": str(self._cloud.folder.root.resolve()) if self._cloud else "",
             "kept": kept if self._cloud else [],
         }
@@ -309,6 +324,13 @@ def command_of(image: Image, spec: ContainerSpec, paths: Paths) -> list[str]:
     return command
 
 
+def _hosts_file(hosts: Mapping[str, str | Sequence[str]]) -> str:
+    lines = ["127.0.0.1 localhost"]
+    for name, found in hosts.items():
+        lines += [f"{address} {name}" for address in ([found] if isinstance(found, str) else found)]
+    return "\n".join(lines) + "\n"
+
+
 def _settings(
     folder: Path, command: list[str], image_folders: Mapping[str, str], workdir: str, hostname: str
 ) -> dict[str, object]:
@@ -329,6 +351,7 @@ def _settings(
         "processes": True,
         "isolate_network": True,
         "network_of": None,
+        "stop_first_only": False,
         "hidden": "",
         "kept": [],
         "parent": os.getpid(),

@@ -222,11 +222,14 @@ def prepare(settings: dict[str, object]) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def watch_over() -> None:
+def watch_over(*, first_only: bool) -> None:
     """Return in the program's process; this one and the first of the new namespace wait for its end.
 
     The first process of a namespace takes everything in it along when it ends, whatever the program did to
     detach its children. It ignores the signals for which it has no handler, so the program is not it.
+
+    Args:
+        first_only: SIGTERM goes to the program alone, not to its children too.
     """
     watched = {signal.SIGTERM, signal.SIGCHLD}
     signal.pthread_sigmask(signal.SIG_BLOCK, watched)
@@ -246,14 +249,14 @@ def watch_over() -> None:
     _mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     program = os.fork()
     if program:
-        os._exit(_wait(program, lambda: _signal_session(program)))
+        os._exit(_wait(program, lambda: _terminate(program, first_only)))
     os.setsid()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, watched)
 
 
-def _signal_session(program: int) -> None:
+def _terminate(program: int, first_only: bool) -> None:
     try:
-        os.killpg(program, signal.SIGTERM)
+        (os.kill if first_only else os.killpg)(program, signal.SIGTERM)
     except ProcessLookupError:  # not yet a session of its own
         os.kill(program, signal.SIGTERM)
 
@@ -283,7 +286,7 @@ def main() -> None:
     try:
         prepare(settings)
         if settings["processes"]:
-            watch_over()
+            watch_over(first_only=bool(settings["stop_first_only"]))
         if settings["namespaces"]:
             drop_capabilities()
         os.chdir(settings["workdir"])

@@ -60,7 +60,9 @@ def provided(uri: str) -> bool:
     return any(pattern.fullmatch(uri) for pattern, _ in _providers)
 
 
-def pull(uri: str, store: ImageStore, ecr: Any, *, account: str, role_arn: str) -> Image:
+def pull(
+    uri: str, store: ImageStore, ecr: Any, *, account: str, role_arn: str, puller: str = "SageMaker"
+) -> Image:
     """The image of a URI.
 
     Makes the calls of a real pull, so that the role needs the permissions a real pull needs.
@@ -70,7 +72,7 @@ def pull(uri: str, store: ImageStore, ecr: Any, *, account: str, role_arn: str) 
         store: where images lie.
         ecr: boto3 client with the execution role's credentials.
         account: whose registry this cloud has.
-        role_arn: named in the error.
+        role_arn, puller: named in the error.
 
     Raises:
         ImageError: one line that says what to do.
@@ -103,7 +105,7 @@ def pull(uri: str, store: ImageStore, ecr: Any, *, account: str, role_arn: str) 
         code = error.response["Error"]["Code"]
         raise ImageError(
             f"Cannot find repository {repository} in registry ID {reference.registry}. Please check if your "
-            f"ECR repository exists and role {role_arn} has proper pull permissions for SageMaker: "
+            f"ECR repository exists and role {role_arn} has proper pull permissions for {puller}: "
             "ecr:BatchCheckLayerAvailability, ecr:BatchGetImage, ecr:GetDownloadUrlForLayer"
             f" ({code}: {error.response['Error'].get('Message', '')})"
         ) from error

@@ -12,6 +12,7 @@ import inference_runtime.settings
 import pipeline_runtime.settings
 import pytest
 import serving_runtime.settings
+import training_runtime.settings
 
 from modelyard.archives import function_code
 
@@ -22,6 +23,20 @@ SETTINGS = {
         endpoint_name="e", table_name="t", groups=("a", "b"), artifact_bucket="bucket", kms_key_arn="arn:key"
     ),
     "inference": inference_runtime.settings.Settings(endpoint_name="e", table_name="t", models=("a", "b")),
+    "training": training_runtime.settings.Settings(
+        table_name="t",
+        state_machine_arn="arn:machine",
+        dead_letters_url="url",
+        cluster="arn:cluster",
+        task_definition="arn:aws:ecs:eu-west-1:111122223333:task-definition/trainer:7",
+        container="trainer",
+        subnets=("a", "b"),
+        security_groups=("g",),
+        capacity_providers=("spot",),
+        slots=4,
+        output_uri="s3://bucket/training/",
+        rendezvous_endpoint="r:29400",
+    ),
 }
 DOMAINS = (*SETTINGS, "storage", "registry")
 # Importing the handler as Lambda does, and saying what came with it.
@@ -122,6 +137,14 @@ def test_construct_reads_settings_without_boto3(domain, tmp_path):
         ("inference", {"max_body_bytes": 7_000_000}),
         ("inference", {"max_rows": 0}),
         ("inference", {"retry_seconds": 850}),
+        ("training", {"slots": 0}),
+        ("training", {"subnets": ()}),
+        ("training", {"capacity_providers": ("spot", "")}),
+        ("training", {"output_uri": "s3://bucket/training"}),
+        ("training", {"ask_seconds": 121}),
+        ("training", {"watch_seconds": 0}),
+        ("training", {"queue_days": -1.0}),
+        ("training", {"most_rounds": 2001}),
     ],
 )
 def test_impossible_settings_are_refused_by_name(domain, changes):

@@ -1,7 +1,8 @@
 """A state machine does its tasks with its role.
 
 MiniStack runs them whatever the role. Asked here for the functions, queues, topics, tables, events and state
-machines that a task names itself, and for every call through `aws-sdk`, without that call's condition keys.
+machines that a task names itself, and for every call through `aws-sdk`, without that call's condition keys;
+`localcloud.ecs.state_machines` asks for those of ECS.
 https://docs.aws.amazon.com/step-functions/latest/dg/procedure-create-iam-role.html
 https://docs.aws.amazon.com/step-functions/latest/dg/supported-services-awssdk.html
 """
@@ -19,7 +20,6 @@ _SERVICE = "states.amazonaws.com"
 # By service: the member of a task's arguments that names what is called, and what its ARN has before it.
 _NAMED = {
     "dynamodb": ("TableName", "table/"),
-    "ecs": ("TaskDefinition", "task-definition/"),
     "events": ("EventBusName", "event-bus/"),
     "lambda": ("FunctionName", "function:"),
     "sns": ("TopicArn", ""),
@@ -77,6 +77,11 @@ def apply() -> None:
     stepfunctions._execute_task, stepfunctions._invoke_resource = execute_task, invoke_resource
     stepfunctions._invoke_aws_sdk_integration = invoke_aws_sdk
     app.call_service_handler_sync = call_service_handler
+
+
+def role_of_task() -> str | None:
+    """The role of the state machine whose task runs in this thread; None outside of a task."""
+    return _role.get()
 
 
 def _needed_of_call(

@@ -113,6 +113,13 @@ _SOURCES = {
     "services.cloudformation.provisioners._s3_create": "I55XRI6LCUG73DGM",
     "services.cloudformation.provisioners._s3_delete": "KK6K6WN5LO6DSM2T",
     "services.cloudformation.stacks._runs_on_worker_thread": "EOKVKEIUD6CICCF3",
+    "services.cloudformation.provisioners._asg_fields": "IZW2UCQONC45HETF",
+    "services.autoscaling._reconcile_instances": "EJZDLC5L67BWUVMN",
+    "services.stepfunctions._dispatch_aws_sdk_json": "QADH5IQREIJGWKNV",
+    "services.stepfunctions._invoke_ecs_run_task": "JOI66S6QDHIKYUNY",
+    "services.servicediscovery._register_instance": "4U76NQPOQXCOBWXK",
+    "services.servicediscovery._deregister_instance": "KUNZ6NFGLGT6ISBL",
+    "services.ssm._public_parameter": "KEWIMJFQUHENPMUX",
 }
 
 

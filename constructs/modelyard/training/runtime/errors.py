@@ -11,3 +11,11 @@ class TransitionError(Exception):
 
 class ContentionError(Exception):
     """Others kept changing the record; whoever asked may ask again."""
+
+
+class MissingError(Exception):
+    """There is no job of that name."""
+
+
+class RefusedError(Exception):
+    """What was asked of ECS is wrong and would be refused again."""

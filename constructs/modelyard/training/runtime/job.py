@@ -52,6 +52,8 @@ _NEXT: Mapping[State, frozenset[State]] = {
     State.CANCELLED: frozenset({State.QUEUED}),
 }
 ENDS = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED})
+# In these the next attempt is still to come; in all others, but the ends, the last one is under way.
+BEFORE = frozenset({State.QUEUED, State.BACKING_OFF})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +89,7 @@ class Job:
         attempt_cost: Of this one so far.
         reason: Why the job is in its state.
         not_before: Of the next attempt (epoch seconds).
+        heard: Identifiers of the last orders, which a queue may deliver again.
     """
 
     request: JobRequest
@@ -103,6 +106,7 @@ class Job:
     tally: Tally = field(default_factory=Tally)
     reason: str = ""
     not_before: float = 0.0
+    heard: tuple[str, ...] = ()
     generation: int = 1
 
     @property
@@ -132,14 +136,19 @@ def submit(request: JobRequest, now: float) -> Job:
 def move(job: Job, to: State, now: float, reason: str) -> Job:
     """The job in another state; a new attempt begins where it goes to wait for slots.
 
+    An attempt that was to come and is given up counts too: no number is used twice.
+
     Raises:
         TransitionError: where `to` may not follow; the message names both.
     """
     if to not in _NEXT[job.state]:
         raise TransitionError(f"job {job.request.job} is {job.state}; it cannot become {to}")
+    begins = to is State.WAITING or (job.state in BEFORE and to in ENDS)
     job = _changed(job, now, state=to, reason=reason)
+    if begins:
+        job = replace(job, attempt=job.attempt + 1, spent=job.cost, attempt_cost=0.0)
     if to is State.WAITING:
-        return replace(job, attempt=job.attempt + 1, spent=job.cost, attempt_cost=0.0)
+        return job
     if to is State.QUEUED:
         # Whoever resumes a job has looked at what broke it.
         return replace(job, tally=Tally(checkpoint_step=job.tally.checkpoint_step), not_before=0.0)

@@ -70,7 +70,7 @@ def parse(body: str) -> JobRequest:
         >>> parse('{"job": "dogs-1", "data": "s3://bucket/manifest.json"}').hosts
         1
     """
-    members = _object(body)
+    members = read_object(body)
     if missing := [name for name in ("job", "data") if name not in members]:
         raise RequestError(f"the message has no {' and no '.join(missing)}")
     if unknown := sorted(members.keys() - set(_MEMBERS)):
@@ -104,7 +104,8 @@ def is_repeated(request: JobRequest, known_digest: str | None) -> bool:
     return True
 
 
-def _object(body: str) -> dict[str, Any]:
+def read_object(body: str) -> dict[str, Any]:
+    """The JSON object that a message is; raises RequestError for anything else."""
     if len(body.encode(errors="replace")) > _MOST_BYTES:
         raise RequestError(f"the message is larger than {_MOST_BYTES} bytes; put large settings in S3")
     try:

@@ -1,0 +1,315 @@
+"""A queue of training jobs, and what keeps each going until it is done."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from aws_cdk import Duration
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_ecs as ecs
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_sqs as sqs
+from aws_cdk import aws_stepfunctions as sfn
+from constructs import Construct
+
+from modelyard.arns import arn_in_stack, inherit_stack
+from modelyard.functions import FunctionSize, RuntimeFunction
+from modelyard.permissions import acknowledge, allow, merged, service_principal
+from modelyard.storage import Retention
+from modelyard.training.jobs_machine import FUNCTION, definition
+from modelyard.training.jobs_props import HostPool, Pace, TrainerTask
+from modelyard.training.jobs_table import JobsTable
+from modelyard.training.runtime.aws_names import SPOT_WARNING, SWEEP
+from modelyard.training.runtime.settings import Settings
+
+if TYPE_CHECKING:
+    from aws_cdk import aws_sns as sns
+
+_TIMEOUT_SECONDS = 60
+_DELIVERIES = 5
+
+
+class TrainingJobs(Construct):
+    """Takes requests for training from a queue and sees each through: slots, hosts, losses, retries, its end.
+
+    A message asks for a job, cancels one or resumes one: `modelyard.training.runtime.intake` has their form.
+    Each attempt at a job is one execution of a state machine, named `<job>_<attempt>`: it waits until all its
+    hosts can be had at once, starts a task on each, watches, and gives back what it held, whatever happens.
+    Hosts that Spot takes back are stopped first, so that training saves and goes on with fewer, or later.
+
+    Messages that are no request are among the dead letters, with the reason as an attribute.
+
+    Args:
+        scope: The parent.
+        construct_id: Unique within the parent.
+        name: Of the state machine, unique in account and region.
+        cluster: Where tasks run.
+        task: What trains.
+        pool: What it trains on.
+        pace: How often jobs are looked after.
+        retention: What becomes of the records when the stack is deleted; kept by default.
+        alarm_topic: Hears of both alarms, and of their end.
+
+    Attributes:
+        queue: Of requests.
+        dead_letters: Of messages that could not be served.
+        records: Table of jobs; readers and trainers ask it for grants.
+        intake: Function behind the queue.
+        attempts: Function behind the state machine.
+        machine: The state machine.
+        letters: Alarm on dead letters.
+        broken: Alarm on executions that failed; sweeps put right what they leave.
+
+    Example:
+        >>> jobs = TrainingJobs(stack, "Jobs", name="training", cluster=cluster, task=task, pool=pool)
+        >>> jobs.grant_submit(scientists)
+        >>> jobs.records.grant_report(task_role)
+    """
+
+    queue: sqs.Queue
+    dead_letters: sqs.Queue
+    records: JobsTable
+    intake: RuntimeFunction
+    attempts: RuntimeFunction
+    machine: sfn.CfnStateMachine
+    letters: cloudwatch.Alarm
+    broken: cloudwatch.Alarm
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        name: str,
+        cluster: ecs.ICluster,
+        task: TrainerTask,
+        pool: HostPool,
+        pace: Pace | None = None,
+        retention: Retention | None = None,
+        alarm_topic: sns.ITopic | None = None,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        inherit_stack(self, scope)
+        pace = pace or Pace()
+        self.records = JobsTable(self, "Records", retention=retention)
+        self.dead_letters = self._queue("DeadLetters")
+        acknowledge(self.dead_letters, "AwsSolutions-SQS3", "It is the dead-letter queue.")
+        self.queue = self._queue("Queue", self.dead_letters)
+        # By name: the machine calls the function that starts its executions.
+        self._machine_arn = arn_in_stack(self, "states", f"stateMachine:{name}")
+        settings = Settings(
+            table_name=self.records.table.table_name,
+            state_machine_arn=self._machine_arn,
+            dead_letters_url=self.dead_letters.queue_url,
+            cluster=cluster.cluster_arn,
+            task_definition=task.task_definition_arn,
+            container=task.container,
+            subnets=tuple(pool.subnets),
+            security_groups=tuple(pool.security_groups),
+            capacity_providers=tuple(pool.capacity_providers),
+            slots=pool.slots,
+            output_uri=task.output_uri,
+            rendezvous_endpoint=task.rendezvous_endpoint,
+            distinct_instances=pool.distinct_instances,
+            host_price_usd=pool.price_usd,
+            processes_per_host=task.processes,
+            start_seconds=pace.start_seconds,
+            ask_seconds=pace.ask_seconds,
+            watch_seconds=pace.watch_seconds,
+            stop_seconds=pace.stop_seconds,
+            queue_days=pace.queue_days,
+            most_rounds=pace.most_rounds,
+        )
+        self.intake = self._function("Intake", "intake_handler", "Takes requests for training", settings)
+        self.attempts = self._function("Attempts", "handler", "Sees training jobs through", settings)
+        for function in (self.intake, self.attempts):
+            self._grant_common(function.execution_role)
+        self._grant_intake(self.intake.execution_role)
+        with merged(self.attempts.execution_role):
+            self._grant_attempts(self.attempts.execution_role, cluster, task, name)
+        self._feed()
+        self.machine = self._state_machine(name)
+        self._listen(pace)
+        self._watch(alarm_topic)
+
+    def grant_submit(self, grantee: iam.IGrantable) -> None:
+        """Allow asking for jobs, cancelling and resuming them, and seeing all of them."""
+        allow(grantee, actions=["sqs:SendMessage"], resources=[self.queue.queue_arn])
+        self.records.grant_read(grantee)
+
+    def metric_dead_letters(self) -> cloudwatch.Metric:
+        """Messages that could not be served and that nobody has taken out of the queue yet."""
+        return self.dead_letters.metric_approximate_number_of_messages_visible(
+            period=Duration.minutes(1), statistic="Maximum"
+        )
+
+    def metric_broken(self) -> cloudwatch.Metric:
+        """Executions that failed, which no end of a job is: sum of a minute."""
+        return cloudwatch.Metric(
+            namespace="AWS/States",
+            metric_name="ExecutionsFailed",
+            dimensions_map={"StateMachineArn": self._machine_arn},
+            period=Duration.minutes(1),
+            statistic="Sum",
+        )
+
+    def _queue(self, construct_id: str, dead_letters: sqs.Queue | None = None) -> sqs.Queue:
+        return sqs.Queue(
+            self,
+            construct_id,
+            encryption=sqs.QueueEncryption.SQS_MANAGED,
+            enforce_ssl=True,
+            retention_period=Duration.days(14),
+            # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html: six times the timeout.
+            visibility_timeout=Duration.seconds(6 * _TIMEOUT_SECONDS),
+            dead_letter_queue=sqs.DeadLetterQueue(queue=dead_letters, max_receive_count=_DELIVERIES)
+            if dead_letters
+            else None,
+        )
+
+    def _function(
+        self, construct_id: str, entry: str, description: str, settings: Settings
+    ) -> RuntimeFunction:
+        return RuntimeFunction(
+            self,
+            construct_id,
+            domain="training",
+            entry=entry,
+            description=description,
+            environment=settings.to_environment(),
+            size=FunctionSize(memory_mib=512, timeout_seconds=_TIMEOUT_SECONDS),
+        )
+
+    def _grant_common(self, role: iam.Role) -> None:
+        self.records.grant_write(role)
+        allow(role, actions=["states:StartExecution"], resources=[self._machine_arn])
+
+    def _grant_intake(self, role: iam.Role) -> None:
+        allow(role, actions=["sqs:SendMessage"], resources=[self.dead_letters.queue_arn])
+        allow(
+            role,
+            actions=["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"],
+            resources=[self.queue.queue_arn],
+        )
+
+    def _grant_attempts(self, role: iam.Role, cluster: ecs.ICluster, task: TrainerTask, name: str) -> None:
+        self.records.grant_read(role)
+        allow(
+            role,
+            actions=["states:DescribeExecution"],
+            resources=[arn_in_stack(self, "states", f"execution:{name}:*")],
+            reason="Executions are named after jobs, at run time; the grant ends at this machine.",
+        )
+        here = {"ArnEquals": {"ecs:cluster": cluster.cluster_arn}}
+        allow(role, actions=["ecs:RunTask"], resources=[task.task_definition_arn], conditions=here)
+        allow(
+            role,
+            actions=["iam:PassRole"],
+            resources=list(task.role_arns),
+            conditions={"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}},
+        )
+        allow(
+            role,
+            actions=["ecs:StopTask", "ecs:DescribeTasks"],
+            resources=[arn_in_stack(self, "ecs", f"task/{cluster.cluster_name}/*")],
+            reason="Tasks are named by ECS at run time; the grant ends at this cluster.",
+        )
+        allow(role, actions=["ecs:ListContainerInstances"], resources=[cluster.cluster_arn])
+        allow(
+            role,
+            actions=["ecs:ListTasks"],
+            resources=["*"],
+            conditions=here,
+            reason="ecs:ListTasks takes container instances only; the condition names the cluster.",
+        )
+
+    def _feed(self) -> None:
+        lambda_.CfnEventSourceMapping(
+            self,
+            "Feed",
+            function_name=self.intake.function_name,
+            event_source_arn=self.queue.queue_arn,
+            batch_size=10,
+            function_response_types=["ReportBatchItemFailures"],
+        ).node.add_dependency(self.intake.execution_role)
+
+    def _state_machine(self, name: str) -> sfn.CfnStateMachine:
+        role = iam.Role(
+            self,
+            "MachineRole",
+            description=f"Runs the attempts of {name}",
+            assumed_by=service_principal("states"),
+        )
+        allow(role, actions=["lambda:InvokeFunction"], resources=[self.attempts.function_arn])
+        machine = sfn.CfnStateMachine(
+            self,
+            "Machine",
+            state_machine_name=name,
+            state_machine_type="STANDARD",
+            role_arn=role.role_arn,
+            definition_string=json.dumps(definition(), separators=(",", ":")),
+            definition_substitutions={FUNCTION[2:-1]: self.attempts.function_arn},
+        )
+        machine.node.add_dependency(role)
+        acknowledge(
+            machine, "AwsSolutions-SF1", "Step Functions keeps the history; the function logs every step."
+        )
+        acknowledge(machine, "AwsSolutions-SF2", "Each step is one function, seconds apart from the next.")
+        return machine
+
+    def _listen(self, pace: Pace) -> None:
+        events.Rule(
+            self,
+            "Sweeps",
+            description="Puts right what executions left that were aborted or broke",
+            schedule=events.Schedule.rate(Duration.minutes(pace.sweep_minutes)),
+            targets=[self._target(events.RuleTargetInput.from_object({SWEEP: True}))],
+        )
+        events.Rule(
+            self,
+            "SpotWarnings",
+            description="Stops the tasks on an instance that Spot takes back, so that they save first",
+            event_pattern=events.EventPattern(source=["aws.ec2"], detail_type=[SPOT_WARNING]),
+            targets=[self._target()],
+        )
+
+    def _target(self, event: events.RuleTargetInput | None = None) -> targets.LambdaFunction:
+        # A sweep follows in a minute, and a warning is worth nothing after two.
+        return targets.LambdaFunction(
+            self.attempts, event=event, retry_attempts=1, max_event_age=Duration.minutes(2)
+        )
+
+    def _watch(self, topic: sns.ITopic | None) -> None:
+        self.letters = self._alarm(
+            "Letters",
+            self.metric_dead_letters(),
+            "Messages to the jobs queue could not be served. Read the reason, mend, send again, purge.",
+        )
+        self.broken = self._alarm(
+            "Broken",
+            self.metric_broken(),
+            "An attempt's control failed: see the execution, and the functions' logs. Sweeps clean up.",
+        )
+        if topic:
+            from aws_cdk.aws_cloudwatch_actions import SnsAction
+
+            tell = SnsAction(topic)
+            for alarm in (self.letters, self.broken):
+                alarm.add_alarm_action(tell)
+                alarm.add_ok_action(tell)
+
+    def _alarm(self, name: str, metric: cloudwatch.Metric, description: str) -> cloudwatch.Alarm:
+        return cloudwatch.Alarm(
+            self,
+            name,
+            alarm_description=description,
+            metric=metric,
+            threshold=1,
+            evaluation_periods=1,
+            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+        )

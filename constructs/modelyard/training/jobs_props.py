@@ -1,0 +1,93 @@
+"""What a queue of training jobs can be told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainerTask:
+    """The task that trains on one host.
+
+    Args:
+        task_definition_arn: Of the trainer's, with its revision.
+        container: Name of the container that trains.
+        role_arns: Of the definition's task role and execution role, which the tasks are given.
+        processes: Of each host: one for each GPU, or one.
+        output_uri: `s3://bucket/prefix/`; checkpoints and output of a job are below `<prefix><job>/`.
+        rendezvous_endpoint: `host:port` where the hosts of a job find each other.
+
+    Raises:
+        ValueError: No roles, or a number below 1.
+    """
+
+    task_definition_arn: str
+    container: str
+    role_arns: Sequence[str]
+    output_uri: str
+    rendezvous_endpoint: str
+    processes: int = 1
+
+    def __post_init__(self) -> None:
+        if not self.role_arns:
+            raise ValueError("TrainerTask.role_arns is empty; give the roles of the task definition")
+        if self.processes < 1:
+            raise ValueError(f"TrainerTask.processes is {self.processes}; give at least 1")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HostPool:
+    """The hosts that jobs share.
+
+    Args:
+        slots: Hosts that all jobs may have together; the largest size of the providers' groups together.
+        subnets: IDs of the subnets of the tasks.
+        security_groups: IDs of their security groups.
+        capacity_providers: Names; the first is asked first, the next by the attempt after one that got no
+            hosts: Spot before on-demand.
+        distinct_instances: At most one task of a job on an instance; False on Fargate.
+        price_usd: Of a host and hour, for budgets and for the cost in the records.
+
+    Raises:
+        ValueError: Nothing to run on, or a negative price.
+    """
+
+    slots: int
+    subnets: Sequence[str]
+    security_groups: Sequence[str]
+    capacity_providers: Sequence[str]
+    distinct_instances: bool = True
+    price_usd: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.slots < 1:
+            raise ValueError(f"HostPool.slots is {self.slots}; give at least 1")
+        for name in ("subnets", "security_groups", "capacity_providers"):
+            if not getattr(self, name):
+                raise ValueError(f"HostPool.{name} is empty; give at least one")
+        if self.price_usd < 0:
+            raise ValueError(f"HostPool.price_usd is {self.price_usd}; give 0 or more")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pace:
+    """How often jobs are looked after.
+
+    Args:
+        start_seconds: An attempt whose hosts have not all come by then lets go of all of them.
+        ask_seconds: Between two questions for slots, 1 to 120.
+        watch_seconds: Between two looks at a job that trains.
+        stop_seconds: Between two looks at hosts that end.
+        sweep_minutes: Between two sweeps for executions that were aborted or broke.
+        queue_days: A job that waits for slots longer than this fails.
+        most_rounds: Steps of one execution, 2 to 2000, before another takes over.
+    """
+
+    start_seconds: int = 900
+    ask_seconds: int = 30
+    watch_seconds: int = 15
+    stop_seconds: int = 5
+    sweep_minutes: int = 1
+    queue_days: float = 7.0
+    most_rounds: int = 1500

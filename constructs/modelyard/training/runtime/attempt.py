@@ -1,0 +1,92 @@
+"""What an attempt's state machine carries from one state to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+from .attempts import Cause
+
+
+class Step(StrEnum):
+    """What to do next; the state machine has a state for each."""
+
+    ADMIT = "admit"
+    LAUNCH = "launch"
+    WATCH = "watch"
+    STOP = "stop"
+    FINISH = "finish"
+    OVER = "over"  # ended, or handed over to another execution
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One attempt of a job, as far as its executions have come.
+
+    Args:
+        job: Name.
+        number: From 1.
+        part: Of the executions of this attempt, from 1.
+        rounds: Steps of this execution.
+        next: What to do.
+        wait: Seconds until then.
+        began: When it first asked for slots (epoch seconds); 0 before that.
+        launched: When its hosts were asked for.
+        replaced: When hosts were last asked for.
+        tasks: ARNs of the tasks that were not seen ended.
+        training: Those of them that trained when last looked at.
+        cause: Why it ends; empty while it goes on.
+        reason: Likewise, in words.
+    """
+
+    job: str
+    number: int
+    part: int = 1
+    rounds: int = 0
+    next: Step = Step.ADMIT
+    wait: int = 0
+    began: float = 0.0
+    launched: float = 0.0
+    replaced: float = 0.0
+    tasks: tuple[str, ...] = ()
+    training: tuple[str, ...] = ()
+    cause: str = ""
+    reason: str = ""
+
+    @property
+    def id(self) -> str:
+        """Under which it holds slots and its tasks are started."""
+        return f"{self.job}/{self.number}"
+
+    @property
+    def execution(self) -> str:
+        """Name of the execution; names of jobs hold no `_`, so no two attempts share one."""
+        return f"{self.job}_{self.number}" + (f"_{self.part}" if self.part > 1 else "")
+
+    def ending(self, cause: Cause, reason: str) -> Attempt:
+        """The attempt with its end ahead."""
+        return replace(self, next=Step.STOP, wait=0, cause=cause.value, reason=reason)
+
+    def to_document(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self)
+
+
+def from_document(document: Mapping[str, Any]) -> Attempt:
+    """Reverse of `to_document`; where a state failed, its error is the reason of the end.
+
+    Example:
+        >>> from_document({"job": "dogs-1", "number": 2}).execution
+        'dogs-1_2'
+    """
+    members = {name: document[name] for name in Attempt.__dataclass_fields__ if name in document}
+    for name in ("tasks", "training"):
+        members[name] = tuple(members.get(name, ()))
+    attempt = Attempt(**{**members, "next": Step(members.get("next", Step.ADMIT))})
+    error = document.get("error")
+    if error and not attempt.cause:
+        told = f"{error.get('Error', '')}: {error.get('Cause', '')}"
+        return attempt.ending(Cause.INTERRUPTED, f"the attempt's control failed: {told[:300]}")
+    return attempt

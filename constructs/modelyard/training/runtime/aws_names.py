@@ -1,0 +1,7 @@
+"""Names that the construct and the functions share; no boto3 in here."""
+
+# Of the index that lists jobs, `open` and `ended`, by the time they were submitted.
+INDEX = "standing"
+# Members of the event with which the schedule asks for a sweep.
+SWEEP = "sweep"
+SPOT_WARNING = "EC2 Spot Instance Interruption Warning"

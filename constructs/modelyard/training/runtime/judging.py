@@ -1,0 +1,128 @@
+"""What a look at a gang means."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from .attempt import Attempt, Step
+from .attempts import Action, Cause, Ended
+from .job import Job, State, ended, trains
+from .ports import Outcome, Phase, Report, Task
+from .settings import Settings
+
+# Hosts that are lost are asked for again at most this often (s); what is asked for may take minutes to come.
+REPLACEMENT_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """One look.
+
+    Args:
+        report: The trainer's last words, read after the tasks were looked at: what ended had spoken before.
+        tasks: Of the attempt.
+        now: Epoch seconds.
+        draw: Uniform in [0, 1).
+    """
+
+    report: Report | None
+    tasks: Sequence[Task]
+    now: float
+    draw: float
+
+
+def judge(job: Job, at: Attempt, view: View, settings: Settings) -> tuple[Job, Attempt, int]:
+    """Whether the attempt goes on.
+
+    Args:
+        job: Its record, with what the trainer said.
+        at: The attempt.
+        view: What is seen of it.
+        settings: Of the cluster.
+
+    Returns:
+        The record and the attempt as they are now, and how many hosts to ask for again.
+    """
+    here = [task for task in view.tasks if task.phase is not Phase.ENDED]
+    at = replace(at, next=Step.WATCH, wait=settings.watch_seconds, tasks=_standing(view.tasks))
+    if ending := _told(job, view.report):
+        return job, at.ending(*ending), 0
+    gone = [task for task in view.tasks if task.phase is Phase.ENDED and not task.done]
+    running = tuple(task.arn for task in view.tasks if task.phase is Phase.RUNNING or task.done)
+    if not here and not gone:
+        return job, at.ending(Cause.FAILED, "the trainer ended and did not say how"), 0
+    if job.state is State.STARTING:
+        return (*_starting(job, at, gone, running, view.now, settings), 0)
+    if lost := [task for task in gone if task.arn in at.training]:
+        left = tuple(arn for arn in at.training if arn in running)
+        # Otherwise the record knows: this look is repeated, its first answer was lost.
+        if len(left) < job.hosts:
+            what = Ended(cause=_cause(lost), hosts_left=len(left))
+            after, decision = ended(job, what, view.draw, view.now)
+            if decision.action is not Action.CONTINUE:
+                return job, at.ending(what.cause, lost[0].reason), 0
+            job = after
+        at = replace(at, training=left)
+    if len(running) > job.hosts:
+        job = trains(job, len(running), view.now)
+    at = replace(at, training=running)
+    missing = job.request.hosts - len(at.tasks)
+    if missing > 0 and view.now - at.replaced >= REPLACEMENT_SECONDS:
+        return job, replace(at, replaced=view.now), missing
+    return job, at, 0
+
+
+def cost(job: Job, at: Attempt, now: float, price: float) -> float:
+    """Of the attempt so far: its hosts since they were asked for.
+
+    Args:
+        job: Its record.
+        at: The attempt.
+        now: Epoch seconds.
+        price: Of a host and hour.
+    """
+    seconds, since, hosts = 0.0, at.launched, job.request.hosts
+    for world in job.worlds:
+        if world.attempt == at.number:
+            seconds += hosts * max(0.0, world.since - since)
+            since, hosts = world.since, world.hosts
+    return (seconds + hosts * max(0.0, now - since)) / 3600 * price
+
+
+def _told(job: Job, report: Report | None) -> tuple[Cause, str] | None:
+    """Why it ends, whatever its tasks do."""
+    if report is not None and report.attempt == job.attempt and report.outcome is not None:
+        finished = report.outcome is Outcome.FINISHED
+        return (Cause.FINISHED, "finished") if finished else (Cause.FAILED, report.reason)
+    if job.state is State.CANCELLING:
+        return Cause.CANCELLED, "cancelled"
+    if job.rules.budget is not None and job.cost >= job.rules.budget:
+        # What follows says so in figures.
+        return Cause.INTERRUPTED, ""
+    return None
+
+
+def _starting(
+    job: Job, at: Attempt, gone: Sequence[Task], running: tuple[str, ...], now: float, settings: Settings
+) -> tuple[Job, Attempt]:
+    hosts = job.request.hosts
+    if gone:
+        return job, at.ending(_cause(gone), gone[0].reason)
+    if len(running) == hosts:
+        return trains(job, hosts, now), replace(at, training=running)
+    if now - at.launched >= settings.start_seconds:
+        words = f"{len(running)} of {hosts} hosts came within {settings.start_seconds} s"
+        return job, at.ending(Cause.NO_CAPACITY, words)
+    return job, at
+
+
+def _standing(tasks: Sequence[Task]) -> tuple[str, ...]:
+    """Those that run or come; one whose program is done stays, so that it is no loss while others end."""
+    return tuple(task.arn for task in tasks if task.phase is not Phase.ENDED or task.done)
+
+
+def _cause(tasks: Sequence[Task]) -> Cause:
+    """Hosts that are taken away make programs on other hosts fail, not the other way round."""
+    interrupted = any(task.cause is Cause.INTERRUPTED for task in tasks)
+    return Cause.INTERRUPTED if interrupted else Cause.FAILED

@@ -1,0 +1,54 @@
+"""What the containers of a job are told.
+
+`training.vision.launch` reads these variables; see its page for what each does.
+"""
+
+from __future__ import annotations
+
+import json
+
+from .errors import RequestError
+from .job_request import JobRequest
+from .settings import Settings
+
+# https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_TaskOverride.html: 8192 characters for all
+# overrides as JSON, which quotes the hyperparameters once more.
+_MOST_CHARACTERS = 7_000
+
+
+def environment(request: JobRequest, attempt: int, settings: Settings) -> dict[str, str]:
+    """Variables of the trainer's container.
+
+    Args:
+        request: What is trained.
+        attempt: Number of the attempt.
+        settings: Of the cluster.
+    """
+    place = f"{settings.output_uri}{request.job}/"
+    return {
+        "JOB_NAME": request.job,
+        "JOB_TABLE": settings.table_name,
+        "ATTEMPT": str(attempt),
+        "RENDEZVOUS_ENDPOINT": settings.rendezvous_endpoint,
+        "MIN_HOSTS": str(request.min_hosts if request.elastic else request.hosts),
+        "MAX_HOSTS": str(request.hosts),
+        "PROCESSES_PER_HOST": str(settings.processes_per_host),
+        "DATASET_URI": request.data,
+        "CHECKPOINT_URI": f"{place}checkpoints/",
+        "OUTPUT_URI": f"{place}output/",
+        "HYPERPARAMETERS": json.dumps(dict(request.settings), sort_keys=True, separators=(",", ":")),
+    }
+
+
+def check(request: JobRequest, settings: Settings) -> None:
+    """Whether the cluster can ever run it.
+
+    Raises:
+        RequestError: it asks for more hosts than there are, or its settings are too long for ECS.
+    """
+    if request.hosts > settings.slots:
+        raise RequestError(f"hosts is {request.hosts}; this cluster has {settings.slots}")
+    pairs = [{"name": name, "value": value} for name, value in environment(request, 1, settings).items()]
+    if (length := len(json.dumps(pairs))) > _MOST_CHARACTERS:
+        over = length - _MOST_CHARACTERS
+        raise RequestError(f"the settings are {over} characters too long for a task; put large ones in S3")

@@ -1,0 +1,137 @@
+"""What an attempt needs of the world; AWS behind it, or a test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from .admission import Store
+from .attempt import Attempt
+from .attempts import Cause
+from .job import Checkpoint, Job
+
+
+class Phase(StrEnum):
+    """Where a task is."""
+
+    COMING = "coming"
+    RUNNING = "running"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One host of a gang.
+
+    Args:
+        arn: Of the task.
+        phase: Where it is.
+        cause: Why it ended: `FAILED` by itself, `INTERRUPTED` by others.
+        done: Whether its program ended without error.
+        reason: Of its end, in words.
+    """
+
+    arn: str
+    phase: Phase
+    cause: Cause = Cause.INTERRUPTED
+    done: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """The tasks that were started, and what was said of those that were not."""
+
+    tasks: tuple[str, ...]
+    failures: tuple[str, ...] = ()
+
+
+class Outcome(StrEnum):
+    """How training ended, as the trainer says."""
+
+    FINISHED = "finished"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """The last words of a job's trainer; `training.vision.job_record` writes them."""
+
+    attempt: int
+    step: int = 0
+    checkpoint: Checkpoint | None = None
+    outcome: Outcome | None = None
+    reason: str = ""
+
+
+class Jobs(Protocol):
+    """The records of jobs."""
+
+    def read(self, name: str) -> Job | None:
+        """The record as it is now, read consistently."""
+
+    def create(self, job: Job) -> bool:
+        """Write a new record; False where the name is taken."""
+
+    def change(self, name: str, change: Callable[[Job], Job]) -> Job:
+        """Read, change, write; from the start again when somebody wrote in between.
+
+        Raises:
+            MissingError: there is no such job.
+            ContentionError: others kept changing it.
+        """
+
+    def open(self) -> Iterable[str]:
+        """Names of the jobs that have not ended; may lag behind by seconds."""
+
+    def report(self, name: str) -> Report | None:
+        """What the job's trainer said last, read consistently."""
+
+
+class Hosts(Protocol):
+    """Tasks of gangs."""
+
+    def run(
+        self, attempt: str, count: int, environment: Mapping[str, str], *, provider: int, token: str
+    ) -> Started:
+        """Start tasks; a second time with the same token returns the same ones.
+
+        Raises:
+            RefusedError: the request itself is wrong, and would be so again.
+        """
+
+    def look(self, tasks: Iterable[str]) -> tuple[Task, ...]:
+        """Where tasks are; one that nobody knows any more has ended."""
+
+    def stop(self, attempt: str, tasks: Iterable[str], reason: str) -> int:
+        """Stop these and all other tasks of an attempt; how many have not ended yet."""
+
+    def attempts(self) -> frozenset[str]:
+        """Whose tasks have not ended."""
+
+    def drain(self, instance: str, reason: str) -> int:
+        """Stop the tasks on an instance; how many there were."""
+
+
+class Executions(Protocol):
+    """Executions of the state machine."""
+
+    def start(self, attempt: Attempt) -> None:
+        """Start one; nothing where one of its name was started before."""
+
+    def status(self, attempt: Attempt) -> str | None:
+        """Of the attempt's last part, for example `RUNNING`; None where there is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """All of it."""
+
+    jobs: Jobs
+    capacity: Store
+    hosts: Hosts
+    executions: Executions
+    clock: Callable[[], float]
+    chance: Callable[[], float]

@@ -1,0 +1,87 @@
+"""What the construct tells the functions: written by one, read by the other, through this class."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Environment of both functions.
+
+    `table_name`: records of jobs, of capacity, and the trainers' reports.
+    `state_machine_arn`: of the attempts.
+    `dead_letters_url`: where messages go that are no request.
+    `cluster`: ARN of the ECS cluster.
+    `task_definition`: ARN of the trainer's; `container` is the name of its container.
+    `subnets`, `security_groups`: of the tasks.
+    `capacity_providers`: the first is asked first, the next after an attempt that got no hosts.
+    `distinct_instances`: at most one task of a job on an instance; not for Fargate, which has none.
+    `slots`: hosts that all jobs may have together.
+    `host_price_usd`: of a host and hour, for budgets and records.
+    `rendezvous_endpoint`: `host:port` where the hosts of a gang find each other.
+    `processes_per_host`: one for each GPU.
+    `output_uri`: `s3://bucket/prefix/`, below which each job has a folder of its own.
+    `start_seconds`: after which an attempt whose hosts have not all come lets go of all of them.
+    `ask_seconds`, `watch_seconds`, `stop_seconds`: between two questions for slots, two looks at an attempt,
+    and two while its hosts end.
+    `queue_days`: after which a job that waits for slots fails.
+    `most_rounds`: steps of one execution; a standard one ends at 25,000 events, and a step takes about ten.
+    """
+
+    table_name: str
+    state_machine_arn: str
+    dead_letters_url: str
+    cluster: str
+    task_definition: str
+    container: str
+    subnets: tuple[str, ...]
+    security_groups: tuple[str, ...]
+    capacity_providers: tuple[str, ...]
+    slots: int
+    output_uri: str
+    rendezvous_endpoint: str
+    distinct_instances: bool = True
+    host_price_usd: float = 0.0
+    processes_per_host: int = 1
+    start_seconds: int = 900
+    ask_seconds: int = 30
+    watch_seconds: int = 15
+    stop_seconds: int = 5
+    queue_days: float = 7.0
+    most_rounds: int = 1500
+
+    def __post_init__(self) -> None:
+        for name in ("table_name", "cluster", "task_definition", "container"):
+            if not getattr(self, name):
+                raise ValueError(f"{name} is empty")
+        for name in ("subnets", "security_groups", "capacity_providers"):
+            if not getattr(self, name) or not all(getattr(self, name)):
+                raise ValueError(f"{name} is empty or holds an empty name; give at least one")
+        if not self.output_uri.startswith("s3://") or not self.output_uri.endswith("/"):
+            raise ValueError(f"output_uri is {self.output_uri!r}; give s3://bucket/prefix/")
+        if self.slots < 1:
+            raise ValueError(f"slots is {self.slots}; give 1 or more")
+        if not 1 <= self.ask_seconds <= 120:
+            raise ValueError(f"ask_seconds is {self.ask_seconds}; give 1 to 120, or places in the line lapse")
+        for name in ("start_seconds", "watch_seconds", "stop_seconds", "processes_per_host"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; give 1 or more")
+        if min(self.host_price_usd, self.queue_days) < 0:
+            raise ValueError("host_price_usd and queue_days must not be negative")
+        if not 2 <= self.most_rounds <= 2000:
+            raise ValueError(f"most_rounds is {self.most_rounds}; give 2 to 2000")
+
+    def to_environment(self) -> dict[str, str]:
+        """One variable; CloudFormation fills in what is known at deployment only."""
+        return {"SETTINGS": json.dumps(asdict(self), separators=(",", ":"))}
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Settings:
+        """Reverse of `to_environment`. Raises KeyError for what is missing, ValueError for what is wrong."""
+        members = json.loads(environment["SETTINGS"])
+        for name in ("subnets", "security_groups", "capacity_providers"):
+            members[name] = tuple(members[name])
+        return cls(**members)

@@ -1,0 +1,76 @@
+"""What puts right what no execution puts right: one that was aborted, or broke, or was never started.
+
+Done by a schedule. It looks at every job that has not ended, at the slots that are held, and at the tasks
+that run; what belongs to no attempt that is under way is ended.
+"""
+
+from __future__ import annotations
+
+from . import admission
+from .attempt import Attempt
+from .attempts import Cause
+from .job import BEFORE, ENDS, Job
+from .ports import Ports
+from .settings import Settings
+from .steps import finish
+
+RUNNING = "RUNNING"
+# Longer than any call of the functions: slots that are granted while this runs are left alone.
+_MARGIN_SECONDS = 120.0
+
+
+def sweep(ports: Ports, settings: Settings) -> list[str]:
+    """Do it.
+
+    Returns:
+        What was done, one text for each: `ended dogs-1/2`, `started dogs-1/3`, `stopped cats/1`,
+        `released cats/1`.
+    """
+    done = [text for name in list(ports.jobs.open()) if (text := _follow(name, ports, settings))]
+    for attempt in sorted(ports.hosts.attempts()):
+        if not _is_under_way(attempt, ports):
+            ports.hosts.stop(attempt, (), "its attempt is over")
+            done.append(f"stopped {attempt}")
+    return done + _release(ports)
+
+
+def _follow(name: str, ports: Ports, settings: Settings) -> str:
+    job = ports.jobs.read(name)
+    if job is None or job.state in ENDS:
+        return ""
+    begins = job.state in BEFORE
+    at = Attempt(job=name, number=job.attempt + begins)
+    status = ports.executions.status(at)
+    if status == RUNNING:
+        return ""
+    if status is None and begins:
+        ports.executions.start(at)
+        return f"started {at.id}"
+    if (again := ports.jobs.read(name)) is None or again.generation != job.generation:
+        # It ended while we looked, and had written so.
+        return ""
+    if status == "ABORTED":
+        at = at.ending(Cause.CANCELLED, "its execution was stopped by hand")
+    else:
+        at = at.ending(Cause.INTERRUPTED, f"its execution is {(status or 'gone').lower()}")
+    if ports.hosts.stop(at.id, (), at.reason):
+        # They still train; the next sweep finds them ended.
+        return f"stopped {at.id}"
+    finish(at, ports, settings)
+    return f"ended {at.id}"
+
+
+def _release(ports: Ports) -> list[str]:
+    now = ports.clock()
+    held = ports.capacity.read().held
+    alive = {attempt for attempt in held if _is_under_way(attempt, ports)}
+    admission.settle(
+        ports.capacity, lambda capacity: admission.sweep(capacity, alive, now - _MARGIN_SECONDS, now)
+    )
+    left = ports.capacity.read().held
+    return [f"released {attempt}" for attempt in sorted(held.keys() - left.keys() - alive)]
+
+
+def _is_under_way(attempt: str, ports: Ports) -> bool:
+    job: Job | None = ports.jobs.read(attempt.rpartition("/")[0])
+    return job is not None and job.attempt_id == attempt and job.state not in BEFORE and job.state not in ENDS

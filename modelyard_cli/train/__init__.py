@@ -1,0 +1,1 @@
+"""`modelyard train`: jobs of the training cluster."""

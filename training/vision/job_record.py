@@ -1,0 +1,162 @@
+"""What the trainer tells the job's record: how far it is, what it has saved, and how it ended.
+
+The exit code cannot say it: a torchrun that was asked to stop exits 1, whatever its ranks did. So rank 0
+writes one item of the jobs table, `report/<job>`, and whoever watches the job reads it. The item is the
+trainer's alone, and the only one that its role may write:
+
+    attempt            number of the attempt, from 1; a report of an older one is refused
+    step               optimizer steps done
+    at                 epoch seconds
+    checkpoint_step,   of the newest checkpoint; absent before the first of the attempt
+    checkpoint_key
+    outcome            `finished` or `failed`; absent while it trains, and the last word when it is there
+    reason             of `failed`, one line
+
+Every rank may hold a record; only rank 0 should report. Call `progress` every few seconds at most (each is a
+write of DynamoDB), and `finished` before any rank exits: a host that is gone while nothing is told counts as
+lost. After a SIGTERM there is no outcome to tell; the checkpoint is.
+
+    JOB_TABLE=training-jobs JOB_NAME=dogs-1 ATTEMPT=2
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from training.common.failure import UserError
+
+_REASON_CHARACTERS = 1000
+
+
+class OutdatedError(UserError):
+    """The job goes on elsewhere, or has ended: this process is to stop and to save nothing more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saved:
+    """A checkpoint: its step and its key in the bucket."""
+
+    step: int
+    key: str
+
+
+class JobRecord:
+    """The trainer's side of a job's record.
+
+    Args:
+        table: Name of the jobs table.
+        job: Name of the job.
+        attempt: Number of this attempt.
+        client: A `dynamodb` client; one of the environment's by default.
+        clock: Epoch seconds.
+
+    Example:
+        >>> record = from_environment(os.environ)
+        >>> record.progress(1200, Saved(step=1200, key="dogs-1/checkpoints/step-00001200-3f.ckpt"))
+        >>> record.finished(5000)
+    """
+
+    def __init__(
+        self,
+        table: str,
+        job: str,
+        attempt: int,
+        *,
+        client: Any = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._table, self._job, self._attempt, self._clock = table, job, attempt, clock
+        self._client = client or _dynamodb()
+
+    def progress(self, step: int, saved: Saved | None = None) -> None:
+        """It trains, and is at this step.
+
+        Args:
+            step: Optimizer steps done.
+            saved: A checkpoint that is new since the last call, and completely stored.
+
+        Raises:
+            OutdatedError: a later attempt has reported, or this one has told its end.
+        """
+        self._write(step, saved=saved)
+
+    def finished(self, step: int, saved: Saved | None = None) -> None:
+        """It has trained all there was. Raises as `progress`; telling it again does no harm."""
+        self._write(step, saved=saved, outcome="finished")
+
+    def failed(self, step: int, reason: str) -> None:
+        """It cannot go on, for a reason of its own, in one line. Raises as `finished`."""
+        self._write(step, outcome="failed", reason=" ".join(reason.split())[:_REASON_CHARACTERS])
+
+    def _write(self, step: int, *, saved: Saved | None = None, outcome: str = "", reason: str = "") -> None:
+        values: dict[str, Any] = {
+            "attempt": {"N": str(self._attempt)},
+            "step": {"N": str(step)},
+            "at": {"N": repr(self._clock())},
+        }
+        if saved:
+            values |= {"checkpoint_step": {"N": str(saved.step)}, "checkpoint_key": {"S": saved.key}}
+        if outcome:
+            values |= {"outcome": {"S": outcome}, "reason": {"S": reason}}
+        # Most reports follow another of the same attempt; the first of one clears what the last one said.
+        goes_on = self._update(values, "attempt = :attempt AND attribute_not_exists(outcome)", clears=False)
+        if goes_on or self._update(values, "attribute_not_exists(id) OR attempt < :attempt", clears=True):
+            return
+        known = self._client.get_item(TableName=self._table, Key=self._key, ConsistentRead=True)["Item"]
+        if outcome and known["attempt"] == values["attempt"] and known["outcome"] == values["outcome"]:
+            # The first answer was lost on its way.
+            return
+        raise OutdatedError(
+            f"attempt {self._attempt} of job {self._job} is over: its record is at attempt "
+            f"{known['attempt']['N']}{', which has ended' if 'outcome' in known else ''}"
+        )
+
+    @property
+    def _key(self) -> dict[str, Any]:
+        return {"id": {"S": f"report/{self._job}"}}
+
+    def _update(self, values: Mapping[str, Any], condition: str, *, clears: bool) -> bool:
+        changes = "SET " + ", ".join(f"#{name} = :{name}" for name in values)
+        if clears:
+            old = {"checkpoint_step", "checkpoint_key", "outcome", "reason"} - values.keys()
+            changes += f" REMOVE {', '.join(sorted(old))}" if old else ""
+        try:
+            self._client.update_item(
+                TableName=self._table,
+                Key=self._key,
+                UpdateExpression=changes,
+                ConditionExpression=condition,
+                ExpressionAttributeNames={f"#{name}": name for name in values},
+                ExpressionAttributeValues={f":{name}": value for name, value in values.items()},
+            )
+        except self._client.exceptions.ConditionalCheckFailedException:
+            return False
+        return True
+
+
+def from_environment(environment: Mapping[str, str] | None = None) -> JobRecord | None:
+    """The record of the job that this process trains; None where there is no cluster, as on a laptop.
+
+    Raises:
+        UserError: JOB_TABLE is set and JOB_NAME or ATTEMPT is not as it should be.
+    """
+    environment = os.environ if environment is None else environment
+    table = environment.get("JOB_TABLE")
+    if not table:
+        return None
+    job, attempt = environment.get("JOB_NAME", ""), environment.get("ATTEMPT", "")
+    if not job or not attempt.isdecimal() or int(attempt) < 1:
+        raise UserError(
+            f"JOB_TABLE is set, JOB_NAME is {job!r}, ATTEMPT is {attempt!r}: give a name and a number from 1"
+        )
+    return JobRecord(table, job, int(attempt))
+
+
+def _dynamodb() -> Any:
+    import boto3
+
+    return boto3.client("dynamodb")
