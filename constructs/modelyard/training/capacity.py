@@ -79,7 +79,7 @@ class CapacityPool(Construct):
             role=role,
             key_arn=key_arn,
             volume_gib=pool.volume_gib,
-            security_group=security_group,
+            security_group_ids=[security_group.security_group_id],
             user_data=Fn.base64(_joins(cluster_name, gpu=gpu)),
             tags={"Name": f"{self.node.path}", "modelyard:pool": pool.name},
         )
@@ -146,8 +146,8 @@ class CapacityPool(Construct):
 
 
 def host_role(scope: Construct, construct_id: str, *, cluster_name: str, cluster_arn: str) -> iam.Role:
-    """What ECS's agent needs for one cluster; AWS's managed policy is for all of them, and for pulling images,
-    which the execution role of a task does.
+    """What ECS's agent needs for one cluster; AWS's managed policy is for all of them, and for images, which
+    the execution role of a task pulls.
 
     See https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelasticcontainerservice.html
     """

@@ -1,4 +1,4 @@
-"""EC2 hosts as training wants them: encrypted, without open ports, with the newest image for their hardware."""
+"""EC2 hosts as training wants them: encrypted, without open ports, with the newest image of their kind."""
 
 from __future__ import annotations
 
@@ -84,7 +84,6 @@ def host_template(
     role: iam.Role,
     key_arn: str,
     volume_gib: int,
-    security_group: ec2.ISecurityGroup,
     user_data: str,
     tags: dict[str, str],
     **settings: Any,
@@ -99,10 +98,9 @@ def host_template(
         role: Of the hosts.
         key_arn: Of the volumes' key.
         volume_gib: Size of the root volume.
-        security_group: Of the hosts.
         user_data: Script that runs at the start, in base64.
         tags: Of hosts and volumes.
-        settings: What else the template's data hold.
+        settings: What else the template's data hold: the type, security groups or interfaces.
     """
     profile = iam.CfnInstanceProfile(scope, f"{construct_id}Profile", roles=[role.role_name])
     data = ec2.CfnLaunchTemplate
@@ -130,7 +128,6 @@ def host_template(
                     ),
                 )
             ],
-            security_group_ids=[security_group.security_group_id],
             user_data=user_data,
             tag_specifications=[
                 data.TagSpecificationProperty(resource_type=kind, tags=marks)

@@ -15,7 +15,7 @@ from modelyard.storage import Retention
 class Ledger(Construct):
     """One item per image: the version that counts, and the shard that holds it or why none does.
 
-    May serve several datasets, each with a partition of its own: DynamoDB takes 1,000 records of one a second.
+    May serve several datasets, each with a partition of its own: DynamoDB takes 1,000 records a second of it.
 
     Args:
         scope: The parent.

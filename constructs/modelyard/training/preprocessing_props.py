@@ -56,11 +56,11 @@ class ImageFolder:
         check_folder(self.output)
         if self.output_bucket is None and self.output.startswith(self.uploads):
             raise ValueError(
-                f"ImageFolder.output {self.output!r} lies within uploads {self.uploads!r}: each shard would be "
-                "an upload; choose another folder"
+                f"ImageFolder.output {self.output!r} lies within uploads {self.uploads!r}: each shard would "
+                "be an upload; choose another folder"
             )
-        if not 16 <= self.image_size <= 1024:
-            raise ValueError(f"ImageFolder.image_size is {self.image_size}; give 16 to 1024 pixels")
+        if not 8 <= self.image_size <= 1024:
+            raise ValueError(f"ImageFolder.image_size is {self.image_size}; give 8 to 1024 pixels")
         shares = (self.validation_share, self.test_share)
         if min(shares) < 0 or sum(shares) >= 1:
             raise ValueError(
@@ -118,7 +118,7 @@ class Workers:
             if not low <= getattr(self, name) <= high:
                 raise ValueError(f"Workers.{name} is {getattr(self, name)}; give {low} to {high}")
         least, most = _SIZES.get(self.cpu, (0, 0))
-        if not least <= self.memory_mib <= most or self.memory_mib % 1024 and self.memory_mib != 512:
+        if not least <= self.memory_mib <= most or (self.memory_mib % 1024 and self.memory_mib != 512):
             raise ValueError(
                 f"Workers of {self.cpu} units and {self.memory_mib} MiB: Fargate has no such task; "
                 f"{', '.join(f'{cpu} with {low} to {high}' for cpu, (low, high) in _SIZES.items())}, in GiB"

@@ -126,8 +126,8 @@ class PreprocessingQueue(Construct):
         )
 
     def grant_manage(self, grantee: iam.IGrantable) -> None:
-        """Allow what `python -m training.preprocessing.manifest` does: read the ledger, read, write and delete
-        below the output, and ask how long the queue is."""
+        """Allow what `python -m training.preprocessing.manifest` does: read the ledger, read, write and
+        delete below the output, and ask how long the queue is."""
         folder = self._folder
         self.ledger.grant_read(grantee, folder.dataset)
         folder.target.grant_read_write(grantee, folder.output)

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from aws_cdk import aws_iam as iam
+
 from modelyard.storage import IDataBucket
 from modelyard.storage.props import check_folder
 
@@ -180,3 +182,9 @@ class TrainingData:
             check_folder(folder)
             if any(other.startswith(folder) for other in folders if other is not folder):
                 raise ValueError(f"TrainingData has {folder!r} around another of its folders; part them")
+
+    def grant(self, grantee: iam.IGrantable) -> None:
+        """What a trainer does: read datasets, keep and prune checkpoints, write what it made."""
+        self.bucket.grant_read(grantee, self.datasets, self.checkpoints)
+        self.bucket.grant_write(grantee, self.checkpoints, self.outputs)
+        self.bucket.grant_delete(grantee, self.checkpoints)

@@ -47,6 +47,7 @@ class TrainingCluster(Construct):
         cluster: For whoever starts tasks.
         pools: By name.
         capacity_providers: Names of the pools' providers, in the order of `pools`.
+        providers: Ties them and Fargate's to the cluster; services on them wait for it.
         trainer: The trainer's task definition with its roles and log.
         trainer_security_group: Of the trainer's tasks: they reach each other and the rendezvous.
         rendezvous: Where they meet.
@@ -65,6 +66,7 @@ class TrainingCluster(Construct):
     cluster: ecs.ICluster
     pools: dict[str, CapacityPool]
     capacity_providers: list[str]
+    providers: ecs.CfnClusterCapacityProviderAssociations
     trainer: ContainerTask
     trainer_security_group: ec2.SecurityGroup
     rendezvous: Rendezvous
@@ -88,7 +90,7 @@ class TrainingCluster(Construct):
         names = [pool.name for pool in pools]
         if not names or len(set(names)) != len(names):
             raise ValueError(
-                f"TrainingCluster.pools are {', '.join(names) or 'none'}; give one or more, of different names"
+                f"TrainingCluster.pools are {', '.join(names) or 'none'}; give one or more, each another name"
             )
         size = size or TrainerSize()
         cluster = ecs.CfnCluster(
@@ -129,9 +131,7 @@ class TrainingCluster(Construct):
         self.rendezvous.allow_from(self.trainer_security_group)
         self.trainer = self._trainer(image, size, log_retention)
         with in_one_policy(self.trainer.task_role, "Data"):
-            data.bucket.grant_read(self.trainer.task_role, data.datasets, data.checkpoints)
-            data.bucket.grant_write(self.trainer.task_role, data.checkpoints, data.outputs)
-            data.bucket.grant_delete(self.trainer.task_role, data.checkpoints)
+            data.grant(self.trainer.task_role)
 
     def allow_report(self, *, table_arn: str, key_arn: str | None = None) -> None:
         """Let trainers read and update records of their jobs, one by one.
@@ -190,7 +190,7 @@ class TrainingCluster(Construct):
         }
         self.capacity_providers = [pool.name for pool in self.pools.values()]
         # No default strategy: what is started without saying where, is a mistake.
-        ecs.CfnClusterCapacityProviderAssociations(
+        self.providers = ecs.CfnClusterCapacityProviderAssociations(
             self,
             "Providers",
             cluster=cluster.ref,
