@@ -13,6 +13,7 @@ from cdk_nag import AwsSolutionsChecks
 from syrupy.extensions.json import JSONSnapshotExtension
 
 from modelyard.training import InstanceSize, Pool, TrainerSize
+from modelyard_cli.check.run import check
 from stacks.alarm_topic import AlarmTopic
 from stacks.data_stack import DataStack
 from stacks.environments import environments
@@ -73,6 +74,14 @@ def test_cdk_nag_has_nothing_to_say(built):
     _, folder = built
     report = json.loads((folder / "validation-report.json").read_text())
     assert [violation for plugin in report["pluginReports"] for violation in plugin["violations"]] == []
+
+
+def test_modelyard_check_finds_one_thing_at_most(built):
+    """What the settings say themselves: that Container Insights is off."""
+    stage, folder = built
+    report = check([folder], cfn_lint=True)
+    assert [finding.rule for finding in report.findings] == ([] if stage == "prod" else ["MYT657"])
+    assert report.advice == ()
 
 
 def test_template(built, snapshot):

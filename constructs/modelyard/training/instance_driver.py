@@ -83,7 +83,7 @@ def definition(
                 # Until SSM knows the host.
                 "Retry": [
                     {
-                        "ErrorEquals": ["Ssm.InvalidInstanceIdException"],
+                        "ErrorEquals": ["Ssm.InvalidInstanceIdException", "Ssm.InvalidInstanceId"],
                         "IntervalSeconds": _SEND_SECONDS,
                         "MaxAttempts": _SEND_TRIES,
                         "BackoffRate": 1.0,
