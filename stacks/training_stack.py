@@ -28,7 +28,7 @@ from stacks.training_settings import TrainingSettings
 
 IMAGE = "cluster.Dockerfile"
 # Folders of the data bucket. Trainers read datasets, and nothing that was not prepared.
-UPLOADS, DATASETS, CHECKPOINTS, TRAINED = "uploads/", "datasets/", "checkpoints/", "trained/"
+UPLOADS, DATASETS, JOBS = "uploads/", "datasets/", "training-jobs/"
 
 
 class TrainingStack(StageStack):
@@ -70,7 +70,7 @@ class TrainingStack(StageStack):
         image = ContainerImage.build(
             self, BuildContext(folder=REPO / "training", dockerfile=IMAGE), name="cluster image"
         )
-        places = TrainingData(bucket=data, datasets=DATASETS, checkpoints=CHECKPOINTS, outputs=TRAINED)
+        places = TrainingData(bucket=data, datasets=DATASETS, jobs=JOBS)
         self.cluster = TrainingCluster(
             self,
             "Cluster",

@@ -136,6 +136,7 @@ def test_the_trainers_task(stack, make):
     environment = {entry["Name"]: entry["Value"] for entry in container["Environment"]}
     assert environment["RENDEZVOUS_ENDPOINT"] == "rendezvous.training.local:29400"
     assert environment["PROCESSES_PER_HOST"] == "4"
+    assert flat(environment["TRAINING_CLUSTER"]).startswith("<Cluster")
     assert container["LogConfiguration"]["Options"]["mode"] == "non-blocking"
 
 
@@ -150,15 +151,10 @@ def test_hosts_without_gpus(stack, make):
 
 
 def test_a_trainer_may_do_what_it_does_and_no_more(stack, make):
-    cluster = make()
-    cluster.allow_report(
-        table_arn="arn:aws:dynamodb:eu-west-1:1:table/jobs", key_arn="arn:aws:kms:eu-west-1:1:key/1"
-    )
+    make()
     built = Built(stack)
     role = "ClusterTrainerTaskRole"
     assert built.actions(role) == {
-        "dynamodb:GetItem",
-        "dynamodb:UpdateItem",
         "kms:Decrypt",
         "kms:GenerateDataKey",
         "s3:AbortMultipartUpload",
@@ -176,10 +172,9 @@ def test_a_trainer_may_do_what_it_does_and_no_more(stack, make):
             if action in actions
         }
 
-    assert below("s3:GetObject") == {"datasets/*", "checkpoints/*"}
-    assert below("s3:PutObject") == {"checkpoints/*", "trained/*"}
-    assert below("s3:DeleteObject") == {"checkpoints/*"}
-    assert below("dynamodb:UpdateItem") == {"jobs"}
+    assert below("s3:GetObject") == {"datasets/*", "training-jobs/*"}
+    assert below("s3:PutObject") == {"training-jobs/*"}
+    assert below("s3:DeleteObject") == {"training-jobs/*/checkpoints/*"}
 
 
 def test_the_agent_may_act_in_its_cluster_only(stack, make):
@@ -296,7 +291,12 @@ def test_a_bad_size_is_refused(settings):
 
 
 def test_folders_do_not_lie_in_each_other(data):
-    with pytest.raises(ValueError, match="'datasets/' around another"):
-        TrainingData(bucket=data, datasets="datasets/", checkpoints="datasets/checkpoints/")
+    for jobs in ("data/jobs/", "data/"):
+        with pytest.raises(ValueError, match="one within the other"):
+            TrainingData(bucket=data, datasets="data/", jobs=jobs)
     with pytest.raises(ValueError, match="not a folder"):
-        TrainingData(bucket=data, outputs="trained")
+        TrainingData(bucket=data, jobs="jobs")
+
+
+def test_the_address_of_jobs(stack, data):
+    assert flat(stack.resolve(TrainingData(bucket=data).jobs_uri)).endswith(">/training-jobs/")

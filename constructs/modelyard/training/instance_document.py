@@ -109,4 +109,5 @@ def fixed_values(
 
 def start_script(limit_minutes: int) -> str:
     """User data: the host ends itself, even when nobody ever sends it a job or asks again."""
-    return f"#!/bin/bash\nshutdown -h +{limit_minutes}\n"
+    # ECS's agent would look for a cluster that this host has none of.
+    return f"#!/bin/bash\nshutdown -h +{limit_minutes}\nsystemctl disable --now --no-block ecs\n"

@@ -31,6 +31,7 @@ class TrainingNetwork(Construct):
     Attributes:
         vpc: The network, for constructs that want one.
         subnets: One per zone.
+        subnet_ids: Their names, for CloudFormation's own resources.
         cidr: Its range.
         endpoint_security_group: Lets TLS in from the network.
 
@@ -43,6 +44,7 @@ class TrainingNetwork(Construct):
 
     vpc: ec2.IVpc
     subnets: list[ec2.ISubnet]
+    subnet_ids: list[str]
     cidr: str
     endpoint_security_group: ec2.SecurityGroup
 

@@ -10,6 +10,7 @@ from typing import Literal
 
 from aws_cdk import aws_iam as iam
 
+from modelyard.permissions import allow
 from modelyard.storage import IDataBucket
 from modelyard.storage.props import check_folder
 
@@ -164,27 +165,38 @@ class TrainingData:
     Args:
         bucket: The bucket.
         datasets: Folder it reads: manifests, shards, weights to start from.
-        checkpoints: Folder it reads, writes, and prunes.
-        outputs: Folder it writes models and reports to.
+        jobs: Folder of jobs. Each has one of its own in it, with `checkpoints/`, which it prunes, and
+            `output/` for what it makes.
 
     Raises:
-        ValueError: Not folders, or one within another: the right to prune would reach further than it says.
+        ValueError: Not folders, or one within the other: a trainer could change what it learns from.
     """
 
     bucket: IDataBucket
     datasets: str = "datasets/"
-    checkpoints: str = "checkpoints/"
-    outputs: str = "trained/"
+    jobs: str = "training-jobs/"
 
     def __post_init__(self) -> None:
-        folders = (self.datasets, self.checkpoints, self.outputs)
-        for folder in folders:
-            check_folder(folder)
-            if any(other.startswith(folder) for other in folders if other is not folder):
-                raise ValueError(f"TrainingData has {folder!r} around another of its folders; part them")
+        check_folder(self.datasets)
+        check_folder(self.jobs)
+        if self.datasets.startswith(self.jobs) or self.jobs.startswith(self.datasets):
+            raise ValueError(
+                f"TrainingData has {self.datasets!r} and {self.jobs!r}, one within the other; part them"
+            )
+
+    @property
+    def jobs_uri(self) -> str:
+        """Address of the folder of jobs."""
+        return f"s3://{self.bucket.bucket_name}/{self.jobs}"
 
     def grant(self, grantee: iam.IGrantable) -> None:
         """What a trainer does: read datasets, keep and prune checkpoints, write what it made."""
-        self.bucket.grant_read(grantee, self.datasets, self.checkpoints)
-        self.bucket.grant_write(grantee, self.checkpoints, self.outputs)
-        self.bucket.grant_delete(grantee, self.checkpoints)
+        self.bucket.grant_read(grantee, self.datasets, self.jobs)
+        self.bucket.grant_write(grantee, self.jobs)
+        checkpoints = f"{self.jobs}*/checkpoints/*"
+        allow(
+            grantee,
+            actions=["s3:DeleteObject"],
+            resources=[f"{self.bucket.bucket_arn}/{checkpoints}"],
+            reason=f"Jobs are named at run time; the grant ends at {checkpoints}.",
+        )

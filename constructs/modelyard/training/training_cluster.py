@@ -13,7 +13,6 @@ from constructs import Construct
 
 from modelyard.arns import arn_in_stack, inherit_stack
 from modelyard.images import ContainerImage
-from modelyard.keys import only_through
 from modelyard.permissions import acknowledge, allow, in_one_policy
 from modelyard.training.capacity import CapacityPool, host_role
 from modelyard.training.containers import ContainerTask
@@ -48,7 +47,8 @@ class TrainingCluster(Construct):
         pools: By name.
         capacity_providers: Names of the pools' providers, in the order of `pools`.
         providers: Ties them and Fargate's to the cluster; services on them wait for it.
-        trainer: The trainer's task definition with its roles and log.
+        trainer: The trainer's task definition with its roles and log. Who keeps records of jobs lets
+            `trainer.task_role` at them.
         trainer_security_group: Of the trainer's tasks: they reach each other and the rendezvous.
         rendezvous: Where they meet.
 
@@ -133,18 +133,6 @@ class TrainingCluster(Construct):
         with in_one_policy(self.trainer.task_role, "Data"):
             data.grant(self.trainer.task_role)
 
-    def allow_report(self, *, table_arn: str, key_arn: str | None = None) -> None:
-        """Let trainers read and update records of their jobs, one by one.
-
-        Args:
-            table_arn: Of the table of jobs.
-            key_arn: Of the customer's key that encrypts it, if one does.
-        """
-        role = self.trainer.task_role
-        allow(role, actions=["dynamodb:GetItem", "dynamodb:UpdateItem"], resources=[table_arn])
-        if key_arn:
-            allow(role, actions=["kms:Decrypt"], resources=[key_arn], conditions=only_through("dynamodb"))
-
     def grant_run(self, grantee: iam.IGrantable) -> None:
         """Allow starting trainers in this cluster, with their roles, and stopping and describing its tasks.
 
@@ -213,8 +201,8 @@ class TrainingCluster(Construct):
             environment={
                 "RENDEZVOUS_ENDPOINT": self.rendezvous.address,
                 "PROCESSES_PER_HOST": str(size.processes),
-                # Beside its own interface a task has one to ECS, which NCCL would try as well.
-                "NCCL_SOCKET_IFNAME": "^docker,ecs,lo",
+                # A dimension of its metrics.
+                "TRAINING_CLUSTER": self.cluster.cluster_name,
             },
             log_retention=log_retention,
             definition={"requires_compatibilities": ["EC2"]},
