@@ -26,7 +26,7 @@ from stacks.environments import Environment
 from stacks.stage_stack import StageStack
 from stacks.training_settings import TrainingSettings
 
-IMAGE = "cluster.Dockerfile"
+TRAINER_IMAGE, WORKER_IMAGE = "cluster.Dockerfile", "preprocessing.Dockerfile"
 # Folders of the data bucket. Trainers read datasets, and nothing that was not prepared.
 UPLOADS, DATASETS, JOBS = "uploads/", "datasets/", "training-jobs/"
 
@@ -67,9 +67,7 @@ class TrainingStack(StageStack):
                 f"environment {environment.name} has no section training; set training=TrainingSettings()"
             )
         self.network = TrainingNetwork(self, "Network", layout=_layout(settings))
-        image = ContainerImage.build(
-            self, BuildContext(folder=REPO / "training", dockerfile=IMAGE), name="cluster image"
-        )
+        image = self._image(TRAINER_IMAGE, "trainer image")
         places = TrainingData(bucket=data, datasets=DATASETS, jobs=JOBS)
         self.cluster = TrainingCluster(
             self,
@@ -81,7 +79,7 @@ class TrainingStack(StageStack):
             size=settings.size,
             insights=settings.insights,
         )
-        self.queues = self._queues(settings, environment, data, image)
+        self.queues = self._queues(settings, environment, data)
         if alarm_topic:
             alarm_topic.hear([queue.events.letters for queue in self.queues.values()])
         self.instance = (
@@ -100,11 +98,16 @@ class TrainingStack(StageStack):
         )
         self._tell()
 
+    def _image(self, dockerfile: str, name: str) -> ContainerImage:
+        context = BuildContext(folder=REPO / "training", dockerfile=dockerfile)
+        return ContainerImage.build(self, context, name=name)
+
     def _queues(
-        self, settings: TrainingSettings, environment: Environment, data: IDataBucket, image: ContainerImage
+        self, settings: TrainingSettings, environment: Environment, data: IDataBucket
     ) -> dict[str, PreprocessingQueue]:
         if not settings.datasets:
             return {}
+        image = self._image(WORKER_IMAGE, "worker image")
         ledger = Ledger(self, "Ledger", retention=environment.data.retention)
         queues = {}
         for dataset in settings.datasets:

@@ -1,5 +1,5 @@
 # The image for ECS and for single EC2 hosts: the trainer of models of images, the store in which its hosts meet, and
-# the workers that prepare images. On CPU or GPU.
+# the commands that write manifests of datasets. On CPU or GPU.
 # Built from this folder. Its hash is that of all it runs: a change of the trainer is a new task definition, and jobs
 # that run keep theirs.
 # By digest (of the index of all platforms): a tag is moved to a new build without notice.
@@ -25,7 +25,7 @@ COPY vision /opt/program/training/vision
 COPY preprocessing /opt/program/training/preprocessing
 
 RUN python -m compileall -q /opt/program && \
-    python -c "import training.preprocessing.worker, training.vision.train"
+    python -c "import training.preprocessing.manifest, training.vision.train"
 
 # What runs is told by each task: see the entry points of the task definitions.
 ENTRYPOINT ["python", "-m"]

@@ -138,15 +138,12 @@ class TrainingCluster(Construct):
 
         Those that `RunTask` starts may not be tagged at once: ECS asks for another right then.
         """
-        cluster_name, here = (
-            self.cluster.cluster_name,
-            {"ArnEquals": {"ecs:cluster": self.cluster.cluster_arn}},
-        )
+        here = {"ArnEquals": {"ecs:cluster": self.cluster.cluster_arn}}
         allow(grantee, actions=["ecs:RunTask"], resources=[self.trainer.definition_arn], conditions=here)
         allow(
             grantee,
             actions=["ecs:DescribeTasks", "ecs:StopTask"],
-            resources=[arn_in_stack(self, "ecs", f"task/{cluster_name}/*")],
+            resources=[arn_in_stack(self, "ecs", f"task/{self.cluster.cluster_name}/*")],
             reason="Tasks are named when they start; the grant ends at those of this cluster.",
         )
         allow(
