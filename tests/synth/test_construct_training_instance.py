@@ -66,8 +66,11 @@ def test_the_host_is_closed_and_encrypted(stack, make):
 @pytest.mark.parametrize("spot", [True, False])
 def test_spot_or_not(stack, make, spot):
     make(size=InstanceSize(spot=spot))
-    template = Built(stack).one("EC2::LaunchTemplate")["LaunchTemplateData"]
+    built = Built(stack)
+    template = built.one("EC2::LaunchTemplate")["LaunchTemplateData"]
     assert template.get("InstanceMarketOptions", {}).get("MarketType") == ("spot" if spot else None)
+    asked = [flat(resources) for _, resources, _ in built.rights("DriverRole")]
+    assert any("spot-instances-request" in resources for resources in asked) == spot
 
 
 def test_from_its_start_on_every_way_ends_the_host(stack, make):
@@ -110,7 +113,11 @@ def test_the_time_is_a_bound_and_a_history_holds_it(stack, make, hours):
 def test_the_driver_may_start_and_end_its_own_hosts_only(stack, make):
     make()
     built = Built(stack)
-    started = built.right("DriverRole", "ec2:RunInstances")["Condition"]
+    (started,) = [
+        statement["Condition"]
+        for actions, resources, statement in built.rights("DriverRole")
+        if "ec2:RunInstances" in actions and "spot-instances-request" not in flat(resources[0])
+    ]
     assert "InstanceTemplate" in flat(started["ArnLike"]["ec2:LaunchTemplate"])
     assert started["Bool"] == {"ec2:IsLaunchTemplateResource": "true"}
     tags = built.one("EC2::LaunchTemplate")["LaunchTemplateData"]["TagSpecifications"]

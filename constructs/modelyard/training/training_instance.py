@@ -233,7 +233,7 @@ class TrainingInstance(Construct):
         )
         inherit_stack(role, self)
         with in_one_policy(role, "Permissions") as permissions:
-            self._grant_driver(role, network.subnet_ids[size.zone])
+            self._grant_driver(role, size, network.subnet_ids[size.zone])
         log = logs.LogGroup(self, "DriverLogs", retention=log_retention, removal_policy=RemovalPolicy.DESTROY)
         machine = stepfunctions.CfnStateMachine
         steps = definition(
@@ -266,7 +266,7 @@ class TrainingInstance(Construct):
         )
         return driver
 
-    def _grant_driver(self, role: iam.Role, subnet_id: str) -> None:
+    def _grant_driver(self, role: iam.Role, size: InstanceSize, subnet_id: str) -> None:
         of_host = arn_in_stack(self, "ec2", "instance/*")
         tagged: dict[str, Any] = {"StringEquals": {f"aws:ResourceTag/{self._tag[0]}": self._tag[1]}}
         region = f"arn:{partition_of(self)}:ec2:{Aws.REGION}"
@@ -290,6 +290,14 @@ class TrainingInstance(Construct):
             },
             reason="What a start makes has no name yet; the template says what it may be.",
         )
+        if size.spot:
+            # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-requests.html
+            allow(
+                role,
+                actions=["ec2:RunInstances"],
+                resources=[arn_in_stack(self, "ec2", "spot-instances-request/*")],
+                reason="The request for a Spot host has no name yet, and starts what the template says.",
+            )
         allow(
             role,
             actions=["ec2:CreateTags"],
