@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from aws_cdk import Aws, Fn, Names, RemovalPolicy
 from aws_cdk import aws_ec2 as ec2
@@ -13,12 +12,13 @@ from aws_cdk import aws_ssm as ssm
 from aws_cdk import aws_stepfunctions as stepfunctions
 from constructs import Construct
 
-from modelyard.arns import arn_in_stack, inherit_stack, partition_of
+from modelyard.arns import arn_in_stack, inherit_stack
 from modelyard.images import ContainerImage
 from modelyard.permissions import acknowledge, allow, in_one_policy, service_principal
-from modelyard.training.hosts import VOLUME_ACTIONS, host_key, host_template
+from modelyard.training.hosts import host_key, host_template
 from modelyard.training.instance_document import document, fixed_values, start_script
 from modelyard.training.instance_driver import definition
+from modelyard.training.instance_permissions import HostKind, allow_driver, allow_host
 from modelyard.training.instance_props import InstanceSize
 from modelyard.training.network import TrainingNetwork
 from modelyard.training.props import TrainingData
@@ -26,28 +26,6 @@ from modelyard.training.props import TrainingData
 _TAG = "modelyard:training-instance"
 # After the driver has ended it: for the case that the driver is gone.
 _LATER_MINUTES = 30
-_AGENT = (
-    "ec2messages:AcknowledgeMessage",
-    "ec2messages:DeleteMessage",
-    "ec2messages:FailMessage",
-    "ec2messages:GetEndpoint",
-    "ec2messages:GetMessages",
-    "ec2messages:SendReply",
-    "ssmmessages:CreateControlChannel",
-    "ssmmessages:CreateDataChannel",
-    "ssmmessages:OpenControlChannel",
-    "ssmmessages:OpenDataChannel",
-)
-_DELIVERY = (
-    "logs:CreateLogDelivery",
-    "logs:DeleteLogDelivery",
-    "logs:DescribeLogGroups",
-    "logs:DescribeResourcePolicies",
-    "logs:GetLogDelivery",
-    "logs:ListLogDeliveries",
-    "logs:PutResourcePolicy",
-    "logs:UpdateLogDelivery",
-)
 
 
 class TrainingInstance(Construct):
@@ -118,7 +96,14 @@ class TrainingInstance(Construct):
         self.log_group = logs.LogGroup(
             self, "Logs", retention=log_retention, removal_policy=RemovalPolicy.DESTROY
         )
-        self.role = self._host_role(image, data)
+        self.role = iam.Role(
+            self,
+            "HostRole",
+            description="The host of a training job, and the job",
+            assumed_by=service_principal("ec2"),
+        )
+        inherit_stack(self.role, self)
+        allow_host(self.role, image=image, data=data, log_group_arn=self.log_group.log_group_arn)
         self._key_arn = host_key(self, "HostKey").key_arn
         self.template = self._template(network, size, gpu=gpu)
         self.command = ssm.CfnDocument(
@@ -157,37 +142,6 @@ class TrainingInstance(Construct):
             resources=[arn_in_stack(self, "states", f"execution:{name}:*")],
             reason="Executions are named when they start; the grant ends at those of this state machine.",
         )
-
-    def _host_role(self, image: ContainerImage, data: TrainingData) -> iam.Role:
-        role = iam.Role(
-            self,
-            "HostRole",
-            description="The host of a training job, and the job",
-            assumed_by=service_principal("ec2"),
-        )
-        inherit_stack(role, self)
-        itself = arn_in_stack(self, "ec2", "instance/*")
-        with in_one_policy(role, "Permissions"):
-            image.grant_pull(role)
-            allow(
-                role,
-                actions=["logs:CreateLogStream", "logs:PutLogEvents"],
-                resources=[self.log_group.log_group_arn],
-            )
-            allow(
-                role,
-                actions=["ssm:UpdateInstanceInformation"],
-                resources=[itself],
-                reason="A host is named when it starts, and reports by its own name.",
-            )
-            allow(
-                role,
-                actions=_AGENT,
-                resources=["*"],
-                reason="The actions of SSM's agent take no resource.",
-            )
-            data.grant(role)
-        return role
 
     def _template(self, network: TrainingNetwork, size: InstanceSize, *, gpu: bool) -> ec2.CfnLaunchTemplate:
         part = ec2.CfnLaunchTemplate
@@ -233,7 +187,18 @@ class TrainingInstance(Construct):
         )
         inherit_stack(role, self)
         with in_one_policy(role, "Permissions") as permissions:
-            self._grant_driver(role, size, network.subnet_ids[size.zone])
+            allow_driver(
+                role,
+                HostKind(
+                    template_id=self.template.ref,
+                    subnet_id=network.subnet_ids[size.zone],
+                    role_arn=self.role.role_arn,
+                    key_arn=self._key_arn,
+                    document_name=self.command.ref,
+                    tag=self._tag,
+                    spot=size.spot,
+                ),
+            )
         log = logs.LogGroup(self, "DriverLogs", retention=log_retention, removal_policy=RemovalPolicy.DESTROY)
         machine = stepfunctions.CfnStateMachine
         steps = definition(
@@ -265,94 +230,3 @@ class TrainingInstance(Construct):
             driver, "AwsSolutions-SF2", "The history has every step; nothing that it calls is traced."
         )
         return driver
-
-    def _grant_driver(self, role: iam.Role, size: InstanceSize, subnet_id: str) -> None:
-        of_host = arn_in_stack(self, "ec2", "instance/*")
-        tagged: dict[str, Any] = {"StringEquals": {f"aws:ResourceTag/{self._tag[0]}": self._tag[1]}}
-        region = f"arn:{partition_of(self)}:ec2:{Aws.REGION}"
-        template = arn_in_stack(self, "ec2", f"launch-template/{self.template.ref}")
-        made = [of_host, arn_in_stack(self, "ec2", "volume/*")]
-        allow(
-            role,
-            actions=["ec2:RunInstances"],
-            resources=[
-                template,
-                arn_in_stack(self, "ec2", f"subnet/{subnet_id}"),
-                arn_in_stack(self, "ec2", "security-group/*"),
-                arn_in_stack(self, "ec2", "network-interface/*"),
-                f"{region}::image/*",
-                *made,
-            ],
-            # Everything as the template says, and nothing beside it.
-            conditions={
-                "ArnLike": {"ec2:LaunchTemplate": template},
-                "Bool": {"ec2:IsLaunchTemplateResource": "true"},
-            },
-            reason="What a start makes has no name yet; the template says what it may be.",
-        )
-        if size.spot:
-            # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-requests.html
-            allow(
-                role,
-                actions=["ec2:RunInstances"],
-                resources=[arn_in_stack(self, "ec2", "spot-instances-request/*")],
-                reason="The request for a Spot host has no name yet, and starts what the template says.",
-            )
-        allow(
-            role,
-            actions=["ec2:CreateTags"],
-            resources=made,
-            conditions={"StringEquals": {"ec2:CreateAction": "RunInstances"}},
-            reason="Tags are put on what the start makes, and by nothing else.",
-        )
-        allow(
-            role,
-            actions=["ec2:TerminateInstances"],
-            resources=[of_host],
-            conditions=tagged,
-            reason="A host is named when it starts; the grant ends at those with this tag.",
-        )
-        allow(
-            role,
-            actions=["ec2:DescribeInstances", "ssm:GetCommandInvocation"],
-            resources=["*"],
-            reason="Neither takes a resource.",
-        )
-        allow(
-            role,
-            actions=["ssm:SendCommand"],
-            resources=[arn_in_stack(self, "ssm", f"document/{self.command.ref}")],
-        )
-        allow(
-            role,
-            actions=["ssm:SendCommand"],
-            resources=[of_host],
-            conditions={"StringEquals": {f"ssm:resourceTag/{self._tag[0]}": self._tag[1]}},
-            reason="A host is named when it starts; the grant ends at those with this tag.",
-        )
-        allow(
-            role,
-            actions=["ssm:GetParameters"],
-            resources=[f"arn:{partition_of(self)}:ssm:{Aws.REGION}::parameter/aws/service/ecs/*"],
-            reason="Where AWS publishes its newest images; EC2 asks for it on the driver's behalf.",
-        )
-        allow(
-            role,
-            actions=["iam:PassRole"],
-            resources=[self.role.role_arn],
-            conditions={"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}},
-        )
-        through = {"StringEquals": {"kms:ViaService": f"ec2.{Aws.REGION}.amazonaws.com"}}
-        allow(role, actions=VOLUME_ACTIONS, resources=[self._key_arn], conditions=through)
-        allow(
-            role,
-            actions=["kms:CreateGrant"],
-            resources=[self._key_arn],
-            conditions={"Bool": {"kms:GrantIsForAWSResource": "true"}},
-        )
-        allow(
-            role,
-            actions=_DELIVERY,
-            resources=["*"],
-            reason="Step Functions sets up the delivery of its log by these, which take no resource.",
-        )
