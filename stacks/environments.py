@@ -9,11 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from modelyard.inference.props import Concurrency, Release
 from modelyard.serving.props import DataCapture, Rollout, Scaling, Variant
 from modelyard.serving.runtime.canary import Rules as CanaryRules
 from modelyard.storage.props import Lifecycle, Retention
+
+if TYPE_CHECKING:
+    from stacks.training_settings import TrainingSettings
 
 CONTEXT_KEYS = ("env", "cdk-nag")
 # What CDK and its CLI put into the context: feature flags and settings, cached look-ups (cdk.context.json),
@@ -134,6 +138,7 @@ class Environment:
     Args:
         release: How new versions of the inference function take over; None: at once.
         alarms: Who hears of alarms; None: whoever looks at them.
+        training: Hosts of the stage's own to train on (`TrainingStack`); None for none.
     """
 
     name: str
@@ -145,6 +150,7 @@ class Environment:
     release: Release | None = None
     access: AccessSettings = field(default_factory=AccessSettings)
     alarms: AlarmSettings | None = None
+    training: TrainingSettings | None = None
 
     def __post_init__(self) -> None:
         capture = self.serving.capture

@@ -18,6 +18,8 @@ from modelyard_cli.errors import CliError
 
 # Requests that some services answer under another service's prefix or under none.
 _UNLISTED = {"sagemaker-mlflow"}
+# What EC2 asks for besides, when a template's market is Spot.
+_UNLISTED_KINDS = {"ec2:RunInstances": ("spot-instances-request",)}
 
 
 @cache
@@ -50,7 +52,7 @@ def resource_forms(action: str) -> tuple[str, ...]:
     """Patterns (for fnmatch) of the ARNs that an action takes; empty if it takes `*` only."""
     prefix, _, name = action.partition(":")
     service = _reference()[prefix]
-    kinds = service["privileges"][name]["resource_types"]
+    kinds = (*service["privileges"][name]["resource_types"], *_UNLISTED_KINDS.get(action, ()))
     return tuple(
         re.sub(r"\$\{[^}]*\}", "*", service["resources"][k]["arn"])
         for k in kinds

@@ -8,7 +8,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from modelyard_cli.check.registry import Hits, template_rule
-from modelyard_cli.check.templates.model import Template, listed, number, objects, opaque, part
+from modelyard_cli.check.templates.model import Resource, Template, listed, number, objects, opaque, part
 from modelyard_cli.check.templates.scaling import POLICY, STEPS, TARGET, TRACKING, segments, target_of
 
 _METRICS = {
@@ -131,8 +131,18 @@ def _cooldown(template: Template) -> Hits:
             value = number(config.get(member))
             if value is not None and not least <= value <= 3600:
                 yield policy.at(f"{TRACKING}.{member}"), f"is {value:g} s"
-        if config.get("DisableScaleIn") is True:
+        target = target_of(policy)
+        beside = [other for other in template.of(POLICY) if target is not None and target_of(other) is target]
+        if config.get("DisableScaleIn") is True and not any(_shrinks(other) for other in beside):
             yield policy.at(f"{TRACKING}.DisableScaleIn"), "capacity only ever grows"
+
+
+def _shrinks(policy: Resource) -> bool:
+    """Whether it takes capacity away step by step, as one beside a tracking that only adds."""
+    steps = policy.properties.get(STEPS) or {}
+    changes = [number(step.get("ScalingAdjustment")) for step in objects(steps.get("StepAdjustments"))]
+    exact = steps.get("AdjustmentType") == "ExactCapacity"
+    return any(change is not None and (exact or change < 0) for change in changes)
 
 
 @template_rule(

@@ -31,6 +31,7 @@ fault(
 fault(S, "MYT107", "target value of nothing", put("Policy", f"{TRACK}|TargetValue", 0))
 fault(S, "MYT108", "step scaling with a tracking configuration", put("Policy", "PolicyType", "StepScaling"))
 fault(S, "MYT109", "negative cooldown", put("Policy", f"{TRACK}|ScaleInCooldown", -1))
+fault(S, "MYT109", "never fewer", put("Policy", f"{TRACK}|DisableScaleIn", True))
 fault(S, "MYT110", "target without policy", drop("Policy"))
 fault(S, "MYT112", "scaled counts forgotten", put("Endpoint", "RetainAllVariantProperties", False))
 fault(

@@ -1,0 +1,182 @@
+"""What starts a host for a job, watches it, and ends it in time: a state machine, outside of the host."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+# An execution ends at 25,000 events, and a look takes sixteen.
+_MOST_POLLS, _LEAST_POLL_SECONDS = 1200, 30
+# A host that boots, and a job that waits for it.
+_SEND_SECONDS, _SEND_TRIES = 20, 45
+_DELIVERY_SECONDS = 900
+# A gap in the service's answers is no reason to leave a host running.
+_PATIENT = {"ErrorEquals": ["States.ALL"], "IntervalSeconds": 5, "MaxAttempts": 8, "BackoffRate": 2.0}
+_GIVE_UP = [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.error", "Next": "End"}]
+_GOES_ON = ("Pending", "InProgress", "Delayed")
+
+
+def definition(
+    *, template_id: str, template_version: str, document_name: str, limit_minutes: int
+) -> dict[str, Any]:
+    """Amazon States Language.
+
+    Input: `{"job", "attempt", "dataset", "checkpoints", "output", "hyperparameters": {...}}`. However it goes
+    on from the start of the host, it comes to the step that ends it.
+
+    Args:
+        template_id, template_version: Of the host.
+        document_name: Of the command.
+        limit_minutes: After which the host is ended, whatever the job does.
+
+    See https://docs.aws.amazon.com/step-functions/latest/dg/supported-services-awssdk.html
+    """
+    poll = max(_LEAST_POLL_SECONDS, math.ceil(limit_minutes * 60 / _MOST_POLLS))
+    return {
+        "Comment": "One training job on one host",
+        "StartAt": "Begin",
+        "States": {
+            "Begin": _pass({"polls": 0, "status": "NotSent"}, "$.watch", "Start"),
+            "Start": {
+                "Type": "Task",
+                "Resource": "arn:aws:states:::aws-sdk:ec2:runInstances",
+                "Parameters": {
+                    # Of the execution: a step that is tried again starts no second host.
+                    "ClientToken.$": "States.Hash($$.Execution.Id, 'SHA-256')",
+                    "LaunchTemplate": {"LaunchTemplateId": template_id, "Version": template_version},
+                    "MinCount": 1,
+                    "MaxCount": 1,
+                },
+                "ResultSelector": {"id.$": "$.Instances[0].InstanceId"},
+                "ResultPath": "$.host",
+                # No capacity, mostly.
+                "Retry": [
+                    {
+                        "ErrorEquals": ["States.TaskFailed"],
+                        "IntervalSeconds": 60,
+                        "MaxAttempts": 5,
+                        "BackoffRate": 2.0,
+                    }
+                ],
+                "Next": "Send",
+            },
+            "Send": {
+                "Type": "Task",
+                "Resource": "arn:aws:states:::aws-sdk:ssm:sendCommand",
+                "Parameters": {
+                    "DocumentName": document_name,
+                    "InstanceIds.$": "States.Array($.host.id)",
+                    "TimeoutSeconds": _DELIVERY_SECONDS,
+                    "Parameters": {
+                        "Job.$": "States.Array($.job)",
+                        "Attempt.$": "States.Array(States.Format('{}', $.attempt))",
+                        "Dataset.$": "States.Array($.dataset)",
+                        "Checkpoints.$": "States.Array($.checkpoints)",
+                        "Output.$": "States.Array($.output)",
+                        "Hyperparameters.$": (
+                            "States.Array(States.Base64Encode(States.JsonToString($.hyperparameters)))"
+                        ),
+                    },
+                },
+                "ResultSelector": {"id.$": "$.Command.CommandId"},
+                "ResultPath": "$.command",
+                # Until SSM knows the host.
+                "Retry": [
+                    {
+                        "ErrorEquals": ["Ssm.InvalidInstanceIdException", "Ssm.InvalidInstanceId"],
+                        "IntervalSeconds": _SEND_SECONDS,
+                        "MaxAttempts": _SEND_TRIES,
+                        "BackoffRate": 1.0,
+                    }
+                ],
+                "Catch": _GIVE_UP,
+                "Next": "Pause",
+            },
+            "Pause": {"Type": "Wait", "Seconds": poll, "Next": "Look"},
+            "Look": {
+                "Type": "Task",
+                "Resource": "arn:aws:states:::aws-sdk:ssm:getCommandInvocation",
+                "Parameters": {"CommandId.$": "$.command.id", "InstanceId.$": "$.host.id"},
+                "ResultSelector": {"status.$": "$.Status"},
+                "ResultPath": "$.look",
+                "Retry": [_PATIENT],
+                "Catch": _GIVE_UP,
+                "Next": "LookAtHost",
+            },
+            # An interrupted host says nothing to SSM any more: its command would be in progress for ever.
+            "LookAtHost": {
+                "Type": "Task",
+                "Resource": "arn:aws:states:::aws-sdk:ec2:describeInstances",
+                "Parameters": {"InstanceIds.$": "States.Array($.host.id)"},
+                "ResultSelector": {"state.$": "$.Reservations[0].Instances[0].State.Name"},
+                "ResultPath": "$.alive",
+                "Retry": [_PATIENT],
+                "Catch": _GIVE_UP,
+                "Next": "Count",
+            },
+            "Count": {
+                "Type": "Pass",
+                "Parameters": {
+                    "polls.$": "States.MathAdd($.watch.polls, 1)",
+                    "status.$": "$.look.status",
+                },
+                "ResultPath": "$.watch",
+                "Next": "GoesOn",
+            },
+            "GoesOn": {
+                "Type": "Choice",
+                "Choices": [
+                    {
+                        "And": [
+                            {"Or": [{"Variable": "$.watch.status", "StringEquals": one} for one in _GOES_ON]},
+                            {
+                                "Or": [
+                                    {"Variable": "$.alive.state", "StringEquals": one}
+                                    for one in ("pending", "running")
+                                ]
+                            },
+                            {
+                                "Variable": "$.watch.polls",
+                                "NumericLessThan": limit_minutes * 60 // poll,
+                            },
+                        ],
+                        "Next": "Pause",
+                    }
+                ],
+                "Default": "End",
+            },
+            "End": {
+                "Type": "Task",
+                "Resource": "arn:aws:states:::aws-sdk:ec2:terminateInstances",
+                "Parameters": {"InstanceIds.$": "States.Array($.host.id)"},
+                "ResultPath": None,
+                "Retry": [_PATIENT],
+                "Next": "Verdict",
+            },
+            "Verdict": {
+                "Type": "Choice",
+                "Choices": [
+                    {"Variable": "$.watch.status", "StringEquals": "Success", "Next": "Completed"},
+                    {
+                        "Or": [{"Variable": "$.watch.status", "StringEquals": one} for one in _GOES_ON],
+                        "Next": "Lost",
+                    },
+                ],
+                "Default": "Failed",
+            },
+            "Completed": {"Type": "Succeed"},
+            "Lost": _fail(
+                "HostEnded",
+                "The host was interrupted, or its time was up; started again, it goes on from its checkpoint",
+            ),
+            "Failed": _fail("JobFailed", "The command did not run or ended with an error; its log says why"),
+        },
+    }
+
+
+def _pass(result: dict[str, Any], path: str, following: str) -> dict[str, Any]:
+    return {"Type": "Pass", "Result": result, "ResultPath": path, "Next": following}
+
+
+def _fail(error: str, cause: str) -> dict[str, Any]:
+    return {"Type": "Fail", "Error": error, "Cause": cause}

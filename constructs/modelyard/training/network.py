@@ -1,0 +1,178 @@
+"""A network without a way out: subnets, and endpoints of the services that training needs."""
+
+from __future__ import annotations
+
+from aws_cdk import Aws, CfnTag, Fn, RemovalPolicy
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_logs as logs
+from constructs import Construct
+
+from modelyard.arns import inherit_stack
+from modelyard.permissions import allow, in_one_policy, service_principal
+from modelyard.training.props import NetworkLayout
+
+GATEWAYS = ("s3", "dynamodb")
+
+
+class TrainingNetwork(Construct):
+    """Isolated subnets, gateways to S3 and DynamoDB, and interface endpoints that take TLS from within.
+
+    No NAT and no internet gateway: what runs in it reaches the services named, and nothing else. Made of
+    CloudFormation's own resources, since CDK's `Vpc` asks the account for its zones at synthesis, and makes a
+    function that empties a security group that nothing uses.
+
+    Args:
+        scope: The parent.
+        construct_id: Unique within the parent.
+        layout: Addresses, zones and endpoints.
+        log_retention: How long the flow logs of refused connections are kept.
+
+    Attributes:
+        vpc: The network, for constructs that want one.
+        subnets: One per zone.
+        subnet_ids: Their names, for CloudFormation's own resources.
+        cidr: Its range.
+        endpoint_security_group: Lets TLS in from the network.
+
+    Example:
+        >>> network = TrainingNetwork(stack, "Network")
+        >>> group = network.security_group(stack, "Workers", "What works")
+
+    See https://docs.aws.amazon.com/AmazonECS/latest/developerguide/vpc-endpoints.html
+    """
+
+    vpc: ec2.IVpc
+    subnets: list[ec2.ISubnet]
+    subnet_ids: list[str]
+    cidr: str
+    endpoint_security_group: ec2.SecurityGroup
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        layout: NetworkLayout | None = None,
+        log_retention: logs.RetentionDays = logs.RetentionDays.ONE_MONTH,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        inherit_stack(self, scope)
+        layout = layout or NetworkLayout()
+        self.cidr = layout.cidr
+        name = [CfnTag(key="Name", value=self.node.path)]
+        network = ec2.CfnVPC(
+            self,
+            "Vpc",
+            cidr_block=layout.cidr,
+            enable_dns_support=True,
+            enable_dns_hostnames=True,
+            tags=name,
+        )
+        zones = [Fn.select(place, Fn.get_azs()) for place in range(layout.zones)]
+        routes = ec2.CfnRouteTable(self, "Routes", vpc_id=network.ref, tags=name)
+        subnets = []
+        for place, (zone, block) in enumerate(zip(zones, layout.subnets, strict=True)):
+            subnet = ec2.CfnSubnet(
+                self,
+                f"Subnet{place}",
+                vpc_id=network.ref,
+                cidr_block=block,
+                availability_zone=zone,
+                map_public_ip_on_launch=False,
+                tags=name,
+            )
+            ec2.CfnSubnetRouteTableAssociation(
+                self, f"Routes{place}", subnet_id=subnet.ref, route_table_id=routes.ref
+            )
+            subnets.append(subnet.ref)
+        self.vpc = ec2.Vpc.from_vpc_attributes(
+            self,
+            "Imported",
+            vpc_id=network.ref,
+            vpc_cidr_block=layout.cidr,
+            availability_zones=zones,
+            isolated_subnet_ids=subnets,
+            isolated_subnet_route_table_ids=[routes.ref] * layout.zones,
+        )
+        self.subnets = list(self.vpc.isolated_subnets)
+        self.subnet_ids = subnets
+        self.endpoint_security_group = ec2.SecurityGroup(
+            self,
+            "Endpoints",
+            vpc=self.vpc,
+            description="Endpoints: TLS from the network",
+            allow_all_outbound=False,
+        )
+        self.endpoint_security_group.add_ingress_rule(
+            ec2.Peer.ipv4(layout.cidr), ec2.Port.tcp(443), "TLS from the network"
+        )
+        for service in GATEWAYS:
+            ec2.CfnVPCEndpoint(
+                self,
+                _id(service),
+                vpc_id=network.ref,
+                service_name=_service(service),
+                vpc_endpoint_type="Gateway",
+                route_table_ids=[routes.ref],
+            )
+        for service in layout.endpoints:
+            ec2.CfnVPCEndpoint(
+                self,
+                _id(service),
+                vpc_id=network.ref,
+                service_name=_service(service),
+                vpc_endpoint_type="Interface",
+                private_dns_enabled=True,
+                subnet_ids=subnets,
+                security_group_ids=[self.endpoint_security_group.security_group_id],
+            )
+        self._log_refusals(network.ref, log_retention)
+
+    def security_group(self, scope: Construct, construct_id: str, description: str) -> ec2.SecurityGroup:
+        """A security group that lets nothing in, and out only TLS: to the endpoints and through the gateways,
+        since there is no other way out."""
+        group = ec2.SecurityGroup(
+            scope, construct_id, vpc=self.vpc, description=description, allow_all_outbound=False
+        )
+        group.add_egress_rule(ec2.Peer.any_ipv4(), ec2.Port.tcp(443), "TLS to the services")
+        return group
+
+    def _log_refusals(self, vpc_id: str, retention: logs.RetentionDays) -> None:
+        group = logs.LogGroup(self, "FlowLogs", retention=retention, removal_policy=RemovalPolicy.DESTROY)
+        role = iam.Role(
+            self,
+            "FlowLogsRole",
+            description="Writes the network's flow logs",
+            assumed_by=service_principal("vpc-flow-logs"),
+        )
+        inherit_stack(role, self)
+        arn = group.log_group_arn
+        with in_one_policy(role, "Permissions") as permissions:
+            allow(
+                role,
+                actions=["logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"],
+                resources=[arn],
+            )
+        log = ec2.CfnFlowLog(
+            self,
+            "FlowLog",
+            resource_id=vpc_id,
+            resource_type="VPC",
+            # Accepted ones would be most of the volume, and are the work itself.
+            traffic_type="REJECT",
+            deliver_logs_permission_arn=role.role_arn,
+            log_destination_type="cloud-watch-logs",
+            log_group_name=group.log_group_name,
+        )
+        if permissions.policy:
+            log.node.add_dependency(permissions.policy)
+
+
+def _service(name: str) -> str:
+    return f"com.amazonaws.{Aws.REGION}.{name}"
+
+
+def _id(service: str) -> str:
+    """`ecr.api` -> `EcrApiEndpoint`."""
+    return "".join(part.capitalize() for part in service.replace("-", ".").split(".")) + "Endpoint"

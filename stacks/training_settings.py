@@ -1,0 +1,54 @@
+"""What a stage says about training on hosts of its own; a stage that says nothing has none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from modelyard.training import InstanceSize, NetworkLayout, Pool, TrainerSize, Workers
+from modelyard.training.props import POOLS
+from modelyard.training.training_cluster import Insights
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PreparedDataset:
+    """Images that are uploaded below `uploads/<name>/` and trained on from `datasets/<name>/`.
+
+    Args:
+        name: Small letters, digits, `.`, `_`, `-`.
+        image_size: Pixels that a model sees, squared.
+        validation_share, test_share: Of the images.
+    """
+
+    name: str
+    image_size: int = 224
+    validation_share: float = 0.1
+    test_share: float = 0.1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingSettings:
+    """Cluster, queues and single hosts.
+
+    Args:
+        network: Addresses and zones. Interface endpoints are paid by the hour and zone, used or not.
+        pools: Hosts, in the order in which a job tries them.
+        size: Of a trainer's task.
+        insights: Container Insights.
+        datasets: Image folders that are prepared by a queue.
+        workers: That empty each of these queues.
+        instance: A single host for jobs without a cluster; None for none.
+    """
+
+    network: NetworkLayout = field(default_factory=NetworkLayout)
+    pools: Sequence[Pool] = POOLS
+    size: TrainerSize = field(default_factory=TrainerSize)
+    insights: Insights = "enabled"
+    datasets: Sequence[PreparedDataset] = ()
+    workers: Workers = field(default_factory=Workers)
+    instance: InstanceSize | None = None
+
+    def __post_init__(self) -> None:
+        names = [dataset.name for dataset in self.datasets]
+        if len(set(names)) != len(names):
+            raise ValueError(f"TrainingSettings.datasets have a name twice: {', '.join(names)}")

@@ -1,0 +1,177 @@
+"""The stack of an environment that trains on hosts of its own; none of the stages does yet."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import aws_cdk as cdk
+import pytest
+from cdk_nag import AwsSolutionsChecks
+from syrupy.extensions.json import JSONSnapshotExtension
+
+from modelyard.training import InstanceSize, Pool, TrainerSize
+from modelyard_cli.check.run import check
+from stacks.alarm_topic import AlarmTopic
+from stacks.data_stack import DataStack
+from stacks.environments import environments
+from stacks.stage_stack import StageStack
+from stacks.training_settings import PreparedDataset, TrainingSettings
+from stacks.training_stack import TrainingStack
+
+_HASH = re.compile(r"[0-9a-f]{64}")
+SETTINGS = {
+    # Everything that the section can ask for.
+    "prod": TrainingSettings(
+        datasets=(PreparedDataset(name="dogs"), PreparedDataset(name="cats", image_size=160)),
+        instance=InstanceSize(max_hours=6),
+    ),
+    # As little as it can.
+    "dev": TrainingSettings(
+        pools=(Pool(name="cpu", market="spot", instance_types=("c7i.xlarge",), max_hosts=2),),
+        size=TrainerSize(gpus=0, memory_mib=6144, shared_memory_mib=1024),
+        insights="disabled",
+    ),
+}
+
+
+@pytest.fixture(scope="module", params=SETTINGS)
+def built(request, tmp_path_factory):
+    """The stack's name of its stage, and the folder where it is synthesized, with cdk-nag."""
+    stage = request.param
+    folder = tmp_path_factory.mktemp(f"training-{stage}")
+    context = json.loads((Path(__file__).parents[2] / "cdk.json").read_text())["context"]
+    app = cdk.App(context=context, outdir=str(folder), builtin_cloud_formation_validation=False)
+    environment = replace(environments()[stage], training=SETTINGS[stage])
+    data = DataStack(app, "Data", environment=environment).data
+    alarms = StageStack(app, "Alarms", environment=environment, description="alarms")
+    topic = AlarmTopic(alarms, "Topic", environment=environment)
+    TrainingStack(app, "Training", environment=environment, data=data, alarm_topic=topic)
+    cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app))
+    app.synth()
+    return stage, folder
+
+
+def _template(built):
+    stage, folder = built
+    return json.loads((folder / "Training.template.json").read_text()), f"modelyard-{stage}-training"
+
+
+def test_no_stage_has_one_yet():
+    assert all(stage.training is None for stage in environments().values())
+
+
+def test_a_stage_without_the_section_has_no_such_stack(new_app):
+    app, environment = new_app(), environments()["dev"]
+    data = DataStack(app, "Data", environment=environment).data
+    with pytest.raises(ValueError, match="environment dev has no section training"):
+        TrainingStack(app, "Training", environment=environment, data=data)
+
+
+def test_cdk_nag_has_nothing_to_say(built):
+    _, folder = built
+    report = json.loads((folder / "validation-report.json").read_text())
+    assert [violation for plugin in report["pluginReports"] for violation in plugin["violations"]] == []
+
+
+def test_modelyard_check_finds_one_thing_at_most(built):
+    """What the settings say themselves: that Container Insights is off."""
+    stage, folder = built
+    report = check([folder], cfn_lint=True)
+    assert [finding.rule for finding in report.findings] == ([] if stage == "prod" else ["MYT657"])
+    assert report.advice == ()
+
+
+def test_template(built, snapshot):
+    template, _ = _template(built)
+    text = _HASH.sub("HASH", json.dumps(template))
+    assert json.loads(text) == snapshot(extension_class=JSONSnapshotExtension)
+
+
+def test_acknowledgements(built, snapshot):
+    """Every rule that is not kept, where, and why."""
+    _, folder = built
+    metadata = json.loads((folder / "Training.metadata.json").read_text())
+    lines = {
+        f"{where}: {rule}: {reason}"
+        for where, entries in metadata.items()
+        for entry in entries
+        if entry["type"] == "aws:cdk:acknowledged-rules"
+        for rule, reason in entry["data"].items()
+    }
+    assert lines
+    assert sorted(lines) == snapshot
+
+
+def test_roles_end_at_what_they_are_for(built):
+    template, _ = _template(built)
+    for resource in template["Resources"].values():
+        properties = resource.get("Properties", {})
+        assert "ManagedPolicyArns" not in properties
+        if resource["Type"] != "AWS::IAM::Policy":
+            continue
+        for statement in properties["PolicyDocument"]["Statement"]:
+            assert "*" not in json.dumps(statement["Action"])
+            if "iam:PassRole" in json.dumps(statement["Action"]):
+                assert statement["Condition"]["StringEquals"]["iam:PassedToService"] == "ec2.amazonaws.com"
+
+
+def test_what_holds_no_data_goes_with_the_stack(built):
+    template, _ = _template(built)
+    kept = {
+        resource["Type"]
+        for resource in template["Resources"].values()
+        if resource.get("DeletionPolicy", "Delete") != "Delete"
+    }
+    stage, _ = built
+    assert kept == ({"AWS::DynamoDB::Table", "AWS::KMS::Key"} if stage == "prod" else set())
+
+
+def test_services_on_providers_wait_for_them(built):
+    template, _ = _template(built)
+    resources = template["Resources"]
+    (providers,) = [
+        name
+        for name, one in resources.items()
+        if one["Type"] == "AWS::ECS::ClusterCapacityProviderAssociations"
+    ]
+    waiting = [
+        one
+        for one in resources.values()
+        if one["Type"] == "AWS::ECS::Service" and "CapacityProviderStrategy" in one["Properties"]
+    ]
+    assert len(waiting) == (2 if built[0] == "prod" else 0)
+    assert all(providers in one["DependsOn"] for one in waiting)
+
+
+def test_ssm_has_endpoints_where_a_host_needs_them(built):
+    template, _ = _template(built)
+    services = json.dumps(
+        [
+            one["Properties"]["ServiceName"]
+            for one in template["Resources"].values()
+            if one["Type"] == "AWS::EC2::VPCEndpoint"
+        ]
+    )
+    assert ("ssmmessages" in services) == (built[0] == "prod")
+
+
+def test_what_a_person_needs_is_told(built):
+    template, _ = _template(built)
+    told = set(template["Outputs"])
+    always = {
+        "ClusterName",
+        "TrainerTaskDefinition",
+        "TrainerSecurityGroup",
+        "TrainingSubnets",
+        "CapacityProviders",
+    }
+    more = {"Queue0Url", "Queue1Url", "LedgerTableName", "InstanceDriverArn"}
+    assert told == (always | more if built[0] == "prod" else always)
+
+
+def test_a_dataset_twice_is_refused():
+    with pytest.raises(ValueError, match="have a name twice: dogs, dogs"):
+        TrainingSettings(datasets=(PreparedDataset(name="dogs"), PreparedDataset(name="dogs")))

@@ -1,0 +1,60 @@
+"""What the images of cluster and workers are made of is what their commands import."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from modelyard.build_context import BuildContext
+from pipeline_defs.code import REPO, code_files
+
+TRAINING = REPO / "training"
+COMMANDS = {
+    "preprocessing.Dockerfile": ("training.preprocessing.worker", "training.preprocessing.manifest"),
+    "cluster.Dockerfile": ("training.preprocessing.manifest", "training.vision.train"),
+}
+
+
+def _requirements(name: str) -> dict[str, str]:
+    lines = (TRAINING / name).read_text(encoding="utf-8").splitlines()
+    return dict(line.split("==") for line in lines if line and not line.startswith("#"))
+
+
+@pytest.mark.parametrize("dockerfile", COMMANDS)
+def test_all_that_is_imported_is_copied(dockerfile: str) -> None:
+    copied = {f"training/{file}" for file in BuildContext(folder=TRAINING, dockerfile=dockerfile).files()}
+    needed = {file for module in COMMANDS[dockerfile] for file in code_files(module)}
+    assert sorted(needed - copied) == []
+
+
+def test_workers_carry_no_more_of_the_trainer_than_they_import() -> None:
+    """Or a change of the trainer would replace them."""
+    copied = BuildContext(folder=TRAINING, dockerfile="preprocessing.Dockerfile").files()
+    needed = {file for module in COMMANDS["preprocessing.Dockerfile"] for file in code_files(module)}
+    of_trainer = {f"training/{file}" for file in copied if file.startswith("vision/")}
+    assert of_trainer == {file for file in needed if file.startswith("training/vision/")}
+
+
+def test_the_same_packages_decode_everywhere() -> None:
+    ours, vision = _requirements("requirements-preprocessing.txt"), _requirements("requirements-vision.txt")
+    assert {name: vision[name] for name in ours.keys() & vision.keys()} == {
+        name: ours[name] for name in ours.keys() & vision.keys()
+    }
+    assert {"pillow", "numpy"} <= ours.keys() & vision.keys()
+
+
+def test_workers_import_what_their_image_holds() -> None:
+    files = {file for module in COMMANDS["preprocessing.Dockerfile"] for file in code_files(module)}
+    imported = {
+        name
+        for file in files
+        for name in re.findall(
+            r"^\s*(?:import|from) (PIL|numpy|boto3|botocore|torch|timm|torchvision)\b",
+            (REPO / Path(file)).read_text(encoding="utf-8"),
+            re.MULTILINE,
+        )
+    }
+    held = _requirements("requirements-preprocessing.txt").keys()
+    assert imported <= {{"pillow": "PIL"}.get(name, name) for name in held}
