@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -33,8 +34,9 @@ RECENT_SECONDS = 900.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Of this process in the job: its `rank` of `world`, on `hosts` hosts; `gpu`: identifier of its GPU."""
+class Process:
+    """This one among those of the job: its `rank` of `world`, on `hosts` hosts; `gpu`: the identifier of the
+    GPU that it computes on."""
 
     rank: int = 0
     world: int = 1
@@ -47,13 +49,13 @@ class Telemetry:
 
     Args:
         settings: see `read_settings`.
-        place: of this process in the job.
+        process: which one of the job's this is.
         config: hyperparameters, for Weights & Biases.
         output: where lines go, in place of what the settings say.
         now, clock: wall and monotonic time, seconds.
 
     Example:
-        with Telemetry(read_settings(), Place(rank=0, world=2, hosts=2)) as telemetry:
+        with Telemetry(read_settings(), Process(rank=0, world=2, hosts=2)) as telemetry:
             telemetry.begin(total=1000, record=None)
             for batch in telemetry.batches(loader):
                 ...
@@ -63,24 +65,24 @@ class Telemetry:
     def __init__(
         self,
         settings: Settings,
-        place: Place,
+        process: Process,
         *,
         config: Mapping[str, Any] | None = None,
         output: Output | None = None,
         now: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._settings, self._place, self._now, self._clock = settings, place, now, clock
-        self._first = place.rank == 0
+        self._settings, self._process, self._now, self._clock = settings, process, now, clock
+        self._first = process.rank == 0
         self._dimensions = {
             names.CLUSTER: settings.cluster,
             names.JOB: settings.job,
-            names.RANK: str(place.rank),
+            names.RANK: str(process.rank),
         }
         began = now()
         self._account = Account(
             attempt=settings.attempt,
-            hosts=place.hosts,
+            hosts=process.hosts,
             began=began if settings.began is None else settings.began,
             now=began,
             price=settings.price,
@@ -92,8 +94,8 @@ class Telemetry:
         self._asked = self._stepped = self._emitted = clock()
         self._got: float | None = None
         self._begun, self._saved, self._alarmed = False, began, -math.inf
-        self._output = output or _output(settings, place.rank)
-        self._machine = Machine(place.gpu)
+        self._output = output or _output(settings, process.rank)
+        self._machine = Machine(process.gpu)
         self._dashboard = self._weights_and_biases(config or {}) if settings.project and self._first else None
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, name="telemetry", daemon=True)
@@ -113,7 +115,7 @@ class Telemetry:
             self._dashboard.close()
         if self._output:
             if self._output.lost:
-                say(f"telemetry: {self._output.lost} lines could not be written")
+                _tell(f"telemetry: {self._output.lost} lines could not be written")
             self._output.close()
 
     def begin(self, *, total: int, done: int = 0, record: Mapping[str, Any] | None = None) -> None:
@@ -206,10 +208,10 @@ class Telemetry:
     def event(self, name: str, **members: Any) -> None:
         """A line of the log that is no metric; all of them together are the job's history."""
         if self._output and self._first:
-            settings, place = self._settings, self._place
+            settings, process = self._settings, self._process
             told = {"event": name, "time": round(self._now(), 3), names.JOB: settings.job}
             self._output.write(
-                json_line({**told, "attempt": settings.attempt, "hosts": place.hosts, **members})
+                json_line({**told, "attempt": settings.attempt, "hosts": process.hosts, **members})
             )
 
     def emit(self) -> None:
@@ -225,7 +227,7 @@ class Telemetry:
             metrics = self._of_rank(window, age)
             if self._first:
                 metrics |= _of_steps(window)
-                metrics |= {names.CHECKPOINT_AGE: saved, names.HOSTS: self._place.hosts, names.STEP: number}
+                metrics |= {names.CHECKPOINT_AGE: saved, names.HOSTS: self._process.hosts, names.STEP: number}
                 if self._begun:
                     recent = self._recent.look(at, useful, paid)
                     metrics[names.RECENT_GOODPUT] = None if recent is None else 100 * recent
@@ -240,8 +242,7 @@ class Telemetry:
                     checkpoint_age=saved,
                     clock=passed,
                 )
-                with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
-                    say(line)
+                _tell(line)
 
     def _of_rank(self, window: Window, age: float) -> dict[str, Value | None]:
         share = window.wait_share
@@ -255,7 +256,7 @@ class Telemetry:
     def _write(self, at: float, metrics: Mapping[str, Value | None], window: Window) -> None:
         last = window.last
         if self._output:
-            told = {"event": "training", "attempt": self._settings.attempt, "world": self._place.world}
+            told = {"event": "training", "attempt": self._settings.attempt, "world": self._process.world}
             if last:
                 told |= {"epoch": last.epoch, "steps": window.steps}
             self._output.write(metric_line(round(at * 1000), self._dimensions, metrics, told))
@@ -267,13 +268,17 @@ class Telemetry:
         while not self._end.wait(self._settings.seconds):
             self.emit()
 
-    def _weights_and_biases(self, config: Mapping[str, Any]) -> WeightsAndBiases:
-        folder = Path(os.environ.get(FOLDER) or base_dir() / "output" / "data")
-        folder.mkdir(parents=True, exist_ok=True)
+    def _weights_and_biases(self, config: Mapping[str, Any]) -> WeightsAndBiases | None:
         settings = self._settings
+        folder = Path(os.environ.get(FOLDER) or base_dir() / "output" / "data")
         begin = {"project": settings.project, "group": settings.job, "config": dict(config)}
         name = f"{settings.job}-{settings.attempt}"
-        return WeightsAndBiases({**begin, "name": name, "dir": str(folder)}, say)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            _tell(f"Weights & Biases is off, training goes on without it: {error}")
+            return None
+        return WeightsAndBiases({**begin, "name": name, "dir": str(folder)}, _tell)
 
 
 def _of_steps(window: Window) -> dict[str, Value | None]:
@@ -286,10 +291,20 @@ def _of_steps(window: Window) -> dict[str, Value | None]:
     }
 
 
+def _tell(line: str) -> None:
+    with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
+        say(line)
+
+
 def _output(settings: Settings, rank: int) -> Output | None:
     if settings.target == OFF:
         return None
     if settings.target == STDOUT:
         return Output(1)
+    job = re.sub(r"[^A-Za-z0-9_-]", "_", settings.job)
     name = f"attempt-{settings.attempt:03d}-rank-{rank:05d}.jsonl"
-    return Output(Path(settings.target) / settings.job / name)
+    try:
+        return Output(Path(settings.target) / job / name)
+    except OSError as error:
+        _tell(f"telemetry: no lines of metrics, training goes on without them: {error}")
+        return None
