@@ -29,6 +29,7 @@ NAMES = (
     "image_path",
     "image_scale",
     "spot_simulation",
+    "telemetry",
     "soak",
 )
 
