@@ -14,7 +14,7 @@ import constructs
 import pytest
 
 REPO = Path(__file__).parents[2]
-PACKAGES = ("storage", "registry", "pipeline", "serving", "inference")
+PACKAGES = ("storage", "registry", "pipeline", "serving", "inference", "training")
 
 
 def _surface(cls):

@@ -34,6 +34,7 @@ def test_every_package_has_one():
         "pipeline",
         "serving",
         "inference",
+        "training",
     }
 
 
