@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.vision.telemetry.goodput import Account, Recent, Record
+from training.vision.telemetry.goodput import Account, Record
 
 PRICE = 3.6  # an hour: 0.001 a second
 
@@ -190,10 +190,35 @@ def test_a_record_of_another_version_is_no_record() -> None:
 
 
 def test_recent_goodput_falls_at_once_where_the_whole_one_does_not() -> None:
-    recent = Recent(900.0)
-    recent.look(0.0, 0.0, 0.0)
-    for now in range(60, 86_400, 60):
-        share = recent.look(float(now), float(now), float(now))
-    assert share == pytest.approx(1.0)
-    share = recent.look(86_400.0 + 900, 86_340.0, 86_400.0 + 900)
-    assert share == pytest.approx(0.0, abs=0.01)
+    world = World(knows=True)
+    for _ in range(1440):
+        world.step(60.0, 0.0)
+        assert world.account.recent(world.now) == 1.0
+    for minute in range(1, 16):
+        world.passes(60.0)
+        assert world.account.recent(world.now) == pytest.approx(1 - minute / 15, abs=1 / 14)
+    assert world.account.recent(world.now) == pytest.approx(0.0)
+    assert world.account.goodput(world.now) > 0.98
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_recent_goodput_knows_what_was_before_a_restart(dies: bool) -> None:
+    world = World(knows=True)
+    for _ in range(30):
+        world.step(60.0, 0.0)
+        world.account.recent(world.now)
+        world.checkpoint()
+    world.step(45.0, 0.0)  # lost
+    world.dies(1, 5_000.0) if dies else world.restarts(0.0)
+    world.passes(45.0)
+    assert world.account.recent(world.now) == pytest.approx(0.9, abs=0.02)
+
+
+@given(happenings)
+def test_recent_goodput_is_a_share(what: list[tuple]) -> None:
+    world = World(knows=True)
+    for name, *arguments in what:
+        getattr(world, name)(*arguments)
+        recent = world.account.recent(world.now)
+        assert recent is None or 0 <= recent <= 1
+        assert len(world.account.record(world.now).recent) <= 70

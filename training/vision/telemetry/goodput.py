@@ -8,11 +8,13 @@ goes on from there and pays for what was lost, as it pays for the start.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 SCHEMA = 1
+# Of the hosts' paid time, so that waiting for hosts moves nothing out of the window; noted in so many pieces.
+RECENT_SECONDS, _PIECES = 900.0, 15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +22,8 @@ class Record:
     """An account at the moment of a checkpoint, to be kept in it.
 
     `at`: epoch seconds. `useful`, `paid`: node-seconds. `cost`: in the currency of the price. `longest`:
-    seconds, the most between two records so far. `closed`: the attempt ended with this record.
+    seconds, the most between two records so far. `closed`: the attempt ended with this record. `recent`:
+    pairs of paid and useful, some time before.
     """
 
     attempt: int
@@ -31,6 +34,7 @@ class Record:
     cost: float
     longest: float = 0.0
     closed: bool = False
+    recent: Sequence[tuple[float, float]] = ()
     schema: int = SCHEMA
 
     def to_state(self) -> dict[str, Any]:
@@ -75,8 +79,9 @@ class Account:
         self._useful = self._longest = 0.0
         self._before, self._paid = before, before or 0.0
         self._cost = self._paid * self._rate
+        self._seen = deque([(self._paid, 0.0)])
         self._now = max(began, now)
-        self.began = self._since = self._recorded = min(began, now)
+        self._since = self._recorded = min(began, now)
 
     def resume(self, record: Record) -> None:
         """Go on from a checkpoint's record.
@@ -98,6 +103,9 @@ class Account:
             lost = record.hosts * min(record.longest, max(0.0, self._since - record.at))
         self._paid, self._cost = record.paid + lost, record.cost + lost * self._rate
         self._recorded = self._since
+        self._seen = deque(
+            [*((paid, useful) for paid, useful in record.recent), (record.paid, record.useful)]
+        )
 
     def worked(self, seconds: float) -> None:
         """A step of all hosts that computed so long."""
@@ -119,6 +127,17 @@ class Account:
         """From 0 to 1, of the whole job so far."""
         return _share(self._useful, self.paid(now))
 
+    def recent(self, now: float) -> float | None:
+        """From 0 to 1, of the last quarter of an hour that was paid: low at once when a job that ran well for
+        days does not any more. None while nothing was paid."""
+        paid, window = self.paid(now), RECENT_SECONDS * self._hosts
+        while len(self._seen) > 1 and self._seen[1][0] <= paid - window:
+            self._seen.popleft()
+        if paid - self._seen[-1][0] >= window / _PIECES:
+            self._seen.append((paid, self._useful))
+        paid_before, useful_before = self._seen[0]
+        return _share(self._useful - useful_before, paid - paid_before) if paid > paid_before else None
+
     def record(self, now: float, *, closed: bool = False) -> Record:
         """To be kept in a checkpoint whose state is of this moment; `closed`: the process ends after it."""
         now = max(now, self._recorded)
@@ -132,36 +151,13 @@ class Account:
             cost=self.cost(now),
             longest=self._longest,
             closed=closed,
+            recent=tuple(self._seen),
         )
 
     def _seconds(self, now: float) -> float:
         # A clock that is set back takes nothing back that is paid.
         self._now = max(self._now, now)
         return max(0.0, self._now - self._since)
-
-
-class Recent:
-    """Goodput of the last `window` seconds: low at once when a job that ran well for days does not any more.
-
-    Example:
-        >>> recent = Recent(60.0)
-        >>> [recent.look(*seen) for seen in ((0.0, 0.0, 0.0), (60.0, 60.0, 60.0), (120.0, 75.0, 120.0))]
-        [None, 1.0, 0.25]
-    """
-
-    def __init__(self, window: float) -> None:
-        self._window = window
-        self._seen: deque[tuple[float, float, float]] = deque()
-
-    def look(self, now: float, useful: float, paid: float) -> float | None:
-        """Note both at `now`; the share since the window's begin, None while nothing was paid in it."""
-        self._seen.append((now, useful, paid))
-        while len(self._seen) > 1 and self._seen[1][0] <= now - self._window:
-            self._seen.popleft()
-        _, useful_before, paid_before = self._seen[0]
-        if paid <= paid_before:
-            return None
-        return _share(useful - useful_before, paid - paid_before)
 
 
 def _share(useful: float, paid: float) -> float:

@@ -8,7 +8,14 @@ _MINUTE, _HOUR = 60, 3600
 
 
 def progress_line(
-    window: Window, *, total: int, goodput: float, cost: float, checkpoint_age: float, clock: float
+    window: Window,
+    *,
+    total: int,
+    goodput: float,
+    cost: float,
+    checkpoint_age: float,
+    age: float,
+    clock: float,
 ) -> str:
     """One line of the steps since the last one.
 
@@ -17,13 +24,14 @@ def progress_line(
         goodput: from 0 to 1.
         cost: so far; 0: not told.
         checkpoint_age: seconds.
+        age: of the last step, seconds.
         clock: seconds since the last line.
 
     Example:
         >>> from training.vision.telemetry.window import Step
         >>> window = Window()
         >>> window.add(Step(number=20, epoch=2, seconds=0.05, wait=0.001, images=64, loss=0.5, rate=0.001))
-        >>> line = progress_line(window, total=100, goodput=0.9, cost=0, checkpoint_age=30, clock=0.05)
+        >>> line = progress_line(window, total=100, goodput=0.9, cost=0, checkpoint_age=30, age=0, clock=0.05)
         >>> line.partition(", step 5")[0]
         'epoch 2, step 20 of 100: loss 0.5, rate 0.001, 1280 images/s'
         >>> line.partition("images/s, ")[2]
@@ -31,7 +39,7 @@ def progress_line(
     """
     last = window.last
     if last is None:
-        return f"no step for {_duration(clock)}; checkpoint {_duration(checkpoint_age)} old"
+        return f"no step for {_duration(age)}; checkpoint {_duration(checkpoint_age)} old"
     parts = [f"epoch {last.epoch}, step {last.number}" + (f" of {total}" if total else "")]
     loss = f"loss {window.loss:.4g}" if window.loss is not None else "loss is not a number"
     figures = [loss, f"rate {last.rate:.3g}"]

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from training.common.failure import say
 from training.common.paths import base_dir
 from training.vision.telemetry import names
-from training.vision.telemetry.goodput import Account, Recent, Record
+from training.vision.telemetry.goodput import Account, Record
 from training.vision.telemetry.lines import Output, Value, json_line, metric_line
 from training.vision.telemetry.machine import Machine
 from training.vision.telemetry.progress import progress_line
@@ -30,7 +30,6 @@ from training.vision.telemetry.weights_and_biases import FOLDER, WeightsAndBiase
 from training.vision.telemetry.window import Step, Window, spread
 
 Item = TypeVar("Item")
-RECENT_SECONDS = 900.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +87,6 @@ class Telemetry:
             price=settings.price,
             before=settings.before,
         )
-        self._recent = Recent(RECENT_SECONDS)
         self._window, self._lock, self._emitting = Window(), threading.Lock(), threading.Lock()
         self._total = self._number = 0
         self._asked = self._stepped = self._emitted = clock()
@@ -132,9 +130,6 @@ class Telemetry:
             self._asked = self._stepped = self._clock()
             if found:
                 self._account.resume(found)
-                self._recent.look(found.at, found.useful, found.paid)
-            else:
-                self._recent.look(self._account.began, 0.0, self._account.paid(self._account.began))
             # What would be lost now is nothing, however old the checkpoint is.
             self._begun, self._saved = True, self._now()
         self.event("resumed" if found else "started", step=done)
@@ -222,14 +217,13 @@ class Telemetry:
                 at, ended = self._now(), self._clock()
                 passed, self._emitted = ended - self._emitted, ended
                 age, saved, number = ended - self._stepped, max(0.0, at - self._saved), self._number
-                useful, paid = self._account.useful(), self._account.paid(at)
                 goodput, cost = self._account.goodput(at), self._account.cost(at)
+                recent = self._account.recent(at) if self._begun else None
             metrics = self._of_rank(window, age)
             if self._first:
                 metrics |= _of_steps(window)
                 metrics |= {names.CHECKPOINT_AGE: saved, names.HOSTS: self._process.hosts, names.STEP: number}
                 if self._begun:
-                    recent = self._recent.look(at, useful, paid)
                     metrics[names.RECENT_GOODPUT] = None if recent is None else 100 * recent
                     metrics |= {names.GOODPUT: 100 * goodput, names.COST: cost}
             self._write(at, metrics, window)
@@ -240,6 +234,7 @@ class Telemetry:
                     goodput=goodput,
                     cost=cost,
                     checkpoint_age=saved,
+                    age=age,
                     clock=passed,
                 )
                 _tell(line)
