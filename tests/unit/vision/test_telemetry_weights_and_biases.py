@@ -189,6 +189,18 @@ def test_training_goes_through_without_the_server(nobody: Path) -> None:
     assert finished == {"finished": True}
 
 
+def test_a_trainer_that_fails_does_not_wait_for_it(nobody: Path) -> None:
+    telemetry = Telemetry(Settings(project="dogs", target="off"), Process())
+    assert telemetry._dashboard
+    process = telemetry._dashboard._process
+    assert process
+    with pytest.raises(RuntimeError, match="gloo"), telemetry:
+        raise RuntimeError("gloo: a host is gone")
+    assert telemetry._dashboard._process is None
+    assert process.wait(30) == 0
+    assert told(nobody / "offline.jsonl")[-1] == {"finished": True}
+
+
 def test_nobody_who_does_not_ask_for_it_pays_for_it(tmp_path: Path) -> None:
     assert Job(tmp_path).telemetry._dashboard is None
     assert "wandb" not in sys.modules

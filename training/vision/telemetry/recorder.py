@@ -26,10 +26,11 @@ from training.vision.telemetry.lines import Output, Value, json_line, metric_lin
 from training.vision.telemetry.machine import Machine
 from training.vision.telemetry.progress import progress_line
 from training.vision.telemetry.settings import OFF, STDOUT, Settings
-from training.vision.telemetry.weights_and_biases import FOLDER, WeightsAndBiases
+from training.vision.telemetry.weights_and_biases import CLOSE_SECONDS, FOLDER, WeightsAndBiases
 from training.vision.telemetry.window import Step, Window, spread
 
 Item = TypeVar("Item")
+END_SECONDS = 1.0  # for a line that somebody does not read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,11 +107,12 @@ class Telemetry:
         self, kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         self._end.set()
-        self._thread.join()
+        self._thread.join(END_SECONDS)
         self.emit()
         self.event("ended", reason="done" if kind is None else f"{kind.__name__}: {error}"[:200])
         if self._dashboard:
-            self._dashboard.close()
+            # Who lost another host must be back with the others soon.
+            self._dashboard.close(CLOSE_SECONDS if kind is None else 0)
         if self._output:
             if self._output.lost:
                 _tell(f"telemetry: {self._output.lost} lines could not be written")

@@ -68,12 +68,15 @@ class WeightsAndBiases:
             self._give_up("")
 
     def close(self, seconds: float = CLOSE_SECONDS) -> None:
-        """Let it end its run; after `seconds` without it."""
+        """Let it end its run; after `seconds` it is ended. With 0 it is left to end by itself, in seconds."""
         if self._process is None:
             return
         if self.dropped:
             self._say(f"Weights & Biases was too slow: {self.dropped} lines were left out")
         self._close_pipe()
+        if not seconds:
+            self._process = None
+            return
         try:
             self._process.wait(seconds)
         except subprocess.TimeoutExpired:
