@@ -139,6 +139,25 @@ def test_before_the_loop_begins_nothing_is_told_of_the_whole_job(job: Job) -> No
     assert line[names.STEP_AGE] == pytest.approx(20.0)
 
 
+def test_without_checkpoints_none_is_old(job: Job, capfd: pytest.CaptureFixture[str]) -> None:
+    job.telemetry.begin(total=100, checkpoints=False)
+    job.step(1)
+    job.telemetry.emit()
+    job.telemetry.emit()
+    assert all(names.CHECKPOINT_AGE not in line for line in job.lines())
+    told = capfd.readouterr().out
+    assert "no step for 0 s\n" in told
+    assert "checkpoint" not in told
+
+
+def test_an_end_says_whether_the_job_was_stopped(job: Job) -> None:
+    with job.telemetry as telemetry:
+        telemetry.begin(total=100)
+        telemetry.record()
+        telemetry.record(closed=True)
+    assert [line["reason"] for line in job.lines("ended")] == ["stopped"]
+
+
 def test_an_evaluation_is_a_sign_of_life_and_no_step(job: Job) -> None:
     job.telemetry.begin(total=100)
     job.step(1, wait=0.0, computes=10.0)

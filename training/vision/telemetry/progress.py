@@ -13,7 +13,7 @@ def progress_line(
     total: int,
     goodput: float,
     cost: float,
-    checkpoint_age: float,
+    checkpoint_age: float | None,
     age: float,
     clock: float,
 ) -> str:
@@ -23,7 +23,7 @@ def progress_line(
         total: steps of the training; 0: unknown.
         goodput: from 0 to 1.
         cost: so far; 0: not told.
-        checkpoint_age: seconds.
+        checkpoint_age: seconds; None: there are none.
         age: of the last step, seconds.
         clock: seconds since the last line.
 
@@ -38,8 +38,9 @@ def progress_line(
         'step 50 ms, data wait 2 %, goodput 90 %, checkpoint 30 s old, ends in about 4 s'
     """
     last = window.last
+    checkpoint = [] if checkpoint_age is None else [f"checkpoint {_duration(checkpoint_age)} old"]
     if last is None:
-        return f"no step for {_duration(age)}; checkpoint {_duration(checkpoint_age)} old"
+        return ", ".join([f"no step for {_duration(age)}", *checkpoint])
     parts = [f"epoch {last.epoch}, step {last.number}" + (f" of {total}" if total else "")]
     loss = f"loss {window.loss:.4g}" if window.loss is not None else "loss is not a number"
     figures = [loss, f"rate {last.rate:.3g}"]
@@ -54,7 +55,7 @@ def progress_line(
     figures.append(f"goodput {100 * goodput:.0f} %")
     if cost:
         figures.append(f"cost {cost:.2f}")
-    figures.append(f"checkpoint {_duration(checkpoint_age)} old")
+    figures += checkpoint
     if total and clock > 0:
         left = (total - last.number) * clock / window.steps
         figures.append(f"ends in about {_duration(left)}")

@@ -92,7 +92,9 @@ class Telemetry:
         self._total = self._number = 0
         self._asked = self._stepped = self._emitted = clock()
         self._got: float | None = None
-        self._begun, self._saved, self._alarmed = False, began, -math.inf
+        self._saved: float | None = began
+        self._begun = self._stopped = False
+        self._alarmed = -math.inf
         self._output = output or _output(settings, process.rank)
         self._machine = Machine(process.gpu)
         self._dashboard = self._weights_and_biases(config or {}) if settings.project and self._first else None
@@ -109,7 +111,8 @@ class Telemetry:
         self._end.set()
         self._thread.join(END_SECONDS)
         self.emit()
-        self.event("ended", reason="done" if kind is None else f"{kind.__name__}: {error}"[:200])
+        reason = "stopped" if self._stopped else "done"
+        self.event("ended", reason=reason if kind is None else f"{kind.__name__}: {error}"[:200])
         if self._dashboard:
             # Who lost another host must be back with the others soon.
             self._dashboard.close(CLOSE_SECONDS if kind is None else 0)
@@ -118,13 +121,21 @@ class Telemetry:
                 _tell(f"telemetry: {self._output.lost} lines could not be written")
             self._output.close()
 
-    def begin(self, *, total: int, done: int = 0, record: Mapping[str, Any] | None = None) -> None:
+    def begin(
+        self,
+        *,
+        total: int,
+        done: int = 0,
+        record: Mapping[str, Any] | None = None,
+        checkpoints: bool = True,
+    ) -> None:
         """The loop begins, or goes on from a checkpoint.
 
         Args:
             total: steps of the training.
             done: of them.
             record: what `record` gave to that checkpoint; None where there is none.
+            checkpoints: whether any will be written.
         """
         found = Record.from_state(record)
         with self._lock:
@@ -133,7 +144,7 @@ class Telemetry:
             if found:
                 self._account.resume(found)
             # What would be lost now is nothing, however old the checkpoint is.
-            self._begun, self._saved = True, self._now()
+            self._begun, self._saved = True, self._now() if checkpoints else None
         self.event("resumed" if found else "started", step=done)
 
     def batches(self, source: Iterable[Item]) -> Iterator[Item]:
@@ -185,12 +196,13 @@ class Telemetry:
     def record(self, *, closed: bool = False) -> dict[str, Any]:
         """For a checkpoint of this moment's state; `closed`: the process ends after it."""
         with self._lock:
+            self._stopped = closed
             return self._account.record(self._now(), closed=closed).to_state()
 
     def saved(self, record: Mapping[str, Any], step: int, seconds: float = 0.0) -> None:
         """A checkpoint is written, `seconds` after that began; may be called from any thread."""
         with self._lock:
-            self._saved = max(self._saved, float(record["at"]))
+            self._saved = max(self._saved or 0.0, float(record["at"]))
         self.event("checkpoint", step=step, seconds=round(seconds, 3))
 
     def evaluated(self, epoch: int, **values: float) -> None:
@@ -218,7 +230,8 @@ class Telemetry:
                 window, self._window = self._window, Window()
                 at, ended = self._now(), self._clock()
                 passed, self._emitted = ended - self._emitted, ended
-                age, saved, number = ended - self._stepped, max(0.0, at - self._saved), self._number
+                age, number = ended - self._stepped, self._number
+                saved = None if self._saved is None else max(0.0, at - self._saved)
                 goodput, cost = self._account.goodput(at), self._account.cost(at)
                 recent = self._account.recent(at) if self._begun else None
             metrics = self._of_rank(window, age)
