@@ -183,6 +183,17 @@ def test_what_happens_between_two_steps_is_paid_and_no_work(job: Job) -> None:
     assert line[names.GOODPUT] == pytest.approx(40.0)
 
 
+def test_waiting_in_a_step_for_another_host_is_no_work(job: Job) -> None:
+    job.telemetry.begin(total=100)
+    for number in range(1, 11):
+        job.step(number, wait=0.0, computes=1.0)
+    job.step(11, wait=0.0, computes=90.0)
+    job.telemetry.emit()
+    (line,) = job.lines()
+    assert max(line[names.STEP_TIME]) == 90_000.0
+    assert line[names.GOODPUT] == pytest.approx(15.0)
+
+
 def test_the_norm_of_the_gradient_is_wanted_once_a_line(job: Job) -> None:
     job.telemetry.begin(total=100)
     assert job.telemetry.wants_norm

@@ -1,8 +1,9 @@
 """Goodput: node-seconds of steps that count, over node-seconds that are paid. And what these cost.
 
-Of a step counts the time in which it computed, not the time in which it waited for its data. A step that was
-done after the last checkpoint is lost with the process: an account is carried in the checkpoint, so that one
-goes on from there and pays for what was lost, as it pays for the start.
+Of a step counts the time in which it computed: not the time in which it waited for its data, nor what it took
+beyond some times the usual one, when it waited for another host. A step that was done after the last
+checkpoint is lost with the process: an account is carried in the checkpoint, so that one goes on from there
+and pays for what was lost, as it pays for the start.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 SCHEMA = 1
 # Of the hosts' paid time, so that waiting for hosts moves nothing out of the window; noted in so many pieces.
 RECENT_SECONDS, _PIECES = 900.0, 15
+_USUAL_STEPS, _FIRST_STEPS, _LONGEST_STEP = 32, 8, 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,6 +160,27 @@ class Account:
         # A clock that is set back takes nothing back that is paid.
         self._now = max(self._now, now)
         return max(0.0, self._now - self._since)
+
+
+class Usual:
+    """How much of a step's time is work, by the steps before it.
+
+    Example:
+        >>> usual = Usual()
+        >>> [usual.work(seconds) for seconds in (9.0, *[0.1] * 20, 30.0, 0.3)][-2:]
+        [0.5, 0.3]
+    """
+
+    def __init__(self) -> None:
+        self._seconds: deque[float] = deque(maxlen=_USUAL_STEPS)
+
+    def work(self, seconds: float) -> float:
+        """Up to five times the median of the last steps; of the first ones, which compile, all."""
+        known = sorted(self._seconds)
+        self._seconds.append(seconds)
+        if len(known) < _FIRST_STEPS:
+            return seconds
+        return min(seconds, _LONGEST_STEP * known[len(known) // 2])
 
 
 def _share(useful: float, paid: float) -> float:

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from training.common.failure import say
 from training.common.paths import base_dir
 from training.vision.telemetry import names
-from training.vision.telemetry.goodput import Account, Record
+from training.vision.telemetry.goodput import Account, Record, Usual
 from training.vision.telemetry.lines import Output, Value, json_line, metric_line
 from training.vision.telemetry.machine import Machine
 from training.vision.telemetry.progress import progress_line
@@ -88,6 +88,7 @@ class Telemetry:
             price=settings.price,
             before=settings.before,
         )
+        self._usual = Usual()
         self._window, self._lock, self._emitting = Window(), threading.Lock(), threading.Lock()
         self._total = self._number = 0
         self._asked = self._stepped = self._emitted = clock()
@@ -182,7 +183,7 @@ class Telemetry:
         )
         with self._lock:
             self._window.add(done)
-            self._account.worked(computed)
+            self._account.worked(self._usual.work(computed))
             self._stepped, self._number, self._got = ended, number, None
         if done.broken and ended - self._alarmed >= self._settings.seconds:
             self._alarmed = ended
