@@ -16,6 +16,8 @@ from cdk_nag import AwsSolutionsChecks
 from modelyard.training import TrainingAlarms, TrainingMonitoring
 from training.vision.telemetry import names
 
+REPO = Path(__file__).parents[2]
+PAGE = REPO / "constructs" / "modelyard" / "training" / "monitoring.md"
 SEARCH = re.compile(r"SEARCH\('\{([^}]*)\} Cluster=\"gpu\" MetricName=\"(\w+)\"', '(\w+)', 60\)")
 
 
@@ -124,9 +126,24 @@ def test_limits_that_make_no_sense_are_refused(members, message):
         TrainingAlarms(**members)
 
 
-def test_the_readme_counts_the_metrics_that_are_paid():
-    readme = (Path(__file__).parents[2] / "constructs" / "modelyard" / "training" / "README.md").read_text()
+def test_the_page_counts_the_metrics_that_are_paid():
     counts = [len(names.SETS[key]) for key in sorted(names.SETS, key=len)]
-    told = re.search(r"(\d+) a job,\s+(\d+) a rank, (\d+) a cluster", readme)
+    told = re.search(r"(\d+) a job,\s+(\d+) a rank, (\d+) a cluster", PAGE.read_text())
     assert told
     assert [int(told[3]), int(told[1]), int(told[2])] == counts
+
+
+def test_the_snippet_of_the_page_runs(monkeypatch):
+    monkeypatch.setenv("CDK_VALIDATION", "false")
+    (snippet,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    made: dict[str, object] = {}
+    exec(compile(snippet, str(PAGE), "exec"), made)
+    made["stack"].node.root.synth()
+
+
+def test_the_page_names_each_variable_that_is_read():
+    source = (REPO / "training" / "vision" / "telemetry" / "settings.py").read_text()
+    read = set(re.findall(r'given, "([A-Z_]+)"|given\.get\("([A-Z_]+)"', source))
+    assert {name for pair in read for name in pair if name} == set(
+        re.findall(r"`([A-Z]+(?:_[A-Z]+)*)`", PAGE.read_text())
+    ) - {"WANDB_DIR"}

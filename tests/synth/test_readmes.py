@@ -34,7 +34,6 @@ def test_every_package_has_one():
         "pipeline",
         "serving",
         "inference",
-        "training",
     }
 
 
