@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training.vision.telemetry.goodput import Account, Record
@@ -103,6 +103,7 @@ def play(what: list[tuple], *, knows: bool) -> World:
     return world
 
 
+@settings(deadline=None)
 @given(happenings)
 def test_an_account_knows_what_one_knows_who_saw_everything(what: list[tuple]) -> None:
     world = play(what, knows=True)
@@ -114,6 +115,7 @@ def test_an_account_knows_what_one_knows_who_saw_everything(what: list[tuple]) -
         assert account.goodput(world.now) == pytest.approx((world.kept + world.done) / world.paid)
 
 
+@settings(deadline=None)
 @given(happenings)
 def test_where_no_end_is_known_useful_time_is_exact_and_one_attempt_is_paid_as_a_whole(
     what: list[tuple],
@@ -125,6 +127,7 @@ def test_where_no_end_is_known_useful_time_is_exact_and_one_attempt_is_paid_as_a
         assert world.account.paid(world.now) == pytest.approx(world.durable.paid + since)
 
 
+@settings(deadline=None)
 @given(interval=st.integers(60, 600), checkpoints=st.integers(1, 5), lost=st.floats(0, 1), wait=seconds)
 def test_an_end_that_is_not_known_is_paid_for_by_one_interval_at_most(
     interval: int, checkpoints: int, lost: float, wait: float
@@ -141,6 +144,7 @@ def test_an_end_that_is_not_known_is_paid_for_by_one_interval_at_most(
     assert paid <= world.paid + min(wait, interval) + 1e-6
 
 
+@settings(deadline=None)
 @given(happenings, st.lists(st.floats(-1e6, 1e6), max_size=5))
 def test_a_clock_that_is_set_back_takes_nothing_back(what: list[tuple], jumps: list[float]) -> None:
     world = play(what, knows=True)
@@ -214,6 +218,7 @@ def test_recent_goodput_knows_what_was_before_a_restart(dies: bool) -> None:
     assert world.account.recent(world.now) == pytest.approx(0.9, abs=0.02)
 
 
+@settings(deadline=None)
 @given(happenings)
 def test_recent_goodput_is_a_share(what: list[tuple]) -> None:
     world = World(knows=True)

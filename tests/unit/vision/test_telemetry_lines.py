@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from localcloud.aws.differences.embedded_metrics import parse
@@ -33,6 +33,7 @@ def strict(line: str) -> Any:
     return json.loads(line, parse_constant=refuse)
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(
         st.sampled_from(sorted(names.UNITS)),
@@ -85,6 +86,7 @@ def test_numbers_without_a_word_in_json_become_text() -> None:
     assert strict(line) == {"a": "nan", "b": ["inf", 1.0], "c": {"d": "-inf"}}
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=300))
 def test_too_many_values_keep_their_range_and_middle(values: list[float]) -> None:
     kept = spread(values)
@@ -93,6 +95,7 @@ def test_too_many_values_keep_their_range_and_middle(values: list[float]) -> Non
     assert (min(kept), max(kept)) == (min(values), max(values))
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(), st.none() | st.floats()), max_size=20))
 def test_steps_that_cannot_be_learned_from_are_counted(steps: list[tuple[float, float | None]]) -> None:
     window = Window()
