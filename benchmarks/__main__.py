@@ -30,6 +30,7 @@ NAMES = (
     "image_scale",
     "table_scale",
     "spot_simulation",
+    "telemetry",
     "soak",
 )
 

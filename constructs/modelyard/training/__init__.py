@@ -8,7 +8,10 @@ if TYPE_CHECKING:
     from modelyard.training.containers import ContainerTask
     from modelyard.training.event_queue import EventQueue
     from modelyard.training.instance_props import InstanceSize
+    from modelyard.training.jobs import TrainingJobs
+    from modelyard.training.jobs_props import HostPool, Pace, TrainerTask
     from modelyard.training.ledger import Ledger
+    from modelyard.training.monitoring import TrainingAlarms, TrainingMonitoring
     from modelyard.training.network import TrainingNetwork
     from modelyard.training.preprocessing_props import ImageFolder, Workers
     from modelyard.training.preprocessing_queue import PreprocessingQueue
@@ -22,17 +25,23 @@ __all__ = [
     "CapacityPool",
     "ContainerTask",
     "EventQueue",
+    "HostPool",
     "ImageFolder",
     "InstanceSize",
     "Ledger",
     "NetworkLayout",
+    "Pace",
     "Pool",
     "PreprocessingQueue",
     "Rendezvous",
     "TrainerSize",
+    "TrainerTask",
+    "TrainingAlarms",
     "TrainingCluster",
     "TrainingData",
     "TrainingInstance",
+    "TrainingJobs",
+    "TrainingMonitoring",
     "TrainingNetwork",
     "WorkerScaling",
     "Workers",
@@ -41,12 +50,18 @@ __all__ = [
 _PLACES = {
     "CapacityPool": "capacity",
     "ContainerTask": "containers",
+    "HostPool": "jobs_props",
     "ImageFolder": "preprocessing_props",
     "InstanceSize": "instance_props",
     "NetworkLayout": "props",
+    "Pace": "jobs_props",
     "Pool": "props",
     "TrainerSize": "props",
+    "TrainerTask": "jobs_props",
+    "TrainingAlarms": "monitoring",
     "TrainingData": "props",
+    "TrainingJobs": "jobs",
+    "TrainingMonitoring": "monitoring",
     "TrainingNetwork": "network",
     "Workers": "preprocessing_props",
 }
