@@ -149,7 +149,7 @@ def test_a_broken_job_goes_on_from_its_last_checkpoint(jobs, undisturbed, at_ste
     at_step(8, die)
     with pytest.raises(RuntimeError, match="the machine is gone"):
         train.main([])
-    assert steps_in(job)[-1] in (4, 5, 6)  # the writer may have been busy
+    assert 0 < steps_in(job)[-1] < 8  # which one depends on how fast it could write
     at_step(0, die)
     train.main([])
     assert_same(job, undisturbed)
