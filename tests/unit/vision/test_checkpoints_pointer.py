@@ -49,6 +49,7 @@ class Writers(RuleBasedStateMachine):
         self.runs = [self.make_run() for _ in range(3)]
         self.generation = 0
         self.contents: dict[str, bytes] = {}
+        self.take_over(0)
 
     def make_run(self) -> Run:
         self.count += 1
@@ -140,6 +141,20 @@ class Writers(RuleBasedStateMachine):
             run.to_prune = False
             run.journal.prune()
 
+    @rule(number=RUNS)
+    def take_over(self, number: int) -> None:
+        """A claim without anything between its steps."""
+        self.look_around(number)
+        self.claim(number)
+        self.sweep(number)
+
+    @rule(number=RUNS, top1=st.sampled_from([None, None, 0.5]))
+    def checkpoint(self, number: int, top1: float | None) -> None:
+        """A checkpoint without anything between its steps."""
+        self.write(number, top1)
+        self.name_it(number)
+        self.prune(number)
+
     @precondition(lambda self: hasattr(self, "truth"))
     @invariant()
     def what_is_named_is_there(self) -> None:
@@ -180,7 +195,7 @@ class WritersInS3(Writers):
 
 
 STEPS = settings(
-    deadline=None, max_examples=25, stateful_step_count=30, suppress_health_check=list(HealthCheck)
+    deadline=None, max_examples=20, stateful_step_count=25, suppress_health_check=list(HealthCheck)
 )
 TestWritersInFolder = WritersInFolder.TestCase
 TestWritersInFolder.settings = STEPS

@@ -74,9 +74,6 @@ class Journal:
         """Claim the pointer, if it is still what the survey found."""
         found = survey.found
         pointer = read_pointer(found.data, str(self._store)) if found else Pointer()
-        if found and pointer.run == self._run:  # the answer to an earlier try was lost
-            self._adopt(pointer, found.tag)
-            return True
         taken = pointer.taken(self._run)
         try:
             tag = self._store.replace(POINTER, taken.to_json(), found.tag if found else None)
