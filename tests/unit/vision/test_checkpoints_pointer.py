@@ -200,7 +200,7 @@ STEPS = settings(
 TestWritersInFolder = WritersInFolder.TestCase
 TestWritersInFolder.settings = STEPS
 TestWritersInS3 = WritersInS3.TestCase
-TestWritersInS3.settings = STEPS
+TestWritersInS3.settings = settings(STEPS, max_examples=60)
 
 
 @pytest.fixture(params=["folder", "s3"])
