@@ -27,7 +27,7 @@ from training.common.failure import run
 from training.common.gang import Limits
 from training.vision import distributed, train
 distributed.LIMITS = Limits(join=float(sys.argv[1]), silence=float(sys.argv[2]), beat=0.2)
-raise SystemExit(run(train.main))
+raise SystemExit(run(train.main, []))
 """
 SLOW = {"epochs": 500}
 

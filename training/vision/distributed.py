@@ -48,6 +48,28 @@ class Group:
             distributed.all_reduce(total)
         return [float(number) for number in total.tolist()]
 
+    def shared(self, data: bytes) -> bytes:
+        """The first host's bytes, at least one, on every host; what the others give does not matter."""
+        if self.hosts.count == 1:
+            return data
+        size = torch.tensor([len(data)], device=self.device)
+        distributed.broadcast(size, 0)
+        content = torch.empty(int(size), dtype=torch.uint8)
+        if self.hosts.is_first:
+            content = torch.frombuffer(bytearray(data), dtype=torch.uint8)
+        content = content.to(self.device)
+        distributed.broadcast(content, 0)
+        return bytes(content.cpu().numpy())
+
+    def gathered(self, value: Any) -> list[Any]:
+        """A tensor of each host, of the same size on all, on the CPU and in the order of the hosts."""
+        if self.hosts.count == 1:
+            return [value]
+        own = value.to(self.device)
+        parts = [torch.empty_like(own) for _ in self.hosts.names]
+        distributed.all_gather(parts, own)
+        return [part.cpu() for part in parts]
+
 
 @contextlib.contextmanager
 def together(hosts: Hosts) -> Iterator[Group]:
