@@ -1,7 +1,8 @@
 """The hosts of a training job as one: PyTorch's process group, over which DistributedDataParallel averages.
 
 Hosts find each other, and end when one is lost, as those of distributed XGBoost do: `training.common.gang`.
-The first host serves the store at which the others meet.
+The first host serves the store at which the others meet. The ranks of an elastic job have an agent that does
+this for them.
 https://docs.pytorch.org/docs/stable/distributed.html
 """
 
@@ -23,6 +24,7 @@ from torch.nn.parallel import DistributedDataParallel
 from training.common.gang import Limits, join
 from training.common.hosts import Hosts
 from training.common.paths import base_dir
+from training.vision.elastic import ranks as elastic
 
 LIMITS = Limits()
 
@@ -74,9 +76,13 @@ class Group:
 @contextlib.contextmanager
 def together(hosts: Hosts) -> Iterator[Group]:
     """Bring the hosts together. On one host there is nothing to do."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = elastic.device()
     if hosts.count == 1:
         yield Group(hosts, device)
+        return
+    if elastic.ranks():
+        with elastic.joined(device.type):
+            yield Group(hosts, device)
         return
     _choose_interface()
     timeout = timedelta(seconds=LIMITS.join)

@@ -8,7 +8,8 @@ With `--checkpoints PLACE`, CHECKPOINTS in the environment, or SageMaker's folde
 on where one before it ended: `checkpoints`. SIGTERM ends it after the current step, with a checkpoint.
 
 Over several hosts each computes the gradients of its part of every batch; `data` makes the batches the same
-at any number of hosts, so that the model is the same too, up to the order in which numbers are added.
+at any number of hosts, so that the model is the same too, up to the order in which numbers are added. In an
+elastic job, `elastic`, a "host" is a rank.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ from training.vision.classes import Classes, read_classes
 from training.vision.config import Config
 from training.vision.data import Batch, Split
 from training.vision.distributed import Group, together
+from training.vision.elastic.output import deliver
+from training.vision.elastic.ranks import neighbours, ranks
 from training.vision.model_archive import write_model
 from training.vision.shards import read_shards
 from training.vision.weights import Start, start
@@ -44,8 +47,8 @@ def main(arguments: Sequence[str]) -> None:
     parser = Parser("train")
     parser.add_argument("--checkpoints")
     address = address_of(parser.parse_args(arguments).checkpoints)
-    hosts, config = read_hosts(), read_hyperparameters(Config)
-    torch.set_num_threads(usable_cpus())
+    hosts, config = ranks() or read_hosts(), read_hyperparameters(Config)
+    torch.set_num_threads(max(1, usable_cpus() // neighbours()))
     torch.use_deterministic_algorithms(True, warn_only=True)
     with together(hosts) as group:
         classes = read_classes(channel("classes"))
@@ -60,15 +63,19 @@ def main(arguments: Sequence[str]) -> None:
         identity = identity_of(config, origin.network, train, validation)
         with saving(address, config, identity, group) as saver:
             best = fit(config, origin, train, validation, group, saver)
+        if hosts.is_first and not saver.stopped:
+            # The others wait for it: were this one lost now, one of them would have to do it.
+            origin.network.load_state_dict(best.state)
+            write_model(model_dir(), config, origin.network, train, validation, classes, best.epoch, best.top1)
+            deliver()
     if saver.stopped:
         say(saver.stopped)
         raise SystemExit(STOPPED)
-    if not hosts.is_first:
+    if hosts.is_first:
+        kept = f"epoch {best.epoch} of {config.epochs} kept, validation-top1 {best.top1:.4f}"
+        say(f"{kept}; wrote {model_dir()}")
+    else:
         say("trained; the first host writes the model")
-        return
-    origin.network.load_state_dict(best.state)
-    write_model(model_dir(), config, origin.network, train, validation, classes, best.epoch, best.top1)
-    say(f"epoch {best.epoch} of {config.epochs} kept, validation-top1 {best.top1:.4f}; wrote {model_dir()}")
 
 
 def fit(config: Config, origin: Start, train: Split, validation: Split, group: Group, saver: Saver) -> Best:

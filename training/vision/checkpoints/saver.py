@@ -203,6 +203,8 @@ class Saver:
                 self.stopped += f", checkpoint {written.name}; start the job again to go on from there"
             else:
                 self.stopped += f", without a checkpoint of it: {failure}"
+        # None leaves before it is written: the first host that does might have the others ended.
+        self._group.summed([0.0])
 
 
 class _Signals:

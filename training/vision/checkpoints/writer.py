@@ -15,6 +15,10 @@ from training.vision.checkpoints.pointer import Entry
 from training.vision.checkpoints.store import StoreError
 
 
+class ReplacedError(UserError):
+    """Another run of the job writes its checkpoints now."""
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """A state to be written; `top1` where it ends the best epoch so far."""
@@ -57,9 +61,9 @@ class Writer:
             self._change.notify_all()
 
     def check(self) -> None:
-        """Raises UserError when another run has taken over, or what broke the writer, a defect."""
+        """Raises ReplacedError when another run has taken over, or what broke the writer, a defect."""
         if isinstance(self._fatal, SupersededError):
-            raise UserError(f"checkpoints: {self._fatal}; this one ends here") from self._fatal
+            raise ReplacedError(f"checkpoints: {self._fatal}; this one ends here") from self._fatal
         if self._fatal:
             raise self._fatal
 
