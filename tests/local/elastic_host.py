@@ -1,8 +1,8 @@
 """A host of an elastic job under test: the entry of its container, with ranks that can be held before a step.
 
-A rank waits before step N while the file `hold-N-HOST` is there, and says so with `held-N-HOST`; while one is
-held the others wait for it in the middle of the step. `told-HOST` says that a rank was told to stop. So a fault
-strikes at the same place on a machine of any speed.
+A rank waits before step N while the file `hold-N-HOST` is there, and says so with `held-N-HOST`; while one
+is held the others wait for it in the middle of the step. `told-HOST` says that a rank was told to stop. So a
+fault strikes at the same place on a machine of any speed.
 """
 
 from __future__ import annotations

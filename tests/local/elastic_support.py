@@ -111,15 +111,16 @@ class Job:
         self.hosts: dict[str, Session] = {}
         self.store = FolderStore(root / "checkpoints")
         (root / "holds").mkdir(parents=True)
-        self.rendezvous, self.endpoint = self._meet(0)
+        self.meet_again()
 
-    def _meet(self, number: int) -> tuple[Session, str]:
+    def meet_again(self) -> None:
+        """Start a rendezvous, for the hosts to come."""
         command = ["-m", "training.vision.rendezvous", "--port", "0"]
-        session = Session(command, {}, self.root / f"rendezvous-{number}.log")
+        session = Session(command, {}, self.root / "rendezvous.log")
         eventually(lambda: "on port" in session.log, lambda: session.log)
         found = re.search(r"on port (\d+)", session.log)
         assert found
-        return session, f"127.0.0.1:{found[1]}"
+        self.rendezvous, self.endpoint = session, f"127.0.0.1:{found[1]}"
 
     def start(self, *names: str, hosts: tuple[int, int], attempt: int = 1, **environment: str) -> None:
         """Start hosts of a job of at least and at most so many."""

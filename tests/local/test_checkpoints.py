@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from localcloud.context import Cloud, Credentials
 from tests.local.gang_support import REPO
 from tests.local.support import Actor, allow, unique
-from tests.local.test_distributed_vision import DRIVER as distributed_driver
+from tests.local.test_distributed_vision import DRIVER as DISTRIBUTED
 from tests.local.test_distributed_vision import Job
 from tests.unit.vision.checkpoint_support import entry_of, pointer_in
 from tests.unit.vision.vision_support import SIZE, Container, draw_folders
@@ -34,8 +34,9 @@ pytestmark = pytest.mark.torch
 SETTINGS = {"epochs": 2, "augment": "crop_flip", "learning_rate": 0.003, "checkpoint_steps": 2}
 STEPS = 12
 # A host with a file `fault` sends itself that signal while it computes that step, counted from where it
-# starts; a kill comes after a checkpoint was named. So it strikes at the same place on a machine of any speed.
-DRIVER = """
+# starts; a kill comes after a checkpoint was named. So it strikes at the same place at any speed.
+DRIVER = (
+    """
 import os, sys, time
 from pathlib import Path
 from training.vision import train
@@ -50,7 +51,9 @@ def faulty(*arguments):
         os.kill(os.getpid(), signal)
     return loss_of(*arguments)
 train.loss_of = faulty
-""" + distributed_driver
+"""
+    + DISTRIBUTED
+)
 
 
 @pytest.fixture(scope="module")

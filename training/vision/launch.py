@@ -5,8 +5,8 @@
     OUTPUT_URI=s3://bucket/models/dogs-1 HYPERPARAMETERS='{"epochs": 20}' \\
         python -m training.vision.launch -- [trainer's arguments]
 
-`ATTEMPT`, counted from 1, tells the hosts of a job that is started again from those of before. SIGTERM ends the
-host: all ranks agree on a step and write a checkpoint, the other hosts go on from it.
+`ATTEMPT`, counted from 1, tells the hosts of a job that is started again from those of before. SIGTERM ends
+the host: all ranks agree on a step and write a checkpoint, the other hosts go on from it.
 """
 
 from __future__ import annotations

@@ -66,7 +66,9 @@ def main(arguments: Sequence[str]) -> None:
         if hosts.is_first and not saver.stopped:
             # The others wait for it: were this one lost now, one of them would have to do it.
             origin.network.load_state_dict(best.state)
-            write_model(model_dir(), config, origin.network, train, validation, classes, best.epoch, best.top1)
+            write_model(
+                model_dir(), config, origin.network, train, validation, classes, best.epoch, best.top1
+            )
             deliver()
     if saver.stopped:
         say(saver.stopped)

@@ -8,6 +8,7 @@ for defects, and ranks fork from a process that has everything loaded.
 from __future__ import annotations
 
 import fcntl
+import logging
 import multiprocessing
 import os
 import socket
@@ -30,8 +31,8 @@ from training.common.failure import UserError, say
 from training.vision.elastic.settings import Settings
 from training.vision.elastic.worker import LOST, REFUSED, STOPPED, Trainer, work
 
-# A host that is gone is noticed after 3 s, and hosts that meet wait 3 s for more of them; PyTorch's defaults make
-# 80 s of it. No host holds the store: PyTorch would guess by host names whether this is the one.
+# A host that is gone is noticed after 3 s, and hosts that meet wait 3 s for more of them; PyTorch's defaults
+# make 80 s of it. No host holds the store: PyTorch would guess by host names whether this is the one.
 TUNED = {
     "last_call_timeout": 3,
     "keep_alive_interval": 1,
@@ -54,6 +55,7 @@ def supervise(settings: Settings, trainer: Trainer, arguments: Sequence[str]) ->
     """
     address = own_address(settings.rendezvous)
     _prepare(address)
+    _warm_up()
     try:
         handler = get_rendezvous_handler(_parameters(settings, address))
     except RendezvousConnectionError:
@@ -89,11 +91,11 @@ def supervise(settings: Settings, trainer: Trainer, arguments: Sequence[str]) ->
         raise UserError(f"{settings.min_hosts} hosts did not come within {settings.patience} s") from None
     handler.shutdown()
     if result.is_failed():
-        codes = sorted({failure.exitcode for failure in result.failures.values()})
-        raise UserError(f"the ranks of this host ended with {', '.join(map(str, codes))}: see above")
+        codes = {failure.exitcode for failure in result.failures.values()}
+        raise UserError(f"the ranks of this host ended with {_listed(codes)}: see their reason above")
 
 
-class Agent(LocalElasticAgent):
+class Agent(LocalElasticAgent):  # type: ignore[misc]  # torch is not followed by mypy here
     """Tells failures of ranks apart."""
 
     def _monitor_workers(self, worker_group: WorkerGroup) -> RunResult:
@@ -104,6 +106,8 @@ class Agent(LocalElasticAgent):
                 self._remaining_restarts = 0
             elif codes <= {LOST, STOPPED}:
                 self._remaining_restarts += 1  # the caller takes one away
+            if self._remaining_restarts:
+                say(f"ranks ended with {_listed(codes)}: starts them again with the hosts that are there")
         return result
 
     def _shutdown(self, *arguments: Any, **named: Any) -> None:
@@ -143,6 +147,10 @@ def interface_of(address: str) -> str | None:
     return None
 
 
+def _listed(codes: set[int]) -> str:
+    return ", ".join(map(str, sorted(codes)))
+
+
 def _parameters(settings: Settings, address: str) -> Any:
     return RendezvousParameters(
         backend="c10d",
@@ -158,11 +166,20 @@ def _parameters(settings: Settings, address: str) -> Any:
 
 def _prepare(address: str) -> None:
     """What PyTorch takes from the environment only."""
-    # Each round gets a store of its own at its first rank. With the shared one a lost first rank or a new host
-    # would meet the addresses of the round before, and the job would end.
+    # Each round gets a store of its own at its first rank. With the shared one a lost first rank or a new
+    # host would meet the addresses of the round before, and the job would end.
     os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
     if name := interface_of(address):
         # Else a guess by the machine's name, which on Debian may be 127.0.1.1.
         os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
         os.environ.setdefault("NCCL_SOCKET_IFNAME", name)
+    # Says the same as this agent does, with a stack trace that shows nothing but the agent.
+    logging.getLogger("torch.distributed.elastic.multiprocessing.api").setLevel(logging.CRITICAL)
+
+
+def _warm_up() -> None:
+    """Load what ranks need before this host meets the others: from then on they wait for it."""
     multiprocessing.set_forkserver_preload(["training.vision.elastic.warm"])
+    process = multiprocessing.get_context("forkserver").Process(target=int)
+    process.start()
+    process.join()

@@ -16,8 +16,8 @@ from torch import distributed
 
 from training.common.hosts import Hosts
 
-# A rank that is gone is noticed when its connection breaks; this is for one that is there and silent, or behind
-# a broken line. Longer than reading or writing a checkpoint takes, for which all wait for the first rank.
+# A rank that is gone is noticed when its connection breaks; this is for one that is there and silent, or
+# behind a broken line. Longer than it takes to read or write a checkpoint: all wait for the first rank then.
 SILENCE = timedelta(seconds=60)
 
 

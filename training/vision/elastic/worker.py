@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from multiprocessing.connection import wait
 from types import FrameType
 
-import torch
 from torch import distributed
 
 from training.common.failure import UserError, fail
@@ -82,15 +81,3 @@ def _end(code: int) -> None:
 
 def _line(error: BaseException) -> str:
     return " ".join(str(error).split())[:200]
-
-
-def warm() -> None:
-    """Load now what the first step would: ranks fork from here, and start in a moment instead of seconds."""
-    import torch._dynamo
-    import torch._inductor.config  # noqa: F401
-
-    from training.common.backbones import timm_library
-    from training.vision import train  # noqa: F401
-
-    timm_library()
-    assert not torch.cuda.is_initialized()  # a CUDA that is in use cannot be forked
