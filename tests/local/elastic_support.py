@@ -131,6 +131,7 @@ class Job:
                     "SAGEMAKER_BASE_DIR": str(self.root / name),
                     "HOLDS": str(self.root / "holds"),
                     "HOST": name,
+                    "TOGETHER": " ".join(names),
                     "RENDEZVOUS_ENDPOINT": self.endpoint,
                     "JOB_NAME": "job",
                     "ATTEMPT": str(attempt),

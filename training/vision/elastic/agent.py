@@ -28,6 +28,7 @@ from torch.distributed.elastic.rendezvous import (
 from torch.distributed.elastic.rendezvous.registry import get_rendezvous_handler
 
 from training.common.failure import UserError, say
+from training.common.paths import base_dir
 from training.vision.elastic.settings import Settings
 from training.vision.elastic.worker import LOST, REFUSED, STOPPED, Trainer, work
 
@@ -91,8 +92,7 @@ def supervise(settings: Settings, trainer: Trainer, arguments: Sequence[str]) ->
         raise UserError(f"{settings.min_hosts} hosts did not come within {settings.patience} s") from None
     handler.shutdown()
     if result.is_failed():
-        codes = {failure.exitcode for failure in result.failures.values()}
-        raise UserError(f"the ranks of this host ended with {_listed(codes)}: see their reason above")
+        raise UserError(_reason({failure.exitcode for failure in result.failures.values()}))
 
 
 class Agent(LocalElasticAgent):  # type: ignore[misc]  # torch is not followed by mypy here
@@ -145,6 +145,14 @@ def interface_of(address: str) -> str | None:
             if socket.inet_ntoa(found[20:24]) == address:
                 return name
     return None
+
+
+def _reason(codes: set[int]) -> str:
+    """What a rank left as its reason, unless it ended without a word."""
+    left = base_dir() / "output" / "failure"
+    if codes & {1, REFUSED} and left.is_file():
+        return left.read_text(encoding="utf-8")
+    return f"the ranks of this host ended with {_listed(codes)}, which is no way for them to end"
 
 
 def _listed(codes: set[int]) -> str:
