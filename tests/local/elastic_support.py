@@ -23,6 +23,7 @@ from tests.unit.vision.vision_support import HYPERPARAMETERS, Container
 from training.vision.checkpoints.folder import FolderStore
 
 HOST = Path(__file__).with_name("elastic_host.py")
+COMMON = {"PYTHONUNBUFFERED": "1", "OMP_WAIT_POLICY": "passive", "TORCH_CPP_LOG_LEVEL": "ERROR"}
 SECONDS = 100.0  # for anything that a test waits for: a bound, not a measure
 
 
@@ -43,7 +44,7 @@ class Session:
             self._process = subprocess.Popen(
                 [sys.executable, *command],
                 cwd=REPO,
-                env=os.environ | environment | {"PYTHONUNBUFFERED": "1", "OMP_WAIT_POLICY": "passive"},
+                env=os.environ | environment | COMMON,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
