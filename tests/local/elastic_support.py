@@ -79,6 +79,13 @@ class Session:
         """To the program alone, as a container's first process gets it."""
         self._process.send_signal(number)
 
+    def freeze(self) -> None:
+        """All of it at once, as when its line is cut: nothing closes its connections."""
+        os.killpg(self._process.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        os.killpg(self._process.pid, signal.SIGCONT)
+
     def kill(self) -> None:
         """All of it at once, as when the machine is gone."""
         try:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.local.elastic_support import Job
+from tests.local.elastic_support import Job, Session
 from tests.local.gang_support import REPO
 from tests.unit.vision.checkpoint_support import pointer_in
 from tests.unit.vision.vision_support import SIZE, Container, draw_folders
@@ -36,6 +36,7 @@ SETTINGS = {
     "checkpoint_steps": EVERY,
 }
 STEPS = 36
+BROKEN = 9
 BOUND = 1e-6
 LOSSY = """
 from training.common.failure import run
@@ -136,17 +137,16 @@ def hold_all(job: Job, step: int, *names: str) -> str:
     return job.first()
 
 
-def break_off(job: Job, kept: int, victims: Sequence[str], others: Sequence[str]) -> None:
-    """kill -9 of hosts before step 9, in which the others already wait for them."""
-    job.wait_saved(kept)
-    for name in victims:
-        job.hold(2 * EVERY - 1, name)
-    for name in (*victims, *others):
+def break_off(
+    job: Job, victim: str, others: Sequence[str], fault: Callable[[Session], None] = Session.kill
+) -> None:
+    """A fault of a host before step 9, in which the others already wait for it; kill -9 as a rule."""
+    job.wait_saved(EVERY)
+    job.hold(BROKEN, victim)
+    for name in (victim, *others):
         job.release(EVERY + 1, name)
-    for name in victims:
-        job.wait_held(2 * EVERY - 1, name)
-    for name in victims:
-        job.hosts[name].kill()
+    job.wait_held(BROKEN, victim)
+    fault(job.hosts[victim])
 
 
 def test_a_killed_host_is_replaced(start: Callable[[], Job], undisturbed: FolderStore) -> None:
@@ -155,8 +155,8 @@ def test_a_killed_host_is_replaced(start: Callable[[], Job], undisturbed: Folder
     first = hold_all(job, EVERY + 1, "a", "b")
     (other,) = {"a", "b"} - {first}
     job.hold(15, first)
-    break_off(job, EVERY, [other], [first])
-    assert done_again(job, 2 * EVERY - 1, 1) <= EVERY
+    break_off(job, other, [first])
+    assert done_again(job, BROKEN, 1) <= EVERY
 
     job.wait_held(15, first)
     job.start("c", hosts=(1, 2))
@@ -177,8 +177,8 @@ def test_the_first_host_is_killed_and_another_stopped(
     others = sorted({"a", "b", "c"} - {first})
     for name in others:
         job.hold(15, name)
-    break_off(job, EVERY, [first], others)
-    assert done_again(job, 2 * EVERY - 1, 2) <= EVERY
+    break_off(job, first, others)
+    assert done_again(job, BROKEN, 2) <= EVERY
 
     for name in others:
         job.wait_held(15, name)
@@ -190,6 +190,28 @@ def test_the_first_host_is_killed_and_another_stopped(
     assert job.hosts[stopped].wait() == 128 + signal.SIGTERM, job.logs()
     job.finish(last)
     assert done_again(job, 16, 1) == 0
+    assert difference(job.store, undisturbed) <= BOUND
+
+
+def test_a_silent_host_is_left_behind_and_comes_back(
+    start: Callable[[], Job], undisturbed: FolderStore
+) -> None:
+    """No connection of it breaks: a line that is cut, a machine that stands still. From 2 ranks to 1 to 2."""
+    job = start()
+    first = hold_all(job, EVERY + 1, "a", "b")
+    (other,) = {"a", "b"} - {first}
+    job.hold(15, other)
+    break_off(job, first, [other], Session.freeze)
+    assert done_again(job, BROKEN, 1) <= EVERY
+    job.wait_held(15, other)
+    assert "a host is silent" in job.hosts[other].log
+
+    job.release(BROKEN, first)
+    job.hosts[first].thaw()
+    job.wait_told(other)
+    job.release(15, other)
+    job.finish(first, other)
+    assert {step.number for step in job.steps() if step.world == 2} == {*range(BROKEN + 1), *range(16, STEPS)}
     assert difference(job.store, undisturbed) <= BOUND
 
 

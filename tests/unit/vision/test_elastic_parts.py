@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import tarfile
 from types import SimpleNamespace
 
@@ -177,12 +178,27 @@ def test_an_exception_says_what_to_do(error, code):
 def test_only_defects_use_up_restarts(monkeypatch, codes, left):
     """The agent takes one away for each restart."""
     failures = {rank: SimpleNamespace(exitcode=code) for rank, code in enumerate(codes)}
-    result = SimpleNamespace(failures=failures, is_failed=lambda: True)
+    result = agents.RunResult(state=agents.WorkerState.FAILED, failures=failures)
     monkeypatch.setattr(agents.LocalElasticAgent, "_monitor_workers", lambda *_: result)
     agent = Agent.__new__(Agent)
     agent._remaining_restarts = 3
     assert agent._monitor_workers(None) is result
     assert agent._remaining_restarts == left
+
+
+@pytest.mark.parametrize(("known", "state", "left"), [(2, "HEALTHY", 3), (1, "UNHEALTHY", 4)])
+def test_a_round_that_lost_a_host_is_started_again(monkeypatch, known, state, left):
+    """Although no rank has noticed: they are told, and killed when they do not hear it."""
+    result = agents.RunResult(state=agents.WorkerState.HEALTHY)
+    monkeypatch.setattr(agents.LocalElasticAgent, "_monitor_workers", lambda *_: result)
+    agent = Agent.__new__(Agent)
+    agent._remaining_restarts, told = 3, []
+    held = SimpleNamespace(state=SimpleNamespace(participants=dict.fromkeys(range(known))))
+    agent._rdzv_handler = SimpleNamespace(_state_holder=held)
+    agent._pcontext = SimpleNamespace(close=lambda *given: told.append(given))
+    found = agent._monitor_workers(SimpleNamespace(group_world_size=2))
+    assert (found.state.name, agent._remaining_restarts) == (state, left)
+    assert told == ([] if known == 2 else [(signal.SIGTERM, agents.SILENT_SECONDS)])
 
 
 def test_a_rank_knows_its_place(monkeypatch):

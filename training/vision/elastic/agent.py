@@ -1,8 +1,8 @@
 """The agent of a host: meets the other hosts, starts the ranks, watches them, and starts them again.
 
-It is PyTorch's, `torchrun` without its command line, for three things that this has no option for: a mistake
-of the user ends the job instead of being repeated, hosts that come and go do not use up the restarts that are
-for defects, and ranks fork from a process that has everything loaded.
+It is PyTorch's, `torchrun` without its command line, for what this has no option for: a mistake of the user
+ends the job instead of being repeated, hosts that come and go do not use up the restarts that are for
+defects, a host that falls silent is left behind, and ranks fork from a process that has everything loaded.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ import fcntl
 import logging
 import multiprocessing
 import os
+import signal
 import socket
 import struct
 from collections.abc import Sequence
 from typing import Any
 
-from torch.distributed.elastic.agent.server.api import RunResult, WorkerGroup, WorkerSpec
+from torch.distributed.elastic.agent.server.api import RunResult, WorkerGroup, WorkerSpec, WorkerState
 from torch.distributed.elastic.agent.server.local_elastic_agent import LocalElasticAgent
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
 from torch.distributed.elastic.rendezvous import (
@@ -43,6 +44,7 @@ TUNED = {
 }
 DEFECTS = 3  # restarts of a host's ranks that ended in another way than a lost or stopped rank does
 LEAVE_SECONDS = 60  # for a rank to write its checkpoint once it was told to stop
+SILENT_SECONDS = 3
 END_SECONDS = 60.0  # for hosts to wait for one another at the end
 SIOCGIFADDR = 0x8915
 
@@ -96,7 +98,7 @@ def supervise(settings: Settings, trainer: Trainer, arguments: Sequence[str]) ->
 
 
 class Agent(LocalElasticAgent):  # type: ignore[misc]  # torch is not followed by mypy here
-    """Tells failures of ranks apart."""
+    """Tells failures of ranks apart, and does not wait for a host that is silent."""
 
     def _monitor_workers(self, worker_group: WorkerGroup) -> RunResult:
         result = super()._monitor_workers(worker_group)
@@ -108,7 +110,18 @@ class Agent(LocalElasticAgent):  # type: ignore[misc]  # torch is not followed b
                 self._remaining_restarts += 1  # the caller takes one away
             if self._remaining_restarts:
                 say(f"ranks ended with {_listed(codes)}: starts them again with the hosts that are there")
+        elif result.state == WorkerState.HEALTHY and self._lacks_a_host(worker_group):
+            say("a host is silent: starts the ranks again with the hosts that are there")
+            # Those that wait for it do not hear SIGTERM. A checkpoint that is being written may end.
+            self._pcontext.close(signal.SIGTERM, SILENT_SECONDS)
+            self._remaining_restarts += 1
+            return RunResult(state=WorkerState.UNHEALTHY)
         return result
+
+    def _lacks_a_host(self, worker_group: WorkerGroup) -> bool:
+        """Whether the rendezvous has dropped a host of this round; the caller asks it ten times a second."""
+        known = len(self._rdzv_handler._state_holder.state.participants)
+        return bool(known < worker_group.group_world_size)
 
     def _shutdown(self, *arguments: Any, **named: Any) -> None:
         # When it starts ranks anew it gives the old ones PyTorch's own 30 s.
