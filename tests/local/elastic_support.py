@@ -24,7 +24,7 @@ from training.vision.checkpoints.folder import FolderStore
 
 HOST = Path(__file__).with_name("elastic_host.py")
 COMMON = {"PYTHONUNBUFFERED": "1", "OMP_WAIT_POLICY": "passive", "TORCH_CPP_LOG_LEVEL": "ERROR"}
-SECONDS = 100.0  # for anything that a test waits for: a bound, not a measure
+SECONDS = 200.0  # for anything that a test waits for: a bound, not a measure
 
 
 def eventually(condition: Callable[[], Any], why: Callable[[], str], seconds: float = SECONDS) -> None:

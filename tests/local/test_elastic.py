@@ -22,7 +22,7 @@ from tests.unit.vision.vision_support import SIZE, Container, draw_folders
 from training.vision.checkpoints.folder import FolderStore
 from training.vision.checkpoints.format import MAGIC
 
-pytestmark = [pytest.mark.torch, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.torch, pytest.mark.timeout(600)]
 EVERY = 5
 SETTINGS = {
     "epochs": 3,
@@ -80,7 +80,7 @@ def _trained(images: Container, root: Path, *command: str) -> FolderStore:
 
 def _run(container: Container, *command: str) -> None:
     environment = os.environ | {"SAGEMAKER_BASE_DIR": str(container.root)}
-    subprocess.run([sys.executable, *command], cwd=REPO, env=environment, check=True, timeout=120)
+    subprocess.run([sys.executable, *command], cwd=REPO, env=environment, check=True, timeout=200)
 
 
 @pytest.fixture
