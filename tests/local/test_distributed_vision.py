@@ -27,7 +27,7 @@ from training.common.failure import run
 from training.common.gang import Limits
 from training.vision import distributed, train
 distributed.LIMITS = Limits(join=float(sys.argv[1]), silence=float(sys.argv[2]), beat=0.2)
-raise SystemExit(run(train.main))
+raise SystemExit(run(train.main, []))
 """
 SLOW = {"epochs": 500}
 
@@ -44,10 +44,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Container:
 
 
 class Job(Hosts):
-    """The hosts of a job on the images."""
+    """The hosts of a job on the images; `driver`: what each runs, DRIVER as a rule."""
 
-    def __init__(self, root: Path, data: Container, count: int, net: int, **changes: Any) -> None:
-        super().__init__(root, DRIVER, f"127.9.{net}", count)
+    def __init__(
+        self, root: Path, data: Container, count: int, net: int, driver: str = DRIVER, **changes: Any
+    ) -> None:
+        super().__init__(root, driver, f"127.9.{net}", count)
         self.hosts = [Container(path) for path in self.roots]
         for host, name in zip(self.hosts, self.names, strict=True):
             for channel in ("train", "validation", "classes"):

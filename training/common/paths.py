@@ -36,6 +36,15 @@ def model_dir() -> Path:
     return path
 
 
+def checkpoint_dir() -> Path | None:
+    """The folder that SageMaker copies to S3 and back, where the job has a CheckpointConfig.
+
+    https://docs.aws.amazon.com/sagemaker/latest/dg/model-checkpoints.html
+    """
+    path = base_dir() / "checkpoints"
+    return path if path.is_dir() else None
+
+
 def files_in(folder: Path) -> list[Path]:
     """Every regular file below `folder`, sorted: an S3 input may be one object or a prefix of many."""
     return sorted(path for path in folder.rglob("*") if path.is_file())

@@ -13,7 +13,11 @@ CHOICES = {"pretrained": ("none", "packaged", "channel"), "augment": ("none", "c
 class Config:
     """`batch_size`: images a step, of all hosts together. `learning_rate`: at its highest, after
     `warmup_epochs`. `pretrained`: packaged is ImageNet for one backbone, channel a file in channel `weights`.
-    `augment`: crop cuts a random part, crop_flip mirrors half of the images as well."""
+    `augment`: crop cuts a random part, crop_flip mirrors half of the images as well.
+
+    `checkpoint_steps`, `checkpoint_seconds`: how often a checkpoint is written, by whichever comes first; 0:
+    not by this one. `checkpoint_keep`: the last so many stay; `checkpoint_keep_every`: so does the first of
+    each so many steps, 0: none of these. The best one always stays."""
 
     backbone: str = "resnet10t"
     pretrained: str = "none"
@@ -26,12 +30,17 @@ class Config:
     label_smoothing: float = 0.1
     augment: str = "crop"
     seed: int = 7
+    checkpoint_steps: int = 0
+    checkpoint_seconds: float = 60.0
+    checkpoint_keep: int = 3
+    checkpoint_keep_every: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("image_size", "epochs", "batch_size"):
+        for name in ("image_size", "epochs", "batch_size", "checkpoint_keep"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("warmup_epochs", "weight_decay", "label_smoothing", "seed"):
+        cadence = ("checkpoint_steps", "checkpoint_seconds", "checkpoint_keep_every")
+        for name in ("warmup_epochs", "weight_decay", "label_smoothing", "seed", *cadence):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         if not 0 < self.learning_rate < math.inf:

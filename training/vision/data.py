@@ -54,8 +54,11 @@ class Split:
     def __len__(self) -> int:
         return len(self.entries)
 
-    def training(self, batch_size: int, seed: int, epoch: int, augment: str) -> Iterator[Batch]:
-        """The batches of an epoch; what is left over after the last full one waits for another epoch."""
+    def training(
+        self, batch_size: int, seed: int, epoch: int, augment: str, first: int = 0
+    ) -> Iterator[Batch]:
+        """The batches of an epoch from number `first` on; what is left over after the last full one waits for
+        another epoch."""
         order = np.random.default_rng([seed, epoch]).permutation(len(self))
 
         def cut(entry: Entry, image: Any) -> Pixels:
@@ -64,7 +67,7 @@ class Split:
             source = _random(entry.key, seed, epoch)
             return random_cut(image, self.input.size, source, flip=augment == "crop_flip")
 
-        yield from self._batches(batches_of(order, batch_size), cut)
+        yield from self._batches(batches_of(order, batch_size)[first:], cut)
 
     def evaluation(self, batch_size: int) -> Iterator[Batch]:
         """All images once."""

@@ -1,7 +1,8 @@
 """The hosts of a training job as one: PyTorch's process group, over which DistributedDataParallel averages.
 
 Hosts find each other, and end when one is lost, as those of distributed XGBoost do: `training.common.gang`.
-The first host serves the store at which the others meet.
+The first host serves the store at which the others meet. The ranks of an elastic job have an agent that does
+this for them.
 https://docs.pytorch.org/docs/stable/distributed.html
 """
 
@@ -23,6 +24,7 @@ from torch.nn.parallel import DistributedDataParallel
 from training.common.gang import Limits, join
 from training.common.hosts import Hosts
 from training.common.paths import base_dir
+from training.vision.elastic import ranks as elastic
 
 LIMITS = Limits()
 
@@ -48,13 +50,39 @@ class Group:
             distributed.all_reduce(total)
         return [float(number) for number in total.tolist()]
 
+    def shared(self, data: bytes) -> bytes:
+        """The first host's bytes, at least one, on every host; what the others give does not matter."""
+        if self.hosts.count == 1:
+            return data
+        size = torch.tensor([len(data)], device=self.device)
+        distributed.broadcast(size, 0)
+        content = torch.empty(int(size), dtype=torch.uint8)
+        if self.hosts.is_first:
+            content = torch.frombuffer(bytearray(data), dtype=torch.uint8)
+        content = content.to(self.device)
+        distributed.broadcast(content, 0)
+        return bytes(content.cpu().numpy())
+
+    def gathered(self, value: Any) -> list[Any]:
+        """A tensor of each host, of the same size on all, on the CPU and in the order of the hosts."""
+        if self.hosts.count == 1:
+            return [value]
+        own = value.to(self.device)
+        parts = [torch.empty_like(own) for _ in self.hosts.names]
+        distributed.all_gather(parts, own)
+        return [part.cpu() for part in parts]
+
 
 @contextlib.contextmanager
 def together(hosts: Hosts) -> Iterator[Group]:
     """Bring the hosts together. On one host there is nothing to do."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = elastic.device()
     if hosts.count == 1:
         yield Group(hosts, device)
+        return
+    if elastic.ranks():
+        with elastic.joined(device.type):
+            yield Group(hosts, device)
         return
     _choose_interface()
     timeout = timedelta(seconds=LIMITS.join)

@@ -4,8 +4,12 @@ Channels `train`, `validation` (tar shards), `classes` (classes.json), `weights`
 Hyperparameters: see `config`. Each epoch logs `train-loss:`, `validation-loss:`, `validation-top1:` and
 `validation-top5:`; the epoch with the best validation-top1 is kept.
 
+With `--checkpoints PLACE`, CHECKPOINTS in the environment, or SageMaker's folder of checkpoints, a job goes
+on where one before it ended: `checkpoints`. SIGTERM ends it after the current step, with a checkpoint.
+
 Over several hosts each computes the gradients of its part of every batch; `data` makes the batches the same
-at any number of hosts, so that the model is the same too, up to the order in which numbers are added.
+at any number of hosts, so that the model is the same too, up to the order in which numbers are added. In an
+elastic job, `elastic`, a "host" is a rank.
 """
 
 from __future__ import annotations
@@ -13,12 +17,12 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.nn import functional
 
+from training.common.arguments import Parser
 from training.common.backbones import freeze_statistics
 from training.common.failure import UserError, run, say
 from training.common.hosts import Hosts, read_hosts, usable_cpus
@@ -26,28 +30,25 @@ from training.common.hyperparameters import read_hyperparameters
 from training.common.image_model import TOP
 from training.common.manifest import ImageInput
 from training.common.paths import channel, model_dir
+from training.vision.checkpoints.saver import STOPPED, Saver, address_of, identity_of, saving
+from training.vision.checkpoints.state import Best, Place
 from training.vision.classes import Classes, read_classes
 from training.vision.config import Config
 from training.vision.data import Batch, Split
 from training.vision.distributed import Group, together
+from training.vision.elastic.output import deliver
+from training.vision.elastic.ranks import neighbours, ranks
 from training.vision.model_archive import write_model
 from training.vision.shards import read_shards
 from training.vision.weights import Start, start
 
 
-@dataclass(slots=True)
-class Best:
-    """The epoch to keep; `state`: its weights, on the CPU."""
-
-    epoch: int = 0
-    top1: float = -1.0
-    loss: float = math.inf
-    state: dict[str, Any] | None = None
-
-
-def main(_arguments: Sequence[str]) -> None:
-    hosts, config = read_hosts(), read_hyperparameters(Config)
-    torch.set_num_threads(usable_cpus())
+def main(arguments: Sequence[str]) -> None:
+    parser = Parser("train")
+    parser.add_argument("--checkpoints")
+    address = address_of(parser.parse_args(arguments).checkpoints)
+    hosts, config = ranks() or read_hosts(), read_hyperparameters(Config)
+    torch.set_num_threads(max(1, usable_cpus() // neighbours()))
     torch.use_deterministic_algorithms(True, warn_only=True)
     with together(hosts) as group:
         classes = read_classes(channel("classes"))
@@ -59,47 +60,65 @@ def main(_arguments: Sequence[str]) -> None:
             f"host {hosts.rank + 1} of {hosts.count} on {group.device.type}: {config.backbone}, train "
             f"{len(train)} images, validation {len(validation)}, {len(classes.names)} classes"
         )
-        best = fit(config, origin, train, validation, group)
-    if not hosts.is_first:
+        identity = identity_of(config, origin.network, train, validation)
+        with saving(address, config, identity, group) as saver:
+            best = fit(config, origin, train, validation, group, saver)
+        if hosts.is_first and not saver.stopped:
+            # The others wait for it: were this one lost now, one of them would have to do it.
+            origin.network.load_state_dict(best.state)
+            write_model(
+                model_dir(), config, origin.network, train, validation, classes, best.epoch, best.top1
+            )
+            deliver()
+    if saver.stopped:
+        say(saver.stopped)
+        raise SystemExit(STOPPED)
+    if hosts.is_first:
+        kept = f"epoch {best.epoch} of {config.epochs} kept, validation-top1 {best.top1:.4f}"
+        say(f"{kept}; wrote {model_dir()}")
+    else:
         say("trained; the first host writes the model")
-        return
-    origin.network.load_state_dict(best.state)
-    write_model(model_dir(), config, origin.network, train, validation, classes, best.epoch, best.top1)
-    say(f"epoch {best.epoch} of {config.epochs} kept, validation-top1 {best.top1:.4f}; wrote {model_dir()}")
 
 
-def fit(config: Config, origin: Start, train: Split, validation: Split, group: Group) -> Best:
-    """Train for all epochs; the loop."""
+def fit(config: Config, origin: Start, train: Split, validation: Split, group: Group, saver: Saver) -> Best:
+    """Train for all epochs, or those that a checkpoint left; the loop."""
     network = origin.network.to(group.device, memory_format=torch.channels_last)
-    replica = group.wrap(network)
     optimizer = torch.optim.AdamW(_decayed(network, config.weight_decay), lr=config.learning_rate)
-    steps = max(1, len(train) // config.batch_size)
-    best = Best()
-    for epoch in range(1, config.epochs + 1):
-        started, loss_sum, images = time.monotonic(), 0.0, 0
+    batches = max(1, len(train) // config.batch_size)
+    at, best = saver.resume(network, optimizer, batches)
+    replica = group.wrap(network)
+    for epoch in range(at.epoch, config.epochs + 1):
+        started = time.monotonic()
         network.train()
         freeze_statistics(network)
-        for step, batch in enumerate(train.training(config.batch_size, config.seed, epoch, config.augment)):
+        for batch in train.training(config.batch_size, config.seed, epoch, config.augment, at.batch):
             for parameters in optimizer.param_groups:
-                parameters["lr"] = config.rate((epoch - 1) * steps + step, steps)
+                parameters["lr"] = config.rate(at.step(batches), batches)
             loss = loss_of(replica, batch, group, config.label_smoothing)
             optimizer.zero_grad()
             # The hosts' gradients are averaged: each counts as much of the batch as it has.
             (loss * group.hosts.count / batch.total).backward()
             optimizer.step()
-            loss_sum, images = loss_sum + loss.item(), images + len(batch.labels)
-        total, count = group.summed([loss_sum, images])
-        if not math.isfinite(total):
-            raise UserError(f"the loss is not a number in epoch {epoch}: choose a lower learning_rate")
+            loss_sum, images, *wishes = group.summed([loss.item(), len(batch.labels), *saver.wishes()])
+            if not math.isfinite(loss_sum):
+                raise UserError(f"the loss is not a number in epoch {epoch}: choose a lower learning_rate")
+            at = at.after(loss_sum, images)
+            if saver.after(at, best, wishes):
+                return best
         validation_loss, top1, top5 = measure(network, validation, group, config)
         say(
-            f"epoch {epoch} of {config.epochs}: train-loss:{total / count:.5f} "
+            f"epoch {epoch} of {config.epochs}: train-loss:{at.loss_sum / at.images:.5f} "
             f"validation-loss:{validation_loss:.5f} validation-top1:{top1:.5f} validation-top5:{top5:.5f} "
             f"seconds:{time.monotonic() - started:.1f}"
         )
-        if (top1, -validation_loss) > (best.top1, -best.loss):
+        better = (top1, -validation_loss) > (best.top1, -best.loss)
+        if better:
             state = {name: value.to("cpu", copy=True) for name, value in network.state_dict().items()}
             best = Best(epoch, top1, validation_loss, state)
+        at = Place(epoch + 1)
+        wishes = saver.wishes(end=True, must=better or epoch == config.epochs)
+        if saver.after(at, best, group.summed(wishes)):
+            return best
     return best
 
 

@@ -173,23 +173,28 @@ def test_timm_needs_no_hub():
 
 @pytest.mark.parametrize("name", ["boto3", "sagemaker", "pandas", "aws_cdk"])
 def test_nothing_heavy_or_foreign_is_imported(name):
-    """Steps hear of AWS through folders; two modules ask it, for a queue of images and for jobs' records."""
+    """Steps hear of AWS through folders; these modules ask it: for a queue of images, for the record of a
+    job, and for checkpoints in S3."""
     importing = {
         path.relative_to(CONTEXT).as_posix()
         for path in CONTEXT.rglob("*.py")
         if re.search(rf"^\s*(import|from) {name}\b", path.read_text(), re.MULTILINE)
     }
-    ours = {"preprocessing/aws.py", "vision/job_record.py"}
-    assert importing == (ours if name == "boto3" else set())
+    asking = {"preprocessing/aws.py", "vision/checkpoints/s3.py", "vision/job_record.py"}
+    assert importing == (asking if name == "boto3" else set())
 
 
 def test_no_step_imports_the_worker():
+    """What lays out an elastic job does, to fetch a dataset; the step that it runs does not."""
     importing = [
         path.relative_to(CONTEXT).as_posix()
         for path in CONTEXT.rglob("*.py")
         if "training.preprocessing" in path.read_text()
     ]
-    assert all(name.startswith("preprocessing/") for name in importing), importing
+    others = {name for name in importing if not name.startswith("preprocessing/")}
+    assert others == {"vision/elastic/job.py"}
+    steps = [module for spec in PIPELINES for module in spec.code.values()]
+    assert not {f"training/{name}" for name in others} & {name for step in steps for name in code_files(step)}
 
 
 def test_the_server_is_imported_without_what_only_a_model_needs():

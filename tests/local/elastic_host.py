@@ -1,0 +1,70 @@
+"""A host of an elastic job under test: the entry of its container, with ranks that can be held before a step.
+
+A rank waits before step N while the file `hold-N-HOST` is there, and says so with `held-N-HOST`; while one
+is held the others wait for it in the middle of the step. `told-HOST` says that a rank was told to stop. So a
+fault strikes at the same place on a machine of any speed.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from training.common.failure import run, say
+
+
+def trainer(arguments: Sequence[str]) -> None:
+    """The trainer, held where the test wants it; logs each step before it is computed."""
+    from training.vision import train
+    from training.vision.checkpoints import saver
+    from training.vision.config import Config
+
+    folder, host = Path(os.environ["HOLDS"]), os.environ["HOST"]
+    rate, note = Config.rate, saver._Signals._note
+    last = [-1]
+
+    def held(config: Any, step: int, steps_per_epoch: int) -> float:
+        if step != last[0]:
+            last[0] = step
+            say(f"step {step} in a world of {os.environ['WORLD_SIZE']} at {time.time():.2f}")
+            while (folder / f"hold-{step}-{host}").exists():
+                (folder / f"held-{step}-{host}").touch()
+                time.sleep(0.02)
+        return rate(config, step, steps_per_epoch)
+
+    def noted(signals: Any, *given: Any) -> None:
+        note(signals, *given)
+        (folder / f"told-{host}").touch()
+
+    Config.rate = held  # type: ignore[method-assign]
+    saver._Signals._note = noted  # type: ignore[method-assign]
+    train.main(arguments)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Hosts that are started together meet in one round, however long each takes to load its libraries."""
+    from training.vision.elastic import agent
+    from training.vision.elastic.job import lay_out
+    from training.vision.elastic.settings import Settings
+
+    folder, warm_up = Path(os.environ["HOLDS"]), agent._warm_up
+
+    def warm_up_together() -> None:
+        warm_up()
+        (folder / f"warm-{os.environ['HOST']}").touch()
+        while not all((folder / f"warm-{name}").exists() for name in os.environ["TOGETHER"].split()):
+            time.sleep(0.02)
+
+    agent._warm_up = warm_up_together
+    # It passes only where fewer hosts meet than may.
+    agent.TUNED["last_call_timeout"] = int(os.environ.get("LAST_CALL", "10"))
+    settings = Settings.read(os.environ)
+    lay_out(settings)
+    agent.supervise(settings, trainer, arguments)
+
+
+if __name__ == "__main__":
+    raise SystemExit(run(main))

@@ -1,0 +1,236 @@
+"""Parts of an elastic job without processes: settings, layout, exit codes, what an agent makes of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import tarfile
+from types import SimpleNamespace
+
+import pytest
+from torch import distributed
+
+from training.common.failure import UserError
+from training.common.hosts import Hosts
+from training.vision import rendezvous
+from training.vision.checkpoints.store import StoreError
+from training.vision.checkpoints.writer import ReplacedError
+from training.vision.elastic import agent as agents
+from training.vision.elastic.agent import Agent, interface_of, own_address, supervise
+from training.vision.elastic.job import lay_out
+from training.vision.elastic.output import ARCHIVE, OUTPUT, deliver
+from training.vision.elastic.ranks import neighbours, ranks
+from training.vision.elastic.settings import Settings
+from training.vision.elastic.worker import LOST, REFUSED, STOPPED, code_of
+
+NEEDED = {"RENDEZVOUS_ENDPOINT": "rdzv.train.local:29400", "JOB_NAME": "dogs-1"}
+
+
+def test_settings_come_from_the_environment():
+    given = {
+        "ATTEMPT": "3",
+        "MIN_HOSTS": "2",
+        "MAX_HOSTS": "4",
+        "PROCESSES_PER_HOST": "8",
+        "CHECKPOINT_URI": "s3://bucket/runs/dogs-1",
+        "DATASET_URI": "s3://bucket/datasets/dogs.json",
+        "OUTPUT_URI": "s3://bucket/models/dogs-1",
+        "HYPERPARAMETERS": '{"epochs": 3}',
+        "JOIN_SECONDS": "60",
+    }
+    assert Settings.read(NEEDED | given) == Settings(
+        rendezvous="rdzv.train.local:29400",
+        job="dogs-1",
+        attempt=3,
+        min_hosts=2,
+        max_hosts=4,
+        processes=8,
+        checkpoints="s3://bucket/runs/dogs-1",
+        dataset="s3://bucket/datasets/dogs.json",
+        output="s3://bucket/models/dogs-1",
+        hyperparameters={"epochs": 3},
+        patience=60,
+    )
+
+
+def test_what_is_not_given_has_a_default_and_empty_is_not_given():
+    settings = Settings.read(NEEDED | {"MIN_HOSTS": "3", "OUTPUT_URI": "", "HYPERPARAMETERS": ""})
+    assert settings == Settings(rendezvous="rdzv.train.local:29400", job="dogs-1", min_hosts=3, max_hosts=3)
+    assert Settings.read(NEEDED | {"RENDEZVOUS_ENDPOINT": "10.0.0.7"}).rendezvous == "10.0.0.7:29400"
+
+
+def test_attempts_do_not_meet():
+    runs = {Settings.read(NEEDED | {"ATTEMPT": str(number)}).run for number in (1, 2)}
+    assert len(runs) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"JOB_NAME": ""}, "variable JOB_NAME is missing"),
+        ({"RENDEZVOUS_ENDPOINT": ""}, "variable RENDEZVOUS_ENDPOINT is missing"),
+        ({"RENDEZVOUS_ENDPOINT": ":29400"}, "must be host:port"),
+        ({"RENDEZVOUS_ENDPOINT": "host:port"}, "must be host:port"),
+        ({"MIN_HOSTS": "0"}, "MIN_HOSTS must be a number from 1 on, got '0'"),
+        ({"ATTEMPT": "-1"}, "ATTEMPT must be a number"),
+        ({"MIN_HOSTS": "3", "MAX_HOSTS": "2"}, "MAX_HOSTS is 2, below MIN_HOSTS, 3"),
+        ({"HYPERPARAMETERS": "{"}, "HYPERPARAMETERS is not JSON"),
+        ({"HYPERPARAMETERS": "[1]"}, "must be a JSON object"),
+    ],
+)
+def test_wrong_settings_are_refused(change, reason):
+    with pytest.raises(UserError, match=reason):
+        Settings.read(NEEDED | change)
+
+
+def settings(**changes):
+    return Settings(rendezvous="127.0.0.1:29400", job="job", **changes)
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch):
+    """What a job writes into it goes away again."""
+    for name in ("CHECKPOINTS", OUTPUT, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE"):
+        monkeypatch.setenv(name, "")
+    for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
+        monkeypatch.setenv(name, "lo")
+
+
+def test_a_job_is_laid_out_as_sagemaker_does(container, trained):
+    given = settings(
+        hyperparameters={"epochs": 3, "backbone": "test_resnet"},
+        dataset=str(trained.root / "processing" / "output"),
+        checkpoints="s3://bucket/runs",
+        output="s3://bucket/models",
+    )
+    for _ in range(2):  # a container may be started again on the same disk
+        lay_out(given)
+    path = container.root / "input" / "config" / "hyperparameters.json"
+    assert json.loads(path.read_text()) == {"epochs": "3", "backbone": "test_resnet"}
+    for name in ("train", "validation", "classes"):
+        channel = container.root / "input" / "data" / name
+        assert channel.resolve() == trained.output(name).resolve()
+    assert (os.environ["CHECKPOINTS"], os.environ[OUTPUT]) == ("s3://bucket/runs", "s3://bucket/models")
+
+
+def test_what_is_there_already_stays(container):
+    container.hyperparameters(epochs=9)
+    lay_out(settings())
+    path = container.root / "input" / "config" / "hyperparameters.json"
+    assert json.loads(path.read_text())["epochs"] == "9"
+    assert not os.environ["CHECKPOINTS"]
+
+
+def test_a_dataset_that_is_not_there_is_refused(container, tmp_path):
+    with pytest.raises(UserError, match="there is no folder"):
+        lay_out(settings(dataset=str(tmp_path / "nothing")))
+
+
+def test_the_model_is_delivered_also_a_second_time(container, monkeypatch, tmp_path):
+    deliver()  # nowhere
+    monkeypatch.setenv(OUTPUT, str(tmp_path / "out"))
+    model = container.root / "model"
+    for content in ("one", "two"):
+        model.mkdir(parents=True, exist_ok=True)
+        (model / "manifest.json").write_text(content)
+        deliver()
+        with tarfile.open(tmp_path / "out" / ARCHIVE) as archive:
+            assert archive.extractfile("manifest.json").read().decode() == content
+
+
+def caused(error, cause):
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (UserError("unknown hyperparameter"), REFUSED),
+        (caused(UserError("S3 does not answer"), StoreError("timeout")), 1),
+        (ReplacedError("another run"), LOST),
+        (RuntimeError("[/third_party/gloo/gloo/transport/tcp/pair.cc:537] Connection closed by peer"), LOST),
+        (distributed.DistBackendError("NCCL error"), LOST),
+        (distributed.DistNetworkError("the store is gone"), LOST),
+        (RuntimeError("CUDA error: device-side assert triggered"), 1),
+        (MemoryError(), 1),
+        (KeyError("a defect"), 1),
+    ],
+)
+def test_an_exception_says_what_to_do(error, code):
+    assert code_of(error) == code
+    assert len({LOST, REFUSED, STOPPED, 1, 0}) == 5
+
+
+@pytest.mark.parametrize(
+    ("codes", "left"),
+    [
+        ([LOST], 4),
+        ([STOPPED], 4),
+        ([LOST, STOPPED], 4),
+        ([1], 3),
+        ([-9], 3),
+        ([LOST, 1], 3),
+        ([1, REFUSED], 0),
+    ],
+)
+def test_only_defects_use_up_restarts(monkeypatch, codes, left):
+    """The agent takes one away for each restart."""
+    failures = {rank: SimpleNamespace(exitcode=code) for rank, code in enumerate(codes)}
+    result = agents.RunResult(state=agents.WorkerState.FAILED, failures=failures)
+    monkeypatch.setattr(agents.LocalElasticAgent, "_monitor_workers", lambda *_: result)
+    agent = Agent.__new__(Agent)
+    agent._remaining_restarts = 3
+    assert agent._monitor_workers(None) is result
+    assert agent._remaining_restarts == left
+
+
+@pytest.mark.parametrize(("known", "state", "left"), [(2, "HEALTHY", 3), (1, "UNHEALTHY", 4)])
+def test_a_round_that_lost_a_host_is_started_again(monkeypatch, known, state, left):
+    """Although no rank has noticed: they are told, and killed when they do not hear it."""
+    result = agents.RunResult(state=agents.WorkerState.HEALTHY)
+    monkeypatch.setattr(agents.LocalElasticAgent, "_monitor_workers", lambda *_: result)
+    agent = Agent.__new__(Agent)
+    agent._remaining_restarts, told = 3, []
+    held = SimpleNamespace(state=SimpleNamespace(participants=dict.fromkeys(range(known))))
+    agent._rdzv_handler = SimpleNamespace(_state_holder=held)
+    agent._pcontext = SimpleNamespace(close=lambda *given: told.append(given))
+    found = agent._monitor_workers(SimpleNamespace(group_world_size=2))
+    assert (found.state.name, agent._remaining_restarts) == (state, left)
+    assert told == ([] if known == 2 else [(signal.SIGTERM, agents.SILENT_SECONDS)])
+
+
+def test_a_rank_knows_its_place(monkeypatch):
+    for name in ("TORCHELASTIC_RUN_ID", "LOCAL_WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    assert (ranks(), neighbours()) == (None, 1)
+    told = {"TORCHELASTIC_RUN_ID": "job/1", "WORLD_SIZE": "3", "RANK": "2", "LOCAL_WORLD_SIZE": "2"}
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    assert (ranks(), neighbours()) == (Hosts(("rank 0", "rank 1", "rank 2"), 2), 2)
+
+
+def test_the_address_and_its_interface():
+    assert own_address("127.0.0.1:29400") == "127.0.0.1"
+    assert interface_of("127.0.0.1") == "lo"
+    assert interface_of("203.0.113.7") is None
+    with pytest.raises(UserError, match=r"no-such-host.invalid:29400 cannot be reached"):
+        own_address("no-such-host.invalid:29400")
+
+
+def test_no_rendezvous_is_said(monkeypatch):
+    def refuse(_parameters):
+        raise agents.RendezvousConnectionError("refused")
+
+    monkeypatch.setattr(agents, "_warm_up", lambda: None)
+    monkeypatch.setattr(agents, "get_rendezvous_handler", refuse)
+    with pytest.raises(UserError, match=r"there is no rendezvous at 127.0.0.1:29400"):
+        supervise(settings(), print, [])
+    assert os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] == "1"
+
+
+def test_a_port_that_is_taken_is_refused():
+    store = distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    with pytest.raises(UserError, match=f"port {store.port} cannot be used"):
+        rendezvous.main(["--port", str(store.port)])

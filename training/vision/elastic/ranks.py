@@ -1,0 +1,56 @@
+"""The ranks of an elastic job, as its agent tells each of them, and the process group of one round.
+
+https://docs.pytorch.org/docs/stable/elastic/run.html#environment-variables
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import torch
+from torch import distributed
+
+from training.common.hosts import Hosts
+
+# A rank that is gone is noticed when its connection breaks; this is for one that is there and silent, or
+# behind a broken line. Longer than it takes to read or write a checkpoint: all wait for the first rank then.
+SILENCE = timedelta(seconds=60)
+
+
+def ranks() -> Hosts | None:
+    """All ranks of this round, and which one this is; None in a job that is not elastic."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return None
+    count = int(os.environ["WORLD_SIZE"])
+    return Hosts(tuple(f"rank {number}" for number in range(count)), int(os.environ["RANK"]))
+
+
+def neighbours() -> int:
+    """Ranks on this host, which share its CPUs; 1 in a job that is not elastic."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
+def device() -> Any:
+    """This rank's GPU, or the CPU."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    found = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    torch.cuda.set_device(found)
+    return found
+
+
+@contextlib.contextmanager
+def joined(kind: str) -> Iterator[None]:
+    """The process group; its end comes on all ranks together.
+
+    Args:
+        kind: of the device, cuda or cpu.
+    """
+    distributed.init_process_group("nccl" if kind == "cuda" else "gloo", timeout=SILENCE)
+    yield
+    distributed.barrier()
+    distributed.destroy_process_group()
