@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -232,17 +233,23 @@ class Service(_Type):
         return arn, {"ServiceArn": arn, "Name": members["serviceName"]}
 
     def update(self, physical_id: str, old: Properties, new: Properties, _stack_name: str) -> Created:
-        members = self._members(new)
-        if new.get(_FORCE) != old.get(_FORCE):
-            members["forceNewDeployment"] = True
+        try:
+            self._settle(self._change(physical_id, new, force=new.get(_FORCE) != old.get(_FORCE)))
+        except Exception:
+            # MiniStack rolls back the resources before this one, and leaves out what failed itself.
+            with suppress(RuntimeError):
+                self._settle(self._change(physical_id, old, force=False))
+            raise
+        self.retag(physical_id, old, new)
+        return physical_id, {"ServiceArn": physical_id, "Name": physical_id.rpartition("/")[2]}
+
+    def _change(self, physical_id: str, properties: Properties, *, force: bool) -> dict[str, Any]:
+        members = self._members(properties)
         for fixed in ("serviceName", "launchType", "schedulingStrategy", "tags", "role"):
             members.pop(fixed, None)
-        answer = self.client.update_service(
-            service=physical_id, **{**members, "cluster": _cluster(physical_id)}
-        )
-        self.retag(physical_id, old, new)
-        self._settle(answer["service"])
-        return physical_id, {"ServiceArn": physical_id, "Name": physical_id.rpartition("/")[2]}
+        members |= {"service": physical_id, "cluster": _cluster(physical_id)}
+        changed: dict[str, Any] = self.client.update_service(**members, forceNewDeployment=force)["service"]
+        return changed
 
     def delete(self, physical_id: str, _properties: Properties) -> None:
         cluster = _cluster(physical_id)
