@@ -44,6 +44,9 @@ LOG = {"logDriver": "awslogs", "options": {"awslogs-group": "g", "awslogs-region
         (definition({"name": "a", "memory": 1}), "image"),
         (definition({"name": "a", "image": "i"}), "memory"),
         (definition(container(stopTimeout=121)), "stopTimeout"),
+        (definition(container(cpu=-1)), "negative"),
+        (definition(container(environment=[{"value": "x"}])), "variable"),
+        (definition(container(resourceRequirements=[{"type": "GPU", "value": "x"}])), "number of GPUs"),
         (
             definition(container(dependsOn=[{"containerName": "x", "condition": "START"}])),
             "unknown container",
