@@ -25,6 +25,12 @@ _STABLE_WITHIN = 900.0
 _PAUSE = 0.25
 _EVENTS = 3
 _FORCE = "ForceNewDeployment"
+# Written out: asking botocore's model would load it at every start of the cloud.
+_DEFINED = (
+    "ContainerDefinitions", "Cpu", "EnableFaultInjection", "EphemeralStorage", "ExecutionRoleArn", "Family",
+    "InferenceAccelerators", "IpcMode", "Memory", "NetworkMode", "PidMode", "PlacementConstraints",
+    "ProxyConfiguration", "RequiresCompatibilities", "RuntimePlatform", "TaskRoleArn", "Volumes",
+)  # fmt: skip
 # Names that templates and the API write differently.
 _RENAMED = {
     "Cluster": {"ClusterSettings": "settings"},
@@ -193,11 +199,7 @@ class Associations(_Type):
 class TaskDefinition(_Type):
     """`Ref` is the ARN of a revision; every change but one of tags makes a new one."""
 
-    @property
-    def replace_on(self) -> frozenset[str]:  # type: ignore[override]
-        """Every property that RegisterTaskDefinition takes, but the tags."""
-        members = shapes.input_shape("RegisterTaskDefinition", SERVICE).members
-        return frozenset(name[0].upper() + name[1:] for name in members) - {"Tags"}
+    replace_on = frozenset(_DEFINED)
 
     def create(self, logical_id: str, properties: Properties, stack_name: str) -> Created:
         members = request("TaskDefinition", "RegisterTaskDefinition", properties)
