@@ -61,13 +61,9 @@ def _check_container(
     name = container["name"]
     if not container.get("image"):
         raise client_error("Container.image should not be null or empty.")
-    if not 0 <= container.get("stopTimeout", 0) <= MOST_STOP_TIMEOUT:
-        raise client_error(f"Container {name}: stopTimeout must be from 0 to {MOST_STOP_TIMEOUT} seconds.")
-    if not (container.get("memory") or container.get("memoryReservation") or request.get("memory")):
-        raise client_error(
-            f"Invalid setting for container '{name}'. At least one of 'memory' or 'memoryReservation' must "
-            "be specified."
-        )
+    if not all(each.get("name") for each in container.get("environment", ())):
+        raise client_error(f"Container {name}: the name of a variable should not be null or empty.")
+    _check_sizes(container, request)
     for need in container.get("dependsOn", ()):
         if need["containerName"] not in names - {name}:
             raise client_error(f"Container {name} depends on the unknown container {need['containerName']}.")
@@ -82,6 +78,22 @@ def _check_container(
             raise client_error("Log driver awslogs requires options: awslogs-stream-prefix.")
         if not request.get("executionRoleArn") and fargate:
             raise client_error(f"{_FARGATE_ROLE} log driver awslogs.")
+
+
+def _check_sizes(container: Mapping[str, Any], request: Mapping[str, Any]) -> None:
+    name = container["name"]
+    for need in container.get("resourceRequirements", ()):
+        if need["type"] == "GPU" and not need["value"].isdecimal():
+            raise client_error(f"Container {name}: the number of GPUs is a number, not {need['value']!r}.")
+    if min(container.get(size, 0) for size in ("cpu", "memory", "memoryReservation")) < 0:
+        raise client_error(f"Container {name}: cpu and memory must not be negative.")
+    if not 0 <= container.get("stopTimeout", 0) <= MOST_STOP_TIMEOUT:
+        raise client_error(f"Container {name}: stopTimeout must be from 0 to {MOST_STOP_TIMEOUT} seconds.")
+    if not (container.get("memory") or container.get("memoryReservation") or request.get("memory")):
+        raise client_error(
+            f"Invalid setting for container '{name}'. At least one of 'memory' or 'memoryReservation' must "
+            "be specified."
+        )
 
 
 def _check_fargate(request: Mapping[str, Any]) -> None:
@@ -131,6 +143,13 @@ def check_overrides(definition: Mapping[str, Any], overrides: Mapping[str, Any])
             )
         if "environmentFiles" in override:
             raise unsupported("environmentFiles in overrides")
+        if not all(each.get("name") for each in override.get("environment", ())):
+            raise invalid("The name of a variable in an override should not be null or empty.")
+        needs = override.get("resourceRequirements", ())
+        if any(need["type"] == "GPU" and not need["value"].isdecimal() for need in needs):
+            raise invalid("The number of GPUs in an override is a number.")
+    cpu_units(overrides.get("cpu"))
+    mebibytes(overrides.get("memory"))
 
 
 def containers_of(definition: Mapping[str, Any], overrides: Mapping[str, Any]) -> list[dict[str, Any]]:

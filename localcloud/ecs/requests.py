@@ -41,6 +41,8 @@ def check_fit(
     request: Mapping[str, Any], definition: Mapping[str, Any], launch_type: str, items: list[dict[str, Any]]
 ) -> None:
     """Refuse what the definition's network mode and compatibilities do not allow."""
+    if not all("type" in item for item in request.get("placementStrategy", ())):
+        raise invalid("A placement strategy needs a type.")
     awsvpc = definition["networkMode"] == "awsvpc"
     network = request.get("networkConfiguration", {}).get("awsvpcConfiguration")
     if awsvpc and not network:

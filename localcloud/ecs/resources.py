@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -24,6 +25,12 @@ _STABLE_WITHIN = 900.0
 _PAUSE = 0.25
 _EVENTS = 3
 _FORCE = "ForceNewDeployment"
+# Written out: asking botocore's model would load it at every start of the cloud.
+_DEFINED = (
+    "ContainerDefinitions", "Cpu", "EnableFaultInjection", "EphemeralStorage", "ExecutionRoleArn", "Family",
+    "InferenceAccelerators", "IpcMode", "Memory", "NetworkMode", "PidMode", "PlacementConstraints",
+    "ProxyConfiguration", "RequiresCompatibilities", "RuntimePlatform", "TaskRoleArn", "Volumes",
+)  # fmt: skip
 # Names that templates and the API write differently.
 _RENAMED = {
     "Cluster": {"ClusterSettings": "settings"},
@@ -192,11 +199,7 @@ class Associations(_Type):
 class TaskDefinition(_Type):
     """`Ref` is the ARN of a revision; every change but one of tags makes a new one."""
 
-    @property
-    def replace_on(self) -> frozenset[str]:  # type: ignore[override]
-        """Every property that RegisterTaskDefinition takes, but the tags."""
-        members = shapes.input_shape("RegisterTaskDefinition", SERVICE).members
-        return frozenset(name[0].upper() + name[1:] for name in members) - {"Tags"}
+    replace_on = frozenset(_DEFINED)
 
     def create(self, logical_id: str, properties: Properties, stack_name: str) -> Created:
         members = request("TaskDefinition", "RegisterTaskDefinition", properties)
@@ -232,17 +235,23 @@ class Service(_Type):
         return arn, {"ServiceArn": arn, "Name": members["serviceName"]}
 
     def update(self, physical_id: str, old: Properties, new: Properties, _stack_name: str) -> Created:
-        members = self._members(new)
-        if new.get(_FORCE) != old.get(_FORCE):
-            members["forceNewDeployment"] = True
+        try:
+            self._settle(self._change(physical_id, new, force=new.get(_FORCE) != old.get(_FORCE)))
+        except Exception:
+            # MiniStack rolls back the resources before this one, and leaves out what failed itself.
+            with suppress(RuntimeError):
+                self._settle(self._change(physical_id, old, force=False))
+            raise
+        self.retag(physical_id, old, new)
+        return physical_id, {"ServiceArn": physical_id, "Name": physical_id.rpartition("/")[2]}
+
+    def _change(self, physical_id: str, properties: Properties, *, force: bool) -> dict[str, Any]:
+        members = self._members(properties)
         for fixed in ("serviceName", "launchType", "schedulingStrategy", "tags", "role"):
             members.pop(fixed, None)
-        answer = self.client.update_service(
-            service=physical_id, **{**members, "cluster": _cluster(physical_id)}
-        )
-        self.retag(physical_id, old, new)
-        self._settle(answer["service"])
-        return physical_id, {"ServiceArn": physical_id, "Name": physical_id.rpartition("/")[2]}
+        members |= {"service": physical_id, "cluster": _cluster(physical_id)}
+        changed: dict[str, Any] = self.client.update_service(**members, forceNewDeployment=force)["service"]
+        return changed
 
     def delete(self, physical_id: str, _properties: Properties) -> None:
         cluster = _cluster(physical_id)

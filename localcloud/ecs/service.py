@@ -137,6 +137,8 @@ def handle(service: Ecs, operations: Mapping[str, Operation], request: Request) 
                 f"{', '.join(sorted(operations))}.",
             )
         members = shapes.check(_body(request.body), shapes.input_shape(name, SERVICE))
+        if not all(tag.get("key") for tag in members.get("tags", ())):
+            raise invalid("A tag's key must not be null or empty.")
         call = Call(service=service, caller=request.caller, operation=name, request=members)
         answer = operation(call)
         return _response(200, shapes.serialise(answer, shapes.output_shape(name, SERVICE)))

@@ -19,8 +19,6 @@ def check(tags: Tags) -> None:
         raise invalid("Duplicate keys found in the list of tags.")
     if len(keys) > _MOST:
         raise invalid(f"A resource has at most {_MOST} tags.")
-    if not all(keys):
-        raise invalid("A tag's key must not be empty.")
 
 
 def of(store: Store, arn: str) -> list[dict[str, str]]:

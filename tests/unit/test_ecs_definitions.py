@@ -10,8 +10,9 @@ from localcloud.ecs import definitions, logs
 from localcloud.ecs.events import detail_of
 from localcloud.ecs.names import Names
 from localcloud.ecs.records import new_task
-from localcloud.ecs.resources import request
+from localcloud.ecs.resources import TaskDefinition, request
 from localcloud.sagemaker.errors import ServiceError
+from localcloud.sagemaker.shapes import input_shape
 
 NAMES = Names("us-east-1", "000000000000")
 
@@ -44,6 +45,9 @@ LOG = {"logDriver": "awslogs", "options": {"awslogs-group": "g", "awslogs-region
         (definition({"name": "a", "memory": 1}), "image"),
         (definition({"name": "a", "image": "i"}), "memory"),
         (definition(container(stopTimeout=121)), "stopTimeout"),
+        (definition(container(cpu=-1)), "negative"),
+        (definition(container(environment=[{"value": "x"}])), "variable"),
+        (definition(container(resourceRequirements=[{"type": "GPU", "value": "x"}])), "number of GPUs"),
         (
             definition(container(dependsOn=[{"containerName": "x", "condition": "START"}])),
             "unknown container",
@@ -168,3 +172,8 @@ def test_properties_of_templates_become_members_of_the_api() -> None:
     assert made["logConfiguration"]["options"] == {"Awslogs-Group": "kept"}
     assert made["dockerLabels"] == {"Kept": "As it is"}
     assert members["volumes"][0]["efsVolumeConfiguration"] == {"fileSystemId": "fs-1"}
+
+
+def test_every_change_of_a_definition_makes_a_revision() -> None:
+    members = input_shape("RegisterTaskDefinition", "ecs").members
+    assert TaskDefinition.replace_on == {name[0].upper() + name[1:] for name in members} - {"Tags"}

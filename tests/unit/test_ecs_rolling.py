@@ -36,6 +36,12 @@ def test_a_deployment_stays_within_its_bounds() -> None:
     assert set(plan(2, [*old, member("c"), member("d")], 100, 200).stop) == {"a", "b"}
 
 
+def test_a_lower_bound_is_rounded_up_and_an_upper_one_down() -> None:
+    old = [member(name, current=False) for name in "abc"]
+    assert plan(3, old, 50, 100) == Steps(start=1, stop=("a",))
+    assert plan(3, old, 100, 150) == Steps(start=1)
+
+
 members = st.lists(
     st.builds(Member, key=st.uuids().map(str), current=st.booleans(), running=st.booleans()), max_size=12
 )

@@ -151,9 +151,6 @@ class Yard:
             self.ecs.delete_service(cluster=self.name, service=arn, force=True)
         for arn in self.ecs.list_tasks(cluster=self.name)["taskArns"]:
             self.ecs.stop_task(cluster=self.name, task=arn)
-        self.ecs.put_cluster_capacity_providers(
-            cluster=self.name, capacityProviders=[], defaultCapacityProviderStrategy=[]
-        ) if not self._used() else None
         wait_for(lambda: not self._used(), "the end of every task")
         self.ecs.delete_cluster(cluster=self.name)
 
