@@ -221,3 +221,35 @@ fault(
         parameter("Rounds", Type="Integer", DefaultValue=100),
     ),
 )
+
+TEXTS = (
+    ("Preprocess", A + "Environment", {"ROUNDS": get("Parameters.Rounds")}),
+    ("Preprocess", A + "AppSpecification|ContainerArguments", ["--rounds", get("Parameters.Rounds")]),
+    ("Preprocess", A + "AppSpecification|ContainerEntrypoint", ["python3", get("Parameters.Rounds")]),
+    ("Train", A + "Environment", {"ROUNDS": get("Parameters.Rounds")}),
+    ("Register", A + "CustomerMetadataProperties", {"rounds": get("Parameters.Rounds")}),
+)
+for kind, default in (("Integer", 100), ("Float", 0.5), ("Boolean", True)):
+    DECLARED = parameter("Rounds", Type=kind, DefaultValue=default)
+    for where, path, value in TEXTS:
+        fault(R, "MYP208", f"{kind} in {where}'s {path}", both(put(where, path, value), DECLARED))
+for name, value in (
+    ("a text", {"ROUNDS": get("Parameters.Rounds")}),
+    ("a text that looks like a number", {"ROUNDS": joined(get("Parameters.Rounds"))}),
+):
+    right(
+        R,
+        name,
+        both(
+            put("Preprocess", A + "Environment", value),
+            parameter("Rounds", Type="String", DefaultValue="100"),
+        ),
+    )
+PROPERTY = get("Steps.Preprocess.ProcessingResources.ClusterConfig.InstanceCount")
+fault(R, "MYP208", "number of a step in a text", put("Train", A + "Environment", {"HOSTS": PROPERTY}))
+right(R, "number of a step in a text, joined", put("Train", A + "Environment", {"HOSTS": joined(PROPERTY)}))
+right(
+    R,
+    "time of a step in a text",
+    put("Train", A + "Environment", {"AT": get("Steps.Preprocess.CreationTime")}),
+)
