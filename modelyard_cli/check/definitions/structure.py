@@ -11,6 +11,7 @@ from collections import Counter
 
 from localcloud.sagemaker.pipelines.parameters import PARAMETER_TYPES, Parameter
 from localcloud.sagemaker.pipelines.problems import DefinitionError
+from localcloud.sagemaker.pipelines.step_parser import NOT_HERE
 from localcloud.sagemaker.pipelines.step_types import COMMON_MEMBERS, STEP_TYPES
 from modelyard_cli.check.definitions.model import Definition, literal
 from modelyard_cli.check.registry import Hits, definition_rule
@@ -103,6 +104,8 @@ def _types(definition: Definition) -> Hits:
     for member in set(definition.document) - set(known):
         yield member, "is no member of a definition"
     for step in definition.steps:
+        if step.type in NOT_HERE:  # the service has it
+            continue
         if step.type not in STEP_TYPES:
             yield step.at("Type"), f"{step.type!r} is no type of a step"
             continue

@@ -253,3 +253,25 @@ right(
     "time of a step in a text",
     put("Train", A + "Environment", {"AT": get("Steps.Preprocess.CreationTime")}),
 )
+
+
+def each(document: dict[str, Any]) -> None:
+    """As SDK 3.27 writes it: the local cloud has no such type, the service has."""
+    call = {
+        "Name": "Call",
+        "Type": "Lambda",
+        "FunctionArn": "arn:aws:lambda:us-east-1:123456789012:function:f",
+        "Arguments": {"item": get("ForEach.CurrentItem")},
+        "OutputParameters": [{"OutputName": "best", "OutputType": "String"}],
+    }
+    chosen = {"Pick": "MaxBy", "Field": get("IterationOutput.Call.OutputParameters['best']")}
+    arguments = {"IterableItems": ["a", "b"], "MaxConcurrency": 2, "Selector": chosen, "ForEachBody": [call]}
+    document["Steps"].append({"Name": "Each", "Type": "ForEach", "Arguments": arguments})
+
+
+right(R, "a step for each item", each)
+SELECTED = get("Steps.Each.Selected.OutputParameters['best']")
+right(R, "what was selected", both(each, put("Train", A + "Environment", {"BEST": SELECTED})))
+for trigger in ("Failed", "Stopped", "Any"):
+    after = [{"Step": "Train", "Trigger": trigger}]
+    right(R, f"after a step that {trigger}", put("Score", "DependsOn", after))
