@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from tests.unit.check.check_faults_definitions import (
@@ -275,3 +276,55 @@ right(R, "what was selected", both(each, put("Train", A + "Environment", {"BEST"
 for trigger in ("Failed", "Stopped", "Any"):
     after = [{"Step": "Train", "Trigger": trigger}]
     right(R, f"after a step that {trigger}", put("Score", "DependsOn", after))
+
+PULLS = put("Train", A + "Environment", {"INDEX": "https://pypi.example.com/simple"})
+ALONE = put("Train", A + "EnableNetworkIsolation", True)
+fault(R, "MYP511", "isolated training that fetches", both(PULLS, ALONE))
+right(R, "training that fetches", PULLS)
+right(R, "isolated training that fetches nothing", ALONE)
+fault(
+    R,
+    "MYP511",
+    "isolated processing that fetches",
+    both(
+        put("Preprocess", A + "Environment", {"INDEX": "https://pypi.example.com/simple"}),
+        put("Preprocess", A + "NetworkConfig", {"EnableNetworkIsolation": True}),
+    ),
+)
+
+
+def padded(characters: int) -> Mutation:
+    """A definition of so many characters, in descriptions of its steps."""
+
+    def mutate(document: dict[str, Any]) -> None:
+        for item in steps(document["Steps"]):
+            item.setdefault("Description", "")
+        left = characters - len(json.dumps(document, separators=(",", ":")))
+        document["Steps"][0]["Description"] += "x" * left
+
+    return mutate
+
+
+fault(R, "MYP003", "one character above 1 MB", padded(1_048_577))
+right(R, "1 MB", padded(1_048_576))
+fault(
+    R,
+    "MYP003",
+    "one parameter too many",
+    lambda d: d["Parameters"].extend(
+        {"Name": f"P{i}", "Type": "String"} for i in range(201 - len(d["Parameters"]))
+    ),
+)
+
+
+def calls(document: dict[str, Any]) -> None:
+    """No page of AWS limits the steps of a definition, but for its length."""
+    arn = "arn:aws:lambda:us-east-1:123456789012:function:f"
+    document["Steps"] += [
+        {"Name": f"Call{n}", "Type": "Lambda", "FunctionArn": arn, "Arguments": {}} for n in range(1200)
+    ]
+
+
+right(R, "more than a thousand steps", calls)
+fault(R, "MYP001", "dependencies as one text", put("Train", "DependsOn", "Preprocess"))
+fault(R, "MYP001", "no steps", lambda d: d.update(Steps=[]))
