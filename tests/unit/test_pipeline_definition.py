@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from localcloud.sagemaker.pipelines.definition import MAX_CHARACTERS, parse_definition
 from localcloud.sagemaker.pipelines.problems import DefinitionError
 from localcloud.sagemaker.pipelines.retries import CAPACITY_ERROR, THROTTLING, RetryPolicy
+from localcloud.sagemaker.pipelines.step_parser import NOT_HERE
 from localcloud.sagemaker.pipelines.steps import RUNNERS, cannot_run
 
 Document = dict[str, Any]
@@ -268,6 +269,53 @@ def test_a_type_that_cannot_run_here_is_a_valid_step_but_refused_by_name() -> No
     assert "Processing step" in lines[0]
     assert all(kind in lines[0] for kind in RUNNERS)
     assert not cannot_run(parse(GOOD), parse(GOOD).steps)
+
+
+EACH = {
+    "Name": "Each",
+    "Type": "ForEach",
+    "Arguments": {
+        "IterableItems": ["a", {"Get": "Parameters.Data"}],
+        "MaxConcurrency": 2,
+        "Selector": {"Pick": "MaxBy", "Field": {"Get": "IterationOutput.Call.OutputParameters['n']"}},
+        "ForEachBody": [
+            {
+                "Name": "Call",
+                "Type": "Lambda",
+                "FunctionArn": "arn:aws:lambda:us-east-1:000000000000:function:f",
+                "Arguments": {"item": {"Get": "ForEach.CurrentItem"}},
+                "OutputParameters": [{"OutputName": "n", "OutputType": "Float"}],
+            }
+        ],
+    },
+}
+AFTER = [{"Step": "Evaluate", "Trigger": trigger} for trigger in ("Failed", "Stopped", "Any")]
+
+
+@pytest.mark.parametrize(
+    ("change", "step", "words"),
+    [
+        *(
+            (lambda d, k=kind: d["Steps"].append(EACH | {"Type": k}), "Each", (f"type {kind}", remedy))
+            for kind, remedy in NOT_HERE.items()
+        ),
+        *(
+            (lambda d, a=after: steps(d)["Create"].update(DependsOn=[a]), "Create", ("Trigger", "step alone"))
+            for after in AFTER
+        ),
+    ],
+)
+def test_what_the_sdk_writes_and_cannot_be_read_here_is_refused_by_name_with_what_to_do(
+    change: Any, step: str, words: tuple[str, ...]
+) -> None:
+    document = copy.deepcopy(GOOD)
+    change(document)
+    with pytest.raises(DefinitionError) as error:
+        parse(document)
+    (line,) = error.value.problems
+    assert line.startswith(f"Step {step!r}: ")
+    assert "local cloud" in line
+    assert all(word in line for word in words)
 
 
 def test_checks_may_name_the_model_that_they_ask() -> None:

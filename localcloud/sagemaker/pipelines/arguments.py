@@ -7,8 +7,9 @@ from typing import Any
 
 from localcloud.sagemaker import shapes
 from localcloud.sagemaker.errors import ServiceError
-from localcloud.sagemaker.pipelines.expressions import is_expression
-from localcloud.sagemaker.pipelines.model import Step
+from localcloud.sagemaker.pipelines.assignments import misfit
+from localcloud.sagemaker.pipelines.expressions import ExpressionError, is_expression, parse_reference
+from localcloud.sagemaker.pipelines.model import Definition, Step
 from localcloud.sagemaker.pipelines.problems import Problems
 
 # step type -> operation, and the members that the service gives itself
@@ -24,10 +25,10 @@ _REQUESTS: Mapping[str, tuple[str, frozenset[str]]] = {
 }
 
 
-def check_arguments(step: Step, problems: Problems) -> None:
+def check_arguments(step: Step, definition: Definition, problems: Problems) -> None:
     """Add a problem for each member that is unknown, missing, or of a wrong type or value.
 
-    A computed value (`Get`, `Std:Join`, `Std:JsonGet`) stands for any value; it is checked when it is known.
+    A `Get` must be of the type that is wanted; any other computed value is checked when it is known.
     """
     if step.type not in _REQUESTS:
         return
@@ -38,42 +39,64 @@ def check_arguments(step: Step, problems: Problems) -> None:
     for name in shape.required_members:
         if name not in arguments and name not in given:
             problems.add(where, f"Arguments lacks {name}, which {operation} requires")
+    walk = _Walk(definition, where, problems)
     for name, value in arguments.items():
         if name not in shape.members:
             problems.add(where, f"Arguments.{name} is no member of {operation}")
         else:
-            _check(value, shape.members[name], f"Arguments.{name}", where, problems)
+            walk.check(value, shape.members[name], f"Arguments.{name}")
 
 
-def _check(value: Any, shape: Any, path: str, where: str, problems: Problems) -> None:
-    if value is None or is_expression(value):
-        return
-    kind = shape.type_name
-    expected = {"structure": dict, "map": dict, "list": list}.get(kind)
-    if expected is not None and not isinstance(value, expected):
-        noun = "a list" if expected is list else "an object"
-        problems.add(where, f"{path} must be {noun}, not {value!r}")
-    elif kind == "structure":
-        _check_members(value, shape, path, where, problems)
-    elif kind == "list":
-        for index, item in enumerate(value):
-            _check(item, shape.member, f"{path}[{index}]", where, problems)
-    elif kind == "map":
-        for name, item in value.items():
-            _check(item, shape.value, f"{path}[{name!r}]", where, problems)
-    else:
-        try:
-            shapes.check_value(value, shape)
-        except ServiceError as error:
-            problems.add(where, f"{path}: {error.message.rstrip('.')}")
+class _Walk:
+    def __init__(self, definition: Definition, where: str, problems: Problems) -> None:
+        self._definition = definition
+        self._where = where
+        self._problems = problems
 
-
-def _check_members(value: dict[str, Any], shape: Any, path: str, where: str, problems: Problems) -> None:
-    for name in shape.required_members:
-        if name not in value:
-            problems.add(where, f"{path} lacks {name}")
-    for name, item in value.items():
-        if name not in shape.members:
-            problems.add(where, f"{path}.{name} is no member of {shape.name}")
+    def check(self, value: Any, shape: Any, path: str) -> None:
+        if value is None:
+            return
+        if is_expression(value):
+            self._check_expression(value, shape, path)
+            return
+        kind = shape.type_name
+        expected = {"structure": dict, "map": dict, "list": list}.get(kind)
+        if expected is not None and not isinstance(value, expected):
+            noun = "a list" if expected is list else "an object"
+            self._add(f"{path} must be {noun}, not {value!r}")
+        elif kind == "structure":
+            self._check_members(value, shape, path)
+        elif kind == "list":
+            for index, item in enumerate(value):
+                self.check(item, shape.member, f"{path}[{index}]")
+        elif kind == "map":
+            for name, item in value.items():
+                self.check(item, shape.value, f"{path}[{name!r}]")
         else:
-            _check(item, shape.members[name], f"{path}.{name}", where, problems)
+            try:
+                shapes.check_value(value, shape)
+            except ServiceError as error:
+                self._add(f"{path}: {error.message.rstrip('.')}")
+
+    def _check_expression(self, value: dict[str, Any], shape: Any, path: str) -> None:
+        if "Get" not in value:
+            return
+        try:
+            problem = misfit(parse_reference(value["Get"]), shape, self._definition)
+        except ExpressionError:
+            return  # told of by check_references
+        if problem is not None:
+            self._add(f"{path}: {problem}")
+
+    def _check_members(self, value: dict[str, Any], shape: Any, path: str) -> None:
+        for name in shape.required_members:
+            if name not in value:
+                self._add(f"{path} lacks {name}")
+        for name, item in value.items():
+            if name not in shape.members:
+                self._add(f"{path}.{name} is no member of {shape.name}")
+            else:
+                self.check(item, shape.members[name], f"{path}.{name}")
+
+    def _add(self, what: str) -> None:
+        self._problems.add(self._where, what)

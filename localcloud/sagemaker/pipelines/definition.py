@@ -56,7 +56,7 @@ def parse_definition(text: str, *, arguments: bool = False) -> Definition:
     check_references(definition, problems)
     if arguments:
         for step in definition.steps.values():
-            check_arguments(step, problems)
+            check_arguments(step, definition, problems)
     problems.raise_if_any()
     try:
         build_graph(definition)

@@ -73,9 +73,7 @@ def _property_problem(reference: Reference, definition: Definition) -> str | Non
 def _path_problem(step: Step, path: str) -> str | None:
     try:
         parts = parse_path(path)
-        shape = _response(step.type, parts[0])
-        if shape is not None:
-            _follow(shape, parts)
+        property_shape(step, parts)
     except PathError as error:
         return str(error)
     if step.type in TARGETS or step.type == "Condition":
@@ -106,8 +104,15 @@ def _response(step_type: str, member: str | int) -> str | None:
     return traits.response
 
 
-def _follow(response: str, parts: tuple[str | int, ...]) -> None:
-    """Raise PathError where a path leaves the shape of a Describe operation's answer."""
+def property_shape(step: Step, parts: tuple[str | int, ...]) -> Any:
+    """The botocore shape of a step's property, None where its type follows no shape.
+
+    Raises:
+        PathError: the path leaves the shape of the Describe operation's answer.
+    """
+    response = _response(step.type, parts[0])
+    if response is None:
+        return None
     shape: Any = service_model().shape_for(response)
     for part in parts:
         if shape.type_name == "structure" and part in shape.members:
@@ -118,6 +123,7 @@ def _follow(response: str, parts: tuple[str | int, ...]) -> None:
             shape = shape.member
         else:
             raise PathError(f"{shape.name} has no {part!r}")
+    return shape
 
 
 def _check_property_files(step: Step, problems: Problems) -> None:

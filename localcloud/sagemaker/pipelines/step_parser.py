@@ -16,7 +16,7 @@ _TARGET_PATTERNS = {
     "Lambda": r"arn:aws[a-z\-]*:lambda:[a-z0-9\-]+:\d{12}:function:[A-Za-z0-9\-_]+(:[A-Za-z0-9$\-_]+)?",
 }
 # Types that the SDK writes and that cannot even be read here, and what to do instead.
-_NOT_HERE = {"ForEach": "write one step per item, or run this pipeline on AWS"}
+NOT_HERE = {"ForEach": "write one step per item, or run this pipeline on AWS"}
 _NAME = r"[A-Za-z0-9\-_]{1,64}"
 
 
@@ -50,8 +50,8 @@ def _parse_items(
 def _parse_step(name: str, item: dict[str, Any], branch: Branch | None, problems: Problems) -> Step | None:
     where = f"Step {name!r}"
     kind = item.get("Type")
-    if isinstance(kind, str) and kind in _NOT_HERE:
-        problems.add(where, f"has the type {kind}, which the local cloud does not run; {_NOT_HERE[kind]}")
+    if isinstance(kind, str) and kind in NOT_HERE:
+        problems.add(where, f"has the type {kind}, which the local cloud does not run; {NOT_HERE[kind]}")
         return None
     if not isinstance(kind, str) or kind not in STEP_TYPES:
         problems.add(where, f"has the unknown type {kind!r}; known: {', '.join(STEP_TYPES)}")

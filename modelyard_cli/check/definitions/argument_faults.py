@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from localcloud.sagemaker.pipelines.assignments import AS_TEXT, TAKEN_BY, fits
 from localcloud.sagemaker.pipelines.expressions import (
     ExpressionError,
     Reference,
@@ -47,12 +48,6 @@ _PYTHON: dict[str, type | tuple[type, ...]] = {
     "double": (int, float),
     "timestamp": (int, float, str),
     "blob": str,
-}
-_PARAMETER_SHAPES = {
-    "String": {"string", "timestamp", "blob"},
-    "Integer": {"integer", "long", "float", "double"},
-    "Float": {"float", "double"},
-    "Boolean": {"boolean"},
 }
 # The model says 0: with instance groups the count stands there, and not here.
 _MINIMUM = {"TrainingInstanceCount": 1}
@@ -184,19 +179,10 @@ def _start(join: Any) -> str:
 
 def _parameter(name: str, shape: Any, path: str, definition: Definition) -> Iterator[Fault]:
     declared = definition.parameters.get(name)
-    if declared is None or declared.get("Type") not in _PARAMETER_SHAPES:
+    if declared is None or declared.get("Type") not in TAKEN_BY:
         return
-    if shape.type_name not in _PARAMETER_SHAPES[declared["Type"]]:
-        if shape.name == "HyperParameterValue":
-            what = f"hyperparameters are texts: join the {declared['Type']} parameter {name} with Std:Join"
-            yield Fault("fit", path, what)
-        # Elsewhere the service turns numbers into text where text is wanted.
-        elif shape.type_name != "string":
-            yield Fault(
-                "fit",
-                path,
-                f"the {declared['Type']} parameter {name} stands where {shape.type_name} is wanted",
-            )
+    if shape.type_name not in TAKEN_BY[declared["Type"]]:
+        yield _misfit(f"the {declared['Type']} parameter {name}", shape, path)
         return
     values = [definition.default(name), *(declared.get("EnumValues") or [])]
     for value in dict.fromkeys(v for v in values if isinstance(v, str | int | float)):
@@ -223,12 +209,9 @@ def _property(reference: Reference, shape: Any, path: str, definition: Definitio
     found = next((s for s in (follow(r, parts) for r in responses(target.type)) if s is not None), None)
     if found is None:
         return
-    scalar = {"integer", "long"}, {"float", "double", "integer", "long"}
-    same = found.type_name == shape.type_name or any({found.type_name, shape.type_name} <= s for s in scalar)
-    numeric_text = shape.type_name == "string" and found.type_name not in ("structure", "list", "map")
     what = f"Steps.{reference.name}.{reference.path}"
-    if not same and not numeric_text:
-        yield Fault("fit", path, f"{what} is {found.type_name}, but {shape.type_name} is wanted")
+    if not fits(found.type_name, shape.type_name):
+        yield _misfit(f"{what}, which is {found.type_name},", shape, path)
     elif _family(shape) and _family(found) and _family(shape) != _family(found):
         yield Fault("fit", path, f"{what} is {_family(found)}, but {_family(shape)} is wanted")
 
@@ -238,13 +221,17 @@ def _output(
 ) -> Iterator[Fault]:
     """An output of a Lambda or Callback step, whose type the step declares."""
     outputs = target.body.get("OutputParameters") if parts[0] == "OutputParameters" else None
-    for item in outputs if isinstance(outputs, list) and shape.type_name != "string" else ():
+    for item in outputs if isinstance(outputs, list) else ():
         if not isinstance(item, dict) or item.get("OutputName") != parts[-1]:
             continue
         declared = str(item.get("OutputType"))
-        if shape.type_name not in _PARAMETER_SHAPES.get(declared, {shape.type_name}):
-            what = f"the {declared} output {parts[-1]} of {reference.name}"
-            yield Fault("fit", path, f"{what} stands where {shape.type_name} is wanted")
+        if shape.type_name not in TAKEN_BY.get(declared, {shape.type_name}):
+            yield _misfit(f"the {declared} output {parts[-1]} of {reference.name}", shape, path)
+
+
+def _misfit(what: str, shape: Any, path: str) -> Fault:
+    remedy = f": {AS_TEXT}" if shape.type_name == "string" else ""
+    return Fault("fit", path, f"{what} stands where {shape.type_name} is wanted{remedy}")
 
 
 def _family(shape: Any) -> str:

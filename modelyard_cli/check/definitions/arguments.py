@@ -67,7 +67,9 @@ def _instance(definition: Definition) -> Hits:
 
 
 @definition_rule(
-    "MYP208", "A value of another kind than the argument wants", "Refer to a value of the right kind."
+    "MYP208",
+    "A value of another kind than the argument wants",
+    "Refer to a value of the right kind; of a number make a text with Std:Join (to_string() of the SDK).",
 )
 def _fit(definition: Definition) -> Hits:
     return _of_kind(definition, "fit")

@@ -259,8 +259,7 @@ def _times(definition: Definition) -> Hits:
 @definition_rule(
     "MYP511",
     "Network isolation of a job that needs the network",
-    "Several isolated hosts cannot reach each other unless the job's network allows it; drop the "
-    "isolation or use one instance.",
+    "Drop the isolation, or bring through an input what the container would fetch from the address.",
 )
 def _isolation(definition: Definition) -> Hits:
     for step in definition.of("Training"):

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from modelyard_cli.check.templates.model import Resource
 
 PLACEHOLDER = re.compile(r"\$\{[A-Za-z][A-Za-z0-9]*\}")
+# What else stands there are steps, and what only they and the step's end can refer to.
+_OWN_ARGUMENTS = {"Condition": {"Conditions"}, "ForEach": {"IterableItems", "MaxConcurrency"}}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -37,7 +39,8 @@ class Step:
         given = self.body.get("Arguments")
         if not isinstance(given, dict):
             return {}
-        return {k: v for k, v in given.items() if self.type != "Condition" or k == "Conditions"}
+        own = _OWN_ARGUMENTS.get(self.type)
+        return {k: v for k, v in given.items() if own is None or k in own}
 
     @property
     def depends_on(self) -> list[str]:
@@ -60,8 +63,8 @@ class Step:
 
     def references(self) -> Iterator[Reference]:
         """Every readable reference in its arguments and options."""
-        own = {k: v for k, v in self.body.items() if k not in ("Arguments", "Name", "Type")}
-        for function, argument in functions([dict(self.arguments), own]):
+        options = {k: v for k, v in self.body.items() if k not in ("Arguments", "Name", "Type")}
+        for function, argument in functions([dict(self.arguments), options]):
             if function == "Get":
                 try:
                     yield parse_reference(argument)

@@ -1,6 +1,9 @@
 """The definition as a document: form, names, limits, parameters.
 
-https://docs.aws.amazon.com/general/latest/gr/sagemaker.html (quotas of pipelines)
+Length of the definition and of the name:
+https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreatePipeline.html
+Quotas: https://docs.aws.amazon.com/general/latest/gr/sagemaker.html
+How many steps a definition may have is not checked: no page known to us says so.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from collections import Counter
 
 from localcloud.sagemaker.pipelines.parameters import PARAMETER_TYPES, Parameter
 from localcloud.sagemaker.pipelines.problems import DefinitionError
+from localcloud.sagemaker.pipelines.step_parser import NOT_HERE
 from localcloud.sagemaker.pipelines.step_types import COMMON_MEMBERS, STEP_TYPES
 from modelyard_cli.check.definitions.model import Definition, literal
 from modelyard_cli.check.registry import Hits, definition_rule
@@ -18,7 +22,6 @@ from modelyard_cli.check.registry import Hits, definition_rule
 _VERSION = "2020-12-01"
 _MAX_BYTES = 1_048_576
 _MAX_PARAMETERS = 200
-_MAX_STEPS = 1000
 _NAME = re.compile(r"[A-Za-z0-9\-_]{1,64}")
 _PIPELINE_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,255}")
 
@@ -59,11 +62,9 @@ def _version(definition: Definition) -> Hits:
     "Split the pipeline, or move literals into files in S3.",
 )
 def _size(definition: Definition) -> Hits:
-    size = len(json.dumps(definition.document, separators=(",", ":")))
+    size = len(json.dumps(definition.document, separators=(",", ":"), ensure_ascii=False))
     if size > _MAX_BYTES:
         yield "", f"has {size} characters, the limit is {_MAX_BYTES}"
-    if len(definition.steps) > _MAX_STEPS:
-        yield "Steps", f"has {len(definition.steps)} steps"
     if len(definition.parameters) > _MAX_PARAMETERS:
         yield "Parameters", f"has {len(definition.parameters)} parameters, the limit is {_MAX_PARAMETERS}"
 
@@ -103,6 +104,8 @@ def _types(definition: Definition) -> Hits:
     for member in set(definition.document) - set(known):
         yield member, "is no member of a definition"
     for step in definition.steps:
+        if step.type in NOT_HERE:  # the service has it
+            continue
         if step.type not in STEP_TYPES:
             yield step.at("Type"), f"{step.type!r} is no type of a step"
             continue

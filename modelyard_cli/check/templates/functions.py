@@ -87,6 +87,17 @@ def _concurrency(template: Template) -> Hits:
 
 
 @template_rule(
+    "MYT620",
+    "A provisioned concurrency of none",
+    "Provision at least 1, or leave the configuration out.",
+)
+def _none(template: Template) -> Hits:
+    for resource, path, _, value in _provisioned(template):
+        if resource.type != TARGET and value < 1:
+            yield resource.at(path), f"is {value:g}, which Lambda refuses"
+
+
+@template_rule(
     "MYT602",
     "Provisioned concurrency that no invocation uses",
     "Provision an alias of a published version: $LATEST takes none, and SnapStart excludes it.",

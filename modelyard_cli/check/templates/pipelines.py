@@ -115,8 +115,8 @@ def _names(template: Template) -> Hits:
         ]
         if twins and known(pipeline.name):
             yield pipeline.at("PipelineName"), f"{twins[0].id} has the name {pipeline.name} too"
-        limit = pipeline.properties.get("ParallelismMax") or (
-            pipeline.properties.get("ParallelismConfiguration") or {}
-        ).get("MaxParallelExecutionSteps")
-        if number(limit) is not None and (number(limit) or 0) < 1:
+        limit = part(pipeline.properties, "ParallelismConfiguration", "MaxParallelExecutionSteps")
+        limit = pipeline.properties.get("ParallelismMax", limit)
+        most = number(limit)
+        if most is not None and most < 1:
             yield pipeline.at("ParallelismMax"), f"is {limit}"

@@ -178,6 +178,8 @@ def _serverless(config: Resource, path: str, serverless: dict[str, Any], variant
         )
     if most is not None and not 1 <= most <= 200:
         yield config.at(f"{path}.ServerlessConfig.MaxConcurrency"), f"{most:g} is not within 1 to 200"
+    if ready is not None and ready < 1:
+        yield config.at(f"{path}.ServerlessConfig.ProvisionedConcurrency"), f"is {ready:g}: at least 1"
     if ready is not None and most is not None and ready > most:
         yield (
             config.at(f"{path}.ServerlessConfig.ProvisionedConcurrency"),

@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/security-best-practices.ht
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -226,6 +227,10 @@ def _policies(template: Template) -> Hits:
             other = template.assembly.target(resource, BUCKET)
             if bucket is not None and other is not None and other is not bucket:
                 yield statement.at, f"is about {other.id}, but the policy is that of {bucket.id}"
+            named = re.fullmatch(r"arn:[\w-]+:s3:::([^/*?$]+)(/.*)?", resource)
+            own = bucket.properties.get("BucketName", "") if bucket is not None and other is None else None
+            if bucket is not None and named and own is not None and known(own) and named[1] != own:
+                yield statement.at, f"is about {named[1]}, but the policy is that of {bucket.id}"
         objects_only = [
             a for a in statement.actions if a in ("s3:GetObject", "s3:PutObject", "s3:DeleteObject")
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from tests.unit.check.check_faults_definitions import (
@@ -221,3 +222,109 @@ fault(
         parameter("Rounds", Type="Integer", DefaultValue=100),
     ),
 )
+
+TEXTS = (
+    ("Preprocess", A + "Environment", {"ROUNDS": get("Parameters.Rounds")}),
+    ("Preprocess", A + "AppSpecification|ContainerArguments", ["--rounds", get("Parameters.Rounds")]),
+    ("Preprocess", A + "AppSpecification|ContainerEntrypoint", ["python3", get("Parameters.Rounds")]),
+    ("Train", A + "Environment", {"ROUNDS": get("Parameters.Rounds")}),
+    ("Register", A + "CustomerMetadataProperties", {"rounds": get("Parameters.Rounds")}),
+)
+for kind, default in (("Integer", 100), ("Float", 0.5), ("Boolean", True)):
+    DECLARED = parameter("Rounds", Type=kind, DefaultValue=default)
+    for where, path, value in TEXTS:
+        fault(R, "MYP208", f"{kind} in {where}'s {path}", both(put(where, path, value), DECLARED))
+for name, value in (
+    ("a text", {"ROUNDS": get("Parameters.Rounds")}),
+    ("a text that looks like a number", {"ROUNDS": joined(get("Parameters.Rounds"))}),
+):
+    right(
+        R,
+        name,
+        both(
+            put("Preprocess", A + "Environment", value),
+            parameter("Rounds", Type="String", DefaultValue="100"),
+        ),
+    )
+PROPERTY = get("Steps.Preprocess.ProcessingResources.ClusterConfig.InstanceCount")
+fault(R, "MYP208", "number of a step in a text", put("Train", A + "Environment", {"HOSTS": PROPERTY}))
+right(R, "number of a step in a text, joined", put("Train", A + "Environment", {"HOSTS": joined(PROPERTY)}))
+right(
+    R,
+    "time of a step in a text",
+    put("Train", A + "Environment", {"AT": get("Steps.Preprocess.CreationTime")}),
+)
+
+
+def each(document: dict[str, Any]) -> None:
+    """As SDK 3.27 writes it: the local cloud has no such type, the service has."""
+    call = {
+        "Name": "Call",
+        "Type": "Lambda",
+        "FunctionArn": "arn:aws:lambda:us-east-1:123456789012:function:f",
+        "Arguments": {"item": get("ForEach.CurrentItem")},
+        "OutputParameters": [{"OutputName": "best", "OutputType": "String"}],
+    }
+    chosen = {"Pick": "MaxBy", "Field": get("IterationOutput.Call.OutputParameters['best']")}
+    arguments = {"IterableItems": ["a", "b"], "MaxConcurrency": 2, "Selector": chosen, "ForEachBody": [call]}
+    document["Steps"].append({"Name": "Each", "Type": "ForEach", "Arguments": arguments})
+
+
+right(R, "a step for each item", each)
+SELECTED = get("Steps.Each.Selected.OutputParameters['best']")
+right(R, "what was selected", both(each, put("Train", A + "Environment", {"BEST": SELECTED})))
+for trigger in ("Failed", "Stopped", "Any"):
+    after = [{"Step": "Train", "Trigger": trigger}]
+    right(R, f"after a step that {trigger}", put("Score", "DependsOn", after))
+
+PULLS = put("Train", A + "Environment", {"INDEX": "https://pypi.example.com/simple"})
+ALONE = put("Train", A + "EnableNetworkIsolation", True)
+fault(R, "MYP511", "isolated training that fetches", both(PULLS, ALONE))
+right(R, "training that fetches", PULLS)
+right(R, "isolated training that fetches nothing", ALONE)
+fault(
+    R,
+    "MYP511",
+    "isolated processing that fetches",
+    both(
+        put("Preprocess", A + "Environment", {"INDEX": "https://pypi.example.com/simple"}),
+        put("Preprocess", A + "NetworkConfig", {"EnableNetworkIsolation": True}),
+    ),
+)
+
+
+def padded(characters: int) -> Mutation:
+    """A definition of so many characters, in descriptions of its steps."""
+
+    def mutate(document: dict[str, Any]) -> None:
+        for item in steps(document["Steps"]):
+            item.setdefault("Description", "")
+        left = characters - len(json.dumps(document, separators=(",", ":")))
+        document["Steps"][0]["Description"] += "x" * left
+
+    return mutate
+
+
+fault(R, "MYP003", "one character above 1 MB", padded(1_048_577))
+right(R, "1 MB", padded(1_048_576))
+fault(
+    R,
+    "MYP003",
+    "one parameter too many",
+    lambda d: d["Parameters"].extend(
+        {"Name": f"P{i}", "Type": "String"} for i in range(201 - len(d["Parameters"]))
+    ),
+)
+
+
+def calls(document: dict[str, Any]) -> None:
+    """No page of AWS limits the steps of a definition, but for its length."""
+    arn = "arn:aws:lambda:us-east-1:123456789012:function:f"
+    document["Steps"] += [
+        {"Name": f"Call{n}", "Type": "Lambda", "FunctionArn": arn, "Arguments": {}} for n in range(1200)
+    ]
+
+
+right(R, "more than a thousand steps", calls)
+fault(R, "MYP001", "dependencies as one text", put("Train", "DependsOn", "Preprocess"))
+fault(R, "MYP001", "no steps", lambda d: d.update(Steps=[]))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+BASES = Path(__file__).parent / "bases"
 Mutation = Callable[[dict[str, Any]], None]
 FAULTS: list[tuple[str, str, str, Mutation]] = []
 
