@@ -65,6 +65,7 @@ _SOURCES = {
     "services.cloudwatch._evaluate_all_alarms": "7A7YRZL7DTH4TLSQ",
     "services.cloudwatch._calc_stats": "RCPBX7EJ3SHTUNU4",
     "services.cloudwatch._metric_bucket": "XZRML4KURXAA4ZDT",
+    "services.cloudwatch._evict_old_metrics": "Z5D3YFJCVWBZW42I",
     "services.cloudwatch_logs._put_log_events": "VTKP3IZ2HBL5OPHW",
     "services.cloudwatch_logs._collect_query_records": "WFKPPXIRBETZMQJ5",
     "services.cloudwatch_logs._start_query": "IFIUISP2S4R5HRKQ",
