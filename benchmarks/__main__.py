@@ -49,9 +49,13 @@ def main() -> int:
     for name in chosen:
         with console.status(f"measuring {name}"):
             settings = {"minutes": options.minutes} if name == "soak" else {}
-            figures = importlib.import_module(f"benchmarks.{name}").measure(**settings)
+            module = importlib.import_module(f"benchmarks.{name}")
+            figures = module.measure(**settings)
         held &= bool(figures["holds"])
-        console.print(f"[bold]{name}[/bold] → {write(name, figures)}")
+        path = write(name, figures)
+        console.print(f"[bold]{name}[/bold] → {path}")
+        if hasattr(module, "draw"):  # a picture, of these figures
+            console.print(f"[bold]{name}[/bold] → {module.draw(path)}")
         console.print_json(json.dumps(figures))
     return 0 if held else 1
 

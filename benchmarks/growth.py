@@ -1,7 +1,9 @@
 """Whether processes grow: memory, handles and threads sampled over time, a line through them, its confidence.
 
-Pure but for `sample`. Samples of one process depend on those before; so the line goes through the means of
-blocks of them, and its interval is Student's, 95 %, of as many points as there are blocks.
+Each process is judged for itself, from its own first steady sample on: an instance that scale-out started, or
+one that took another's place, is no growth of those that were there. Samples of one process depend on those
+before; so the line goes through the means of blocks of them, and its interval is Student's, 95 %, of as many
+points as there are blocks. Of a process that was not there long enough nothing is known.
 """
 
 from __future__ import annotations
@@ -9,10 +11,8 @@ from __future__ import annotations
 import itertools
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-
-import psutil
 
 BLOCKS = 12
 # Student's t, two-sided 95 %, by degrees of freedom.
@@ -22,7 +22,7 @@ MEASURES = ("rss_mb", "handles", "threads")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """A process at a moment, seconds."""
+    """A process at a moment, seconds; `cpu_s` is what it has used so far."""
 
     at: float
     pid: int
@@ -30,11 +30,12 @@ class Sample:
     rss_mb: float
     handles: int
     threads: int
+    cpu_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trend:
-    """`first` and `last` on the line; growth over all of the time by it, and by its interval's ends."""
+    """`first` and `last` on the line; growth by it over a span of time, and by its interval's ends."""
 
     first: float
     last: float
@@ -45,72 +46,41 @@ class Trend:
 
     @property
     def holds(self) -> bool:
-        """No growth above the bound can be told from chance, and the line itself stays below it."""
-        return self.low <= self.bound and self.growth <= self.bound
+        """Growth above the bound is ruled out, not merely indistinguishable from chance."""
+        return self.high <= self.bound
 
     def as_json(self) -> dict[str, float | bool]:
         names = ("first", "last", "growth", "low", "high", "bound")
         return {name: round(getattr(self, name), 2) for name in names} | {"holds": self.holds}
 
 
-def sample(roles: Mapping[str, Iterable[psutil.Process]], at: float) -> list[Sample]:
-    """Look at processes by role; those that end meanwhile are left out."""
-    found = []
-    for role, processes in roles.items():
-        for process in processes:
-            try:
-                with process.oneshot():
-                    found.append(
-                        Sample(
-                            at=at,
-                            pid=process.pid,
-                            role=role,
-                            rss_mb=process.memory_info().rss / 1e6,
-                            handles=process.num_fds(),
-                            threads=process.num_threads(),
-                        )
-                    )
-            except psutil.Error:
-                continue
-    return found
+def courses(samples: Sequence[Sample], *, warm_up: float, least: float) -> dict[str, list[list[Sample]]]:
+    """By role the steady samples of each process, in the order of time.
+
+    Args:
+        samples: of all roles and processes.
+        warm_up: seconds of a process, since its own first sample, that do not count.
+        least: seconds of steady samples without which nothing is said of a process.
+    """
+    found: dict[tuple[str, int], list[Sample]] = {}
+    for each in sorted(samples, key=lambda each: each.at):
+        found.setdefault((each.role, each.pid), []).append(each)
+    lasting: dict[str, list[list[Sample]]] = {}
+    for (role, _), ours in sorted(found.items()):
+        steady = [each for each in ours if each.at >= ours[0].at + warm_up]
+        if len(steady) >= 3 and steady[-1].at - steady[0].at >= least:
+            lasting.setdefault(role, []).append(steady)
+    return lasting
 
 
-def by_role(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
-    """At each moment the sum over the processes of a role that were there from the first to the last one."""
-    moments = sorted({each.at for each in samples})
-    totals: dict[str, list[Sample]] = {}
-    for role in sorted({each.role for each in samples}):
-        ours = [each for each in samples if each.role == role]
-        lasting = [
-            pid
-            for pid in {each.pid for each in ours}
-            if sum(each.pid == pid for each in ours) == len(moments)
-        ]
-        if not lasting:
-            continue
-        totals[role] = []
-        for moment in moments:
-            there = [each for each in ours if each.at == moment and each.pid in lasting]
-            totals[role].append(
-                Sample(
-                    at=moment,
-                    pid=0,
-                    role=role,
-                    rss_mb=sum(each.rss_mb for each in there),
-                    handles=sum(each.handles for each in there),
-                    threads=sum(each.threads for each in there),
-                )
-            )
-    return totals
-
-
-def trend(times: Sequence[float], values: Sequence[float], bound: float) -> Trend:
+def trend(times: Sequence[float], values: Sequence[float], bound: float, span: float | None = None) -> Trend:
     """A line through the means of blocks. Raises ValueError for fewer than three samples.
 
     Args:
         times: seconds.
         values: at these.
-        bound: largest growth over all of the time.
+        bound: largest growth over `span`.
+        span: seconds that growth is told of; all of the times if None.
     """
     if len(times) < 3:
         raise ValueError(f"{len(times)} samples make no trend; sample for longer")
@@ -124,7 +94,7 @@ def trend(times: Sequence[float], values: Sequence[float], bound: float) -> Tren
     left = sum((value - start - slope * at) ** 2 for at, value in zip(x, y, strict=True))
     error = math.sqrt(left / (blocks - 2) / squares)
     half = _T[blocks - 2] * error
-    duration = times[-1] - times[0]
+    duration = times[-1] - times[0] if span is None else span
     return Trend(
         first=start + slope * times[0],
         last=start + slope * times[-1],

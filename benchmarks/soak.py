@@ -1,21 +1,23 @@
 """Serving under load for minutes, while versions are approved, rejected and tried as canaries all the while.
 
 The load goes through the deployed function URL, since only there a switch or a canary can cost a request:
-callers of the endpoint name the archive themselves. So 70 % is of what that path takes on this machine,
-measured first, callers included: function, table, authorization and the endpoint's front are all in the local
-cloud's one process, and reach their limit long before the model server does (benchmark `serving` is of that).
-Requests are sent by a timetable, nobody tries again, and a late answer counts from when it was due.
+callers of the endpoint name the archive themselves. So 70 % is of what that path takes on this machine while
+versions change, measured before and once more after, callers included: function, table, authorization and the
+endpoint's front are all in the local cloud's one process, and reach their limit long before the model server
+does (benchmark `serving` is of that). Requests are sent by a timetable, nobody tries again, and a late answer
+counts from when it was due.
 
-Meanwhile, over and over: one model gets a sound canary that is promoted, is put back, and gets one that
+All the while, over and over: one model gets a sound canary that is promoted, is put back, and gets one that
 breaks and is rolled back; another is switched between two versions. The archives are the same few: new ones
 would fill the server's cache of models, as they are meant to.
 
-Zero requests may fail. Memory, handles and threads of the model servers and of the local cloud's process are
-sampled; after a warm-up of a quarter of the time they may not grow (`benchmarks.growth`): memory by 3 %,
-handles and threads, which come and go with connections, by 5 % or 2. The cloud's memory is also AWS's disks:
-its logs, which have a size that they do not exceed, are filled first; metrics take more with each minute, so
-that it may grow by 10 %. Of functions' processes the memory counts, too; their clients open connections as
-they need them, up to ten each, which is shown.
+Zero requests may fail. Memory, handles and threads of each process are sampled (`benchmarks.soak_sampler`);
+after a warm-up of a quarter of the time it must be ruled out that they grow (`benchmarks.growth`): memory by
+3 %, handles and threads, which come and go with connections, by 5 % or 2. The process that tries models is
+apart from the server that it belongs to: it comes and goes. The cloud's memory is also AWS's disks: its logs,
+which have a size that they do not exceed, are filled first; metrics take more with each minute, so that it
+may grow by 10 %. Of functions the memory counts, of the deployer the handles, too; the other's clients open
+connections as they need them, up to ten each, which is shown.
 """
 
 from __future__ import annotations
@@ -28,32 +30,59 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from benchmarks import growth
 from benchmarks.deployed import MODEL, Deployed, archive, deployed, row
-from benchmarks.growth import Sample
-from benchmarks.harness import OUT
-from benchmarks.soak_chart import as_svg
+from benchmarks.growth import MEASURES, Sample
+from benchmarks.soak_chart import draw
+from benchmarks.soak_sampler import CLOUD, SERVERS, TRIAL, Moment, Sampler
+from benchmarks.soak_timeline import timeline
 from benchmarks.traffic import Answer, Caller, Traffic, percentile
 
 MINUTES = 10.0
 SHARE = 0.7
 CALLERS = 4
-CAPACITY_S = 20.0
-EVERY_S = 2.0
+CAPACITY_S = 30.0
 WARM_UP = 0.25
+# Of the time that counts: a process that was there for less is not judged.
+LEAST = 1 / 3
 OTHER = "refinance-loan-amount"
 CANARY_PERCENT = 20
-SERVERS, CLOUD = "model server", "local cloud"
-FUNCTIONS = {"inference function": "inference/InferenceFunction", "deployer": "serving/DeployerFunction"}
-# Growth over the measured time: a share of the memory, a number of the rest.
+INFERENCE, DEPLOYER = "inference function", "deployer"
+FUNCTIONS = {INFERENCE: "inference/InferenceFunction", DEPLOYER: "serving/DeployerFunction"}
+JUDGED = {
+    SERVERS: MEASURES,
+    CLOUD: MEASURES,
+    TRIAL: MEASURES,
+    INFERENCE: ("rss_mb",),
+    DEPLOYER: ("rss_mb", "handles"),
+}
+# Without at least one of their processes judged nothing is shown; a trial may have had nothing to do.
+NEEDED = frozenset(JUDGED) - {TRIAL}
+# Growth over the time that counts: a share of the memory, a number of the rest.
 MEMORY_SHARE, CLOUD_SHARE, HANDLES_SHARE, HANDLES = 0.03, 0.1, 0.05, 2.0
 # Of the local cloud's logs (`localcloud.aws.differences.log_streams`), and a little more.
 LOG_BYTES, LINE = 66_000_000, 10_000
+
+__all__ = ["draw", "measure"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What was seen; times are in seconds since the load began. `capacity`: a second, before and after it."""
+
+    run: str
+    minutes: float
+    capacity: tuple[float, float]
+    answers: Sequence[Answer]
+    samples: Sequence[Sample]
+    machine: Sequence[Moment]
+    decisions: Counter[str]
+    problems: Sequence[str]
 
 
 def measure(minutes: float = MINUTES) -> dict[str, Any]:
@@ -61,16 +90,36 @@ def measure(minutes: float = MINUTES) -> dict[str, Any]:
         churn = Churn(app)
         churn.prepare()
         fill_logs(app)
-        with _traffic(app, None) as closed:
-            time.sleep(CAPACITY_S)
-        capacity = closed.per_second
-        samples: list[Sample] = []
-        began = time.monotonic()
-        with _traffic(app, SHARE * capacity) as traffic, churn:
-            while (now := time.monotonic() - began) < minutes * 60:
-                samples += growth.sample(_roles(app), now)
-                time.sleep(max(0.0, EVERY_S - (time.monotonic() - began - now)))
-    return summary(minutes, capacity, traffic.answers, samples, churn)
+        functions = {app.physical(*place.split("/")): role for role, place in FUNCTIONS.items()}
+        cloud = int(json.loads(app.state.run_json.read_text())["pid"])
+        started = datetime.now(UTC).isoformat(timespec="seconds")
+        with churn:
+            before = _capacity(app)
+            with Sampler(cloud, functions) as sampler:
+                began = time.monotonic()
+                with _traffic(app, SHARE * before) as traffic:
+                    time.sleep(minutes * 60)
+            after = _capacity(app)
+    samples, machine = sampler.read(began)
+    return summary(
+        Run(
+            run=started,
+            minutes=minutes,
+            capacity=(before, after),
+            answers=[replace(answer, at=answer.at - began) for answer in traffic.answers],
+            samples=samples,
+            machine=machine,
+            decisions=churn.done,
+            problems=churn.problems,
+        )
+    )
+
+
+def _capacity(app: Deployed) -> float:
+    """Predictions a second when each caller asks again at once."""
+    with _traffic(app, None) as closed:
+        time.sleep(CAPACITY_S)
+    return closed.per_second * (1 - len(closed.failed) / len(closed.answers))
 
 
 def _traffic(app: Deployed, per_second: float | None) -> Traffic:
@@ -183,70 +232,67 @@ def fill_logs(app: Deployed) -> None:
             logs.put_log_events(**place, logEvents=events)
 
 
-def _roles(app: Deployed) -> dict[str, list[psutil.Process]]:
-    run = json.loads(app.state.run_json.read_text())
-    cloud = [psutil.Process(int(run["pid"]))]
-    servers = [p for server in app.servers() for p in (server, *server.children(recursive=True))]
-    return {SERVERS: servers, CLOUD: cloud} | {
-        name: app.workers(function) for name, function in FUNCTIONS.items()
-    }
-
-
-def summary(
-    minutes: float, capacity: float, answers: Sequence[Answer], samples: Sequence[Sample], churn: Churn
-) -> dict[str, Any]:
-    """Figures, and the picture beside them."""
-    totals = growth.by_role(samples)
-    begin = minutes * 60 * WARM_UP
-    trends = {
-        role: trends_of(
-            [each for each in found if each.at >= begin], CLOUD_SHARE if role == CLOUD else MEMORY_SHARE
-        )
-        for role, found in totals.items()
-    }
-    OUT.mkdir(parents=True, exist_ok=True)
-    title = f"{minutes:g} minutes at {SHARE:.0%} load, versions switched and tried all the while"
-    (OUT / "soak.svg").write_text(as_svg(title, totals, begin))
-    failed = Counter(f"{each.status} {each.code}" for each in answers if each.status != 200)
+def summary(run: Run) -> dict[str, Any]:
+    """Figures, and whether they hold."""
+    warm_up = run.minutes * 60 * WARM_UP
+    counted = run.minutes * 60 - warm_up
+    courses = growth.courses(run.samples, warm_up=warm_up, least=LEAST * counted)
+    trends = {role: [_trends(role, each, counted) for each in courses.get(role, [])] for role in JUDGED}
     judged = [
-        trend
-        for role, found in trends.items()
-        for name, trend in found.items()
-        if role not in FUNCTIONS or name == "rss_mb"
+        found[measure]
+        for role, processes in trends.items()
+        for found in processes
+        for measure in JUDGED[role]
     ]
+    failed = Counter(f"{each.status} {each.code}" for each in run.answers if each.status != 200)
+    before, after = run.capacity
+    not_shown = sorted(role for role in NEEDED if not trends[role])
     return {
-        "minutes": minutes,
-        "capacity_per_second": round(capacity, 1),
-        "asked_per_second": round(SHARE * capacity, 1),
-        "requests": len(answers),
+        "run": run.run,
+        "minutes": run.minutes,
+        "warm_up_s": warm_up,
+        "share": SHARE,
+        "capacity_per_second": round(before, 1),
+        "capacity_after_per_second": round(after, 1),
+        "asked_per_second": round(SHARE * before, 1),
+        "requests": len(run.answers),
         "failed": dict(failed),
-        "p50_ms": round(percentile(answers, 0.5) * 1000, 1),
-        "p99_ms": round(percentile(answers, 0.99) * 1000, 1),
-        "slowest_ms": round(percentile(answers, 1.0) * 1000, 1),
+        "p50_ms": round(percentile(run.answers, 0.5) * 1000, 1),
+        "p99_ms": round(percentile(run.answers, 0.99) * 1000, 1),
+        "slowest_ms": round(percentile(run.answers, 1.0) * 1000, 1),
         "versions": {
             f"{model} {version}": count
             for (model, version), count in sorted(
-                Counter((each.model, each.version or 0) for each in answers if not each.code).items()
+                Counter((each.model, each.version or 0) for each in run.answers if not each.code).items()
             )
         },
-        "decisions": dict(churn.done),
-        "problems": churn.problems,
+        "decisions": dict(run.decisions),
+        "problems": list(run.problems),
         "growth": {
-            role: {name: trend.as_json() for name, trend in found.items()} for role, found in trends.items()
+            role: [
+                {
+                    "pid": course[0].pid,
+                    "from_s": round(course[0].at, 1),
+                    "to_s": round(course[-1].at, 1),
+                    **{name: trend.as_json() for name, trend in found.items()},
+                }
+                for course, found in zip(courses.get(role, []), processes, strict=True)
+            ]
+            for role, processes in trends.items()
         },
-        "holds": not failed
-        and not churn.problems
-        and {SERVERS, CLOUD} <= trends.keys()
-        and all(trend.holds for trend in judged),
+        "growth_not_shown": not_shown,
+        "timeline": timeline(run.minutes * 60, run.answers, run.samples, run.machine),
+        "holds": not failed and not run.problems and not not_shown and all(trend.holds for trend in judged),
     }
 
 
-def trends_of(samples: Sequence[Sample], share: float) -> dict[str, growth.Trend]:
-    """Of a role's samples, by measure; its memory may grow by a share."""
+def _trends(role: str, samples: Sequence[Sample], span: float) -> dict[str, growth.Trend]:
+    """Of one process, by measure; growth is told of all the time that counts."""
     times = [each.at for each in samples]
+    share = CLOUD_SHARE if role == CLOUD else MEMORY_SHARE
     found = {}
-    for name in growth.MEASURES:
+    for name in MEASURES:
         values = [float(getattr(each, name)) for each in samples]
         bound = share * values[0] if name == "rss_mb" else max(HANDLES, HANDLES_SHARE * values[0])
-        found[name] = growth.trend(times, values, bound)
+        found[name] = growth.trend(times, values, bound, span)
     return found

@@ -26,7 +26,8 @@ class Audit:
         if path.exists() and path.stat().st_size > _ROTATE_BYTES:
             path.replace(path.with_suffix(".jsonl.1"))
         self._file = path.open("a", encoding="utf-8")
-        self._lock = threading.Lock()
+        # Whoever decides waits for the first one only; the second keeps the lines in their order.
+        self._lock, self._writing = threading.Lock(), threading.Lock()
         self._waiting: list[str] = []
         self._filled = threading.Event()
         self._closed = False
@@ -62,9 +63,10 @@ class Audit:
         self._filled.set()
 
     def flush(self) -> None:
-        """Write what waits."""
-        with self._lock:
-            lines, self._waiting = self._waiting, []
+        """Write what waits. Meanwhile decisions are noted as ever: they do not wait for the disk."""
+        with self._writing:
+            with self._lock:
+                lines, self._waiting = self._waiting, []
             if lines and not self._file.closed:
                 self._file.write("\n".join(lines) + "\n")
                 self._file.flush()
@@ -75,7 +77,8 @@ class Audit:
         self._filled.set()
         self._thread.join(timeout=5)
         self.flush()
-        self._file.close()
+        with self._writing:
+            self._file.close()
 
     def _run(self) -> None:
         while not self._closed:

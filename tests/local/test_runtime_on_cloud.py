@@ -222,8 +222,17 @@ def requests(cloud, admin, deployer):
     return happened
 
 
-@pytest.mark.parametrize(("errors", "outcome"), [(0, "promoted"), (40, "rolled-back")])
-def test_a_canary_ends_by_what_callers_got(cloud, admin, deployer, requests, errors, outcome):
+@pytest.mark.parametrize(
+    ("errors", "latency", "outcome", "reason"),
+    [
+        (0, 20.0, "promoted", "0 of 100 requests failed - before 5 of 900"),
+        (40, 20.0, "rolled-back", "40 of 100 requests failed - before 5 of 900"),
+        (0, 36.0, "rolled-back", "latency: p90 36.0 ms - before 20.0 ms - bound 35.0 ms - 100 requests"),
+    ],
+)
+def test_a_canary_ends_by_what_callers_got(
+    cloud, admin, deployer, requests, errors, latency, outcome, reason
+):
     group, ports, settings, register = deployer
     sagemaker, clock = cloud.client("sagemaker", admin), Clock()
     register(archive(1, 1.0))
@@ -236,18 +245,18 @@ def test_a_canary_ends_by_what_callers_got(cloud, admin, deployer, requests, err
     assert record.desired == 1
 
     requests(1, 900, errors=5)
-    requests(2, 100, errors=errors)
+    requests(2, 100, errors=errors, latency=latency)
     clock.ahead = timedelta(minutes=11)
     record = reconcile(group, ports, settings, now=clock)
     assert record.canary is None
     assert (record.verdict.version, record.verdict.outcome) == (2, outcome)
-    assert f"{errors} of 100 requests failed - before 5 of 900" in record.verdict.reason
+    assert reason in record.verdict.reason
     assert record.serving.version == (2 if outcome == "promoted" else 1)
     described = sagemaker.describe_model_package(ModelPackageName=second)
     assert described["ModelApprovalStatus"] == ("Approved" if outcome == "promoted" else "Rejected")
     assert described["CustomerMetadataProperties"]["canary-verdict"] == outcome
     if outcome == "rolled-back":
-        assert "40 of 100 requests failed" in described["ApprovalDescription"]
+        assert reason in described["ApprovalDescription"]
 
     registry.decide(sagemaker, group, 2, "Approved", None)
     described = sagemaker.describe_model_package(ModelPackageName=second)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -112,6 +114,7 @@ def test_an_event_is_kept_once_and_queries_find_it(logs: Any) -> None:
 
 def test_points_of_a_metric_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cloudwatch, "_metric_bucket", cloudwatch._metric_bucket)
+    monkeypatch.setattr(cloudwatch, "_evict_old_metrics", cloudwatch._evict_old_metrics)
     monkeypatch.setattr(eventbridge, "_events_log_list", eventbridge._events_log_list)
     monkeypatch.setattr(bounded_memory, "_POINTS_MOST", 20)
     monkeypatch.setattr(bounded_memory, "_POINTS_LEFT", 15)
@@ -126,8 +129,83 @@ def test_points_of_a_metric_are_bounded(tmp_path: Path, monkeypatch: pytest.Monk
     cloudwatch.reset()
 
 
+@pytest.fixture
+def bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """`bounded_memory`, applied to MiniStack until the test ends."""
+    for module, name in (
+        (cloudwatch, "_metric_bucket"),
+        (cloudwatch, "_evict_old_metrics"),
+        (eventbridge, "_events_log_list"),
+    ):
+        monkeypatch.setattr(module, name, getattr(module, name))
+    cloudwatch.reset()
+    bounded_memory.apply(_cloud(tmp_path))
+    yield bounded_memory
+    cloudwatch.reset()
+
+
+def _count(name: str) -> float:
+    points = cloudwatch._metrics.get(("N", name, cloudwatch._dims_key({}))) or []
+    return float(sum(point.get("Count", 1.0) for point in points))
+
+
+def test_a_point_that_comes_while_others_become_one_is_kept(
+    bounded: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = ("N", "m", cloudwatch._dims_key({}))
+    merged = bounded.merged
+
+    def late(points: Any, minute: float) -> Any:
+        found = merged(points, minute)
+        for _ in range(300):
+            cloudwatch.record_metric("N", "m", 2.0)
+        return found
+
+    monkeypatch.setattr(bounded, "merged", late)
+    for _ in range(bounded._MERGED_FROM):
+        cloudwatch.record_metric("N", "m", 1.0)
+    cloudwatch._metric_bucket(key)
+    assert _count("m") == bounded._MERGED_FROM + 300
+
+
+def test_a_point_that_comes_while_old_ones_are_taken_out_is_kept(bounded: Any) -> None:
+    class Old(dict[str, Any]):
+        def __getitem__(self, name: str) -> Any:
+            if name == "Timestamp" and not came:
+                came.append(True)
+                cloudwatch.record_metric("N", "m", 2.0)
+            return super().__getitem__(name)
+
+    came: list[bool] = []
+    cloudwatch._metric_bucket(("N", "m", cloudwatch._dims_key({}))).append(Old(Timestamp=0.0, Value=1.0))
+    cloudwatch._evict_old_metrics()
+    points = cloudwatch._metrics.get(("N", "m", cloudwatch._dims_key({})))
+    assert [point["Value"] for point in points] == [2.0]
+    # One that was just made, and gets its first point in a moment.
+    fresh = cloudwatch._metric_bucket(("N", "new", cloudwatch._dims_key({})))
+    cloudwatch._evict_old_metrics()
+    fresh.append({"Timestamp": 0.0})
+    assert _count("new") == 1
+
+
+def test_no_point_of_many_threads_is_lost(bounded: Any) -> None:
+    """They merge, evict and append all at once."""
+    switch = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            for _ in range(4):
+                threads.submit(lambda: [cloudwatch.record_metric("N", "m", 1.0) for _ in range(2000)])
+            for _ in range(200):
+                cloudwatch._evict_old_metrics()
+    finally:
+        sys.setswitchinterval(switch)
+    assert _count("m") == 8000
+
+
 def test_events_that_nobody_reads_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cloudwatch, "_metric_bucket", cloudwatch._metric_bucket)
+    monkeypatch.setattr(cloudwatch, "_evict_old_metrics", cloudwatch._evict_old_metrics)
     monkeypatch.setattr(eventbridge, "_events_log_list", eventbridge._events_log_list)
     bounded_memory.apply(_cloud(tmp_path))
     entry = {"Source": "test", "DetailType": "test", "Detail": "{}"}

@@ -17,10 +17,12 @@ from training.common.manifest import ModelError
 from training.serving.http import HttpError
 from training.serving.memory import give_back
 from training.serving.telemetry import MAX_SHOWN, log
+from training.serving.trial import NotTriedError
 
 # A booster in memory, its encoder and the golden rows against the size of their files: measured below 3.
 MEMORY_FACTOR = 3
 LOADS = min(4, usable_cpus() + 1)  # one that reads its files, beside those that take a CPU
+RETRY_SECONDS = 5  # after which a model that could not be tried may be
 QUIET_SECONDS = 5  # without a load, before freed memory is given back
 
 
@@ -90,7 +92,10 @@ class ModelStore:
         return list(self._models.values())
 
     async def add(self, name: str, url: str, folder: Path) -> None:
-        """Load a model. HttpError 409: it is loaded; 507: there is no room for it; 400: it is no model."""
+        """Load a model.
+
+        HttpError 409: it is loaded; 507: there is no room for it; 400: it is no model; 503: too busy to tell.
+        """
         while name in self._loading:
             await asyncio.shield(self._loading[name])
         if name in self._models:
@@ -155,6 +160,9 @@ class ModelStore:
             self._load_failures += 1
             if isinstance(error, ModelError):
                 raise HttpError(400, f"model {name}: {error}") from None
+            if isinstance(error, NotTriedError):
+                message = f"model {name} cannot be tried now, try again: {error}"
+                raise HttpError(503, message, retry_after=RETRY_SECONDS) from None
             if isinstance(error, MemoryError):
                 raise HttpError(507, f"model {name}: out of memory while loading") from None
             if isinstance(error, Exception):  # whatever it is, it is the model's: the others are served

@@ -4,11 +4,16 @@ CloudWatch keeps a metric by the minute, MiniStack each point of it. So once a m
 of a minute that differ by less than a percent become one that counts them: sums, counts and the extremes stay
 right, percentiles to a percent. A minute of any load leaves a few hundred of them.
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch_concepts.html#metrics-retention
+
+Points are appended by any thread, by MiniStack's code and without a lock. So a list is only ever changed in
+place, up to where it ended when it was looked at: what is appended meanwhile stays behind that.
 """
 
 from __future__ import annotations
 
 import math
+import threading
+import time
 from collections import deque
 from typing import Any
 
@@ -27,25 +32,53 @@ def apply(cloud: Cloud) -> None:
     """Wrap the places where events and points are noted."""
     from ministack.services import cloudwatch, eventbridge
 
-    bucket = cloudwatch._metric_bucket
     minute = 60 / cloud.clock
     next_merge: dict[tuple[Any, ...], int] = {}
+    # Who finds it taken goes on: a long list does no harm for a moment, and the event loop must not wait.
+    changing = threading.Lock()
 
     def metric_bucket(key: tuple[Any, ...]) -> list[Point]:
-        points: list[Point] = bucket(key)
-        if len(points) >= next_merge.get(key, _MERGED_FROM):
-            points[:-_FRESH] = merged(points[:-_FRESH], minute)
-            if len(points) >= _POINTS_MOST:
-                del points[:-_POINTS_LEFT]
-            # Where little became one it is tried again only after a quarter more has come.
-            next_merge[key] = len(points) + max(_MERGED_FROM - _FRESH, len(points) // 4)
+        # At once: two threads that come first get one list.
+        points: list[Point] = cloudwatch._metrics.setdefault(key, [])
+        if len(points) >= next_merge.get(key, _MERGED_FROM) and changing.acquire(blocking=False):
+            try:
+                _shorten(points, minute)
+                # Where little became one it is tried again only after a quarter more has come.
+                next_merge[key] = len(points) + max(_MERGED_FROM - _FRESH, len(points) // 4)
+            finally:
+                changing.release()
         return points
+
+    def evict_old_metrics() -> None:
+        if changing.acquire(blocking=False):
+            try:
+                _evict(cloudwatch._metrics, time.time() - cloudwatch.TWO_WEEKS_SECONDS)
+            finally:
+                changing.release()
 
     def events_log_list() -> deque[Any]:
         return deque(maxlen=0)
 
-    cloudwatch._metric_bucket = metric_bucket
+    cloudwatch._metric_bucket, cloudwatch._evict_old_metrics = metric_bucket, evict_old_metrics
     eventbridge._events_log_list = events_log_list
+
+
+def _shorten(points: list[Point], minute: float) -> None:
+    old = max(0, len(points) - _FRESH)
+    points[:old] = merged(points[:old], minute)
+    if len(points) >= _POINTS_MOST:
+        del points[:-_POINTS_LEFT]
+
+
+def _evict(lists: Any, since: float) -> None:
+    """Take out what is older; a metric that has nothing else is no more."""
+    for key, points in list(lists.items()):
+        # Points come by time, but for those that callers date themselves: they go with their neighbours.
+        if points and points[0]["Timestamp"] < since:
+            old = len(points)
+            points[:old] = [each for each in points[:old] if each["Timestamp"] >= since]
+            if not points:
+                lists.pop(key)
 
 
 def merged(points: list[Point], minute: float) -> list[Point]:

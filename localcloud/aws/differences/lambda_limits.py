@@ -3,6 +3,10 @@
 MiniStack takes any runtime, environment and payload.
 https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html
+
+A function URL invokes synchronously, with the same limits: the event that a request becomes counts, with its
+headers and its body as text of JSON or as base64.
+https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html
 """
 
 from __future__ import annotations
@@ -80,9 +84,49 @@ def apply() -> None:
         answer = await handle(method, path, headers, body, query_params)
         return answer if len(answer[2] or b"") <= _ANSWER else _answer_too_large(answer[1])
 
+    _hold_urls()
     lambda_svc._create_function, lambda_svc._update_config = create_function, update_config
     lambda_svc.handle_request = handle_request
     resource.update(create=create_from_template, update=update_from_template)
+
+
+class _TooLargeError(Exception):
+    """A request to a function URL makes a larger event than Lambda takes."""
+
+
+def _hold_urls() -> None:
+    from ministack.services import lambda_svc
+
+    build, handle = lambda_svc._build_function_url_event, lambda_svc.handle_function_url_request
+    respond = lambda_svc._function_url_proxy_response
+
+    def build_event(*arguments: Any, **named: Any) -> Any:
+        event = build(*arguments, **named)
+        if _bytes(event) > _PAYLOAD["RequestResponse"]:
+            raise _TooLargeError
+        return event
+
+    async def handle_request(*arguments: Any, **named: Any) -> Any:
+        try:
+            return await handle(*arguments, **named)
+        except _TooLargeError:
+            headers = {"Content-Type": "application/json", "x-amzn-ErrorType": "RequestTooLargeException"}
+            return 413, headers, json.dumps({"Message": _too_large("RequestResponse", 0)}).encode()
+
+    def proxy_response(answer: Members | None, cors: Mapping[str, str]) -> Any:
+        fits = answer is None or _bytes(answer) <= _ANSWER
+        return respond(answer if fits else None, cors)  # without one it is a 502
+
+    lambda_svc._build_function_url_event, lambda_svc.handle_function_url_request = build_event, handle_request
+    lambda_svc._function_url_proxy_response = proxy_response
+
+
+def _bytes(document: Members) -> int:
+    """Its length as JSON; 0 where that is certain to fit."""
+    body = document.get("body")
+    if not isinstance(body, str) or len(body) < 2**19:  # six bytes a character at most, and headers are small
+        return 0
+    return len(json.dumps(document, ensure_ascii=False, default=str).encode())
 
 
 def _too_large(kind: str, size: int) -> str:

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from io import BytesIO
 
 import numpy as np
+import psutil
 import pytest
 
 from training.common import trees
 from training.common.manifest import ModelError
+from training.serving.http import HttpError
+from training.serving.server import make_app
+from training.serving.settings import Settings
+from training.serving.trial import NotTriedError, Trial
 
 
 def test_a_good_model_passes_and_is_not_tried_again(model_trial, model_folder, monkeypatch):
@@ -52,6 +60,78 @@ def test_a_process_that_dies_is_the_models_fault_and_the_next_one_is_new(model_t
     with pytest.raises(ModelError, match=r"ends the library that reads it \(signal 9\)"):
         model_trial.check(model_folder)
     model_trial.check(model_folder)
+
+
+@pytest.fixture
+def trial():
+    """Makes trials, and ends them."""
+    made = []
+
+    def make(**settings):
+        made.append(Trial(1024**3, **settings))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+def until(done, seconds=20.0):
+    deadline = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_what_takes_too_long_is_not_the_models_fault(trial, model_folder):
+    hasty = trial(seconds=0.05)  # less than its process takes to start
+    with pytest.raises(NotTriedError, match=r"took more than 0\.05 s"):
+        hasty.check(model_folder)
+    hasty._seconds = 60.0
+    hasty.check(model_folder)
+
+
+def test_nobody_waits_for_others_without_end(trial, model_folder):
+    busy = trial(seconds=0.2)
+    with busy._lock, pytest.raises(NotTriedError, match=r"waited 0\.2 s for others"):
+        busy.check(model_folder)
+
+
+def test_one_that_was_tried_waits_for_nobody(model_trial, model_folder):
+    model_trial.check(model_folder)
+    with model_trial._lock, ThreadPoolExecutor(1) as thread:
+        thread.submit(model_trial.check, model_folder).result(timeout=5)
+
+
+def test_a_process_that_does_not_start_is_not_the_models_fault(trial, model_folder, monkeypatch):
+    monkeypatch.setattr("training.serving.trial.sys.executable", "/bin/false")
+    with pytest.raises(NotTriedError, match="does not start"):
+        trial().check(model_folder)
+
+
+def test_it_has_the_priority_of_who_waits_for_it_and_leaves_no_zombie(trial, model_folder):
+    idle = trial(idle=0.3)
+    idle.check(model_folder)
+    process = psutil.Process(idle._process.pid)
+    assert process.nice() == psutil.Process().nice()
+    until(lambda: not process.is_running())  # true of a zombie
+    (model_folder / "encoder.json").write_text((model_folder / "encoder.json").read_text() + "\n\n\n")
+    idle.check(model_folder)
+
+
+def test_a_model_that_could_not_be_tried_may_be_asked_for_again(trial, model_folder):
+    hasty = trial(seconds=0.05)
+    app = make_app(Settings(multi_model=True), hasty)
+
+    async def add():
+        await app._store.add("m", "/opt/ml/models/m/model", model_folder)
+
+    with pytest.raises(HttpError, match="cannot be tried now, try again") as refusal:
+        asyncio.run(add())
+    assert (refusal.value.status, refusal.value.retry_after) == (503, 5)
+    hasty._seconds = 60.0
+    asyncio.run(add())
+    assert [model.name for model in app._store.loaded()] == ["m"]
 
 
 def booster(**changes):
