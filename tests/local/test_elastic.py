@@ -216,7 +216,8 @@ def test_a_silent_host_is_left_behind_and_comes_back(
 
 
 def test_all_are_killed_and_the_rendezvous_too(start: Callable[[], Job], undisturbed: FolderStore) -> None:
-    """Other hosts go on, in another attempt; the end of the rendezvous ends them, with a checkpoint."""
+    """Other hosts go on, in another attempt; the end of the rendezvous ends them, with a checkpoint. The last
+    host has two ranks."""
     job = start()
     first = hold_all(job, EVERY + 1, "a", "b")
     (other,) = {"a", "b"} - {first}
@@ -242,9 +243,9 @@ def test_all_are_killed_and_the_rendezvous_too(start: Callable[[], Job], undistu
     assert job.saved() == 16
 
     job.meet_again()
-    job.start("e", hosts=(1, 2), attempt=3)
+    job.start("e", hosts=(1, 2), attempt=3, PROCESSES_PER_HOST="2")
     job.finish("e")
-    assert job.steps("e")[0].number == 16
+    assert (job.steps("e")[0].number, job.steps("e")[0].world) == (16, 2)
     assert difference(job.store, undisturbed) <= BOUND
 
 
