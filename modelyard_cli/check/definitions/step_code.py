@@ -69,7 +69,7 @@ def _sources(definition: Definition, step: Step) -> Iterator[Code]:
     modules = [given[i + 1] for i, t in enumerate(given[:-1]) if t == "--module"]
     scripts = [Path(t).name for t in given if t.endswith(".py")]
     for archive in _archives(definition, step):
-        code = _of_archive(archive)
+        code = code_of_archive(archive)
         if code.words:
             yield code
     roots = [Path.cwd(), *Path(definition.file).resolve().parents[:4]] if definition.file else [Path.cwd()]
@@ -102,7 +102,7 @@ def _archives(definition: Definition, step: Step) -> Iterator[bytes]:
 
 
 @lru_cache(maxsize=64)
-def _of_archive(content: bytes) -> Code:
+def code_of_archive(content: bytes) -> Code:
     code = Code()
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import io
 import json
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,8 @@ from typing import Any
 import pytest
 
 from modelyard_cli.check.definitions.model import definition_of
+from modelyard_cli.check.definitions.shapes import reach
+from modelyard_cli.check.definitions.step_code import code_of_archive
 from modelyard_cli.check.registry import definition_findings
 
 DEFINITIONS = Path(__file__).parents[3] / "pipeline_defs/definitions"
@@ -247,3 +251,16 @@ def test_code_that_calls_itself_over_and_over_is_given_up(tmp_path: Path) -> Non
     calls = "".join(f"def f{i}(x):\n    return [f{i + 1}(x), f{i + 1}(x)]\n" for i in range(50))
     source = f"{calls}def again(x):\n    return again(x)\nFILE.write_text(json.dumps([f0(1), again(2)]))\n"
     assert of_script(tmp_path, source, "regression_metrics.mse.value")
+
+
+def test_code_in_an_archive_is_read_as_that_in_a_folder() -> None:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name in ("evaluate", "metrics", "__init__"):
+            path = DEFINITIONS.parents[1] / f"training/tabular/{name}.py"
+            archive.write(path, f"training/tabular/{name}.py")
+    shape = code_of_archive(content.getvalue()).written("evaluation")
+    assert shape is not None
+    assert reach(shape, ("regression_metrics", "mse", "value")).shape is not None
+    assert "'mean'" in reach(shape, ("regression_metrics", "mse", "mean")).problem
+    assert code_of_archive(b"no archive").words == set()
