@@ -13,7 +13,12 @@ from pipeline_defs.code import REPO, code_files
 TRAINING = REPO / "training"
 COMMANDS = {
     "preprocessing.Dockerfile": ("training.preprocessing.worker", "training.preprocessing.manifest"),
-    "cluster.Dockerfile": ("training.preprocessing.manifest", "training.vision.train"),
+    "cluster.Dockerfile": (
+        "training.preprocessing.manifest",
+        "training.vision.train",
+        "training.vision.launch",
+        "training.vision.rendezvous",
+    ),
 }
 
 
