@@ -34,6 +34,7 @@ class TrainingSettings:
         network: Addresses and zones. Interface endpoints are paid by the hour and zone, used or not.
         pools: Hosts, in the order in which a job tries them.
         size: Of a trainer's task.
+        host_price_usd: Of a host and hour, for the budgets of jobs and the cost in their records.
         insights: Container Insights.
         datasets: Image folders that are prepared by a queue.
         workers: That empty each of these queues.
@@ -43,6 +44,7 @@ class TrainingSettings:
     network: NetworkLayout = field(default_factory=NetworkLayout)
     pools: Sequence[Pool] = POOLS
     size: TrainerSize = field(default_factory=TrainerSize)
+    host_price_usd: float = 0.0
     insights: Insights = "enabled"
     datasets: Sequence[PreparedDataset] = ()
     workers: Workers = field(default_factory=Workers)

@@ -1,4 +1,4 @@
-"""Training on hosts of the stage's own: a cluster, queues that prepare images, a single host."""
+"""Training on hosts of the stage's own: a cluster, its jobs, queues that prepare images, a single host."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ from modelyard.build_context import BuildContext
 from modelyard.images import ContainerImage
 from modelyard.storage import IDataBucket
 from modelyard.training import (
+    HostPool,
     ImageFolder,
     Ledger,
     PreprocessingQueue,
+    TrainerTask,
     TrainingCluster,
     TrainingData,
     TrainingInstance,
+    TrainingJobs,
+    TrainingMonitoring,
     TrainingNetwork,
 )
 from modelyard.training.props import SSM_ENDPOINTS, NetworkLayout
@@ -37,6 +41,8 @@ class TrainingStack(StageStack):
     Attributes:
         network: Isolated subnets and endpoints.
         cluster: ECS cluster, its hosts, the trainer and the rendezvous.
+        jobs: The queue of jobs, and what sees each through.
+        monitoring: Dashboard and alarms of all of them.
         queues: Queues by dataset.
         instance: A single host, None where the stage has none.
 
@@ -46,6 +52,8 @@ class TrainingStack(StageStack):
 
     network: TrainingNetwork
     cluster: TrainingCluster
+    jobs: TrainingJobs
+    monitoring: TrainingMonitoring
     queues: dict[str, PreprocessingQueue]
     instance: TrainingInstance | None
 
@@ -79,8 +87,18 @@ class TrainingStack(StageStack):
             size=settings.size,
             insights=settings.insights,
         )
+        self.jobs = self._jobs(settings, environment, places)
+        self.monitoring = TrainingMonitoring(
+            self,
+            "Monitoring",
+            cluster=self.cluster.cluster.cluster_name,
+            log_group=self.cluster.trainer.log_group,
+        )
         self.queues = self._queues(settings, environment, data)
         if alarm_topic:
+            told = self.monitoring
+            alarm_topic.hear([self.jobs.letters, self.jobs.broken])
+            alarm_topic.hear([told.stall, told.non_finite, told.goodput, told.checkpoint])
             alarm_topic.hear([queue.events.letters for queue in self.queues.values()])
         self.instance = (
             TrainingInstance(
@@ -101,6 +119,36 @@ class TrainingStack(StageStack):
     def _image(self, dockerfile: str, name: str) -> ContainerImage:
         context = BuildContext(folder=REPO / "training", dockerfile=dockerfile)
         return ContainerImage.build(self, context, name=name)
+
+    def _jobs(
+        self, settings: TrainingSettings, environment: Environment, places: TrainingData
+    ) -> TrainingJobs:
+        trainer = self.cluster.trainer
+        jobs = TrainingJobs(
+            self,
+            "Jobs",
+            name=environment.named("training-jobs"),
+            cluster=self.cluster.cluster,
+            task=TrainerTask(
+                task_definition_arn=trainer.definition_arn,
+                container=trainer.container_name,
+                role_arns=[trainer.task_role.role_arn, trainer.execution_role.role_arn],
+                processes=settings.size.processes,
+                output_uri=places.jobs_uri,
+                rendezvous_endpoint=self.cluster.rendezvous.address,
+            ),
+            pool=HostPool(
+                # A job has all its hosts from one pool.
+                slots=max(pool.max_hosts for pool in settings.pools),
+                subnets=self.network.subnet_ids,
+                security_groups=[self.cluster.trainer_security_group.security_group_id],
+                capacity_providers=self.cluster.capacity_providers,
+                price_usd=settings.host_price_usd,
+            ),
+            retention=environment.data.retention,
+        )
+        jobs.records.grant_report(trainer.task_role)
+        return jobs
 
     def _queues(
         self, settings: TrainingSettings, environment: Environment, data: IDataBucket
@@ -135,8 +183,10 @@ class TrainingStack(StageStack):
         return queues
 
     def _tell(self) -> None:
-        """What `aws ecs run-task` and `aws stepfunctions start-execution` want to know."""
+        """What `modelyard train`, `aws ecs run-task` and `aws stepfunctions start-execution` want to know."""
         outputs = {
+            "JobsQueueUrl": self.jobs.queue.queue_url,
+            "JobsTableName": self.jobs.records.table.table_name,
             "ClusterName": self.cluster.cluster.cluster_name,
             "TrainerTaskDefinition": self.cluster.trainer.definition_arn,
             "TrainerSecurityGroup": self.cluster.trainer_security_group.security_group_id,

@@ -81,7 +81,8 @@ def test_modelyard_check_finds_one_thing_at_most(built):
     stage, folder = built
     report = check([folder], cfn_lint=True)
     assert [finding.rule for finding in report.findings] == ([] if stage == "prod" else ["MYT657"])
-    assert report.advice == ()
+    # Sweep and Spot's warnings have no dead letters: another sweep comes in a minute, a lost host is seen.
+    assert [finding.rule for finding in report.advice] == ["MYT611", "MYT611"]
 
 
 def test_template(built, snapshot):
@@ -115,7 +116,8 @@ def test_roles_end_at_what_they_are_for(built):
         for statement in properties["PolicyDocument"]["Statement"]:
             assert "*" not in json.dumps(statement["Action"])
             if "iam:PassRole" in json.dumps(statement["Action"]):
-                assert statement["Condition"]["StringEquals"]["iam:PassedToService"] == "ec2.amazonaws.com"
+                service = statement["Condition"]["StringEquals"]["iam:PassedToService"]
+                assert service in ("ec2.amazonaws.com", "ecs-tasks.amazonaws.com")
 
 
 def test_what_holds_no_data_goes_with_the_stack(built):
@@ -162,6 +164,8 @@ def test_what_a_person_needs_is_told(built):
     template, _ = _template(built)
     told = set(template["Outputs"])
     always = {
+        "JobsQueueUrl",
+        "JobsTableName",
         "ClusterName",
         "TrainerTaskDefinition",
         "TrainerSecurityGroup",
