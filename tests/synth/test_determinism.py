@@ -15,12 +15,25 @@ import pytest
 REPO = Path(__file__).parents[2]
 
 
+def _without_network() -> list[str]:
+    """What runs a command without a network, not even loopback; empty where the machine cannot."""
+    command = ["unshare", "--net", "--map-root-user"]
+    try:
+        done = subprocess.run([*command, "true"], capture_output=True, check=False, timeout=30)
+    except OSError:
+        return []
+    return command if done.returncode == 0 else []
+
+
+_NO_NETWORK = _without_network()
+
+
 def _run(context, folder, repo=REPO, **variables):
     """app.py with the context that the CDK CLI would pass on, without AWS settings and without a network."""
     settings = json.loads((REPO / "cdk.json").read_text())["context"]
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "CDK_"))}
     return subprocess.run(
-        [sys.executable, "app.py"],
+        [*_NO_NETWORK, sys.executable, "app.py"],
         cwd=repo,
         env={
             **clean,
@@ -28,6 +41,7 @@ def _run(context, folder, repo=REPO, **variables):
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "CDK_CONTEXT_JSON": json.dumps({**settings, **context}),
             "CDK_OUTDIR": str(folder),
+            # Where there are no namespaces of networks.
             "HTTPS_PROXY": "http://127.0.0.1:9",
             "HTTP_PROXY": "http://127.0.0.1:9",
             **variables,
