@@ -6,8 +6,8 @@
 - `cached`: the same pipeline again, every step cached. Bound: 2 s.
 - `growth`: the cost of a step in a chain of 200 empty steps over that in one of 10, run in turn. Bound:
   1.1, the spread of one machine.
-- `memory`: what the cloud's processes grow by in six runs of the 200 steps, after a first one, and a run in the
-  second half of them, when what is filled once is full. Bounds: 30 MB, and 2 MB a run.
+- `memory`: what the cloud's processes grow by in six runs of the 200 steps, after a first one, and by each of
+  the last three, when what is filled once is full. Bounds: 30 MB, and 2 MB a run.
 """
 
 from __future__ import annotations
