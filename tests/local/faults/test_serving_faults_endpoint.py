@@ -106,7 +106,8 @@ def test_the_artifact_is_deleted_and_the_model_has_to_be_loaded_again(app: App) 
     place = app.artifact()
     app.client("s3").delete_object(**place)
     app.kill_server()
-    app.wait(lambda: bool(app.servers()))
+    # Until the next one listens it is `not_ready`.
+    app.wait(lambda: app.ask().code == "endpoint_unavailable")
     with app.traffic() as traffic:
         time.sleep(6)
     assert traffic.answers

@@ -51,7 +51,7 @@ def test_without_s3_a_model_that_has_to_be_loaded_is_refused_until_s3_is_back(ap
     assert traffic.slowest() < 110
 
     # Nobody has to do anything.
-    app.wait(app.answers, 30)
+    app.wait(app.answers)
     with app.traffic() as traffic:
         time.sleep(2)
     assert traffic.failed == []
