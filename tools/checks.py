@@ -31,19 +31,28 @@ class Check:
 
 # The same examples of the property tests every time: whether a change passes is no draw. `pytest` alone, and
 # `make fuzz`, draw new ones.
-SAME = "--hypothesis-profile=ci"
+PYTEST = (f"{BIN}/pytest", "-q", "--hypothesis-profile=ci")
+UNIT = tuple(f"tests/unit/{folder}" for folder in ("check", "tabular", "vision"))
+PARTS = tuple(f"tests/local/{folder}" for folder in ("compat", "differences", "workloads"))
 CHECKS = (
     (Check("format", (f"{BIN}/ruff", "format", "--check", "--quiet", ".")),),
     (Check("lint", (f"{BIN}/ruff", "check", "--quiet", ".")),),
     (Check("import rules", (f"{BIN}/lint-imports",)),),
     (Check("types", (f"{BIN}/mypy",)),),
-    (Check("unit tests", (f"{BIN}/pytest", "tests/unit", "-q", SAME), quick=False),),
-    (Check("synth tests", (f"{BIN}/pytest", "tests/synth", "-q", SAME), quick=False),),
-    # Side by side, each with clouds of its own: both wait more than they compute.
+    # Side by side, for two processors.
     (
-        Check("the whole loop", (f"{BIN}/pytest", "tests/local", "-q", "-m", "loop", SAME), quick=False),
+        Check("unit tests", (*PYTEST, "tests/unit", *(f"--ignore={folder}" for folder in UNIT)), quick=False),
+        Check("unit tests of containers and of check", (*PYTEST, *UNIT), quick=False),
+        Check("synth tests", (*PYTEST, "tests/synth"), quick=False),
+    ),
+    # Each with clouds of its own; all wait more than they compute.
+    (
+        Check("the whole loop", (*PYTEST, "tests/local", "-m", "loop"), quick=False),
+        Check("local tests of the parts", (*PYTEST, *PARTS, "-m", "not loop"), quick=False),
         Check(
-            "local cloud tests", (f"{BIN}/pytest", "tests/local", "-q", "-m", "not loop", SAME), quick=False
+            "local tests",
+            (*PYTEST, "tests/local", *(f"--ignore={folder}" for folder in PARTS), "-m", "not loop"),
+            quick=False,
         ),
     ),
 )
