@@ -100,9 +100,8 @@ class ModelStore:
             await asyncio.shield(self._loading[name])
         if name in self._models:
             raise HttpError(409, f"model {name} is already loaded")
-        task = asyncio.create_task(self._add(name, url, folder))
+        task = asyncio.create_task(self._add_once(name, url, folder))
         self._loading[name] = task
-        task.add_done_callback(lambda _task: self._loading.pop(name, None))
         await asyncio.shield(task)  # a caller that goes away does not stop the load for the others
 
     async def get(self, name: str) -> LoadedModel:
@@ -139,6 +138,14 @@ class ModelStore:
     def _give_back(self) -> None:
         self._quiet = None
         self._threads.submit(give_back)
+
+    async def _add_once(self, name: str, url: str, folder: Path) -> LoadedModel:
+        try:
+            return await self._add(name, url, folder)
+        finally:
+            # Not by a callback of the task: until that ran, who waits for it in a loop would never give way,
+            # since a task that is done is no wait.
+            del self._loading[name]
 
     async def _add(self, name: str, url: str, folder: Path) -> LoadedModel:
         loop = asyncio.get_running_loop()

@@ -7,13 +7,14 @@ import json
 import re
 import shutil
 import threading
-from collections import Counter
+from collections import Counter, OrderedDict
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from training.serving import server
+from training.serving.http import HttpError
 from training.serving.models import ModelStore
 
 LIMIT = 4
@@ -208,3 +209,31 @@ def test_in_any_order_no_more_than_the_limit_wait(tmp_path_factory, asked, limit
         patch.setenv("SAGEMAKER_BASE_DIR", str(root))
         asyncio.run(scenario())
     assert (app._in_flight, app._asking, app._awaiting, app._held) == (0, 0, 0, 0)
+
+
+@pytest.mark.timeout(30)
+def test_a_load_that_is_asked_for_again_as_it_ends_is_told(tmp_path):
+    """Between a task's last step and what it calls back, others run."""
+
+    async def scenario():
+        store = ModelStore(lambda _folder: Echo(), 1000)
+        landed = asyncio.get_running_loop().create_future()
+
+        class Models(OrderedDict):
+            def __setitem__(self, name, model):
+                super().__setitem__(name, model)
+                landed.set_result(None)
+
+        store._models = Models()
+
+        async def again():
+            await landed
+            with pytest.raises(HttpError) as told:
+                await store.add("a", "", tmp_path)
+            return told.value.status
+
+        asked = asyncio.create_task(again())
+        await store.add("a", "", tmp_path)
+        return await asked
+
+    assert asyncio.run(scenario()) == 409
