@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -74,16 +75,25 @@ class Running:
             stdout=self._output,
             stderr=None if shown else subprocess.STDOUT,
         )
+        self._seconds = 0.0
+        # Of the time it took: who waits for it may have waited for others first.
+        self._waiter = threading.Thread(target=self._wait, daemon=True)
+        self._waiter.start()
+
+    def _wait(self) -> None:
+        self._process.wait()
+        self._seconds = time.monotonic() - self._started
 
     def end(self) -> bool:
         """Wait for it; whether it passed."""
-        code = self._process.wait()
+        self._waiter.join()
+        code = self._process.returncode
         if self._output is not None:
             self._output.seek(0)
             print(f"\n=== {self.check.name}, meanwhile\n{self._output.read()}", end="")
             self._output.close()
         outcome = "ok" if code == 0 else f"FAILED ({code})"
-        print(f"--- {self.check.name}: {outcome} in {time.monotonic() - self._started:.1f} s", flush=True)
+        print(f"--- {self.check.name}: {outcome} in {self._seconds:.1f} s", flush=True)
         return code == 0
 
 
