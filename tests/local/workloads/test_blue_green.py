@@ -181,6 +181,7 @@ def test_an_alarm_brings_the_old_fleet_back(bench: Any) -> None:
         # It ends slowly, so that whoever asks sees the endpoint roll back.
         update(bench, endpoint, bench.single("broken", ENDS_AFTER="3"), deployment("CANARY", 1800, 1800))
         statuses_seen = {answer["EndpointStatus"] for answer in follow(bench, endpoint)}
+        time.sleep(1)  # for requests that are on their way
         failed = len(load.errors)
         time.sleep(1)
         assert len(load.errors) == failed
@@ -201,6 +202,7 @@ def test_a_fleet_that_dies_of_its_requests_is_taken_back(bench: Any) -> None:
     with Load(bench, endpoint) as load:
         update(bench, endpoint, bench.single("deadly", CRASH="1"), deployment("CANARY", 300, 1800))
         answer = bench.ready(endpoint)
+        time.sleep(1)  # for requests that are on their way
         failed = len(load.errors)
         time.sleep(1)
         assert len(load.errors) == failed

@@ -40,13 +40,27 @@ else:
 def test_isolated_hosts_know_nobody_else(workplace: Any, settle: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         code = f"""
-import json, socket
-here = json.load(open("/opt/ml/input/config/resourceconfig.json"))["current_host"]
+import json, socket, time
+config = json.load(open("/opt/ml/input/config/resourceconfig.json"))
+here = config["current_host"]
 try:
     socket.create_connection(("127.0.0.1", {server.getsockname()[1]}), timeout=5)
     raise SystemExit(here + " reached the machine")
 except OSError as error:
     print(error)
+# All are in the network of the first, which must not end before the others have come.
+door = socket.create_server((here, 7000))
+for other in config["hosts"]:
+    for _ in range(600):
+        try:
+            socket.create_connection((other, 7000), timeout=5).close()
+            break
+        except OSError:
+            time.sleep(0.1)
+    else:
+        raise SystemExit(here + " does not reach " + other)
+for _ in config["hosts"]:
+    door.accept()
 """
         resources = {"InstanceType": "ml.m5.large", "InstanceCount": 2, "VolumeSizeInGB": 1}
         name = start(workplace, code, ResourceConfig=resources, EnableNetworkIsolation=True)
