@@ -23,7 +23,13 @@ from tests.unit.vision.vision_support import HYPERPARAMETERS, Container
 from training.vision.checkpoints.folder import FolderStore
 
 HOST = Path(__file__).with_name("elastic_host.py")
-COMMON = {"PYTHONUNBUFFERED": "1", "OMP_WAIT_POLICY": "passive", "TORCH_CPP_LOG_LEVEL": "ERROR"}
+# A host's program is a script: its folder and not the repository is where it would look for modules.
+COMMON = {
+    "PYTHONPATH": str(REPO),
+    "PYTHONUNBUFFERED": "1",
+    "OMP_WAIT_POLICY": "passive",
+    "TORCH_CPP_LOG_LEVEL": "ERROR",
+}
 SECONDS = 200.0  # for anything that a test waits for: a bound, not a measure
 
 
