@@ -241,6 +241,11 @@ def test_a_job_goes_its_way_and_the_next_one_gets_its_slots(place: Place, audit:
     assert place.job("first")["checkpoint"] == {"step": 30, "key": "first/checkpoints/30"}
     assert place.held() == {"first/1": 3}
     assert len(place.tasks("first/1")) == 3
+    # It hands over to the next one after eight steps.
+    deadline = time.monotonic() + 60
+    while "first_1" not in place.ended("first_"):
+        assert time.monotonic() < deadline
+        time.sleep(0.3)
     record.finished(60, Saved(step=60, key="first/checkpoints/60"))
     record.finished(60, Saved(step=60, key="first/checkpoints/60"))
     with pytest.raises(OutdatedError, match="attempt 1 of job first is over"):
