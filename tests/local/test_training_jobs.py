@@ -243,7 +243,7 @@ def test_a_job_goes_its_way_and_the_next_one_gets_its_slots(place: Place, audit:
     assert len(place.tasks("first/1")) == 3
     # It hands over to the next one after eight steps.
     deadline = time.monotonic() + 60
-    while "first_1" not in place.ended("first_"):
+    while "first_1_2" not in place.executions():
         assert time.monotonic() < deadline
         time.sleep(0.3)
     record.finished(60, Saved(step=60, key="first/checkpoints/60"))
