@@ -6,14 +6,10 @@ import gc
 import os
 import sys
 
-if __name__ == "__main__":
-    # The process ends before collecting pays, and importing makes it work most: a tenth of a synth.
-    gc.disable()
-
-from stacks import node_warm_up
+from stacks import quick_start
 
 if __name__ == "__main__":
-    warm_up = node_warm_up.start()
+    warm_up = quick_start.begin()
 
 import aws_cdk as cdk
 
