@@ -294,5 +294,5 @@ def _trends(role: str, samples: Sequence[Sample], span: float) -> dict[str, grow
     for name in MEASURES:
         values = [float(getattr(each, name)) for each in samples]
         bound = share * values[0] if name == "rss_mb" else max(HANDLES, HANDLES_SHARE * values[0])
-        found[name] = growth.trend(times, values, bound, span)
+        found[name] = growth.trend(times, values, bound, span, growth.FIGURES[name])
     return found

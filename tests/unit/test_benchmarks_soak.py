@@ -51,6 +51,16 @@ def test_growth_that_is_not_ruled_out_does_not_hold() -> None:
     assert not found.holds
 
 
+def test_what_comes_and_goes_does_not_hide_what_stays() -> None:
+    """Handles of connections: their mean tells too little of a leak, their floor tells it."""
+    chance = random.Random(5)
+    borrowed = [100.0 + max(0, round(chance.gauss(5, 15))) for _ in TIMES]
+    leaked = [value + round(at / TIMES[-1] * 8) for at, value in zip(TIMES, borrowed, strict=True)]
+    assert not trend(TIMES, borrowed, bound=5.0).holds
+    assert trend(TIMES, borrowed, bound=5.0, figure=min).holds
+    assert not trend(TIMES, leaked, bound=5.0, figure=min).holds
+
+
 def test_growth_of_a_part_is_told_of_the_whole() -> None:
     half = [at for at in TIMES if at >= TIMES[-1] / 2]
     found = trend(half, [at / 10 for at in half], bound=3.0, span=TIMES[-1])
