@@ -1,0 +1,69 @@
+"""Decode photographs with several libraries in turn; prints seconds of each round by library, as JSON.
+
+`python decoders.py FOLDER SIDE ROUNDS`: each JPEG of FOLDER becomes an RGB array whose shorter side is SIDE.
+"""
+
+import functools
+import json
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import simplejpeg
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from training.common.images import decode  # noqa: E402
+
+# Of twice the side, scaled down from there: what ours decodes at, for the quality of what remains.
+ROOM = 2
+
+
+def ours(data: bytes, side: int) -> np.ndarray:
+    return np.asarray(decode(data, side))
+
+
+def with_opencv(data: bytes, side: int, reduced: int) -> np.ndarray:
+    flag = {1: cv2.IMREAD_COLOR, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4}[reduced]
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
+    return _scaled(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), side)
+
+
+def with_simplejpeg(data: bytes, side: int, short: int) -> np.ndarray:
+    return _scaled(simplejpeg.decode_jpeg(data, min_height=short, min_width=short), side)
+
+
+def _scaled(image: np.ndarray, side: int) -> np.ndarray:
+    high, wide = image.shape[:2]
+    scale = side / min(high, wide)
+    # Averages over areas, as Pillow's filters do when they make an image smaller.
+    return cv2.resize(image, (round(wide * scale), round(high * scale)), interpolation=cv2.INTER_AREA)
+
+
+def main() -> None:
+    folder, side, rounds = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    cv2.setNumThreads(1)
+    photographs = [path.read_bytes() for path in sorted(folder.glob("*.jpg"))]
+    short = min(cv2.imdecode(np.frombuffer(photographs[0], np.uint8), cv2.IMREAD_COLOR).shape[:2])
+    reduced = max(factor for factor in (1, 2, 4) if short / factor >= min(short, ROOM * side))
+    routes = {
+        "ours": ours,
+        "OpenCV": functools.partial(with_opencv, reduced=reduced),
+        "simplejpeg": functools.partial(with_simplejpeg, short=min(short, ROOM * side)),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in routes}
+    for number in range(rounds + 1):
+        for name, route in routes.items():
+            started = time.perf_counter()
+            shapes = {route(data, side).shape for data in photographs}
+            if number:
+                seconds[name].append(time.perf_counter() - started)
+            assert {min(shape[:2]) for shape in shapes} == {side}, (name, shapes)
+    print(json.dumps({"images": len(photographs), "seconds": seconds}))
+
+
+if __name__ == "__main__":
+    main()
