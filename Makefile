@@ -22,6 +22,7 @@ demo: ## the whole loop on this machine, on real data (KEEP=1 leaves the cloud r
 test: ## every check and every test
 	@$(PYTHON) tools/setup.py test
 	@$(PYTHON) tools/setup.py sdk
+	@$(PYTHON) tools/setup.py sdk-v2
 	@$(BIN)/python tools/checks.py
 
 check: ## linters, types and import rules only (seconds)

@@ -4,6 +4,7 @@
     python3 tools/setup.py vision     PyTorch as well, for pipelines on images (`make demo ALL=1`)
     python3 tools/setup.py test       the checks as well
     python3 tools/setup.py sdk        the SageMaker SDK, in an environment of its own (about 1 GB)
+    python3 tools/setup.py sdk-v2     its version 2, in another, whose client a test drives
     python3 tools/setup.py peers      what others offer, which the benchmarks compare with
 
 Runs with the standard library alone. A finished set-up leaves a stamp of what it was made from, so a second
@@ -78,6 +79,9 @@ PROFILES = {
     "vision": Profile(ROOT / ".venv", "requirements-vision.txt", _LOCAL, needs_cdk=True),
     "test": Profile(ROOT / ".venv", "requirements-test.txt", _VISION, needs_cdk=True),
     "sdk": Profile(ROOT / ".venv-sdk", "requirements-sdk.txt", ("constraints-sdk.txt",), needs_cdk=False),
+    "sdk-v2": Profile(
+        ROOT / ".venv-sdk-v2", "requirements-sdk-v2.txt", ("constraints-sdk-v2.txt",), needs_cdk=False
+    ),
     "peers": Profile(
         ROOT / ".venv-peers", "requirements-peers.txt", ("constraints-peers.txt",), needs_cdk=False
     ),
@@ -89,6 +93,7 @@ CONTAINS = {
     "vision": ("test",),
     "test": (),
     "sdk": (),
+    "sdk-v2": (),
     "peers": (),
 }
 

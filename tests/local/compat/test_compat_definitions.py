@@ -18,6 +18,7 @@ import shellfish
 
 FOLDER = Path(__file__).parent
 SDK = FOLDER.parents[2] / ".venv-sdk" / "bin" / "python"
+SDK_V2 = FOLDER.parents[2] / ".venv-sdk-v2" / "bin" / "python"
 STEPS = {
     "ShellfishProcess",
     "ShellfishTrain",
@@ -53,10 +54,15 @@ def test_the_definitions_name_the_scripts_as_they_are(version: int) -> None:
     assert found == expected, f"emit the definitions again: see the top of shellfish_v{version}.py"
 
 
-def run(data: Any, name: str, text: str, seconds: float = 120) -> tuple[str, dict[str, Any]]:
-    """Create and start a pipeline; its ARN and description at the end."""
+def put_scripts(data: Any, text: str) -> None:
+    """Where the SDK put them when it emitted the definition."""
     for match in _CODE.finditer(text):
         data.put(match["key"], (FOLDER / "scripts" / match["name"]).read_text())
+
+
+def run(data: Any, name: str, text: str, seconds: float = 120) -> tuple[str, dict[str, Any]]:
+    """Create and start a pipeline; its ARN and description at the end."""
+    put_scripts(data, text)
     sagemaker = data.client("sagemaker")
     sagemaker.create_pipeline(
         PipelineName=name,
@@ -75,21 +81,60 @@ def run(data: Any, name: str, text: str, seconds: float = 120) -> tuple[str, dic
     return arn, answer
 
 
+def aws(data: Any, operation: str, *options: str) -> Any:
+    """`aws sagemaker OPERATION`, a process; what it printed."""
+    command = [sys.executable, "-m", "awscli", "sagemaker", operation, *options, "--output", "json"]
+    done = subprocess.run(command, env=data.environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def run_with_command_line(
+    data: Any, name: str, version: int, seconds: float = 240
+) -> tuple[str, dict[str, Any]]:
+    """As `run`, with the AWS CLI alone, from the definition's file."""
+    put_scripts(data, definition(version))
+    file = FOLDER / "definitions" / f"shellfish-v{version}.json"
+    made = ("--pipeline-name", name)
+    created = aws(
+        data,
+        "create-pipeline",
+        *made,
+        "--pipeline-definition",
+        f"file://{file}",
+        "--role-arn",
+        data.role,
+        "--tags",
+        "Key=team,Value=shellfish",
+    )
+    described = aws(data, "describe-pipeline", *made)
+    assert described["PipelineArn"] == created["PipelineArn"]
+    assert json.loads(described["PipelineDefinition"]) == json.loads(file.read_text())
+    given = ("--pipeline-parameters", "Name=MseThreshold,Value=5.5", "Name=ProcessingInstanceCount,Value=1")
+    arn = aws(data, "start-pipeline-execution", *made, *given)["PipelineExecutionArn"]
+    execution = ("--pipeline-execution-arn", arn)
+    deadline = time.monotonic() + seconds
+    while (answer := aws(data, "describe-pipeline-execution", *execution))[
+        "PipelineExecutionStatus"
+    ] == "Executing":
+        assert time.monotonic() < deadline
+    listed = aws(data, "list-pipeline-parameters-for-execution", *execution)["PipelineParameters"]
+    assert {"Name": "MseThreshold", "Value": "5.5"} in listed
+    return str(arn), answer
+
+
 @pytest.mark.parametrize("version", [2, 3])
 def test_a_pipeline_emitted_by_the_sdk_runs(data: Any, version: int) -> None:
     sagemaker = data.client("sagemaker")
-    arn, answer = run(data, f"ShellfishV{version}", definition(version))
-    command = [sys.executable, "-m", "awscli", "sagemaker", "list-pipeline-execution-steps"]
-    listed = subprocess.run(
-        [*command, "--pipeline-execution-arn", arn, "--output", "json"],
-        env=data.environment(),
-        capture_output=True,
-        text=True,
-        check=True,
+    arn, answer = (
+        run_with_command_line(data, "ShellfishV2", 2)
+        if version == 2
+        else run(data, "ShellfishV3", definition(3))
     )
+    listed = aws(data, "list-pipeline-execution-steps", "--pipeline-execution-arn", arn)
     steps = {
         step["StepName"].removesuffix("-RegisterModel").removesuffix("-CreateModel"): step
-        for step in json.loads(listed.stdout)["PipelineExecutionSteps"]
+        for step in listed["PipelineExecutionSteps"]
     }
     problems = {name: step.get("FailureReason") for name, step in steps.items()}
     assert answer["PipelineExecutionStatus"] == "Succeeded", problems
@@ -143,19 +188,42 @@ def test_tuning_over_two_algorithms_and_a_refit(data: Any) -> None:
         assert json.load(content)["algorithm"] == best["TrainingJobDefinitionName"]
 
 
-def test_the_sdk_drives_pipeline_and_jobs(data: Any) -> None:
-    assert SDK.is_file(), f"{SDK} is missing; install the SageMaker SDK: python3 tools/setup.py sdk"
-    driven = subprocess.run(
-        [SDK, FOLDER / "drive_v3.py", data.role, data.bucket],
+def driven(data: Any, python: Path, program: str, profile: str) -> dict[str, Any]:
+    """What a program said that does with the SDK's own client what people do."""
+    assert python.is_file(), f"the SageMaker SDK is missing: python3 tools/setup.py {profile}"
+    done = subprocess.run(
+        [python, FOLDER / program, data.role, data.bucket],
         cwd=FOLDER,
         env=data.environment(),
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
         check=False,
     )
-    assert driven.returncode == 0, driven.stderr[-4000:]
-    said = json.loads(driven.stdout.splitlines()[-1])
+    assert done.returncode == 0, done.stderr[-4000:]
+    said: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return said
+
+
+def test_version_2_of_the_sdk_drives_a_pipeline(data: Any) -> None:
+    said = driven(data, SDK_V2, "drive_v2.py", "sdk-v2")
+    assert {
+        name.removesuffix("-RegisterModel").removesuffix("-CreateModel"): status
+        for name, status in said["steps"].items()
+    } == dict.fromkeys(STEPS, "Succeeded")
+    assert said["status"] == "Succeeded"
+    assert said["again"] == "Succeeded"
+    assert said["cached"] >= 3
+    assert said["same"] is True
+    assert said["description"] == "twice"
+    assert said["parameters"] == {"MseThreshold": "8.0"}
+    assert said["executions"] == 2
+    left = data.client("sagemaker").list_pipelines()["PipelineSummaries"]
+    assert "ShellfishV2Driven" not in {pipeline["PipelineName"] for pipeline in left}
+
+
+def test_the_sdk_drives_pipeline_and_jobs(data: Any) -> None:
+    said = driven(data, SDK, "drive_v3.py", "sdk")
     assert {
         name.removesuffix("-RegisterModel"): status for name, status in said["steps"].items()
     } == dict.fromkeys(STEPS, "Succeeded")
