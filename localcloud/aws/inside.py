@@ -23,7 +23,7 @@ from localcloud.context import Cloud, Credentials
 # As long as the clients wait for an answer.
 _TIMEOUT_S = 120.0
 # Requests in one turn of the loop: a turn costs as much as a third of one, and others wait for its end.
-_TOGETHER = 8
+_TOGETHER = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
