@@ -253,7 +253,7 @@ def test_refused_policies(client: Any, target: dict[str, str]) -> None:
     both = {"Metrics": [{"Id": "m", "MetricStat": stat}], "Namespace": "Test"}
     half = {"MetricName": "Load", "Namespace": "Test"}
     for configuration, words in (
-        ({"TargetValue": 1.0, "CustomizedMetricSpecification": math}, "what is not there: a, b"),
+        ({"TargetValue": 1.0, "CustomizedMetricSpecification": math}, "at least one of them a metric"),
         ({"TargetValue": 1.0, "CustomizedMetricSpecification": both}, "cannot be given with Namespace"),
         ({"TargetValue": 1.0, "CustomizedMetricSpecification": half}, "needs MetricName"),
         (tracking(0.0), "greater than 0"),
