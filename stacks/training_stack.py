@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from aws_cdk import CfnOutput
+from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from modelyard.build_context import BuildContext
@@ -116,6 +117,13 @@ class TrainingStack(StageStack):
         )
         self._tell()
 
+    def grant_use(self, grantee: iam.IGrantable, data: IDataBucket) -> None:
+        """Allow uploading images, writing manifests of datasets, asking for jobs, reading what they made."""
+        data.grant_read(grantee, JOBS)
+        self.jobs.grant_submit(grantee)
+        for queue in self.queues.values():
+            queue.grant_use(grantee)
+
     def _image(self, dockerfile: str, name: str) -> ContainerImage:
         context = BuildContext(folder=REPO / "training", dockerfile=dockerfile)
         return ContainerImage.build(self, context, name=name)
@@ -145,6 +153,7 @@ class TrainingStack(StageStack):
                 capacity_providers=self.cluster.capacity_providers,
                 price_usd=settings.host_price_usd,
             ),
+            pace=settings.pace,
             retention=environment.data.retention,
         )
         jobs.records.grant_report(trainer.task_role)

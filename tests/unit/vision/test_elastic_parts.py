@@ -219,6 +219,16 @@ def test_the_address_and_its_interface():
         own_address("no-such-host.invalid:29400")
 
 
+@pytest.mark.parametrize(
+    ("named", "address"),
+    [("127.2.0.9", "127.2.0.9"), ("127.0.1.1", "127.0.0.1"), ("10.0.0.7", "127.0.0.1")],
+)
+def test_containers_of_one_machine_have_addresses_of_their_own(monkeypatch, named, address):
+    monkeypatch.setattr(agents.socket, "gethostbyname", lambda _name: named)
+    assert own_address("127.0.0.1:29400") == address
+    assert interface_of(address) == "lo"
+
+
 def test_no_rendezvous_is_said(monkeypatch):
     def refuse(_parameters):
         raise agents.RendezvousConnectionError("refused")

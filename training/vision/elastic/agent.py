@@ -47,6 +47,7 @@ LEAVE_SECONDS = 60  # for a rank to write its checkpoint once it was told to sto
 SILENT_SECONDS = 3
 END_SECONDS = 60.0  # for hosts to wait for one another at the end
 SIOCGIFADDR = 0x8915
+LOOPBACK = "127.0.0.1"
 
 
 def supervise(settings: Settings, trainer: Trainer, arguments: Sequence[str]) -> None:
@@ -138,9 +139,23 @@ def own_address(endpoint: str) -> str:
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
             asked.connect((host, int(port)))  # sends nothing
-            return str(asked.getsockname()[0])
+            address = str(asked.getsockname()[0])
     except OSError as error:
         raise UserError(f"the rendezvous {endpoint} cannot be reached: {error}") from None
+    return _own_loopback() or address if address == LOOPBACK else address
+
+
+def _own_loopback() -> str | None:
+    """The address of a container's name, where containers share the loopback interface of one machine.
+
+    PyTorch knows hosts by address and process; in containers the processes have the same numbers.
+    """
+    try:
+        named = socket.gethostbyname(socket.gethostname())
+    except OSError:
+        return None
+    # 127.0.1.1 is what Debian calls the machine itself.
+    return named if named.startswith("127.") and not named.startswith("127.0.") else None
 
 
 def interface_of(address: str) -> str | None:
@@ -149,6 +164,8 @@ def interface_of(address: str) -> str | None:
     >>> interface_of("127.0.0.1")
     'lo'
     """
+    if address.startswith("127."):
+        address = LOOPBACK  # which the others of the interface are not listed beside
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
         for _, name in socket.if_nameindex():
             try:
