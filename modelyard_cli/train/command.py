@@ -107,8 +107,8 @@ def resume(job: Name, as_json: JsonOption = False) -> None:
 def jobs_table(jobs: Iterable[Job]) -> Table:
     """Jobs for people."""
     table = Table(title="training jobs", title_justify="left", pad_edge=False)
-    for name in ("job", "state", "hosts", "attempt", "step", "saved", "USD", "submitted"):
-        right = name in ("hosts", "attempt", "step", "saved", "USD")
+    for name in ("job", "state", "hosts", "attempt", "step", "saved", "images/s", "USD", "submitted"):
+        right = name not in ("job", "state", "submitted")
         table.add_column(name, no_wrap=True, justify="right" if right else "left")
     table.add_column("", overflow="fold")
     for job in jobs:
@@ -119,6 +119,7 @@ def jobs_table(jobs: Iterable[Job]) -> Table:
             str(job.attempt),
             str(job.step),
             "" if job.saved_step is None else str(job.saved_step),
+            f"{job.images_per_second:.0f}" if job.images_per_second else "",
             f"{job.cost:.2f}",
             f"{datetime.fromtimestamp(job.submitted, UTC):%Y-%m-%d %H:%M:%S}",
             Text(job.reason, style="red" if job.state == "failed" else "dim"),
@@ -159,6 +160,8 @@ def show(states: Iterable[Job], to: Console) -> Job:
 
 def _line(job: Job) -> str:
     saved = "" if job.saved_step is None else f", saved at {job.saved_step}"
+    if job.images_per_second:
+        saved += f", {job.images_per_second:.0f} images/s"
     return (
         f"{job.updated - job.submitted:8.1f} s  {job.state}: attempt {job.attempt}, "
         f"{job.hosts} of {job.asked_hosts} hosts, step {job.step}{saved}, {job.cost:.2f} USD. {job.reason}"

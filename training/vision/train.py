@@ -7,6 +7,8 @@ Hyperparameters: see `config`. Each epoch logs `train-loss:`, `validation-loss:`
 With `--checkpoints PLACE`, CHECKPOINTS in the environment, or SageMaker's folder of checkpoints, a job goes
 on where one before it ended: `checkpoints`. SIGTERM ends it after the current step, with a checkpoint.
 
+What it tells of itself while it runs, and where: `telemetry`.
+
 Over several hosts each computes the gradients of its part of every batch; `data` makes the batches the same
 at any number of hosts, so that the model is the same too, up to the order in which numbers are added. In an
 elastic job, `elastic`, a "host" is a rank.
@@ -17,9 +19,11 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import torch
+from torch import nn
 from torch.nn import functional
 
 from training.common.arguments import Parser
@@ -37,9 +41,14 @@ from training.vision.config import Config
 from training.vision.data import Batch, Split
 from training.vision.distributed import Group, together
 from training.vision.elastic.output import deliver
-from training.vision.elastic.ranks import neighbours, ranks
+from training.vision.elastic.ranks import device, machines, neighbours, ranks
+from training.vision.job_record import from_environment
 from training.vision.model_archive import write_model
 from training.vision.shards import read_shards
+from training.vision.telemetry.machine import gpu_of
+from training.vision.telemetry.recorder import Process
+from training.vision.telemetry.settings import read_settings
+from training.vision.watch import Watch
 from training.vision.weights import Start, start
 
 
@@ -50,7 +59,9 @@ def main(arguments: Sequence[str]) -> None:
     hosts, config = ranks() or read_hosts(), read_hyperparameters(Config)
     torch.set_num_threads(max(1, usable_cpus() // neighbours()))
     torch.use_deterministic_algorithms(True, warn_only=True)
-    with together(hosts) as group:
+    process = Process(rank=hosts.rank, world=hosts.count, hosts=machines(hosts), gpu=gpu_of(device()))
+    watching = Watch(read_settings(), process, config=asdict(config), record=from_environment())
+    with watching as watch, together(hosts) as group:
         classes = read_classes(channel("classes"))
         origin = start(config, len(classes.names))
         image = _input(config, classes, origin)
@@ -61,8 +72,8 @@ def main(arguments: Sequence[str]) -> None:
             f"{len(train)} images, validation {len(validation)}, {len(classes.names)} classes"
         )
         identity = identity_of(config, origin.network, train, validation)
-        with saving(address, config, identity, group) as saver:
-            best = fit(config, origin, train, validation, group, saver)
+        with saving(address, config, identity, group, watch) as saver:
+            best = fit(config, origin, train, validation, group, saver, watch)
         if hosts.is_first and not saver.stopped:
             # The others wait for it: were this one lost now, one of them would have to do it.
             origin.network.load_state_dict(best.state)
@@ -70,6 +81,7 @@ def main(arguments: Sequence[str]) -> None:
                 model_dir(), config, origin.network, train, validation, classes, best.epoch, best.top1
             )
             deliver()
+            watch.finished()
     if saver.stopped:
         say(saver.stopped)
         raise SystemExit(STOPPED)
@@ -80,7 +92,15 @@ def main(arguments: Sequence[str]) -> None:
         say("trained; the first host writes the model")
 
 
-def fit(config: Config, origin: Start, train: Split, validation: Split, group: Group, saver: Saver) -> Best:
+def fit(
+    config: Config,
+    origin: Start,
+    train: Split,
+    validation: Split,
+    group: Group,
+    saver: Saver,
+    watch: Watch,
+) -> Best:
     """Train for all epochs, or those that a checkpoint left; the loop."""
     network = origin.network.to(group.device, memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(_decayed(network, config.weight_decay), lr=config.learning_rate)
@@ -91,26 +111,36 @@ def fit(config: Config, origin: Start, train: Split, validation: Split, group: G
         started = time.monotonic()
         network.train()
         freeze_statistics(network)
-        for batch in train.training(config.batch_size, config.seed, epoch, config.augment, at.batch):
+        order = train.training(config.batch_size, config.seed, epoch, config.augment, at.batch)
+        for batch in watch.batches(order):
+            rate = config.rate(at.step(batches), batches)
             for parameters in optimizer.param_groups:
-                parameters["lr"] = config.rate(at.step(batches), batches)
+                parameters["lr"] = rate
             loss = loss_of(replica, batch, group, config.label_smoothing)
             optimizer.zero_grad()
             # The hosts' gradients are averaged: each counts as much of the batch as it has.
             (loss * group.hosts.count / batch.total).backward()
+            norm = _norm(network) if watch.wants_norm else None
             optimizer.step()
             loss_sum, images, *wishes = group.summed([loss.item(), len(batch.labels), *saver.wishes()])
+            at = at.after(loss_sum, images)
+            watch.step(
+                at.step(batches), epoch=epoch, loss=loss_sum / images, images=images, rate=rate, norm=norm
+            )
             if not math.isfinite(loss_sum):
                 raise UserError(f"the loss is not a number in epoch {epoch}: choose a lower learning_rate")
-            at = at.after(loss_sum, images)
             if saver.after(at, best, wishes):
                 return best
         validation_loss, top1, top5 = measure(network, validation, group, config)
-        say(
-            f"epoch {epoch} of {config.epochs}: train-loss:{at.loss_sum / at.images:.5f} "
-            f"validation-loss:{validation_loss:.5f} validation-top1:{top1:.5f} validation-top5:{top5:.5f} "
-            f"seconds:{time.monotonic() - started:.1f}"
-        )
+        told = {
+            "train-loss": at.loss_sum / at.images,
+            "validation-loss": validation_loss,
+            "validation-top1": top1,
+            "validation-top5": top5,
+        }
+        watch.evaluated(epoch, **told)
+        figures = " ".join(f"{name}:{value:.5f}" for name, value in told.items())
+        say(f"epoch {epoch} of {config.epochs}: {figures} seconds:{time.monotonic() - started:.1f}")
         better = (top1, -validation_loss) > (best.top1, -best.loss)
         if better:
             state = {name: value.to("cpu", copy=True) for name, value in network.state_dict().items()}
@@ -130,6 +160,13 @@ def loss_of(network: Any, batch: Batch, group: Group, smoothing: float) -> Any:
     with torch.autocast(group.device.type, dtype=torch.bfloat16, enabled=mixed):
         logits = network(images)
     return functional.cross_entropy(logits.float(), labels, label_smoothing=smoothing, reduction="sum")
+
+
+def _norm(network: Any) -> float:
+    """Of the gradient, the mean over the batch; on all hosts the same."""
+    return float(
+        nn.utils.get_total_norm(value.grad for value in network.parameters() if value.grad is not None)
+    )
 
 
 def measure(network: Any, split: Split, group: Group, config: Config) -> tuple[float, float, float]:

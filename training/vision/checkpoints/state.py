@@ -63,8 +63,15 @@ def _copied(value: Any) -> Any:
     return value
 
 
-def snapshot(network: Any, optimizer: Any, place: Place, best: Best, random: list[Any]) -> dict[str, Any]:
-    """All of it, apart from what goes on changing; `random`: `random_state` of each host."""
+def snapshot(
+    network: Any, optimizer: Any, place: Place, best: Best, random: list[Any], account: Mapping[str, Any]
+) -> dict[str, Any]:
+    """All of it, apart from what goes on changing.
+
+    Args:
+        random: `random_state` of each host.
+        account: what telemetry knows of the job's time and cost: no part of what is learned.
+    """
     return {
         "network": copied(network.state_dict()),
         "optimizer": copied(optimizer.state_dict()),
@@ -72,6 +79,7 @@ def snapshot(network: Any, optimizer: Any, place: Place, best: Best, random: lis
         # Its tensors are copies already, which nobody changes.
         "best": {"epoch": best.epoch, "top1": best.top1, "loss": best.loss, "state": best.state},
         "random": random,
+        "account": dict(account),
     }
 
 

@@ -44,6 +44,19 @@ class Process:
     gpu: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """What the first process tells with each of its lines. `step`: done, of the whole training. `hosts`: that
+    are paid. `world`: processes. `images_per_second`: of all of them; None without a step since the last
+    line. `cost`: so far."""
+
+    step: int
+    hosts: int
+    world: int
+    images_per_second: float | None
+    cost: float
+
+
 class Telemetry:
     """The telemetry of one process, from its begin to its end.
 
@@ -192,7 +205,7 @@ class Telemetry:
     @property
     def wants_norm(self) -> bool:
         """Whether the next line has no norm of the gradient yet: it costs a pass over all parameters."""
-        return self._window.norm is None
+        return self._first and self._window.norm is None
 
     def record(self, *, closed: bool = False) -> dict[str, Any]:
         """For a checkpoint of this moment's state; `closed`: the process ends after it."""
@@ -254,6 +267,19 @@ class Telemetry:
                     clock=passed,
                 )
                 _tell(line)
+        if self._first and self._begun:
+            self.told(
+                Figures(
+                    step=number,
+                    hosts=self._process.hosts,
+                    world=self._process.world,
+                    images_per_second=window.images_per_second,
+                    cost=cost,
+                )
+            )
+
+    def told(self, figures: Figures) -> None:
+        """Called after each line of the first process, mostly by the thread of its own; for others to use."""
 
     def _of_rank(self, window: Window, age: float) -> dict[str, Value | None]:
         share = window.wait_share

@@ -92,6 +92,7 @@ def to_report(item: Mapping[str, Any]) -> Report:
     return Report(
         attempt=int(item["attempt"]["N"]),
         step=int(item["step"]["N"]),
+        images_per_second=float(item["images_per_second"]["N"]) if "images_per_second" in item else None,
         checkpoint=Checkpoint(step=int(item["checkpoint_step"]["N"]), key=saved["S"]) if saved else None,
         outcome=Outcome(outcome["S"]) if outcome else None,
         reason=item.get("reason", {"S": ""})["S"],

@@ -16,19 +16,25 @@ from .settings import Settings
 _MOST_CHARACTERS = 7_000
 
 
-def environment(request: JobRequest, attempt: int, settings: Settings) -> dict[str, str]:
+def environment(
+    request: JobRequest, attempt: int, settings: Settings, *, paid: float = 0.0
+) -> dict[str, str]:
     """Variables of the trainer's container.
 
     Args:
         request: What is trained.
         attempt: Number of the attempt.
         settings: Of the cluster.
+        paid: Node-seconds for which the hosts of earlier attempts were paid.
     """
     place = f"{settings.output_uri}{request.job}/"
     return {
         "JOB_NAME": request.job,
         "JOB_TABLE": settings.table_name,
         "ATTEMPT": str(attempt),
+        # Goodput and cost are of the whole job.
+        "PAID_NODE_SECONDS": f"{paid:.0f}",
+        "PRICE_PER_HOST_HOUR": repr(settings.host_price_usd),
         "RENDEZVOUS_ENDPOINT": settings.rendezvous_endpoint,
         "MIN_HOSTS": str(request.min_hosts if request.elastic else request.hosts),
         "MAX_HOSTS": str(request.hosts),

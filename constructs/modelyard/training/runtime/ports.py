@@ -61,6 +61,7 @@ class Report:
 
     attempt: int
     step: int = 0
+    images_per_second: float | None = None
     checkpoint: Checkpoint | None = None
     outcome: Outcome | None = None
     reason: str = ""

@@ -18,9 +18,9 @@ from .attempt import Attempt, Step
 from .attempts import Cause, Ended
 from .errors import RefusedError
 from .job import BEFORE, Job, State, ended, move, report, trains
-from .judging import View, cost, judge
+from .judging import View, judge, node_seconds
 from .launching import environment
-from .ports import Ports
+from .ports import Ports, Report
 from .settings import Settings
 
 _UNDER_WAY = frozenset({State.WAITING, State.STARTING, State.RUNNING, State.CANCELLING})
@@ -90,9 +90,7 @@ def watch(at: Attempt, ports: Ports, settings: Settings) -> Attempt:
     def change(job: Job) -> Job:
         if not _is_under_way(job, at):
             return job
-        told_cost = cost(job, at, now, settings.host_price_usd)
-        step, saved = (told.step, told.checkpoint) if told and told.attempt == at.number else (job.step, None)
-        job = report(job, attempt=at.number, step=step, cost=told_cost, checkpoint=saved, now=now)
+        job = _reported(job, at, told, node_seconds(job, at, now), now, settings)
         job, after, missing = judge(job, at, view, settings)
         found[:] = [(after, missing)]
         return job
@@ -124,9 +122,8 @@ def finish(at: Attempt, ports: Ports, settings: Settings) -> Attempt:
             return job
         if job.state is State.WAITING:
             return move(job, _hopeless(at), now, at.reason or "its execution ended")
-        spent = cost(job, at, now, settings.host_price_usd) if at.launched else job.attempt_cost
-        step, saved = (told.step, told.checkpoint) if told and told.attempt == at.number else (job.step, None)
-        job = report(job, attempt=at.number, step=step, cost=spent, checkpoint=saved, now=now)
+        paid = node_seconds(job, at, now) if at.launched else job.attempt_node_seconds
+        job = _reported(job, at, told, paid, now, settings)
         cause = Cause(at.cause or Cause.INTERRUPTED)
         if job.state is State.STARTING and cause is Cause.FINISHED:
             # Between two looks it came, trained and ended.
@@ -159,6 +156,21 @@ def _is_under_way(job: Job, at: Attempt) -> bool:
     return job.attempt == at.number and job.state in _UNDER_WAY
 
 
+def _reported(job: Job, at: Attempt, told: Report | None, paid: float, now: float, settings: Settings) -> Job:
+    """The record with what the attempt's hosts were paid for, and what its trainer has told."""
+    told = told if told and told.attempt == at.number else None
+    return report(
+        job,
+        attempt=at.number,
+        step=told.step if told else job.step,
+        cost=max(paid / 3600 * settings.host_price_usd, job.attempt_cost),
+        checkpoint=told.checkpoint if told else None,
+        now=now,
+        node_seconds=paid,
+        images_per_second=told.images_per_second if told else None,
+    )
+
+
 def _hopeless(at: Attempt) -> State:
     return State.CANCELLED if at.cause == Cause.CANCELLED else State.FAILED
 
@@ -183,7 +195,7 @@ def _run(
     job: Job, at: Attempt, count: int, token: str, ports: Ports, settings: Settings
 ) -> tuple[Attempt, Attempt | None]:
     """The attempt with the tasks that were started, and its end if there were not enough."""
-    variables = environment(job.request, at.number, settings)
+    variables = environment(job.request, at.number, settings, paid=job.node_seconds)
     try:
         started = ports.hosts.run(at.id, count, variables, provider=job.tally.unplaced, token=token)
     except RefusedError as error:
