@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -40,6 +41,14 @@ class Batch:
     images: Any
     labels: Any
     total: int
+
+    def parts(self, most: int) -> list[Batch]:
+        """Pieces of about the same size with at most so many images, one at least; 0: all in one."""
+        pieces = math.ceil(len(self.labels) / most) if most else 1
+        if pieces <= 1:
+            return [self]
+        halves = zip(self.images.tensor_split(pieces), self.labels.tensor_split(pieces), strict=True)
+        return [Batch(images, labels, self.total) for images, labels in halves]
 
 
 @dataclass(frozen=True, slots=True)

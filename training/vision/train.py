@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -34,6 +34,7 @@ from training.common.hyperparameters import read_hyperparameters
 from training.common.image_model import TOP
 from training.common.manifest import ImageInput
 from training.common.paths import channel, model_dir
+from training.vision.average import Average
 from training.vision.checkpoints.saver import STOPPED, Saver, address_of, identity_of, saving
 from training.vision.checkpoints.state import Best, Place
 from training.vision.classes import Classes, read_classes
@@ -44,6 +45,7 @@ from training.vision.elastic.output import deliver
 from training.vision.elastic.ranks import device, machines, neighbours, ranks
 from training.vision.job_record import from_environment
 from training.vision.model_archive import write_model
+from training.vision.modes import compiled, computing
 from training.vision.shards import read_shards
 from training.vision.telemetry.machine import gpu_of
 from training.vision.telemetry.recorder import Process
@@ -58,15 +60,16 @@ def main(arguments: Sequence[str]) -> None:
     address = address_of(parser.parse_args(arguments).checkpoints)
     hosts, config = ranks() or read_hosts(), read_hyperparameters(Config)
     torch.set_num_threads(max(1, usable_cpus() // neighbours()))
-    torch.use_deterministic_algorithms(True, warn_only=True)
     process = Process(rank=hosts.rank, world=hosts.count, hosts=machines(hosts), gpu=gpu_of(device()))
     watching = Watch(read_settings(), process, config=asdict(config), record=from_environment())
-    with watching as watch, together(hosts) as group:
+    with watching as watch, computing(config), together(hosts) as group:
         classes = read_classes(channel("classes"))
         origin = start(config, len(classes.names))
         image = _input(config, classes, origin)
         train = read_split("train", classes, image, hosts)
         validation = read_split("validation", classes, image, hosts)
+        if hosts.is_first and (uneven := _uneven(config.batch_size, hosts.count)):
+            say(uneven)
         say(
             f"host {hosts.rank + 1} of {hosts.count} on {group.device.type}: {config.backbone}, train "
             f"{len(train)} images, validation {len(validation)}, {len(classes.names)} classes"
@@ -93,63 +96,63 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def fit(
-    config: Config,
-    origin: Start,
-    train: Split,
-    validation: Split,
-    group: Group,
-    saver: Saver,
-    watch: Watch,
+    config: Config, origin: Start, train: Split, validation: Split, group: Group, saver: Saver, watch: Watch
 ) -> Best:
     """Train for all epochs, or those that a checkpoint left; the loop."""
     network = origin.network.to(group.device, memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(_decayed(network, config.weight_decay), lr=config.learning_rate)
+    average = Average(network, config.ema_decay)
     batches = max(1, len(train) // config.batch_size)
-    at, best = saver.resume(network, optimizer, batches)
-    replica = group.wrap(network)
+    at, best = saver.resume(network, optimizer, average, batches)
+    replica = group.wrap(compiled(network, config, group.device))
     for epoch in range(at.epoch, config.epochs + 1):
         started = time.monotonic()
         network.train()
         freeze_statistics(network)
         order = train.training(config.batch_size, config.seed, epoch, config.augment, at.batch)
         for batch in watch.batches(order):
-            rate = config.rate(at.step(batches), batches)
-            for parameters in optimizer.param_groups:
-                parameters["lr"] = rate
-            loss = loss_of(replica, batch, group, config.label_smoothing)
+            rate = _set_rate(optimizer, config.rate(at.step(batches), batches))
             optimizer.zero_grad()
-            # The hosts' gradients are averaged: each counts as much of the batch as it has.
-            (loss * group.hosts.count / batch.total).backward()
-            norm = _norm(network) if watch.wants_norm else None
+            loss = learn(replica, batch, group, config)
+            norm = shortened(network, config.clip_norm, wanted=watch.wants_norm)
             optimizer.step()
-            loss_sum, images, *wishes = group.summed([loss.item(), len(batch.labels), *saver.wishes()])
-            at = at.after(loss_sum, images)
-            watch.step(
-                at.step(batches), epoch=epoch, loss=loss_sum / images, images=images, rate=rate, norm=norm
-            )
+            average.update(network)
+            # Only here it waits for the GPU.
+            loss_sum, images, *wishes = group.summed([float(loss), len(batch.labels), *saver.wishes()])
+            at, mean = at.after(loss_sum, images), loss_sum / images
+            watch.step(at.step(batches), epoch=epoch, loss=mean, images=images, rate=rate, norm=norm)
             if not math.isfinite(loss_sum):
                 raise UserError(f"the loss is not a number in epoch {epoch}: choose a lower learning_rate")
             if saver.after(at, best, wishes):
                 return best
-        validation_loss, top1, top5 = measure(network, validation, group, config)
-        told = {
-            "train-loss": at.loss_sum / at.images,
-            "validation-loss": validation_loss,
-            "validation-top1": top1,
-            "validation-top5": top5,
-        }
-        watch.evaluated(epoch, **told)
-        figures = " ".join(f"{name}:{value:.5f}" for name, value in told.items())
-        say(f"epoch {epoch} of {config.epochs}: {figures} seconds:{time.monotonic() - started:.1f}")
-        better = (top1, -validation_loss) > (best.top1, -best.loss)
+        measured = measure(average.network, validation, group, config)
+        _tell(config, epoch, at.loss_sum / at.images, measured, started, watch)
+        better = (measured.top1, -measured.loss) > (best.top1, -best.loss)
         if better:
-            state = {name: value.to("cpu", copy=True) for name, value in network.state_dict().items()}
-            best = Best(epoch, top1, validation_loss, state)
+            state = {name: value.to("cpu", copy=True) for name, value in average.network.state_dict().items()}
+            best = Best(epoch, measured.top1, measured.loss, state)
         at = Place(epoch + 1)
         wishes = saver.wishes(end=True, must=better or epoch == config.epochs)
         if saver.after(at, best, group.summed(wishes)):
             return best
     return best
+
+
+def learn(replica: Any, batch: Batch, group: Group, config: Config) -> Any:
+    """Compute the gradients of a batch, a piece of it at a time; returns the sum of this host's losses."""
+    *pieces, last = batch.parts(config.micro_batch_size)
+    losses = []
+    with group.apart(replica):
+        losses += [_backward(replica, piece, group, config) for piece in pieces]
+    losses.append(_backward(replica, last, group, config))
+    return sum(losses)
+
+
+def _backward(replica: Any, piece: Batch, group: Group, config: Config) -> Any:
+    loss = loss_of(replica, piece, group, config.label_smoothing)
+    # The hosts' gradients are averaged: each counts as much of the batch as it has.
+    (loss * group.hosts.count / piece.total).backward()
+    return loss.detach()
 
 
 def loss_of(network: Any, batch: Batch, group: Group, smoothing: float) -> Any:
@@ -162,28 +165,62 @@ def loss_of(network: Any, batch: Batch, group: Group, smoothing: float) -> Any:
     return functional.cross_entropy(logits.float(), labels, label_smoothing=smoothing, reduction="sum")
 
 
-def _norm(network: Any) -> float:
-    """Of the gradient, the mean over the batch; on all hosts the same."""
-    return float(
-        nn.utils.get_total_norm(value.grad for value in network.parameters() if value.grad is not None)
-    )
+def _set_rate(optimizer: Any, rate: float) -> float:
+    for parameters in optimizer.param_groups:
+        parameters["lr"] = rate
+    return rate
 
 
-def measure(network: Any, split: Split, group: Group, config: Config) -> tuple[float, float, float]:
-    """Mean loss, top-1 and top-5 accuracy over all hosts' images."""
+def shortened(network: Any, longest: float, *, wanted: bool) -> Any:
+    """Shorten the gradient to `longest`, if that is not 0; returns its norm before, on all hosts the same,
+    or None where nobody asks for it."""
+    if longest:
+        return nn.utils.clip_grad_norm_(network.parameters(), longest)
+    gradients = [value.grad for value in network.parameters() if value.grad is not None]
+    return nn.utils.get_total_norm(gradients) if wanted else None
+
+
+def _tell(
+    config: Config, epoch: int, train_loss: float, measured: Measured, started: float, watch: Watch
+) -> None:
+    """The line of an epoch; SageMaker makes metrics of it."""
+    told = {
+        "train-loss": train_loss,
+        "validation-loss": measured.loss,
+        "validation-top1": measured.top1,
+        "validation-top5": measured.top5,
+    }
+    watch.evaluated(epoch, **told)
+    figures = " ".join(f"{name}:{value:.5f}" for name, value in told.items())
+    say(f"epoch {epoch} of {config.epochs}: {figures} seconds:{time.monotonic() - started:.1f}")
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Mean loss, top-1 and top-5 accuracy."""
+
+    loss: float
+    top1: float
+    top5: float
+
+
+def measure(network: Any, split: Split, group: Group, config: Config) -> Measured:
+    """Over all hosts' images."""
     network.eval()
     sums = torch.zeros(4, dtype=torch.float64)
     with torch.inference_mode():
         for batch in split.evaluation(config.batch_size):
             if not len(batch.labels):
                 continue
-            logits = network(batch.images.to(group.device, memory_format=torch.channels_last)).float().cpu()
-            loss = functional.cross_entropy(logits, batch.labels, reduction="sum").double()
-            ranked = logits.topk(min(TOP, logits.shape[1])).indices == batch.labels[:, None]
-            counted = torch.tensor(float(len(batch.labels)))
-            sums += torch.stack([loss, ranked[:, 0].sum(), ranked.sum(), counted])
+            for piece in batch.parts(config.micro_batch_size):
+                images = piece.images.to(group.device, memory_format=torch.channels_last)
+                logits = network(images).float().cpu()
+                loss = functional.cross_entropy(logits, piece.labels, reduction="sum").double()
+                ranked = logits.topk(min(TOP, logits.shape[1])).indices == piece.labels[:, None]
+                counted = torch.tensor(float(len(piece.labels)))
+                sums += torch.stack([loss, ranked[:, 0].sum(), ranked.sum(), counted])
     loss_sum, first, found, count = group.summed(sums.tolist())
-    return loss_sum / count, first / count, found / count
+    return Measured(loss_sum / count, first / count, found / count)
 
 
 def read_split(name: str, classes: Classes, image: ImageInput, hosts: Hosts) -> Split:
@@ -200,6 +237,19 @@ def read_split(name: str, classes: Classes, image: ImageInput, hosts: Hosts) -> 
         missing = sorted(set(numbers) - {entry.label for entry in entries})
         raise UserError(f"no image of class {missing[0]!r} fell into train: add images of it, or remove it")
     return Split(entries, labels, image, hosts)
+
+
+def _uneven(batch_size: int, hosts: int) -> str:
+    """What somebody may want to know of a batch that cannot be shared out evenly.
+
+    >>> _uneven(16, 3)
+    'batch_size 16 over 3 processes is 5 or 6 images each: the model is the same, some wait for others'
+    """
+    least, more = divmod(batch_size, hosts)
+    if not more:
+        return ""
+    share = f"batch_size {batch_size} over {hosts} processes is {least} or {least + 1} images each"
+    return f"{share}: the model is the same, some wait for others"
 
 
 def _input(config: Config, classes: Classes, origin: Start) -> ImageInput:

@@ -1,6 +1,6 @@
 """Checkpoints as the training loop sees them.
 
-    at, best = saver.resume(network, optimizer)
+    at, best = saver.resume(network, optimizer, average, batches)
     ...
     numbers, wishes = ...                          # each host's `saver.wishes()`, added up over all of them
     if saver.after(at, best, wishes):              # all hosts write, and stop, after the same step
@@ -26,13 +26,14 @@ from typing import Any
 
 from training.common.failure import UserError, say
 from training.common.paths import checkpoint_dir
+from training.vision.average import Average
 from training.vision.checkpoints.format import Identity, decode, digest
 from training.vision.checkpoints.journal import Journal, SupersededError, newest
 from training.vision.checkpoints.pointer import Entry, Keep
 from training.vision.checkpoints.state import Best, Place, random_state, restore, snapshot
 from training.vision.checkpoints.store import Store, StoreError, open_store
 from training.vision.checkpoints.writer import Snapshot, Writer
-from training.vision.config import Config
+from training.vision.config import FREE, Config
 from training.vision.data import Split
 from training.vision.distributed import Group
 from training.vision.watch import Watch
@@ -69,13 +70,18 @@ def key_of(place: str, name: str) -> str:
 
 
 def identity_of(config: Config, network: Any, train: Split, validation: Split) -> Identity:
-    """What a checkpoint must agree with. How often they are written and the number of hosts may change."""
+    """What a checkpoint must agree with. How often they are written, the number of hosts, and what else is
+    `FREE` may change."""
     tensors = [[name, list(value.shape), str(value.dtype)] for name, value in network.state_dict().items()]
     images = hashlib.sha256()
     for split in (train, validation):
         for entry in split.entries:
             images.update(f"{entry.key} {entry.label} {entry.size}\n".encode())
-    values = {name: value for name, value in asdict(config).items() if not name.startswith("checkpoint_")}
+    values = {
+        name: value
+        for name, value in asdict(config).items()
+        if name not in FREE and not name.startswith("checkpoint_")
+    }
     return Identity(
         model=digest(tensors), data=digest([images.hexdigest(), asdict(train.input)]), config=values
     )
@@ -116,13 +122,14 @@ class Saver:
         self._signals = _Signals()
         self._network: Any = None
         self._optimizer: Any = None
+        self._average: Any = None
         self._batches = 1
         self._steps = self._saved_step = 0
         self._saved_at = time.monotonic()
         self._seconds: list[float] = []
         self.stopped = ""
 
-    def resume(self, network: Any, optimizer: Any, batches: int) -> tuple[Place, Best]:
+    def resume(self, network: Any, optimizer: Any, average: Average, batches: int) -> tuple[Place, Best]:
         """Where to go on, with the state put back; the start where there is no checkpoint. The watch begins.
 
         Args:
@@ -131,7 +138,8 @@ class Saver:
         Raises:
             UserError: the last checkpoint cannot be used.
         """
-        self._network, self._optimizer, self._batches = network, optimizer, batches
+        self._network, self._optimizer, self._average = network, optimizer, average
+        self._batches = batches
         message = self._group.shared(self._open() if self._store else OFF)
         place, best, account = Place(), Best(), None
         if message != OFF:
@@ -140,7 +148,7 @@ class Saver:
             name, _, data = message[1:].partition(b"\n")
             state = decode(name.decode(), data, self._identity)
             hosts = self._group.hosts
-            place, best = restore(state, network, optimizer, hosts.rank, hosts.count)
+            place, best = restore(state, network, optimizer, average, hosts.rank, hosts.count)
             account = state.get("account")
             say(f"goes on from checkpoint {name.decode()}: epoch {place.epoch}, {place.batch} batches done")
         self._steps = self._saved_step = place.step(batches)
@@ -217,7 +225,8 @@ class Saver:
             return
         started = time.monotonic()
         account = self._watch.record(closed=stop)
-        state = snapshot(self._network, self._optimizer, place, best, random, account)
+        parts = (self._network, self._optimizer, self._average)
+        state = snapshot(*parts, place, best, random, account)
         top1 = best.top1 if place.batch == 0 and best.epoch == place.epoch - 1 else None
         self._writer.put(Snapshot(state, self._steps, place.epoch, top1))
         self._saved_step, self._saved_at = self._steps, time.monotonic()

@@ -170,7 +170,7 @@ class Telemetry:
             self._asked = self._clock()
 
     def step(
-        self, number: int, *, epoch: int, loss: float, images: float, rate: float, norm: float | None = None
+        self, number: int, *, epoch: int, loss: float, images: float, rate: float, norm: Any = None
     ) -> None:
         """Note a step that has ended. A loss, or gradient, that is no number is told at once.
 
@@ -178,7 +178,7 @@ class Telemetry:
             number: of the whole training, from 1.
             loss: mean over `images`, of all hosts.
             rate: of learning.
-            norm: of the gradient; not needed in each step, see `wants_norm`.
+            norm: of the gradient, what `float` takes; not needed in each step, see `wants_norm`.
         """
         ended = self._clock()
         seconds = ended - self._stepped
@@ -192,7 +192,7 @@ class Telemetry:
             images=images,
             loss=loss,
             rate=rate,
-            norm=norm,
+            norm=None if norm is None else float(norm),
         )
         with self._lock:
             self._window.add(done)
