@@ -27,6 +27,9 @@ class Config:
     `deterministic`: prefer takes operations that give the same each time where there are such, require
     refuses others, off takes the fastest.
 
+    `shuffle_mb`: of images that are shuffled together; of a larger dataset blocks of neighbours are, which
+    bounds what is read ahead of it from S3; 0: all.
+
     `checkpoint_steps`, `checkpoint_seconds`: how often a checkpoint is written, by whichever comes first; 0:
     not by this one. `checkpoint_keep`: the last so many stay; `checkpoint_keep_every`: so does the first of
     each so many steps, 0: none of these. The best one always stays."""
@@ -47,6 +50,7 @@ class Config:
     ema_decay: float = 0.0
     compile: int = 0
     deterministic: str = "prefer"
+    shuffle_mb: int = 256
     checkpoint_steps: int = 0
     checkpoint_seconds: float = 60.0
     checkpoint_keep: int = 3
@@ -57,7 +61,7 @@ class Config:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         cadence = ("checkpoint_steps", "checkpoint_seconds", "checkpoint_keep_every")
-        optional = ("micro_batch_size", "clip_norm", "ema_decay")
+        optional = ("micro_batch_size", "clip_norm", "ema_decay", "shuffle_mb")
         for name in ("warmup_epochs", "weight_decay", "label_smoothing", "seed", *optional, *cadence):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")

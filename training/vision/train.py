@@ -1,6 +1,8 @@
 """Step 3: train a classifier of images on one host or several.
 
-Channels `train`, `validation` (tar shards), `classes` (classes.json), `weights` with `pretrained=channel`.
+Channels `train`, `validation` (tar shards), `classes` (classes.json), `weights` with `pretrained=channel`; or
+a dataset in S3, which is read from there, `sources`: `--dataset s3://bucket/datasets/dogs`, or a channel at a
+time, `--train s3://bucket/prefix/train --validation ... --classes ...`.
 Hyperparameters: see `config`. Each epoch logs `train-loss:`, `validation-loss:`, `validation-top1:` and
 `validation-top5:`; the epoch with the best validation-top1 is kept.
 
@@ -17,9 +19,10 @@ elastic job, `elastic`, a "host" is a rank.
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -29,24 +32,23 @@ from torch.nn import functional
 from training.common.arguments import Parser
 from training.common.backbones import freeze_statistics
 from training.common.failure import UserError, run, say
-from training.common.hosts import Hosts, read_hosts, usable_cpus
+from training.common.hosts import read_hosts, usable_cpus
 from training.common.hyperparameters import read_hyperparameters
-from training.common.image_model import TOP
-from training.common.manifest import ImageInput
-from training.common.paths import channel, model_dir
+from training.common.paths import model_dir
 from training.vision.average import Average
 from training.vision.checkpoints.saver import STOPPED, Saver, address_of, identity_of, saving
 from training.vision.checkpoints.state import Best, Place
-from training.vision.classes import Classes, read_classes
 from training.vision.config import Config
 from training.vision.data import Batch, Split
 from training.vision.distributed import Group, together
 from training.vision.elastic.output import deliver
 from training.vision.elastic.ranks import device, machines, neighbours, ranks
 from training.vision.job_record import from_environment
+from training.vision.measuring import Measured, measure
 from training.vision.model_archive import write_model
 from training.vision.modes import compiled, computing
-from training.vision.shards import read_shards
+from training.vision.sources import CHANNELS, dataset_of, read_source, shared_address
+from training.vision.splits import MB, input_of, read_split, uneven
 from training.vision.telemetry.machine import gpu_of
 from training.vision.telemetry.recorder import Process
 from training.vision.telemetry.settings import read_settings
@@ -57,19 +59,27 @@ from training.vision.weights import Start, start
 def main(arguments: Sequence[str]) -> None:
     parser = Parser("train")
     parser.add_argument("--checkpoints")
-    address = address_of(parser.parse_args(arguments).checkpoints)
+    parser.add_argument("--dataset", default=dataset_of(os.environ))
+    for name in CHANNELS:
+        parser.add_argument(f"--{name}")
+    options = parser.parse_args(list(arguments))
+    address = address_of(options.checkpoints)
     hosts, config = ranks() or read_hosts(), read_hyperparameters(Config)
     torch.set_num_threads(max(1, usable_cpus() // neighbours()))
     process = Process(rank=hosts.rank, world=hosts.count, hosts=machines(hosts), gpu=gpu_of(device()))
     watching = Watch(read_settings(), process, config=asdict(config), record=from_environment())
     with watching as watch, computing(config), together(hosts) as group:
-        classes = read_classes(channel("classes"))
+        dataset = shared_address(options.dataset, group)
+        source = read_source(dataset, {name: getattr(options, name) for name in CHANNELS})
+        classes = source.classes()
         origin = start(config, len(classes.names))
-        image = _input(config, classes, origin)
-        train = read_split("train", classes, image, hosts)
-        validation = read_split("validation", classes, image, hosts)
-        if hosts.is_first and (uneven := _uneven(config.batch_size, hosts.count)):
-            say(uneven)
+        image = input_of(config, classes, origin)
+        train, validation = (
+            read_split(name, source.entries(name), classes, image, hosts, config.shuffle_mb * MB)
+            for name in ("train", "validation")
+        )
+        if hosts.is_first and (line := uneven(config.batch_size, hosts.count)):
+            say(line)
         say(
             f"host {hosts.rank + 1} of {hosts.count} on {group.device.type}: {config.backbone}, train "
             f"{len(train)} images, validation {len(validation)}, {len(classes.names)} classes"
@@ -193,79 +203,6 @@ def _tell(
     watch.evaluated(epoch, **told)
     figures = " ".join(f"{name}:{value:.5f}" for name, value in told.items())
     say(f"epoch {epoch} of {config.epochs}: {figures} seconds:{time.monotonic() - started:.1f}")
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """Mean loss, top-1 and top-5 accuracy."""
-
-    loss: float
-    top1: float
-    top5: float
-
-
-def measure(network: Any, split: Split, group: Group, config: Config) -> Measured:
-    """Over all hosts' images."""
-    network.eval()
-    sums = torch.zeros(4, dtype=torch.float64)
-    with torch.inference_mode():
-        for batch in split.evaluation(config.batch_size):
-            if not len(batch.labels):
-                continue
-            for piece in batch.parts(config.micro_batch_size):
-                images = piece.images.to(group.device, memory_format=torch.channels_last)
-                logits = network(images).float().cpu()
-                loss = functional.cross_entropy(logits, piece.labels, reduction="sum").double()
-                ranked = logits.topk(min(TOP, logits.shape[1])).indices == piece.labels[:, None]
-                counted = torch.tensor(float(len(piece.labels)))
-                sums += torch.stack([loss, ranked[:, 0].sum(), ranked.sum(), counted])
-    loss_sum, first, found, count = group.summed(sums.tolist())
-    return Measured(loss_sum / count, first / count, found / count)
-
-
-def read_split(name: str, classes: Classes, image: ImageInput, hosts: Hosts) -> Split:
-    """The images of a channel; raises UserError when it has too few, or of classes that are not named."""
-    numbers = {label: number for number, label in enumerate(classes.names)}
-    entries = read_shards(channel(name))
-    unknown = sorted({entry.label for entry in entries} - set(numbers))
-    if unknown:
-        raise UserError(f"channel {name}: class {unknown[0]!r} is not in channel classes")
-    if len(entries) < hosts.count:
-        raise UserError(f"channel {name} has {len(entries)} images for {hosts.count} hosts; use fewer hosts")
-    labels = [numbers[entry.label] for entry in entries]
-    if name == "train" and len(set(labels)) < len(numbers):
-        missing = sorted(set(numbers) - {entry.label for entry in entries})
-        raise UserError(f"no image of class {missing[0]!r} fell into train: add images of it, or remove it")
-    return Split(entries, labels, image, hosts)
-
-
-def _uneven(batch_size: int, hosts: int) -> str:
-    """What somebody may want to know of a batch that cannot be shared out evenly.
-
-    >>> _uneven(16, 3)
-    'batch_size 16 over 3 processes is 5 or 6 images each: the model is the same, some wait for others'
-    """
-    least, more = divmod(batch_size, hosts)
-    if not more:
-        return ""
-    share = f"batch_size {batch_size} over {hosts} processes is {least} or {least + 1} images each"
-    return f"{share}: the model is the same, some wait for others"
-
-
-def _input(config: Config, classes: Classes, origin: Start) -> ImageInput:
-    if config.image_size != classes.image_size:
-        raise UserError(
-            f"image_size is {config.image_size}, preprocessing prepared images for {classes.image_size}: "
-            "give both the same"
-        )
-    return ImageInput(
-        backbone=config.backbone,
-        norm=origin.norm,
-        size=config.image_size,
-        side=classes.side,
-        mean=origin.mean,
-        std=origin.std,
-    )
 
 
 def _decayed(network: Any, weight_decay: float) -> list[dict[str, Any]]:

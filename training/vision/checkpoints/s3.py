@@ -78,6 +78,12 @@ class S3Store:
     def names(self) -> list[str]:
         return self._do("", lambda: list(self._listed()))
 
+    def newest(self, suffix: str) -> str:
+        """The name with this end that was written last; empty: there is none."""
+        found = self._do("", lambda: [item for item in self._items() if item["Key"].endswith(suffix)])
+        last = max(found, key=lambda item: (item["LastModified"], item["Key"]), default=None)
+        return last["Key"].removeprefix(self._prefix) if last else ""
+
     def remove(self, name: str) -> None:
         self._do(name, lambda: self._client.delete_object(Bucket=self._bucket, Key=self._prefix + name))
 
@@ -86,11 +92,14 @@ class S3Store:
         return Tagged(answer["Body"].read(), str(answer["ETag"]))
 
     def _listed(self) -> Iterator[str]:
+        yield from (item["Key"].removeprefix(self._prefix) for item in self._items())
+
+    def _items(self) -> Iterator[Any]:
         pages = self._client.get_paginator("list_objects_v2").paginate(
             Bucket=self._bucket, Prefix=self._prefix, Delimiter="/"
         )
         for page in pages:
-            yield from (item["Key"].removeprefix(self._prefix) for item in page.get("Contents", ()))
+            yield from page.get("Contents", ())
 
     def _do(self, name: str, call: Callable[[], Result]) -> Result:
         from botocore.exceptions import BotoCoreError, ClientError

@@ -36,6 +36,7 @@ from training.vision.checkpoints.writer import Snapshot, Writer
 from training.vision.config import FREE, Config
 from training.vision.data import Split
 from training.vision.distributed import Group
+from training.vision.order import Blocks
 from training.vision.watch import Watch
 
 ADDRESS = "CHECKPOINTS"
@@ -77,6 +78,10 @@ def identity_of(config: Config, network: Any, train: Split, validation: Split) -
     for split in (train, validation):
         for entry in split.entries:
             images.update(f"{entry.key} {entry.label} {entry.size}\n".encode())
+    blocks = Blocks.cut(train.entries)
+    if not blocks.fit(train.window):
+        # Then the order depends on how images lie in shards as well.
+        images.update(blocks.of.tobytes())
     values = {
         name: value
         for name, value in asdict(config).items()
