@@ -33,6 +33,9 @@ def submit(
     setting: Annotated[
         list[str] | None, typer.Option("--setting", "-s", help="NAME=VALUE for the trainer; repeat for more.")
     ] = None,
+    register: Annotated[
+        str | None, typer.Option(help="Model package group in which its best and last model are registered.")
+    ] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Return when the job is accepted.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -45,6 +48,7 @@ def submit(
         min_hosts=min_hosts,
         elastic=not rigid,
         budget_usd=budget,
+        model_group=register,
     )
     place = cluster()
     known = place.find(job)
@@ -107,8 +111,8 @@ def resume(job: Name, as_json: JsonOption = False) -> None:
 def jobs_table(jobs: Iterable[Job]) -> Table:
     """Jobs for people."""
     table = Table(title="training jobs", title_justify="left", pad_edge=False)
-    for name in ("job", "state", "hosts", "attempt", "step", "saved", "images/s", "USD", "submitted"):
-        right = name not in ("job", "state", "submitted")
+    for name in ("job", "state", "hosts", "attempt", "step", "saved", "USD", "submitted"):
+        right = name in ("hosts", "attempt", "step", "saved", "USD")
         table.add_column(name, no_wrap=True, justify="right" if right else "left")
     table.add_column("", overflow="fold")
     for job in jobs:
@@ -119,7 +123,6 @@ def jobs_table(jobs: Iterable[Job]) -> Table:
             str(job.attempt),
             str(job.step),
             "" if job.saved_step is None else str(job.saved_step),
-            f"{job.images_per_second:.0f}" if job.images_per_second else "",
             f"{job.cost:.2f}",
             f"{datetime.fromtimestamp(job.submitted, UTC):%Y-%m-%d %H:%M:%S}",
             Text(job.reason, style="red" if job.state == "failed" else "dim"),

@@ -57,6 +57,7 @@ def test_what_a_container_is_told() -> None:
         "ATTEMPT": "1",
         "PAID_NODE_SECONDS": "0",
         "PRICE_PER_HOST_HOUR": "1.0",
+        "AWS_DEFAULT_REGION": "eu-west-1",
         "RENDEZVOUS_ENDPOINT": "rendezvous.train.local:29400",
         "MIN_HOSTS": "2",
         "MAX_HOSTS": "4",

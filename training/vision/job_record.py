@@ -14,6 +14,7 @@ trainer's alone, and the only one that its role may write:
     cost
     outcome            `finished` or `failed`; absent while it trains, and the last word when it is there
     reason             of `failed`, one line
+    models             of `finished`: what was delivered, as JSON
 
 Every rank may hold a record; only rank 0 should report. Call `progress` every few seconds at most (each is a
 write of DynamoDB), and `finished` before any rank exits: a host that is gone while nothing is told counts as
@@ -25,9 +26,10 @@ lost. After a SIGTERM there is no outcome to tell; the checkpoint is.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,8 +40,11 @@ _REASON_CHARACTERS = 1000
 
 # Which the first report of an attempt takes away, where it does not tell them anew.
 _OF_AN_ATTEMPT = frozenset(
-    {"checkpoint_step", "checkpoint_key", "outcome", "reason", "hosts", "world", "images_per_second", "cost"}
-)
+    {
+        "checkpoint_step", "checkpoint_key", "outcome", "reason", "models",
+        "hosts", "world", "images_per_second", "cost",
+    }
+)  # fmt: skip
 
 
 class UntoldError(Exception):
@@ -100,9 +105,17 @@ class JobRecord:
         """
         self._write(step, saved=saved, figures=figures)
 
-    def finished(self, step: int, saved: Saved | None = None) -> None:
-        """It has trained all there was. Raises as `progress`; telling it again does no harm."""
-        self._write(step, saved=saved, outcome="finished")
+    def finished(
+        self, step: int, saved: Saved | None = None, models: Sequence[Mapping[str, Any]] = ()
+    ) -> None:
+        """It has trained all there was. Raises as `progress`; telling it again does no harm.
+
+        Args:
+            step, saved: As `progress`.
+            models: That it delivered, each with `name`, `archive` and `metrics`, files below the job's
+                output, and `figures`, texts by name.
+        """
+        self._write(step, saved=saved, models=models, outcome="finished")
 
     def failed(self, step: int | None, reason: str) -> None:
         """It cannot go on, for a reason of its own, in one line; None: whoever says so does not know how far
@@ -115,6 +128,7 @@ class JobRecord:
         *,
         saved: Saved | None = None,
         figures: Mapping[str, float | None] | None = None,
+        models: Sequence[Mapping[str, Any]] = (),
         outcome: str = "",
         reason: str = "",
     ) -> None:
@@ -127,6 +141,8 @@ class JobRecord:
                 values[name] = {"N": f"{number:.6g}"}
         if saved:
             values |= {"checkpoint_step": {"N": str(saved.step)}, "checkpoint_key": {"S": saved.key}}
+        if models:
+            values["models"] = {"S": json.dumps(list(models))}
         if outcome:
             values |= {"outcome": {"S": outcome}, "reason": {"S": reason}}
         # Most reports follow another of the same attempt; the first of one clears what the last one said.

@@ -23,7 +23,7 @@ def computing(config: Config) -> Iterator[None]:
     https://docs.pytorch.org/docs/stable/notes/randomness.html
     """
     exact = config.deterministic != "off"
-    torch.use_deterministic_algorithms(exact, warn_only=config.deterministic != "require")
+    torch.use_deterministic_algorithms(exact, warn_only=config.deterministic == "prefer")
     # The fastest algorithm is found by trying, and may be another one each time.
     torch.backends.cudnn.benchmark = not exact
     if exact:

@@ -21,7 +21,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -41,12 +41,12 @@ from training.vision.checkpoints.state import Best, Place
 from training.vision.config import Config
 from training.vision.data import Batch, Split
 from training.vision.distributed import Group, together
-from training.vision.elastic.output import deliver
+from training.vision.elastic.output import delivers
 from training.vision.elastic.ranks import device, machines, neighbours, ranks
 from training.vision.job_record import from_environment
 from training.vision.measuring import Measured, measure
-from training.vision.model_archive import write_model
 from training.vision.modes import compiled, computing
+from training.vision.release import Material, release
 from training.vision.sources import CHANNELS, dataset_of, read_source, shared_address
 from training.vision.splits import MB, input_of, read_split, uneven
 from training.vision.telemetry.machine import gpu_of
@@ -74,10 +74,11 @@ def main(arguments: Sequence[str]) -> None:
         classes = source.classes()
         origin = start(config, len(classes.names))
         image = input_of(config, classes, origin)
-        train, validation = (
-            read_split(name, source.entries(name), classes, image, hosts, config.shuffle_mb * MB)
-            for name in ("train", "validation")
-        )
+
+        def split(name: str) -> Split:
+            return read_split(name, source.entries(name), classes, image, hosts, config.shuffle_mb * MB)
+
+        train, validation = split("train"), split("validation")
         if hosts.is_first and (line := uneven(config.batch_size, hosts.count)):
             say(line)
         say(
@@ -86,15 +87,15 @@ def main(arguments: Sequence[str]) -> None:
         )
         identity = identity_of(config, origin.network, train, validation)
         with saving(address, config, identity, group, watch) as saver:
-            best = fit(config, origin, train, validation, group, saver, watch)
-        if hosts.is_first and not saver.stopped:
-            # The others wait for it: were this one lost now, one of them would have to do it.
-            origin.network.load_state_dict(best.state)
-            write_model(
-                model_dir(), config, origin.network, train, validation, classes, best.epoch, best.top1
-            )
-            deliver()
-            watch.finished()
+            best, last = fit(config, origin, train, validation, group, saver, watch)
+        if not saver.stopped:
+            held_out = "test" if delivers() and source.has("test") else "validation"
+            measured_on = split("test") if held_out == "test" else validation
+            material = Material(config, train, validation, classes, measured_on, held_out)
+            # The others wait for the first: were it lost now, one of them would have to do it.
+            models = release(origin.network, best, last, material, group)
+            if hosts.is_first:
+                watch.finished(models)
     if saver.stopped:
         say(saver.stopped)
         raise SystemExit(STOPPED)
@@ -107,8 +108,8 @@ def main(arguments: Sequence[str]) -> None:
 
 def fit(
     config: Config, origin: Start, train: Split, validation: Split, group: Group, saver: Saver, watch: Watch
-) -> Best:
-    """Train for all epochs, or those that a checkpoint left; the loop."""
+) -> tuple[Best, Mapping[str, Any]]:
+    """Train for all epochs, or those that a checkpoint left; the loop. The best, and the last weights."""
     network = origin.network.to(group.device, memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(_decayed(network, config.weight_decay), lr=config.learning_rate)
     average = Average(network, config.ema_decay)
@@ -134,7 +135,7 @@ def fit(
             if not math.isfinite(loss_sum):
                 raise UserError(f"the loss is not a number in epoch {epoch}: choose a lower learning_rate")
             if saver.after(at, best, wishes):
-                return best
+                return best, average.network.state_dict()
         measured = measure(average.network, validation, group, config)
         _tell(config, epoch, at.loss_sum / at.images, measured, started, watch)
         better = (measured.top1, -measured.loss) > (best.top1, -best.loss)
@@ -144,8 +145,8 @@ def fit(
         at = Place(epoch + 1)
         wishes = saver.wishes(end=True, must=better or epoch == config.epochs)
         if saver.after(at, best, group.summed(wishes)):
-            return best
-    return best
+            return best, average.network.state_dict()
+    return best, average.network.state_dict()
 
 
 def learn(replica: Any, batch: Batch, group: Group, config: Config) -> Any:
@@ -194,15 +195,14 @@ def _tell(
     config: Config, epoch: int, train_loss: float, measured: Measured, started: float, watch: Watch
 ) -> None:
     """The line of an epoch; SageMaker makes metrics of it."""
-    told = {
-        "train-loss": train_loss,
-        "validation-loss": measured.loss,
-        "validation-top1": measured.top1,
-        "validation-top5": measured.top5,
-    }
-    watch.evaluated(epoch, **told)
-    figures = " ".join(f"{name}:{value:.5f}" for name, value in told.items())
-    say(f"epoch {epoch} of {config.epochs}: {figures} seconds:{time.monotonic() - started:.1f}")
+    watch.evaluated(
+        epoch, train_loss=train_loss, validation_loss=measured.loss, top1=measured.top1, top5=measured.top5
+    )
+    say(
+        f"epoch {epoch} of {config.epochs}: train-loss:{train_loss:.5f} validation-loss:{measured.loss:.5f} "
+        f"validation-top1:{measured.top1:.5f} validation-top5:{measured.top5:.5f} "
+        f"seconds:{time.monotonic() - started:.1f}"
+    )
 
 
 def _decayed(network: Any, weight_decay: float) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from training.common.failure import UserError, say
@@ -82,8 +82,8 @@ class Watch(Telemetry):
                 say(f"training goes on, {error}")
             self._silent = True
 
-    def finished(self) -> None:
-        """All there was is trained, and the model is where it belongs.
+    def finished(self, models: Sequence[Mapping[str, Any]] = ()) -> None:
+        """All there was is trained, and the models are where they belong.
 
         Raises:
             OutdatedError: as `step`.
@@ -96,7 +96,7 @@ class Watch(Telemetry):
         saved = self._news()
         for pause in (*PAUSES, None):
             try:
-                record.finished(self._number, saved)
+                record.finished(self._number, saved, models)
                 return
             except (UntoldError, OSError) as error:
                 if pause is None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -102,13 +105,13 @@ def test_a_training_in_pieces_makes_the_same_model(trained_with):
 def test_the_average_forgets_where_it_began():
     network = torch.nn.Linear(1, 1, bias=False)
     average = Average(network, 0.9)
-    seen, expected = [], float(network.weight)
+    seen, expected = [], network.weight.item()
     for step in range(1, 31):
         torch.nn.init.constant_(network.weight, float(step))
         average.update(network)
         keeps = min(0.9, (1 + step) / (10 + step))
         expected = keeps * expected + (1 - keeps) * step
-        seen.append(float(average.network.weight))
+        seen.append(average.network.weight.item())
         assert seen[-1] == pytest.approx(expected, rel=1e-5)
     copy = Average(torch.nn.Linear(1, 1, bias=False), 0.9)
     copy.load_state_dict(average.state_dict())
@@ -190,22 +193,39 @@ def test_what_has_no_exact_way_is_refused_where_that_is_required(trained_with, m
         trained_with("nearly", epochs=1)
 
 
-def test_without_a_compiler_it_is_refused_in_a_line(monkeypatch):
-    from torch._inductor import config as inductor
+PROGRAM = """
+import torch
+from training.common.failure import UserError
+from training.vision.config import Config
+from training.vision.modes import compiled
+network, images = torch.nn.Linear(3, 2), torch.rand(4, 3)
+assert compiled(network, Config(), torch.device("cpu")) is network
+try:
+    found = compiled(network, Config(compile=1), torch.device("cpu"))
+except UserError as error:
+    print(error)
+else:
+    assert found is not network
+    print("the same:", torch.allclose(found(images), network(images), atol=1e-6))
+"""
 
-    monkeypatch.setattr(inductor.cpp, "cxx", ("/nowhere/c++",))
-    with (
-        inductor.patch(force_disable_caches=True),
-        pytest.raises(
-            UserError, match=r"^compile=1 cannot be had on this machine: .*; install a compiler of C"
-        ),
-    ):
-        modes.compiled(torch.nn.Linear(1, 1), Config(compile=1), torch.device("cpu"))
+
+def compiling(folder, **environment):
+    """What a process of its own says: PyTorch looks for compilers once, and keeps what it compiled."""
+    # Without trying which instructions the processor has, and workers that compile side by side.
+    quick = {"TORCHINDUCTOR_VEC_ISA_OK": "1", "TORCHINDUCTOR_COMPILE_THREADS": "1"}
+    found = os.environ | quick | {"TORCHINDUCTOR_CACHE_DIR": str(folder), **environment}
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], env=found, capture_output=True, text=True, timeout=300, check=True
+    )
+    return done.stdout
 
 
-def test_compiled_it_computes_the_same():
-    network = torch.nn.Linear(3, 2)
-    assert modes.compiled(network, Config(), torch.device("cpu")) is network
-    compiled = modes.compiled(network, Config(compile=1), torch.device("cpu"))
-    images = torch.rand(4, 3)
-    assert torch.allclose(compiled(images), network(images), atol=1e-6)
+def test_compiled_it_computes_the_same(tmp_path):
+    assert compiling(tmp_path) == "the same: True\n"
+
+
+def test_without_a_compiler_it_is_refused_in_a_line(tmp_path):
+    (line,) = compiling(tmp_path, CXX="/nowhere/c++").splitlines()
+    assert line.startswith("compile=1 cannot be had on this machine: ")
+    assert line.endswith("; install a compiler of C++ (g++), or use compile=0")

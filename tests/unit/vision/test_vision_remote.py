@@ -226,7 +226,7 @@ def test_shards_packed_anew_are_another_order(trained):
         split = Split(entries, [0] * len(entries), SHAPE, Hosts(("a",), 0), window)
         return identity_of(Config(), torch.nn.Linear(1, 1), split, split).data
 
-    one, other = entries_of(60, 10), entries_of(60, 30)
+    one, other = entries_of(60, 10), entries_of(60, 7)
     assert identity(one, 0) == identity(other, 0)
     assert identity(one, 3000) != identity(other, 3000)
 

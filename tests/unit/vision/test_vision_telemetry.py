@@ -69,7 +69,7 @@ def test_its_history_is_told(job, lines):
     assert events == ["started", "evaluated", "evaluated", "evaluated", "ended"]
     assert {line["step"] for line in lines("checkpoint")} >= {STEPS}
     assert lines("evaluated")[-1]["step"] == STEPS
-    assert 0 <= lines("evaluated")[-1]["validation-top1"] <= 1
+    assert 0 <= lines("evaluated")[-1]["top1"] <= 1
     assert lines("ended")[0]["reason"] == "done"
 
 
@@ -125,7 +125,7 @@ def test_with_an_unreachable_weights_and_biases_training_goes_on(job, monkeypatc
     assert (job.root / "model" / "model.safetensors").is_file()
     told = [json.loads(line) for line in (job.root / "output/data/offline.jsonl").read_text().splitlines()]
     assert told[0]["config"]["backbone"] == "test_resnet"
-    assert [line["epoch"] for line in told if "validation-top1" in line] == [1, 2, 3]
+    assert [line["epoch"] for line in told if "top1" in line] == [1, 2, 3]
     assert told[-1] == {"finished": True}
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from training.common.failure import say
 from training.common.paths import base_dir
@@ -115,7 +115,7 @@ class Telemetry:
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, name="telemetry", daemon=True)
 
-    def __enter__(self) -> Telemetry:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

@@ -15,7 +15,7 @@ from .admission import Capacity, Held, Place
 from .attempts import Tally
 from .job import ENDS, Checkpoint, Job, State, World
 from .job_request import JobRequest
-from .ports import Outcome, Report
+from .ports import Model, Outcome, Report
 
 Item = dict[str, Any]
 
@@ -60,6 +60,7 @@ def to_job(item: Mapping[str, Any]) -> Job:
             "checkpoint": Checkpoint(**saved) if saved else None,
             "tally": Tally(**members["tally"]),
             "heard": tuple(members["heard"]),
+            "models": tuple(members.get("models", ())),
         }
     )
 
@@ -96,6 +97,7 @@ def to_report(item: Mapping[str, Any]) -> Report:
         checkpoint=Checkpoint(step=int(item["checkpoint_step"]["N"]), key=saved["S"]) if saved else None,
         outcome=Outcome(outcome["S"]) if outcome else None,
         reason=item.get("reason", {"S": ""})["S"],
+        models=tuple(Model(**model) for model in json.loads(item.get("models", {"S": "[]"})["S"])),
     )
 
 

@@ -93,6 +93,7 @@ class Job:
         reason: Why the job is in its state.
         not_before: Of the next attempt (epoch seconds).
         heard: Identifiers of the last orders, which a queue may deliver again.
+        models: ARNs of the versions that it has in the registry.
     """
 
     request: JobRequest
@@ -113,6 +114,7 @@ class Job:
     reason: str = ""
     not_before: float = 0.0
     heard: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
     generation: int = 1
 
     @property
@@ -245,6 +247,11 @@ def ended(job: Job, what: Ended, draw: float, now: float) -> tuple[Job, Decision
             return move(stopping, State.CANCELLED, now, decision.reason), decision
         case Action.GIVE_UP:
             return move(job, State.FAILED, now, decision.reason), decision
+
+
+def registered(job: Job, arn: str, now: float) -> Job:
+    """The job with a version in the registry; a second time changes nothing."""
+    return job if arn in job.models else _changed(job, now, models=(*job.models, arn))
 
 
 def cancel(job: Job, now: float) -> Job:

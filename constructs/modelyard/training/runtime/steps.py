@@ -1,6 +1,6 @@
 """The states of an attempt's state machine that do something.
 
-    admit > launch > watch > stop > finish
+    admit > launch > watch > stop > finish > register
 
 Each may be done twice, since Step Functions repeats what failed: it reads how far the record is, and goes on
 from there. An attempt that the record knows nothing of any more stops what it started, gives back its slots,
@@ -21,6 +21,7 @@ from .job import BEFORE, Job, State, ended, move, report, trains
 from .judging import View, judge, node_seconds
 from .launching import environment
 from .ports import Ports, Report
+from .registering import register
 from .settings import Settings
 
 _UNDER_WAY = frozenset({State.WAITING, State.STARTING, State.RUNNING, State.CANCELLING})
@@ -134,9 +135,12 @@ def finish(at: Attempt, ports: Ports, settings: Settings) -> Attempt:
 
     job = ports.jobs.change(at.job, change) if ports.jobs.read(at.job) else None
     admission.settle(ports.capacity, lambda capacity: admission.release(capacity, at.id, now))
-    if job is not None and job.state is State.BACKING_OFF and job.attempt == at.number:
+    if job is None or job.attempt != at.number:
+        return replace(at, next=Step.OVER)
+    if job.state is State.BACKING_OFF:
         ports.executions.start(Attempt(job=at.job, number=at.number + 1))
-    return replace(at, next=Step.OVER)
+    registers = job.state is State.COMPLETED and job.request.model_group
+    return replace(at, next=Step.REGISTER if registers else Step.OVER)
 
 
 _STEPS: Mapping[Step, Callable[[Attempt, Ports, Settings], Attempt]] = {
@@ -145,6 +149,7 @@ _STEPS: Mapping[Step, Callable[[Attempt, Ports, Settings], Attempt]] = {
     Step.WATCH: watch,
     Step.STOP: stop,
     Step.FINISH: finish,
+    Step.REGISTER: register,
 }
 
 
