@@ -11,10 +11,12 @@ import threading
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 from training.common.failure import UserError
+from training.vision.checkpoints.s3 import make_client
 from training.vision.checkpoints.store import StoreError
 from training.vision.order import BLOCK_BYTES
 from training.vision.shards import Entry
@@ -26,24 +28,49 @@ REGIONS, ENDPOINTS = ("AWS_REGION", "AWS_DEFAULT_REGION"), ("AWS_ENDPOINT_URL_S3
 Block = tuple[str, int]
 
 
+class Ranges(Protocol):
+    """A client that reads parts of objects."""
+
+    def read(self, address: str, offset: int, size: int) -> bytes:
+        """The bytes, fewer at the object's end; raises StoreError when S3 does not give them."""
+
+
 class Objects:
     """Ranges of objects in S3.
 
     Args:
         addresses: `s3://bucket/key` of all that will be asked for.
-
-    Raises:
-        UserError: s3torchconnector is not installed.
+        client: that reads them; by default s3torchconnector, or boto3 where that cannot be used.
     """
 
-    def __init__(self, addresses: Sequence[str]) -> None:
+    def __init__(self, addresses: Sequence[str], client: Ranges | None = None) -> None:
+        self._client = client or (Connector(addresses) if usable() else Boto())
+
+    def read(self, address: str, offset: int, size: int) -> bytes:
+        """Raises UserError when S3 does not give them."""
         try:
-            from s3torchconnector import S3ClientConfig, S3MapDataset, S3ReaderConstructor
-        except ModuleNotFoundError:
-            raise UserError(
-                "reading shards from S3 needs the package s3torchconnector; use the image of "
-                "cluster.Dockerfile; locally run: python3 tools/setup.py vision"
-            ) from None
+            data = self._client.read(address, offset, size)
+        except StoreError as error:
+            # Not a mistake that would be made again: the job may go on when S3 does.
+            raise UserError(f"{address} cannot be read: {' '.join(str(error).split())[:300]}") from error
+        if len(data) != size:
+            end = offset + size
+            raise UserError(f"{address} has {offset + len(data)} bytes, its index names {end} or more")
+        return data
+
+
+def usable() -> bool:
+    """Whether s3torchconnector is installed, and can be used here: it trusts the certificates of the system
+    alone, whatever the environment says, and waits for ever for a server that it does not trust."""
+    return find_spec("s3torchconnector") is not None and not os.environ.get("AWS_CA_BUNDLE")
+
+
+class Connector:
+    """s3torchconnector's. A reader of an object is made once, since that asks S3 for the object's size."""
+
+    def __init__(self, addresses: Sequence[str]) -> None:
+        from s3torchconnector import S3ClientConfig, S3MapDataset, S3ReaderConstructor
+
         endpoint = _first(ENDPOINTS)
         self._places = {address: place for place, address in enumerate(addresses)}
         self._dataset = S3MapDataset.from_objects(
@@ -57,7 +84,6 @@ class Objects:
         self._readers: dict[str, tuple[Any, threading.Lock]] = {}
 
     def read(self, address: str, offset: int, size: int) -> bytes:
-        """Raises UserError when S3 does not give them."""
         from s3torchconnectorclient import S3Exception
 
         with self._lock:
@@ -67,16 +93,26 @@ class Objects:
         try:
             with lock:
                 reader.seek(offset)
-                data = bytes(reader.read(size))
+                return bytes(reader.read(size))
         except S3Exception as error:
-            reason = f"{address} cannot be read: {' '.join(str(error).split())[:300]}"
-            # Not a mistake that would be made again: the job may go on when S3 does.
-            raise UserError(reason) from StoreError(reason)
-        if len(data) != size:
-            raise UserError(
-                f"{address} has {offset + len(data)} bytes, its index names {offset + size} or more"
-            )
-        return data
+            raise StoreError(str(error)) from error
+
+
+class Boto:
+    """boto3's."""
+
+    def __init__(self) -> None:
+        self._client = make_client(attempts=ATTEMPTS, connections=READERS)
+
+    def read(self, address: str, offset: int, size: int) -> bytes:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        bucket, _, key = address.removeprefix("s3://").partition("/")
+        asked = {"Bucket": bucket, "Key": key, "Range": f"bytes={offset}-{offset + size - 1}"}
+        try:
+            return bytes(self._client.get_object(**asked)["Body"].read())
+        except (BotoCoreError, ClientError, OSError) as error:
+            raise StoreError(str(error)) from error
 
 
 @dataclass(frozen=True, slots=True)

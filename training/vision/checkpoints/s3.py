@@ -21,8 +21,12 @@ class _MissingError(Exception):
     """There is no such object."""
 
 
-def make_client() -> Any:
+def make_client(attempts: int = 3, connections: int = 10) -> Any:
     """The `s3` client: region and credentials as the environment has them.
+
+    Args:
+        attempts: of a request; the pauses between them double.
+        connections: at the same time.
 
     Raises:
         UserError: boto3 is not installed.
@@ -31,8 +35,9 @@ def make_client() -> Any:
         import boto3
         from botocore.config import Config
     except ModuleNotFoundError:
-        raise UserError("checkpoints in S3 need the package boto3; install it, or name a folder") from None
-    config = Config(connect_timeout=10, read_timeout=60, retries={"mode": "standard"})
+        raise UserError("what is in S3 needs the package boto3; install it, or name a folder") from None
+    retries = {"mode": "standard", "total_max_attempts": attempts}
+    config = Config(connect_timeout=10, read_timeout=60, retries=retries, max_pool_connections=connections)
     return boto3.client("s3", config=config)
 
 
