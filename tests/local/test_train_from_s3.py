@@ -8,14 +8,14 @@ from __future__ import annotations
 import io
 import json
 import os
-import re
 import subprocess
 import sys
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -26,13 +26,17 @@ from tests.local.gang_support import REPO
 from tests.local.support import Actor, allow, unique
 from tests.local.test_preprocessing import Yard, wait_for
 from tests.unit.vision.vision_support import HYPERPARAMETERS, Container, drawn, encoded
+from training.common.failure import UserError
 from training.common.image_model import load_image_model
+from training.vision.classes import read_classes
 from training.vision.job_record import JobRecord
+from training.vision.shards import read_shards
+from training.vision.sources import read_source, resolved
 
 pytestmark = [pytest.mark.torch, pytest.mark.timeout(600)]
 COLOURS = {"blue": (30, 60, 200), "red": (210, 40, 30)}
 EACH = 40
-SETTINGS = {"epochs": 3, "batch_size": 8, "augment": "crop_flip", "learning_rate": 0.003}
+SETTINGS = {"epochs": 2, "batch_size": 8, "augment": "crop_flip", "learning_rate": 0.003}
 
 
 class Dataset:
@@ -68,10 +72,10 @@ class Dataset:
             ]
         )
 
-    def run(self, container: Container, *arguments: str, key: Credentials | None = None) -> str:
+    def run(self, container: Container, *arguments: str) -> str:
         """A training's log."""
         container.hyperparameters(**SETTINGS)
-        environment = os.environ | self.yard.cloud.environment(key or self.trainer)
+        environment = os.environ | self.yard.cloud.environment(self.trainer)
         done = subprocess.run(
             [sys.executable, "-m", "training.vision.train", *arguments],
             cwd=REPO,
@@ -115,47 +119,64 @@ def test_what_is_read_from_s3_makes_the_model_that_a_copy_makes(dataset: Dataset
         assert torch.equal(value, other[name]), name
 
 
-def test_channels_may_be_prefixes(dataset: Dataset, tmp_path: Path) -> None:
+@pytest.fixture
+def acting(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> Callable[[Credentials], None]:
+    """Has this process call the cloud as somebody."""
+
+    def act(key: Credentials) -> None:
+        for name, value in dataset.yard.cloud.environment(key).items():
+            monkeypatch.setenv(name, value)
+        # It keeps the keys that it found first.
+        monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+
+    return act
+
+
+def test_channels_may_be_prefixes(
+    dataset: Dataset, acting: Callable[[Credentials], None], tmp_path: Path
+) -> None:
     """As a step of a pipeline leaves them in S3."""
-    copy = tmp_path / "copy"
-    dataset.yard.manifest("copy", "--manifest", dataset.manifest, "--to", str(copy))
+    dataset.yard.manifest("copy", "--manifest", dataset.manifest, "--to", str(tmp_path))
     names = ("train", "validation", "classes")
     for name in names:
-        for path in (copy / name).iterdir():
+        for path in (tmp_path / name).iterdir():
             dataset.yard.s3.upload_file(str(path), dataset.yard.output, f"jobs/data/{name}/{path.name}")
-    place = f"s3://{dataset.yard.output}/jobs/data"
-    arguments = [part for name in names for part in (f"--{name}", f"{place}/{name}")]
-    log = dataset.run(Container(tmp_path / "job"), *arguments)
-    assert log.startswith("0\n"), log
-    assert "validation-top1:1.0" in log
+    acting(dataset.trainer)
+    found = read_source("", {name: f"s3://{dataset.yard.output}/jobs/data/{name}" for name in names})
+    assert found.classes() == read_classes(tmp_path / "classes")
+    for name in ("train", "validation"):
+        pairs = zip(found.entries(name), read_shards(tmp_path / name), strict=True)
+        assert all((one.key, one.label, one.read()) == (two.key, two.label, two.read()) for one, two in pairs)
+    assert not found.has("test")
 
 
 @pytest.mark.parametrize(
     ("address", "reason"),
     [
-        ("s3://{bucket}/cats", "holds no manifest; write one"),
+        ("s3://{bucket}/cats", "s3://{bucket}/cats/manifests/ holds no manifest; write one: "),
         ("s3://{bucket}/dogs/manifests/0.json", "there is no s3://{bucket}/dogs/manifests/0.json"),
-        ("s3://{bucket}/jobs/no.json", "there is no s3://{bucket}/jobs/no.json"),
-        ("{bucket}/dogs", "is not s3://bucket/key"),
+        ("s3://{bucket}/jobs/none/no.json", "there is no s3://{bucket}/jobs/none/no.json"),
     ],
 )
 def test_a_dataset_that_is_not_there_is_one_line(
-    dataset: Dataset, tmp_path: Path, address: str, reason: str
+    dataset: Dataset, acting: Callable[[Credentials], None], address: str, reason: str
 ) -> None:
+    acting(dataset.trainer)
     bucket = dataset.yard.output
-    log = dataset.run(Container(tmp_path), "--dataset", address.format(bucket=bucket))
-    assert log.startswith("1\n")
-    (line,) = (line for line in log.splitlines() if line.startswith("error: "))
-    assert reason.format(bucket=bucket) in line
+    with pytest.raises(UserError) as refused:
+        read_source(resolved(address.format(bucket=bucket)), {})
+    assert str(refused.value).startswith(reason.format(bucket=bucket))
+    assert "\n" not in str(refused.value)
 
 
-def test_shards_that_may_not_be_read_are_one_line(dataset: Dataset, actor: Actor, tmp_path: Path) -> None:
+def test_shards_that_may_not_be_read_are_one_line(
+    dataset: Dataset, acting: Callable[[Credentials], None], actor: Actor
+) -> None:
     output = f"arn:aws:s3:::{dataset.yard.output}"
-    reader = actor([allow("s3:ListBucket", output), allow("s3:GetObject", f"{output}/dogs/manifests/*")])
-    log = dataset.run(Container(tmp_path), "--dataset", dataset.manifest, key=reader)
-    assert log.startswith("1\n")
-    (line,) = (line for line in log.splitlines() if line.startswith("error: "))
-    assert re.search(r"error: s3://\S+/shards/\S+\.tar cannot be read: ", line), line
+    acting(actor([allow("s3:ListBucket", output), allow("s3:GetObject", f"{output}/dogs/manifests/*")]))
+    entries = read_source(resolved(dataset.folder), {}).entries("train")
+    with pytest.raises(UserError, match=r"^s3://\S+/shards/\S+\.tar cannot be read: .*AccessDenied"):
+        entries[0].read()
 
 
 def test_a_host_trains_where_all_is_in_s3_and_in_the_table(dataset: Dataset, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from training.common.failure import run
 
 
 def main(arguments: Sequence[str]) -> None:
+    os.environ.setdefault("ATTEMPT", "1")
     # Ranks start again within the attempt.
     os.environ.setdefault("ATTEMPT_STARTED", repr(time.time()))
     # PyTorch tells of each lost connection with a stack trace in C++; the agent says it in a line.

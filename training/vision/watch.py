@@ -90,6 +90,8 @@ class Watch(Telemetry):
             UserError: the record cannot be written for a minute; the model is there, and a further attempt
                 only says so.
         """
+        # The figures of the last steps; a job of seconds has told none yet.
+        self.emit()
         record, self._record = self._record, None
         if record is None:
             return
