@@ -16,6 +16,7 @@ from modelyard.training import (
     ImageFolder,
     Ledger,
     PreprocessingQueue,
+    Registration,
     TrainerTask,
     TrainingCluster,
     TrainingData,
@@ -37,7 +38,8 @@ UPLOADS, DATASETS, JOBS = "uploads/", "datasets/", "training-jobs/"
 
 
 class TrainingStack(StageStack):
-    """What an environment's section `training` asks for.
+    """What an environment's section `training` asks for. With a `registration` jobs may have their models
+    registered.
 
     Attributes:
         network: Isolated subnets and endpoints.
@@ -66,6 +68,7 @@ class TrainingStack(StageStack):
         environment: Environment,
         data: IDataBucket,
         alarm_topic: AlarmTopic | None = None,
+        registration: Registration | None = None,
     ) -> None:
         super().__init__(
             scope, construct_id, environment=environment, description="training on hosts that may vanish"
@@ -88,7 +91,7 @@ class TrainingStack(StageStack):
             size=settings.size,
             insights=settings.insights,
         )
-        self.jobs = self._jobs(settings, environment, places)
+        self.jobs = self._jobs(settings, environment, places, registration)
         self.monitoring = TrainingMonitoring(
             self,
             "Monitoring",
@@ -129,7 +132,11 @@ class TrainingStack(StageStack):
         return ContainerImage.build(self, context, name=name)
 
     def _jobs(
-        self, settings: TrainingSettings, environment: Environment, places: TrainingData
+        self,
+        settings: TrainingSettings,
+        environment: Environment,
+        places: TrainingData,
+        registration: Registration | None,
     ) -> TrainingJobs:
         trainer = self.cluster.trainer
         jobs = TrainingJobs(
@@ -154,6 +161,7 @@ class TrainingStack(StageStack):
                 price_usd=settings.host_price_usd,
             ),
             pace=settings.pace,
+            registration=registration,
             retention=environment.data.retention,
         )
         jobs.records.grant_report(trainer.task_role)

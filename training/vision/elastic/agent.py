@@ -32,6 +32,7 @@ from training.common.failure import UserError, say
 from training.common.paths import base_dir
 from training.vision.elastic.settings import Settings
 from training.vision.elastic.worker import LOST, REFUSED, STOPPED, Trainer, work
+from training.vision.job_record import UntoldError, from_environment
 
 # A host that is gone is noticed after 3 s, and hosts that meet wait 3 s for more of them; PyTorch's defaults
 # make 80 s of it. No host holds the store: PyTorch would guess by host names whether this is the one.
@@ -95,7 +96,9 @@ def supervise(settings: Settings, trainer: Trainer, arguments: Sequence[str]) ->
         raise UserError(f"{settings.min_hosts} hosts did not come within {settings.patience} s") from None
     handler.shutdown()
     if result.is_failed():
-        raise UserError(_reason({failure.exitcode for failure in result.failures.values()}))
+        reason = _reason({failure.exitcode for failure in result.failures.values()})
+        _tell_record(reason)
+        raise UserError(reason)
 
 
 class Agent(LocalElasticAgent):  # type: ignore[misc]  # torch is not followed by mypy here
@@ -183,6 +186,17 @@ def _reason(codes: set[int]) -> str:
     if codes & {1, REFUSED} and left.is_file():
         return left.read_text(encoding="utf-8")
     return f"the ranks of this host ended with {_listed(codes)}, which is no way for them to end"
+
+
+def _tell_record(reason: str) -> None:
+    """Ranks that end may be started again; here is known that they are not."""
+    try:
+        record = from_environment()
+        if record:
+            record.failed(None, reason)
+    except (UntoldError, UserError, OSError) as error:
+        # Outdated: then another attempt has spoken. Else the task's exit code says it, without the reason.
+        say(str(error))
 
 
 def _listed(codes: set[int]) -> str:
