@@ -29,7 +29,7 @@ def compose(app: cdk.App, environment: Environment) -> None:
     pipelines = PipelineStack(app, "Pipelines", environment=environment, data=data)
     serving = ServingStack(app, "Serving", environment=environment, data=data, pipelines=pipelines)
     inference = InferenceStack(app, "Inference", environment=environment, data=data, serving=serving)
-    training = add_training(app, environment, data=data, alarm_topic=serving.alarm_topic)
+    training = add_training(app, environment, data=data, pipelines=pipelines, alarm_topic=serving.alarm_topic)
     AccessStack(
         app,
         "Access",

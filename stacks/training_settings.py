@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from modelyard.training import InstanceSize, NetworkLayout, Pace, Pool, TrainerSize, Workers
 from modelyard.training.props import POOLS, Insights
+from pipeline_defs.catalog import PIPELINES, ImageClassification
 
 if TYPE_CHECKING:
     from aws_cdk import App
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from modelyard.storage import IDataBucket
     from stacks.alarm_topic import AlarmTopic
     from stacks.environments import Environment
+    from stacks.pipeline_stack import PipelineStack
     from stacks.training_stack import TrainingStack
 
 
@@ -67,12 +69,32 @@ class TrainingSettings:
 
 
 def add_training(
-    app: App, environment: Environment, *, data: IDataBucket, alarm_topic: AlarmTopic | None
+    app: App,
+    environment: Environment,
+    *,
+    data: IDataBucket,
+    pipelines: PipelineStack,
+    alarm_topic: AlarmTopic | None,
 ) -> TrainingStack | None:
-    """The stack that an environment's section `training` asks for, if it has one."""
+    """The stack that an environment's section `training` asks for, if it has one.
+
+    Its jobs may have their models registered beside those of the pipelines on images, to deploy like these.
+    """
     if environment.training is None:
         return None
     # Here, since loading it costs every synth, and `local` has none.
+    from modelyard.training.jobs_props import Registration
     from stacks.training_stack import TrainingStack
 
-    return TrainingStack(app, "Training", environment=environment, data=data, alarm_topic=alarm_topic)
+    of_images = [spec for spec in PIPELINES if isinstance(spec.family, ImageClassification)]
+    return TrainingStack(
+        app,
+        "Training",
+        environment=environment,
+        data=data,
+        alarm_topic=alarm_topic,
+        registration=Registration(
+            registries=[pipelines.registries[spec.name] for spec in of_images],
+            image=pipelines.images[of_images[0].family.image],
+        ),
+    )
