@@ -15,8 +15,8 @@ CDK := PATH="$$(echo $(NODE)):$$PATH" node_modules/.bin/cdk
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-demo: ## the whole loop on this machine, on real data (KEEP=1 leaves the cloud running, ALL=1 runs every pipeline)
-	@$(PYTHON) tools/setup.py $(if $(filter-out 0,$(ALL)),vision,local)
+demo: ## the whole loop on this machine, on real data (KEEP=1 leaves the cloud running, ALL=1 runs every pipeline, TRAIN=1 trains on two hosts)
+	@$(PYTHON) tools/setup.py $(if $(filter-out 0,$(ALL) $(TRAIN)),vision,local)
 	@$(BIN)/python -m modelyard_cli.demo
 
 test: ## every check and every test

@@ -20,6 +20,7 @@ from stacks.environments import Environment, EnvironmentSelectionError, choose
 from stacks.inference_stack import InferenceStack
 from stacks.pipeline_stack import PipelineStack
 from stacks.serving_stack import ServingStack
+from stacks.training_settings import add_training
 
 
 def compose(app: cdk.App, environment: Environment) -> None:
@@ -27,9 +28,8 @@ def compose(app: cdk.App, environment: Environment) -> None:
     data = DataStack(app, "Data", environment=environment).data
     pipelines = PipelineStack(app, "Pipelines", environment=environment, data=data)
     serving = ServingStack(app, "Serving", environment=environment, data=data, pipelines=pipelines)
-    inference = InferenceStack(
-        app, "Inference", environment=environment, data=data, serving=serving
-    ).inference
+    inference = InferenceStack(app, "Inference", environment=environment, data=data, serving=serving)
+    training = add_training(app, environment, data=data, pipelines=pipelines, alarm_topic=serving.alarm_topic)
     AccessStack(
         app,
         "Access",
@@ -37,7 +37,8 @@ def compose(app: cdk.App, environment: Environment) -> None:
         data=data,
         pipelines=pipelines,
         serving=serving,
-        inference=inference,
+        inference=inference.inference,
+        training=training,
     )
     # Asked for by cdk.json, for every `cdk synth`, `diff` and `deploy`; it costs as much as `import aws_cdk`.
     if app.node.try_get_context("cdk-nag") in (True, "true"):

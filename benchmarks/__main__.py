@@ -31,6 +31,8 @@ NAMES = (
     "table_scale",
     "spot_simulation",
     "telemetry",
+    "decode",
+    "training_step",
     "soak",
 )
 

@@ -182,11 +182,14 @@ def _install_services(cloud: Cloud) -> list[Closable]:
     from localcloud.autoscaling import ecs_services, sagemaker_variants
     from localcloud.autoscaling import service as autoscaling
     from localcloud.aws import queue_metrics
+    from localcloud.cloudformation import network, ssm_document
     from localcloud.cloudwatch import service as cloudwatch
     from localcloud.codedeploy import service as codedeploy
     from localcloud.ecs import service as ecs
     from localcloud.sagemaker import service
 
+    network.install(cloud)
+    ssm_document.install()
     alarms, queues = cloudwatch.install(cloud), queue_metrics.install(cloud)
     sagemaker = service.install(cloud)
     containers = ecs.install(cloud)

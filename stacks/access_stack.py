@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from aws_cdk import CfnOutput, Duration
 from aws_cdk import aws_iam as iam
 from constructs import Construct
@@ -16,12 +18,16 @@ from stacks.pipeline_stack import PipelineStack
 from stacks.serving_stack import ServingStack
 from stacks.stage_stack import StageStack, stack_name
 
+if TYPE_CHECKING:
+    from stacks.training_stack import TrainingStack
+
 
 class AccessStack(StageStack):
     """Two roles for people, with separate duties. The account's own policies say who may take which.
 
     Attributes:
-        data_scientist: Uploads data, runs pipelines, reads what they made, asks for predictions.
+        data_scientist: Uploads data and images, runs pipelines and training jobs, reads what they made, asks
+            for predictions.
         model_approver: Reads how models were made and what they achieve, approves and rejects them.
 
     Both read what is served (`modelyard models`). Neither calls the deployer (`modelyard reconcile`), which
@@ -41,6 +47,7 @@ class AccessStack(StageStack):
         pipelines: PipelineStack,
         serving: ServingStack,
         inference: InferenceFunction,
+        training: TrainingStack | None = None,
     ) -> None:
         super().__init__(scope, construct_id, environment=environment, description="roles for people")
         self._environment = environment
@@ -63,6 +70,9 @@ class AccessStack(StageStack):
             # Where it all is: bucket, folder, URL, table.
             self._grant_outputs(scientist, "data", "inference", "serving")
             self._grant_outputs(approver, "serving")
+            if training:
+                training.grant_use(scientist, data)
+                self._grant_outputs(scientist, "training")
         with merged(scientist), merged(approver):
             for pipeline in pipelines.pipelines.values():
                 pipeline.grant_start(scientist)

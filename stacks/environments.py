@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
 
 from modelyard.inference.props import Concurrency, Release
 from modelyard.serving.props import DataCapture, Rollout, Scaling, Variant
 from modelyard.serving.runtime.canary import Rules as CanaryRules
 from modelyard.storage.props import Lifecycle, Retention
-
-if TYPE_CHECKING:
-    from stacks.training_settings import TrainingSettings
+from modelyard.training import InstanceSize, NetworkLayout, Pace, Pool, TrainerSize, Workers
+from stacks.training_settings import PreparedDataset, TrainingSettings
 
 CONTEXT_KEYS = ("env", "cdk-nag")
 # What CDK and its CLI put into the context: feature flags and settings, cached look-ups (cdk.context.json),
@@ -167,43 +165,47 @@ class Environment:
 
 _LOCAL_ACCOUNT = "000000000000"
 _NO_GPU = "ml.m5.xlarge"
+_CPU_HOSTS = ("m7i.xlarge", "m6i.xlarge", "m5.xlarge")
 _THROW_AWAY = DataSettings(
     retention=Retention(on_delete="destroy", data_may_be_deleted=True),
     # Longer than a step cache answers from what is there, which is 30 days.
     lifecycle=Lifecycle(noncurrent_days=7, access_log_days=30, expire_days={"pipelines/": 60}),
 )
+# The dearest type of a pool, on demand in us-east-1 (https://aws.amazon.com/ec2/pricing/on-demand/): budgets,
+# and the cost in records, are then bounds of what Spot comes to.
+_GPU_HOST_USD, _CPU_HOST_USD = 1.212, 0.2016
 
 
 def environments() -> Mapping[str, Environment]:
-    """All stages by name, in the order of promotion."""
-    stages = (
-        # The embedded cloud on one machine: data goes with the stacks, people have no second factor. Its
-        # account is none of AWS's, so that this stage cannot be deployed to one.
-        Environment(
-            name="local",
-            placement=Placement(account=_LOCAL_ACCOUNT),
-            data=_THROW_AWAY,
-            # Each of the six algorithms twice, or once; two trials at once, for a machine with two
-            # processors. Small batches, for then six epochs do what takes twenty.
-            pipelines=PipelineSettings(
-                vision_training_instance_type=_NO_GPU,
-                parameters={
-                    "breast-cancer": {"MaxTuningJobs": "12", "MaxParallelTuningJobs": "2"},
-                    "mortgage-approval": {"MaxTuningJobs": "6", "MaxParallelTuningJobs": "2"},
-                    "digits": {"Epochs": "6", "BatchSize": "64"},
-                },
-            ),
-            # Somebody waits for the canary to end, and sends its requests by hand. The machine does other
-            # work besides, and of few requests the slow ones are chance.
-            serving=ServingSettings(
-                # Over a minute: the alarm that brings an update back is judged once a minute.
-                rollout=Rollout(bake_seconds=75),
-                canary=CanaryRules(
-                    warm_up_seconds=0, bake_seconds=60, least_requests=20, latency_slack_ms=100.0
-                ),
-            ),
-            access=AccessSettings(require_mfa=False),
+    """All stages by name, in the order of promotion; `local-training` is `local` with hosts to train on."""
+    # The embedded cloud on one machine: data goes with the stacks, people have no second factor. Its
+    # account is none of AWS's, so that this stage cannot be deployed to one.
+    local = Environment(
+        name="local",
+        placement=Placement(account=_LOCAL_ACCOUNT),
+        data=_THROW_AWAY,
+        # Each of the six algorithms twice, or once; two trials at once, for a machine with two
+        # processors. Small batches, for then six epochs do what takes twenty.
+        pipelines=PipelineSettings(
+            vision_training_instance_type=_NO_GPU,
+            parameters={
+                "breast-cancer": {"MaxTuningJobs": "12", "MaxParallelTuningJobs": "2"},
+                "mortgage-approval": {"MaxTuningJobs": "6", "MaxParallelTuningJobs": "2"},
+                "digits": {"Epochs": "6", "BatchSize": "64"},
+            },
         ),
+        # Somebody waits for the canary to end, and sends its requests by hand. The machine does other
+        # work besides, and of few requests the slow ones are chance.
+        serving=ServingSettings(
+            # Over a minute: the alarm that brings an update back is judged once a minute.
+            rollout=Rollout(bake_seconds=75),
+            canary=CanaryRules(warm_up_seconds=0, bake_seconds=60, least_requests=20, latency_slack_ms=100.0),
+        ),
+        access=AccessSettings(require_mfa=False),
+    )
+    stages = (
+        local,
+        _training_locally(local),
         # No reserved concurrency and no GPUs: a new account has none to give. The deployment would fail, and
         # so would each training of a model of images.
         Environment(
@@ -213,6 +215,18 @@ def environments() -> Mapping[str, Environment]:
             pipelines=PipelineSettings(vision_training_instance_type=_NO_GPU),
             serving=ServingSettings(scaling=Scaling(max_instances=2)),
             access=AccessSettings(require_mfa=False),
+            # In one zone: its interface endpoints are most of what waiting for jobs costs.
+            training=TrainingSettings(
+                network=NetworkLayout(zones=1),
+                pools=(
+                    Pool(name="spot", market="spot", instance_types=_CPU_HOSTS, max_hosts=2),
+                    Pool(name="on-demand", market="on-demand", instance_types=_CPU_HOSTS, max_hosts=2),
+                ),
+                size=TrainerSize(gpus=0, memory_mib=14_336, shared_memory_mib=2048),
+                host_price_usd=_CPU_HOST_USD,
+                datasets=(PreparedDataset(name="dogs"),),
+                workers=Workers(most=2),
+            ),
         ),
         # Mirrors the source system to the number: its concurrency, its cooldowns, its four instances.
         Environment(
@@ -225,6 +239,18 @@ def environments() -> Mapping[str, Environment]:
             inference=Concurrency(provisioned=3, reserved=100),
             release=Release(strategy="LambdaCanary10Percent5Minutes"),
             alarms=AlarmSettings(),
+            # As prod, with half the hosts in one zone.
+            training=TrainingSettings(
+                network=NetworkLayout(zones=1),
+                pools=(
+                    Pool(name="spot", market="spot", max_hosts=2),
+                    Pool(name="on-demand", market="on-demand", max_hosts=2),
+                ),
+                host_price_usd=_GPU_HOST_USD,
+                datasets=(PreparedDataset(name="dogs"),),
+                workers=Workers(most=4),
+                instance=InstanceSize(max_hours=6),
+            ),
         ),
         # AWS's own cooldowns, two instances at least (two zones), a canary on every change of the fleet.
         Environment(
@@ -239,9 +265,47 @@ def environments() -> Mapping[str, Environment]:
             inference=Concurrency(provisioned=3, reserved=100),
             release=Release(strategy="LambdaLinear10PercentEvery1Minute"),
             alarms=AlarmSettings(),
+            # Spot of four types in two zones, and on-demand for jobs that Spot has no hosts for; none of them
+            # while there is no job.
+            training=TrainingSettings(
+                pools=(
+                    Pool(name="spot", market="spot"),
+                    Pool(name="spot-b", market="spot", zone=1),
+                    Pool(name="on-demand", market="on-demand"),
+                ),
+                host_price_usd=_GPU_HOST_USD,
+                datasets=(PreparedDataset(name="dogs"),),
+                instance=InstanceSize(),
+            ),
         ),
     )
     return {stage.name: stage for stage in stages}
+
+
+def _training_locally(local: Environment) -> Environment:
+    """On its own, for what deploys in a minute need not wait for what most who try the app do not use.
+
+    Its paces are those of the local cloud, where hosts come at once.
+    """
+    return replace(
+        local,
+        name="local-training",
+        placement=replace(local.placement, name_prefix="local-training-"),
+        training=TrainingSettings(
+            # Nothing is filtered there, and nothing needs a way to the services.
+            network=NetworkLayout(zones=1, endpoints=()),
+            pools=(
+                Pool(name="spot", market="spot", instance_types=("c7i.large",)),
+                Pool(name="on-demand", market="on-demand", instance_types=("c7i.large",)),
+            ),
+            size=TrainerSize(gpus=0, memory_mib=3072, shared_memory_mib=512),
+            host_price_usd=0.08925,
+            pace=Pace(ask_seconds=1, watch_seconds=1, stop_seconds=1),
+            insights="disabled",
+            datasets=(PreparedDataset(name="digits", image_size=32),),
+            workers=Workers(most=2, backlog=1000, cpu=1024, memory_mib=2048),
+        ),
+    )
 
 
 def choose(context: Mapping[str, object]) -> Environment:

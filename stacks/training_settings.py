@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from modelyard.training import InstanceSize, NetworkLayout, Pool, TrainerSize, Workers
-from modelyard.training.props import POOLS
-from modelyard.training.training_cluster import Insights
+from modelyard.training import InstanceSize, NetworkLayout, Pace, Pool, TrainerSize, Workers
+from modelyard.training.props import POOLS, Insights
+from pipeline_defs.catalog import PIPELINES, ImageClassification
+
+if TYPE_CHECKING:
+    from aws_cdk import App
+
+    from modelyard.storage import IDataBucket
+    from stacks.alarm_topic import AlarmTopic
+    from stacks.environments import Environment
+    from stacks.pipeline_stack import PipelineStack
+    from stacks.training_stack import TrainingStack
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,6 +45,7 @@ class TrainingSettings:
         pools: Hosts, in the order in which a job tries them.
         size: Of a trainer's task.
         host_price_usd: Of a host and hour, for the budgets of jobs and the cost in their records.
+        pace: How often jobs are looked after.
         insights: Container Insights.
         datasets: Image folders that are prepared by a queue.
         workers: That empty each of these queues.
@@ -45,6 +56,7 @@ class TrainingSettings:
     pools: Sequence[Pool] = POOLS
     size: TrainerSize = field(default_factory=TrainerSize)
     host_price_usd: float = 0.0
+    pace: Pace = field(default_factory=Pace)
     insights: Insights = "enabled"
     datasets: Sequence[PreparedDataset] = ()
     workers: Workers = field(default_factory=Workers)
@@ -54,3 +66,35 @@ class TrainingSettings:
         names = [dataset.name for dataset in self.datasets]
         if len(set(names)) != len(names):
             raise ValueError(f"TrainingSettings.datasets have a name twice: {', '.join(names)}")
+
+
+def add_training(
+    app: App,
+    environment: Environment,
+    *,
+    data: IDataBucket,
+    pipelines: PipelineStack,
+    alarm_topic: AlarmTopic | None,
+) -> TrainingStack | None:
+    """The stack that an environment's section `training` asks for, if it has one.
+
+    Its jobs may have their models registered beside those of the pipelines on images, to deploy like these.
+    """
+    if environment.training is None:
+        return None
+    # Here, since loading it costs every synth, and `local` has none.
+    from modelyard.training.jobs_props import Registration
+    from stacks.training_stack import TrainingStack
+
+    of_images = [spec for spec in PIPELINES if isinstance(spec.family, ImageClassification)]
+    return TrainingStack(
+        app,
+        "Training",
+        environment=environment,
+        data=data,
+        alarm_topic=alarm_topic,
+        registration=Registration(
+            registries=[pipelines.registries[spec.name] for spec in of_images],
+            image=pipelines.images[of_images[0].family.image],
+        ),
+    )

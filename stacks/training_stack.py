@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from aws_cdk import CfnOutput
+from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from modelyard.build_context import BuildContext
@@ -15,6 +16,7 @@ from modelyard.training import (
     ImageFolder,
     Ledger,
     PreprocessingQueue,
+    Registration,
     TrainerTask,
     TrainingCluster,
     TrainingData,
@@ -36,7 +38,8 @@ UPLOADS, DATASETS, JOBS = "uploads/", "datasets/", "training-jobs/"
 
 
 class TrainingStack(StageStack):
-    """What an environment's section `training` asks for.
+    """What an environment's section `training` asks for. With a `registration` jobs may have their models
+    registered.
 
     Attributes:
         network: Isolated subnets and endpoints.
@@ -65,6 +68,7 @@ class TrainingStack(StageStack):
         environment: Environment,
         data: IDataBucket,
         alarm_topic: AlarmTopic | None = None,
+        registration: Registration | None = None,
     ) -> None:
         super().__init__(
             scope, construct_id, environment=environment, description="training on hosts that may vanish"
@@ -87,7 +91,7 @@ class TrainingStack(StageStack):
             size=settings.size,
             insights=settings.insights,
         )
-        self.jobs = self._jobs(settings, environment, places)
+        self.jobs = self._jobs(settings, environment, places, registration)
         self.monitoring = TrainingMonitoring(
             self,
             "Monitoring",
@@ -116,12 +120,23 @@ class TrainingStack(StageStack):
         )
         self._tell()
 
+    def grant_use(self, grantee: iam.IGrantable, data: IDataBucket) -> None:
+        """Allow uploading images, writing manifests of datasets, asking for jobs, reading what they made."""
+        data.grant_read(grantee, JOBS)
+        self.jobs.grant_submit(grantee)
+        for queue in self.queues.values():
+            queue.grant_use(grantee)
+
     def _image(self, dockerfile: str, name: str) -> ContainerImage:
         context = BuildContext(folder=REPO / "training", dockerfile=dockerfile)
         return ContainerImage.build(self, context, name=name)
 
     def _jobs(
-        self, settings: TrainingSettings, environment: Environment, places: TrainingData
+        self,
+        settings: TrainingSettings,
+        environment: Environment,
+        places: TrainingData,
+        registration: Registration | None,
     ) -> TrainingJobs:
         trainer = self.cluster.trainer
         jobs = TrainingJobs(
@@ -145,6 +160,8 @@ class TrainingStack(StageStack):
                 capacity_providers=self.cluster.capacity_providers,
                 price_usd=settings.host_price_usd,
             ),
+            pace=settings.pace,
+            registration=registration,
             retention=environment.data.retention,
         )
         jobs.records.grant_report(trainer.task_role)

@@ -35,6 +35,16 @@ class Check:
 PYTEST = (f"{BIN}/pytest", "-q", "--hypothesis-profile=ci")
 UNIT = tuple(f"tests/unit/{folder}" for folder in ("check", "tabular", "vision"))
 PARTS = tuple(f"tests/local/{folder}" for folder in ("compat", "differences", "workloads"))
+HOSTS = (
+    "tests/local/training",
+    *(
+        f"tests/local/test_{name}.py"
+        for name in (
+            "checkpoints", "distributed_vision", "distributed_xgboost", "elastic", "image_pipeline",
+            "instance_driver", "preprocessing", "train_from_s3", "training_jobs",
+        )
+    ),
+)  # fmt: skip
 CHECKS = (
     (Check("format", (f"{BIN}/ruff", "format", "--check", "--quiet", ".")),),
     (Check("lint", (f"{BIN}/ruff", "check", "--quiet", ".")),),
@@ -50,9 +60,10 @@ CHECKS = (
     (
         Check("the whole loop", (*PYTEST, "tests/local", "-m", "loop"), quick=False),
         Check("local tests of the parts", (*PYTEST, *PARTS, "-m", "not loop"), quick=False),
+        Check("local tests of training on hosts", (*PYTEST, *HOSTS), quick=False),
         Check(
             "local tests",
-            (*PYTEST, "tests/local", *(f"--ignore={folder}" for folder in PARTS), "-m", "not loop"),
+            (*PYTEST, "tests/local", *(f"--ignore={path}" for path in (*PARTS, *HOSTS)), "-m", "not loop"),
             quick=False,
         ),
     ),

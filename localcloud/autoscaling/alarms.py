@@ -13,6 +13,9 @@ from localcloud.autoscaling.rules.alarm import Alarm as Rule
 from localcloud.autoscaling.rules.alarm import State
 from localcloud.autoscaling.rules.tracking import Policy
 from localcloud.aws import administrator
+from localcloud.cloudwatch import queries
+from localcloud.cloudwatch.datapoints import Source
+from localcloud.cloudwatch.expression import Series
 from localcloud.context import Cloud
 
 # Metric, statistic and period in seconds of SageMaker's predefined metrics.
@@ -21,6 +24,7 @@ _PREDEFINED = {
     "SageMakerVariantInvocationsPerInstance": ("InvocationsPerInstance", "Sum", 60),
     "SageMakerVariantConcurrentRequestsPerModelHighResolution": ("ConcurrentRequestsPerModel", "Maximum", 10),
 }
+_MINUTE = 60
 _SHOWN = 3  # datapoints in the reason of a state
 Alarm = dict[str, Any]
 
@@ -70,13 +74,23 @@ def set_state(cloud: Cloud, name: str, rule: Rule, state: State, points: Sequenc
     _client(cloud).set_alarm_state(AlarmName=name, StateValue=state.value, StateReason=reason)
 
 
+def points(policy: dict[str, Any], source: Source, end: float, seconds: float, count: int) -> Series:
+    """What a target tracking policy looks at, in each of the last periods, oldest first; see `Source`."""
+    looked_at = metric(policy) or {}
+    if "Metrics" in looked_at:
+        return queries.read(looked_at["Metrics"]).points(source, end, seconds, count)
+    return source(looked_at, end, seconds, count)
+
+
 def metric(policy: dict[str, Any]) -> Alarm | None:
     """What a target tracking policy looks at, as PutMetricAlarm takes it; None if that is not known here."""
     configuration = policy["TargetTrackingScalingPolicyConfiguration"]
     custom = configuration.get("CustomizedMetricSpecification")
+    if custom is not None and "Metrics" in custom:
+        return {"Metrics": queries_of(custom)}
     if custom is not None:
         names = ("MetricName", "Namespace", "Dimensions", "Statistic", "Unit")
-        return {"Period": 60, **{name: custom[name] for name in names if name in custom}}
+        return {"Period": _MINUTE, **{name: custom[name] for name in names if name in custom}}
     kind = configuration["PredefinedMetricSpecification"]["PredefinedMetricType"]
     if kind not in _PREDEFINED:
         return None
@@ -92,6 +106,24 @@ def metric(policy: dict[str, Any]) -> Alarm | None:
             {"Name": "VariantName", "Value": variant},
         ],
     }
+
+
+def period(source: Alarm) -> int:
+    """Seconds, of a metric as PutMetricAlarm takes it."""
+    return queries.read(source["Metrics"]).period if "Metrics" in source else int(source["Period"])
+
+
+def queries_of(custom: dict[str, Any]) -> list[dict[str, Any]]:
+    """Metric math of a policy as PutMetricAlarm takes it, by the minute unless it says otherwise.
+
+    https://docs.aws.amazon.com/autoscaling/application/APIReference/API_TargetTrackingMetricDataQuery.html
+    """
+    return [
+        {**query, "MetricStat": {"Period": _MINUTE, **query["MetricStat"]}}
+        if "MetricStat" in query
+        else query
+        for query in custom["Metrics"]
+    ]
 
 
 def replace(cloud: Cloud, old: list[dict[str, str]], wanted: list[Alarm]) -> list[dict[str, str]]:

@@ -9,8 +9,11 @@ import uuid
 from typing import Any
 
 from localcloud.autoscaling import alarms, targets
+from localcloud.autoscaling.rules import steps
+from localcloud.autoscaling.rules.steps import StepPolicy
 from localcloud.autoscaling.rules.tracking import Policy
 from localcloud.autoscaling.service import AutoScaling, Call, Operation
+from localcloud.cloudwatch.expression import ExpressionError
 from localcloud.sagemaker.errors import ServiceError, validation
 from localcloud.sagemaker.pagination import page
 from localcloud.sagemaker.store import now
@@ -49,8 +52,14 @@ def tracking(policy: dict[str, Any]) -> Policy | None:
         out_cooldown=configuration.get("ScaleOutCooldown", cooldown),
         in_cooldown=configuration.get("ScaleInCooldown", cooldown),
         disable_in=configuration.get("DisableScaleIn", False),
-        period=source["Period"],
+        period=alarms.period(source),
     )
+
+
+def stepping(policy: dict[str, Any]) -> StepPolicy | None:
+    """A step scaling policy as the rules take it; None for other kinds."""
+    configuration = policy.get(_CONFIGURATIONS["StepScaling"])
+    return None if configuration is None else steps.read(policy["PolicyName"], configuration)
 
 
 def remove(service: AutoScaling, policy: dict[str, Any]) -> None:
@@ -111,10 +120,8 @@ def _check(call: Call, kind: str, target: dict[str, Any]) -> None:
         raise validation(f"{member} needs exactly one of {' and '.join(metrics)}.")
     custom = configuration.get("CustomizedMetricSpecification", {})
     if "Metrics" in custom:
-        raise validation(
-            "CustomizedMetricSpecification: the local Application Auto Scaling has no metric math."
-        )
-    if custom and not {"MetricName", "Namespace", "Statistic"} <= custom.keys():
+        _check_metrics(custom)
+    elif custom and not {"MetricName", "Namespace", "Statistic"} <= custom.keys():
         raise validation("CustomizedMetricSpecification needs MetricName, Namespace and Statistic.")
     for policy in of_target(call.service, target):
         same = policy.get(member, {}).get(given[0]) == configuration[given[0]]
@@ -122,6 +129,19 @@ def _check(call: Call, kind: str, target: dict[str, Any]) -> None:
             raise validation(
                 "Only one TargetTrackingScaling policy for a given metric specification is allowed."
             )
+
+
+def _check_metrics(custom: dict[str, Any]) -> None:
+    """Metric math in the place of one metric."""
+    single = [
+        name for name in ("MetricName", "Namespace", "Statistic", "Dimensions", "Unit") if name in custom
+    ]
+    if single:
+        raise validation(f"CustomizedMetricSpecification: Metrics cannot be given with {', '.join(single)}.")
+    try:
+        alarms.period({"Metrics": alarms.queries_of(custom)})
+    except ExpressionError as error:
+        raise validation(f"CustomizedMetricSpecification: {error}") from None
 
 
 def _arn(call: Call) -> str:

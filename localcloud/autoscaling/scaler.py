@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,12 +12,15 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from localcloud.autoscaling import activities, alarms, policies, scheduled, service_role, targets
+from localcloud.autoscaling.rules import steps
 from localcloud.autoscaling.rules.alarm import LOOK_BACK, State
+from localcloud.autoscaling.rules.steps import StepPolicy
 from localcloud.autoscaling.rules.tracking import (
     AT_MAXIMUM,
     AT_MINIMUM,
     Bounds,
     Change,
+    Cooled,
     Memory,
     NotScaled,
     Policy,
@@ -48,6 +52,14 @@ class _Running:
     change: Change | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """An alarm that asks for a step policy, and how far its metric is from its threshold."""
+
+    alarm: str
+    difference: float
+
+
 @dataclass(slots=True)
 class _Watch:
     """What is known of one target beyond its record. Times are in seconds of the cloud's clock."""
@@ -58,6 +70,7 @@ class _Watch:
     due: dict[str, tuple[float, float | None]] = field(default_factory=dict)  # since when, next, by action
     running: _Running | None = None
     not_scaled: NotScaled | None = None
+    steps: dict[str, Memory] = field(default_factory=dict)  # of step policies
 
 
 class Scaler(Ticking):
@@ -76,18 +89,34 @@ class Scaler(Ticking):
         self._factor = service.cloud.clock
         self._started = now()
         self._watches: dict[str, _Watch] = {}
+        self._asked: dict[str, _Asked] = {}
+        self._lock = threading.Lock()
         activities.fail_interrupted(service)
 
     def pause(self) -> float:
         """Often enough for periods that pass faster."""
         return max(_SHORTEST_PAUSE, min(_LONGEST_PAUSE, 5 / self._factor))
 
+    def ask(self, policy_arn: str, alarm: Mapping[str, Any], value: float | None) -> None:
+        """An alarm is in a state for which it names a step policy: act on it with the next tick.
+
+        While a change is on its way the alarm asks in vain; it asks again every minute.
+
+        Args:
+            value: newest datapoint of its metric, None if there is none.
+        """
+        difference = 0.0 if value is None else value - float(alarm["Threshold"])
+        with self._lock:
+            self._asked[policy_arn] = _Asked(alarm["AlarmName"], difference)
+
     def tick(self) -> None:
         """Do what is due now."""
         known = self._service.store.query(targets.KIND)
+        with self._lock:
+            asked, self._asked = self._asked, {}
         for target in known:
             try:
-                self._target(target, self._now())
+                self._target(target, asked, self._now())
             except Exception:
                 # One target's trouble must not keep the others from being scaled.
                 if not self._closed.is_set():
@@ -95,7 +124,7 @@ class Scaler(Ticking):
         names = {targets.name_of(target) for target in known}
         self._watches = {name: watch for name, watch in self._watches.items() if name in names}
 
-    def _target(self, target: dict[str, Any], now: float) -> None:
+    def _target(self, target: dict[str, Any], asked: Mapping[str, _Asked], now: float) -> None:
         watch = self._watches.setdefault(targets.name_of(target), _Watch())
         target = self._scheduled(target, watch, now)
         scalable = self._service.scalables.get(target["ServiceNamespace"])
@@ -113,6 +142,8 @@ class Scaler(Ticking):
         held = target.get("_hold") and self._hold(target, scalable, watch, capacity, now)
         if fresh and not held:
             self._decide(target, scalable, watch, capacity, now)
+        if asked and not held and watch.running is None:
+            self._step(target, asked, scalable, watch, capacity, now)
 
     def _scheduled(self, target: dict[str, Any], watch: _Watch, now: float) -> dict[str, Any]:
         for action in scheduled.of_target(self._service, target):
@@ -171,7 +202,7 @@ class Scaler(Ticking):
         if before is None or new:
             before = Signal(policy=policy)
         longest = policy.low.periods if policy.low else policy.high.periods
-        points = self._source(alarms.metric(record) or {}, end, seconds, longest + LOOK_BACK)
+        points = alarms.points(record, self._source, end, seconds, longest + LOOK_BACK)
         signal = watch.signals[policy.name] = look(before, points)
         for side, alarm, old, state in (
             ("AlarmHigh", policy.high, before.high, signal.high),
@@ -200,11 +231,7 @@ class Scaler(Ticking):
     def _decide(
         self, target: dict[str, Any], scalable: Scalable, watch: _Watch, capacity: Capacity, now: float
     ) -> None:
-        state = target["SuspendedState"]
-        suspended = Suspended(
-            scale_in=state["DynamicScalingInSuspended"], scale_out=state["DynamicScalingOutSuspended"]
-        )
-        bounds, moment = _bounds(target), now * self._factor
+        bounds, suspended, moment = _bounds(target), _suspended(target), now * self._factor
         signals = list(watch.signals.values())
         found = decide(signals, capacity.current, bounds, suspended, watch.memory, moment)
         if isinstance(found, NotScaled) and found != watch.not_scaled:
@@ -213,6 +240,31 @@ class Scaler(Ticking):
         if isinstance(found, Change):
             running = _Running("", found.capacity, moment, found)
             self._act(target, scalable, watch, running, self._cause(target, found.policy, out=found.out))
+
+    def _step(
+        self,
+        target: dict[str, Any],
+        asked: Mapping[str, _Asked],
+        scalable: Scalable,
+        watch: _Watch,
+        capacity: Capacity,
+        now: float,
+    ) -> None:
+        bounds, suspended, moment = _bounds(target), _suspended(target), now * self._factor
+        found: list[tuple[Change, str]] = []
+        for record in policies.of_target(self._service, target):
+            policy, ask = policies.stepping(record), asked.get(record["PolicyARN"])
+            if policy is None or ask is None:
+                continue
+            memory = watch.steps.get(policy.name, Memory())
+            wanted = steps.decide(policy, ask.difference, capacity.current, bounds, suspended, memory, moment)
+            if isinstance(wanted, Change):
+                cause = f"monitor alarm {ask.alarm} in state {State.ALARM} triggered policy {policy.name}"
+                found.append((wanted, cause))
+        if found:
+            # Several at once: the one with the largest capacity.
+            change, cause = max(found, key=lambda pair: pair[0].capacity)
+            self._act(target, scalable, watch, _Running("", change.capacity, moment, change), cause)
 
     def _act(
         self, target: dict[str, Any], scalable: Scalable, watch: _Watch, running: _Running, cause: str
@@ -240,12 +292,19 @@ class Scaler(Ticking):
             activities.end(self._service, running.activity, "Successful", message)
             if running.change is not None:
                 moment = now * self._factor
-                watch.memory = remember(watch.memory, running.change, running.decided, moment)
+                self._remember(watch, running.change, running.decided, moment)
         else:
             message = (
                 f"Failed to set {what} to {running.wanted}. Reason: {capacity.failure or 'it was changed'}"
             )
             activities.end(self._service, running.activity, "Failed", message)
+
+    def _remember(self, watch: _Watch, change: Change, decided: float, moment: float) -> None:
+        if isinstance(change.policy, StepPolicy):
+            name = change.policy.name
+            watch.steps[name] = remember(watch.steps.get(name, Memory()), change, decided, moment)
+        else:
+            watch.memory = remember(watch.memory, change, decided, moment)
 
     def _note(self, target: dict[str, Any], found: NotScaled, capacity: Capacity, bounds: Bounds) -> None:
         reason: dict[str, Any] = {"Code": found.code, "CurrentCapacity": capacity.current}
@@ -256,7 +315,7 @@ class Scaler(Ticking):
         cause = self._cause(target, found.policy, out=found.out)
         activities.note_not_scaled(self._service, target, cause, reason)
 
-    def _cause(self, target: dict[str, Any], policy: Policy, *, out: bool) -> str:
+    def _cause(self, target: dict[str, Any], policy: Cooled, *, out: bool) -> str:
         records = policies.of_target(self._service, target)
         record = next(record for record in records if record["PolicyName"] == policy.name)
         alarm = alarms.name_of(record, "AlarmHigh" if out else "AlarmLow")
@@ -265,3 +324,10 @@ class Scaler(Ticking):
 
 def _bounds(target: Mapping[str, Any]) -> Bounds:
     return Bounds(minimum=target["MinCapacity"], maximum=target["MaxCapacity"])
+
+
+def _suspended(target: Mapping[str, Any]) -> Suspended:
+    state = target["SuspendedState"]
+    return Suspended(
+        scale_in=state["DynamicScalingInSuspended"], scale_out=state["DynamicScalingOutSuspended"]
+    )

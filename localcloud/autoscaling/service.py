@@ -126,7 +126,7 @@ def install(cloud: Cloud, scalables: Mapping[str, Scalable]) -> Installed:
     from localcloud.autoscaling import activities, policies, resources, scheduled, tags, targets
     from localcloud.autoscaling.scaler import Scaler
     from localcloud.aws.service import register
-    from localcloud.cloudwatch import datapoints
+    from localcloud.cloudwatch import datapoints, transitions
 
     service = AutoScaling(cloud=cloud, store=Store(cloud.folder.autoscaling_db), scalables=scalables)
     operations = (
@@ -139,5 +139,6 @@ def install(cloud: Cloud, scalables: Mapping[str, Scalable]) -> Installed:
     register(SERVICE, lambda request: handle(service, operations, request))
     resources.install(cloud)
     scaler = Scaler(service, partial(datapoints.read, cloud))
+    transitions.scale_with(scaler.ask)
     scaler.start()
     return Installed(service, scaler)

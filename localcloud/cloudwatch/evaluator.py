@@ -14,6 +14,8 @@ from localcloud.ticking import Ticking
 
 # (alarm's name, state, reason, reason for programs)
 Change = Callable[[str, State, str, str], None]
+# (alarm's name, state, newest datapoint)
+Stay = Callable[[str, State, float | None], None]
 _LONGEST_PAUSE, _SHORTEST_PAUSE = 1.0, 0.1
 # How long datapoints may take to arrive after the end of their period, in seconds of the alarm's clock.
 _GRACE, _LONGEST_GRACE = 9.0, 1.5
@@ -27,6 +29,7 @@ class Evaluator(Ticking):
         alarms: as DescribeAlarms shows them.
         source: of datapoints.
         change: tells an alarm's new state.
+        stay: tells that an alarm is still in its state; AWS repeats the actions that scale once a minute.
         clock: how many times faster the periods of metrics pass.
         now: epoch seconds; tests drive it.
     """
@@ -37,11 +40,12 @@ class Evaluator(Ticking):
         source: Source,
         change: Change,
         *,
+        stay: Stay = lambda *_: None,
         clock: float = 1.0,
         now: Callable[[], float] = time.time,
     ) -> None:
         super().__init__("cloudwatch-alarms")
-        self._alarms, self._source, self._change = alarms, source, change
+        self._alarms, self._source, self._change, self._stay = alarms, source, change, stay
         self._clock, self._now = clock, now
         self._done: dict[str, int] = {}  # the last evaluation, by alarm
 
@@ -77,3 +81,6 @@ class Evaluator(Ticking):
         if state is not before:
             text = reason(found, state, points, end, seconds)
             self._change(found.name, state, text, reason_data(found, points, end, seconds))
+        else:
+            newest = next((value for value in reversed(points) if value is not None), None)
+            self._stay(found.name, state, newest)

@@ -38,10 +38,16 @@ def install(cloud: Cloud) -> Evaluator:
         with request_scope(cloud.account, cloud.region):
             cloudwatch._set_alarm_state({}, request, is_cbor=False, is_json=True)
 
+    def stay(name: str, state: State, newest: float | None) -> None:
+        with request_scope(cloud.account, cloud.region):
+            alarm = cloudwatch._alarms.get(name)
+        if alarm is not None:
+            transitions.ask_for_scaling(alarm, state.value, newest)
+
     cloudwatch._evaluate_alarm = nothing
     cloudwatch._evaluate_all_alarms = nothing
     math_alarms.install()
     transitions.install(cloud)
-    evaluator = Evaluator(alarms, partial(datapoints.read, cloud), change, clock=cloud.clock)
+    evaluator = Evaluator(alarms, partial(datapoints.read, cloud), change, stay=stay, clock=cloud.clock)
     evaluator.start()
     return evaluator

@@ -1,4 +1,4 @@
-"""What an alarm's change of state sets off: SNS, as MiniStack has it, an event, and functions.
+"""What an alarm's change of state sets off: SNS, as MiniStack has it, an event, functions, scaling policies.
 
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch-and-eventbridge.html
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-actions-Lambda.html
@@ -21,8 +21,26 @@ _ACTIONS = {
     "OK": "OKActions",
     "INSUFFICIENT_DATA": "InsufficientDataActions",
 }
+# (policy's ARN, alarm, newest datapoint of its metric)
+Scale = Callable[[str, Mapping[str, Any], float | None], None]
 _PRINCIPAL = "lambda.alarms.cloudwatch.amazonaws.com"
 _log = logging.getLogger(__name__)
+_scalers: list[Scale] = []
+
+
+def scale_with(scale: Scale) -> None:
+    """Hand scaling policies that alarms name to what scales, from now on."""
+    _scalers[:] = [scale]
+
+
+def ask_for_scaling(alarm: Mapping[str, Any], state: str, value: float | None) -> None:
+    """Set off the scaling policies that an alarm names for a state."""
+    if not alarm.get("ActionsEnabled", True) or "AlarmRule" in alarm:
+        return
+    for action in alarm.get(_ACTIONS.get(state, "")) or ():
+        if ":scalingPolicy:" in str(action):
+            for scale in _scalers:
+                scale(str(action), alarm, value)
 
 
 def install(cloud: Cloud) -> None:
@@ -45,12 +63,23 @@ def install(cloud: Cloud) -> None:
             "configuration": configuration(alarm),
         }
         events.emit(cloud, "aws.cloudwatch", "CloudWatch Alarm State Change", data, [alarm["AlarmArn"]])
+        ask_for_scaling(alarm, new_state, _newest(alarm))
         if alarm.get("ActionsEnabled", True):
             for action in alarm.get(_ACTIONS.get(new_state, "")) or ():
                 if ":lambda:" in str(action):
                     _invoke(cloud, str(action), alarm["AlarmArn"], data, state["timestamp"])
 
     cloudwatch._dispatch_alarm_actions = dispatch_all
+
+
+def _newest(alarm: Mapping[str, Any]) -> float | None:
+    """The last datapoint that the reason of an alarm's state names."""
+    try:
+        points = json.loads(alarm.get("StateReasonData") or "{}").get("recentDatapoints") or [None]
+        return None if points[-1] is None else float(points[-1])
+    except (ValueError, TypeError, AttributeError):
+        # Whoever sets a state by hand may give anything as its reason.
+        return None
 
 
 def configuration(alarm: Mapping[str, Any]) -> dict[str, Any]:

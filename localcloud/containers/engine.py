@@ -22,8 +22,9 @@ from pathlib import Path
 from localcloud.containers import launcher
 from localcloud.containers.credentials import CredentialServer, Source
 from localcloud.containers.image import Image
+from localcloud.containers.network import Network, hold
 from localcloud.containers.output import LinePump
-from localcloud.containers.paths import ML_FOLDER, Paths, inherited
+from localcloud.containers.paths import ML_FOLDER, Paths, inherited, short_temporary, temporary_mounts
 from localcloud.containers.processes import CONTAINER_VARIABLE, end_strays, signal_group
 from localcloud.context import RUN_ID_VARIABLE, Cloud
 
@@ -47,7 +48,7 @@ class ContainerSpec:
         hosts: names and loopback addresses of all hosts of the job, for `/etc/hosts`; one name may have
             several.
         isolate_network: own network with nothing but a loopback interface.
-        network_of: process of another container whose isolated network this one shares.
+        network_of: process of the `Network` that this container shares with others.
         credentials: what the container may ask for while it runs; None for a container without.
         stop_first_only: SIGTERM goes to the first process alone, as Docker sends it, not to its children too.
     """
@@ -228,7 +229,7 @@ class Engine:
         environment = {
             **inherited(),
             "HOME": str(folder / "home"),
-            "TMPDIR": str(folder / "tmp"),
+            "TMPDIR": short_temporary(folder, bound=self.isolates),
             "PYTHONUNBUFFERED": "1",
             "HOSTNAME": spec.hostname,
             **paths.environment(image.environment),
@@ -294,6 +295,13 @@ class Engine:
             self._containers.add(container)
             return process
 
+    def network(self) -> Network:
+        """A network for isolated containers that are to reach one another; closed by the caller."""
+        marks = (
+            {RUN_ID_VARIABLE: self._cloud.run_id} if self._cloud is not None and self._cloud.run_id else {}
+        )
+        return self._forker.submit(hold, marks).result()
+
     def ended(self, container: Container) -> None:
         """A container's process has been reaped."""
         self.credentials.withdraw(container.base.parent.name)
@@ -344,7 +352,7 @@ def _settings(
         "workdir": workdir,
         "hostname": hostname,
         "hosts_file": "",
-        "folders": [*folders, [str(folder / "ml"), ML_FOLDER, ""]],
+        "folders": [*folders, [str(folder / "ml"), ML_FOLDER, ""], *temporary_mounts(folder)],
         "root": "",
         "scratch": str(folder / "scratch"),
         "namespaces": True,

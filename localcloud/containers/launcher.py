@@ -13,7 +13,6 @@ import signal
 import socket
 import struct
 import sys
-import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # `typing` and `collections.abc` cost milliseconds
@@ -29,7 +28,7 @@ PR_SET_PDEATHSIG, PR_CAPBSET_DROP = 1, 24
 KEPT_CAPABILITIES = frozenset({0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 29, 31})
 LAST_CAPABILITY = 63
 SIOCSIFFLAGS, IFF_UP = 0x8914, 0x1
-JOIN_SECONDS = 20.0
+HOLDS = b"holds\n"  # what the process says that holds a network
 EXIT_REFUSED = 125  # as `docker run` exits when the container could not be made
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -68,16 +67,21 @@ def separate(*, network: bool, processes: bool) -> None:
             fcntl.ioctl(control, SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", IFF_UP))
 
 
+def hold_network(parent: int) -> None:
+    """Make a network, say so, and keep it until this process is killed, or the one that started it ends."""
+    separate(network=True, processes=False)
+    die_with_parent()
+    if os.getppid() == parent:
+        os.write(sys.stdout.fileno(), HOLDS)
+        while True:
+            signal.pause()
+
+
 def join_network(pid: int) -> None:
-    """Move into the network of another container, as soon as that has left this machine's.
+    """Move into the network that a process holds.
 
     Not being root, its user namespace comes first: the network belongs to it.
     """
-    own, deadline = os.stat("/proc/self/ns/net").st_ino, time.monotonic() + JOIN_SECONDS  # noqa: PTH116
-    while os.stat(f"/proc/{pid}/ns/net").st_ino == own:  # noqa: PTH116
-        if time.monotonic() > deadline:
-            raise OSError(errno.ETIMEDOUT, "the first host of the job has no network of its own")
-        time.sleep(0.005)
     spaces = [("net", CLONE_NEWNET)]
     if os.geteuid() != 0:
         spaces.insert(0, ("user", CLONE_NEWUSER))
@@ -198,11 +202,11 @@ def prepare(settings: dict[str, object]) -> None:
         with open("/proc/self/oom_score_adj", "w") as file:  # noqa: PTH123
             file.write("500")
     if settings["namespaces"]:
-        first_host = settings["network_of"]
-        if isinstance(first_host, int):
-            join_network(first_host)
+        holder = settings["network_of"]
+        if isinstance(holder, int):
+            join_network(holder)
         separate(
-            network=bool(settings["isolate_network"]) and first_host is None,
+            network=bool(settings["isolate_network"]) and holder is None,
             processes=bool(settings["processes"]),
         )
         hostname = str(settings["hostname"]).encode()
@@ -282,6 +286,11 @@ def _wait(child: int, terminate: "Callable[[], None]") -> int:
 def main() -> None:
     """Prepare, then become the program."""
     settings = json.loads(sys.argv[1])
+    if settings.get("holds"):
+        try:
+            return hold_network(settings["parent"])
+        except OSError as error:
+            sys.exit(f"the network could not be made: {error}")
     command = settings["command"]
     try:
         prepare(settings)

@@ -16,6 +16,7 @@ from localcloud.containers.dockerfile import DEFAULT_PATH
 from localcloud.containers.image import Image
 
 ML_FOLDER = "/opt/ml"
+TEMPORARY = "/var/tmp"  # noqa: S108 - the container's own
 _ABSOLUTE = re.compile(r"(?<![\w.\-/])/[\w.@+\-/]*")
 _PYTHON = re.compile(r"(?:/usr(?:/local)?/bin/)?python(?:3(?:\.\d+)?)?")
 
@@ -87,6 +88,22 @@ class Paths:
 
 def _below(path: str, tops: Iterable[str]) -> bool:
     return any(path == top or path.startswith(top + "/") for top in tops)
+
+
+def short_temporary(folder: Path, *, bound: bool) -> str:
+    """Where a container keeps temporary files: a path that is short enough for sockets, where it has mounts.
+
+    Args:
+        folder: of the container.
+        bound: whether it has mounts of its own.
+    """
+    return TEMPORARY if bound and temporary_mounts(folder) else str(folder / "tmp")
+
+
+def temporary_mounts(folder: Path) -> list[list[str]]:
+    """The mount for it, as the launcher takes it; none where the container lies below its target."""
+    own = folder / "tmp"
+    return [] if Path(TEMPORARY) in folder.parents or not own.is_dir() else [[str(own), TEMPORARY, ""]]
 
 
 def inherited() -> dict[str, str]:

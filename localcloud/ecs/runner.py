@@ -203,6 +203,11 @@ class Runner:
             self._running.pop(key, None)
             self._active.pop(key, None)
 
+    def processes(self, key: str) -> list[int]:
+        """The first process of each container of a task that runs."""
+        run = self._running.get(key)
+        return run.processes() if run is not None else []
+
     def refresh(self, cluster: dict[str, Any]) -> None:
         """Take over what has become of the instances: tasks of those that are gone end with them."""
         with self._lock:

@@ -29,6 +29,7 @@ from localcloud.sagemaker.store import Store
 if TYPE_CHECKING:
     from localcloud.ecs.runner import Runner
     from localcloud.ecs.scheduler import Scheduler
+    from localcloud.ecs.utilization import Utilization
 
 SERVICE = "ecs"
 TASKS_PRINCIPAL = "ecs-tasks.amazonaws.com"
@@ -173,11 +174,12 @@ def _response(status: int, body: dict[str, Any]) -> Response:
 class Installed:
     """The running service."""
 
-    def __init__(self, service: Ecs) -> None:
-        self.service = service
+    def __init__(self, service: Ecs, utilization: Utilization) -> None:
+        self.service, self._utilization = service, utilization
 
     def close(self) -> None:
-        """Keep services no more, stop every task, and close the store."""
+        """Keep and measure services no more, stop every task, and close the store."""
+        self._utilization.close()
         self.service.scheduler.close()
         self.service.runner.close()
         self.service.store.close()
@@ -203,6 +205,7 @@ def install(cloud: Cloud) -> Installed:
     )
     from localcloud.ecs.runner import Runner
     from localcloud.ecs.scheduler import Scheduler
+    from localcloud.ecs.utilization import Utilization
 
     store, names = Store(cloud.folder.ecs_db), Names(cloud.region, cloud.account)
     most_hosts = _most_hosts(os.environ.get(HOSTS_VARIABLE))
@@ -234,7 +237,9 @@ def install(cloud: Cloud) -> Installed:
     state_machines.install(cloud)
     resources.install(cloud)
     service.scheduler.start()
-    return Installed(service)
+    utilization = Utilization(cloud, runner)
+    utilization.start()
+    return Installed(service, utilization)
 
 
 def _most_hosts(text: str | None) -> int:

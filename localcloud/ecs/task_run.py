@@ -78,6 +78,10 @@ class TaskRun:
         self._stopping.set()
         self._wake.set()
 
+    def processes(self) -> list[int]:
+        """Of each container that runs, the first."""
+        return [one.pid for one in list(self._containers.values()) if one.running and one.pid is not None]
+
     def name_hosts(self, names: HostNames) -> None:
         """Let the containers find these names."""
         self._hosts = names

@@ -1,8 +1,8 @@
 """From a fresh clone to a prediction through the deployed function URL, on this machine, with IAM enforced.
 
 Every phase uses the tools a team would use: the stock CDK CLI, boto3 under a role of the deployed stacks,
-plain HTTPS with SigV4. KEEP=1 leaves the cloud running, ALL=1 runs every pipeline of the catalogue at once.
-Figures go to build/demo.json.
+plain HTTPS with SigV4. KEEP=1 leaves the cloud running, ALL=1 runs every pipeline of the catalogue at once,
+TRAIN=1 trains on two hosts in place of a pipeline (`training`). Figures go to build/demo.json.
 """
 
 from __future__ import annotations
@@ -12,15 +12,17 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 from modelyard_cli import errors
-from modelyard_cli.demo import phases, summary
+from modelyard_cli.demo import phases, summary, training
 from modelyard_cli.demo.commands import ROOT, modelyard
 from modelyard_cli.demo.screen import Screen
 from modelyard_cli.output import console
 
+Made = TypeVar("Made")
 STATE = ROOT / "build" / "demo-cloud"
 RESULT = ROOT / "build" / "demo.json"
 
@@ -31,16 +33,22 @@ def main() -> None:
 
 
 def demo() -> None:
-    keep, everything = (os.environ.get(name, "") not in ("", "0") for name in ("KEEP", "ALL"))
+    keep, everything, hosts = (os.environ.get(name, "") not in ("", "0") for name in ("KEEP", "ALL", "TRAIN"))
+    if everything and hosts:
+        raise errors.CliError("ALL=1 and TRAIN=1 are two demos; choose one")
     started = time.monotonic()
     result: dict[str, Any] = {"succeeded": False}
     screen = Screen()
-    console.print("\n[bold]Modelyard[/bold]  raw data → pipeline → gate → registry → endpoint → prediction\n")
+    way = "images → queue → two hosts" if hosts else "raw data → pipeline → gate"
+    console.print(f"\n[bold]Modelyard[/bold]  {way} → registry → endpoint → prediction\n")
     stop_cloud()
     shutil.rmtree(STATE, ignore_errors=True)
     phases.BUILD.mkdir(exist_ok=True)
     try:
-        loop(screen, result, everything=everything)
+        if hosts:
+            train(screen, result)
+        else:
+            loop(screen, result, everything=everything)
         result["succeeded"] = True
     finally:
         result |= {
@@ -53,17 +61,24 @@ def demo() -> None:
     summary.show(result, STATE if keep else None)
 
 
-def loop(screen: Screen, result: dict[str, Any], *, everything: bool) -> None:
-    """The phases, in order; synthesis runs beside the start of the cloud, for it needs neither."""
+def start(
+    screen: Screen,
+    result: dict[str, Any],
+    title: str,
+    prepare: Callable[[], Made],
+    stage: str = "local",
+    clock: float = 1.0,
+) -> tuple[Made, dict[str, str], dict[str, str]]:
+    """Data, and a cloud with all deployed: what was prepared, its AWS environment, the stacks' outputs.
+
+    Synthesis runs beside both, for it needs neither.
+    """
     with ThreadPoolExecutor(max_workers=1) as beside:
-        synthesized = beside.submit(phases.synthesize)
-        title = (
-            "Real loans, cell nuclei, mortgages and digits" if everything else "Real loans from Lending Club"
-        )
+        synthesized = beside.submit(phases.synthesize, stage)
         with screen.phase("data", title):
-            chosen = phases.prepare_all() if everything else [phases.prepare_data()]
+            made = prepare()
         with screen.phase("cloud", "Local cloud, IAM enforced"):
-            environment = phases.start_cloud(STATE)
+            environment = phases.start_cloud(STATE, clock)
         with screen.phase("bootstrap", "cdk bootstrap") as news:
             phases.bootstrap(environment, news)
         with screen.phase("synth", "cdk synth"):
@@ -71,6 +86,25 @@ def loop(screen: Screen, result: dict[str, Any], *, everything: bool) -> None:
     with screen.phase("deploy", "cdk deploy --all") as news:
         outputs = phases.deploy(environment, news)
     result["outputs"] = outputs
+    return made, environment, outputs
+
+
+def train(screen: Screen, result: dict[str, Any]) -> None:
+    """The phases of training on hosts of one's own."""
+    chosen, environment, outputs = start(
+        screen, result, "Real handwritten digits", training.prepare, training.STAGE, training.CLOCK
+    )
+    training.loop(screen, result, chosen, environment, outputs)
+
+
+def loop(screen: Screen, result: dict[str, Any], *, everything: bool) -> None:
+    """The phases of pipelines."""
+    chosen, environment, outputs = start(
+        screen,
+        result,
+        "Real loans, cell nuclei, mortgages and digits" if everything else "Real loans from Lending Club",
+        phases.prepare_all if everything else lambda: [phases.prepare_data()],
+    )
     with screen.phase("upload", "Upload as the data scientist, who runs pipelines and approves nothing"):
         scientist = phases.acting_as("DataScientist", environment, outputs)
         parameters = {data.model: phases.upload(scientist, outputs, data) for data in chosen}

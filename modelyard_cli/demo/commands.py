@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import boto3
+
 from modelyard_cli.demo.screen import News
 from modelyard_cli.errors import FAILED, CliError
 
@@ -49,6 +51,27 @@ def modelyard(*arguments: str) -> Any:
             done.stderr.strip() or f"modelyard {arguments[0]} ended with {done.returncode}", FAILED
         )
     return json.loads(done.stdout) if done.stdout.strip() else {}
+
+
+def as_person(session: boto3.Session, module: str, *arguments: str) -> str:
+    """Run `python -m module` with a session's keys; what it printed."""
+    keys = session.get_credentials().get_frozen_credentials()
+    person = {
+        "AWS_ACCESS_KEY_ID": keys.access_key,
+        "AWS_SECRET_ACCESS_KEY": keys.secret_key,
+        "AWS_SESSION_TOKEN": keys.token,
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        env=os.environ | person,
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode:
+        raise CliError(f"{module} {arguments[0]}: {done.stderr.strip() or done.stdout.strip()}", FAILED)
+    return done.stdout
 
 
 def cdk(

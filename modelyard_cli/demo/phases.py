@@ -44,12 +44,12 @@ def prepare_all() -> list[Data]:
     return data.prepare(PIPELINES, BUILD / "data")
 
 
-def synthesize() -> None:
+def synthesize(stage: str = "local") -> None:
     cdk(
         "synth",
         "--quiet",
         "-c",
-        "env=local",
+        f"env={stage}",
         "--output",
         str(ASSEMBLY),
         environment={},
@@ -57,9 +57,9 @@ def synthesize() -> None:
     )
 
 
-def start_cloud(state: Path) -> dict[str, str]:
-    """Start it and return the AWS environment that points at it."""
-    modelyard("up", "--state", str(state))
+def start_cloud(state: Path, clock: float = 1.0) -> dict[str, str]:
+    """Start it and return the AWS environment that points at it; `clock`: see `modelyard up`."""
+    modelyard("up", "--state", str(state), "--clock", str(clock))
     environment: dict[str, str] = modelyard("env", "--state", str(state))
     os.environ.update(environment)  # boto3 sessions of this process
     return environment

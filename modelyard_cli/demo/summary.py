@@ -17,7 +17,9 @@ def show(result: dict[str, Any], kept: Path | None) -> None:
     """Print the summary of a demo that went through."""
     if not result["succeeded"]:
         return
-    if len(result["models"]) > 1:
+    if "job" in result:
+        console.print(_job(result))
+    elif len(result["models"]) > 1:
         console.print(_models(result["models"]))
     else:
         console.print(_metrics(result["metrics"]))
@@ -29,6 +31,19 @@ def show(result: dict[str, Any], kept: Path | None) -> None:
         if note:
             console.print(Text(f"# {note}", style="dim"), soft_wrap=True)
         console.print(Text(command), soft_wrap=True)
+
+
+def _job(result: dict[str, Any]) -> Table:
+    job, figures, answer = result["job"], result["metrics"], result["prediction"]
+    table = Table(title="One job on two hosts, of which one was lost", title_justify="left")
+    for name in ("job", "attempts", "hosts, one after the other", "step", "USD"):
+        table.add_column(name)
+    worlds = " → ".join(str(world["hosts"]) for world in job["worlds"])
+    table.add_row(job["job"], str(job["attempt"]), worlds, str(job["step"]), f"{job['cost']:.4f}")
+    predicted, true = _amount(answer["predictions"][0]), _amount(answer["true_values"][0])
+    measured = ", ".join(f"{name} {value}" for name, value in figures.items() if "top" in name)
+    table.caption = f"best model, version {answer['version']}: {measured}; the image is a {true}: {predicted}"
+    return table
 
 
 def _models(models: dict[str, dict[str, Any]]) -> Table:
@@ -103,6 +118,16 @@ def _next_steps(result: dict[str, Any], kept: Path | None) -> list[tuple[str, st
             ("make help", ""),
         ]
     group, bin_, state = result["approval"]["group"], ".venv/bin", kept.relative_to(ROOT)
+    if "job" in result:
+        image = Path(result["prediction"]["images"][0]).relative_to(ROOT)
+        return [
+            (f'eval "$({bin_}/modelyard env --state {state})"', "every AWS client of this shell talks to it"),
+            ("export MODELYARD_ENV=local-training", ""),
+            (f"{bin_}/modelyard train list", ""),
+            (f"{bin_}/modelyard models", ""),
+            (f"{bin_}/modelyard predict {group} {image}", ""),
+            (f"{bin_}/modelyard down --state {state}", ""),
+        ]
     data = result["parameters"]["InputData"]
     return [
         (f'eval "$({bin_}/modelyard env --state {state})"', "every AWS client of this shell talks to it"),

@@ -33,6 +33,9 @@ def submit(
     setting: Annotated[
         list[str] | None, typer.Option("--setting", "-s", help="NAME=VALUE for the trainer; repeat for more.")
     ] = None,
+    register: Annotated[
+        str | None, typer.Option(help="Model package group in which its best and last model are registered.")
+    ] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Return when the job is accepted.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -45,6 +48,7 @@ def submit(
         min_hosts=min_hosts,
         elastic=not rigid,
         budget_usd=budget,
+        model_group=register,
     )
     place = cluster()
     known = place.find(job)
@@ -159,6 +163,8 @@ def show(states: Iterable[Job], to: Console) -> Job:
 
 def _line(job: Job) -> str:
     saved = "" if job.saved_step is None else f", saved at {job.saved_step}"
+    if job.images_per_second:
+        saved += f", {job.images_per_second:.0f} images/s"
     return (
         f"{job.updated - job.submitted:8.1f} s  {job.state}: attempt {job.attempt}, "
         f"{job.hosts} of {job.asked_hosts} hosts, step {job.step}{saved}, {job.cost:.2f} USD. {job.reason}"

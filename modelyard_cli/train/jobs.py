@@ -32,6 +32,7 @@ class Job:
     hosts: int
     asked_hosts: int
     step: int
+    images_per_second: float
     saved_step: int | None
     cost: float
     submitted: float
@@ -162,6 +163,7 @@ def _job(item: Mapping[str, Any]) -> Job:
         hosts=record["hosts"],
         asked_hosts=record["request"]["hosts"],
         step=record["step"],
+        images_per_second=record.get("images_per_second", 0.0),
         saved_step=saved["step"] if saved else None,
         cost=record["spent"] + record["attempt_cost"],
         submitted=record["submitted"],

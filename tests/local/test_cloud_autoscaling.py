@@ -249,9 +249,12 @@ def test_refused_policies(client: Any, target: dict[str, str]) -> None:
     client.register_scalable_target(**target, MinCapacity=1, MaxCapacity=4)
     call = {**target, "PolicyName": "p", "PolicyType": "TargetTrackingScaling"}
     math = {"Metrics": [{"Id": "m", "Expression": "a/b"}]}
+    stat = {"Metric": {"Namespace": "Test", "MetricName": "Load"}, "Stat": "Sum"}
+    both = {"Metrics": [{"Id": "m", "MetricStat": stat}], "Namespace": "Test"}
     half = {"MetricName": "Load", "Namespace": "Test"}
     for configuration, words in (
-        ({"TargetValue": 1.0, "CustomizedMetricSpecification": math}, "no metric math"),
+        ({"TargetValue": 1.0, "CustomizedMetricSpecification": math}, "at least one of them a metric"),
+        ({"TargetValue": 1.0, "CustomizedMetricSpecification": both}, "cannot be given with Namespace"),
         ({"TargetValue": 1.0, "CustomizedMetricSpecification": half}, "needs MetricName"),
         (tracking(0.0), "greater than 0"),
         (tracking(ScaleInCooldown=-1), "negative"),

@@ -81,7 +81,9 @@ def jobs() -> Iterator[list[Job]]:
 @pytest.mark.timeout(300)
 def test_any_number_of_hosts_trains_the_same_model(data: Container, tmp_path: Path, jobs: list[Job]) -> None:
     """Nothing but the order in which numbers are added differs; 16 is not a multiple of 3."""
-    changes = {"epochs": 3, "augment": "crop_flip", "learning_rate": 0.003}
+    # AdamW moves a weight by the learning rate even where its gradient is nothing but rounding, which another
+    # processor rounds otherwise: at ten times this rate the bound does not hold everywhere.
+    changes = {"epochs": 3, "augment": "crop_flip", "learning_rate": 0.0003}
     for count in (1, 3):
         job = Job(tmp_path / str(count), data, count, count, **changes)
         jobs.append(job)

@@ -41,9 +41,11 @@ def synthesize(folder: Path, name: str, yard: Yard, definition: str) -> dict[str
     from aws_cdk import aws_ecs as ecs
     from aws_cdk import aws_iam as iam
 
+    from modelyard.images import ContainerImage
+    from modelyard.registry import ModelRegistry
     from modelyard.storage import Retention
     from modelyard.training.jobs import TrainingJobs
-    from modelyard.training.jobs_props import HostPool, Pace, TrainerTask
+    from modelyard.training.jobs_props import HostPool, Pace, Registration, TrainerTask
 
     app = cdk.App(outdir=str(folder), builtin_cloud_formation_validation=False)
     stack = cdk.Stack(app, name)
@@ -76,6 +78,13 @@ def synthesize(folder: Path, name: str, yard: Yard, definition: str) -> dict[str
             price_usd=1.0,
         ),
         pace=Pace(ask_seconds=1, watch_seconds=1, stop_seconds=1, most_rounds=8),
+        registration=Registration(
+            registries=[ModelRegistry(stack, "Dogs", group_name=f"{name}-dogs")],
+            image=ContainerImage(
+                uri=f"{ACCOUNT}.dkr.ecr.{yard.cloud.region}.amazonaws.com/serving:1",
+                repository_arn=f"arn:aws:ecr:{yard.cloud.region}:{ACCOUNT}:repository/serving",
+            ),
+        ),
         retention=Retention(on_delete="destroy", data_may_be_deleted=True),
     )
     jobs.records.grant_report(trainer)
@@ -266,6 +275,39 @@ def test_a_job_goes_its_way_and_the_next_one_gets_its_slots(place: Place, audit:
     used = {one["action"] for one in mine}
     assert {"dynamodb:PutItem", "states:StartExecution", "dynamodb:UpdateItem", "ecs:RunTask"} <= used
     assert [one for one in mine if one["decision"] != "Allow"] == []
+
+
+def test_the_models_of_a_job_wait_in_the_registry_for_their_approval(place: Place, audit: Any) -> None:
+    """By the function; the trainer, whose role may not, only says where they are."""
+    group = f"{place.name}-dogs"
+    place.submit("registered", 1, model_group=group)
+    place.until("registered", "running")
+    models = [
+        {"name": "last", "archive": "last/model.tar.gz", "metrics": "last/evaluation.json", "figures": {}},
+        {
+            "name": "best",
+            "archive": "model.tar.gz",
+            "metrics": "evaluation.json",
+            "figures": {"top1": "0.9700", "measured_on": "120 images of test"},
+        },
+    ]
+    place.record("registered", 1).finished(60, models=models)
+    place.until("registered", "completed")
+    wait_for(lambda: len(place.job("registered")["models"]) == 2, "two versions")
+    assert set(place.ended("registered_").values()) == {"SUCCEEDED"}
+    listed = place.client("sagemaker").list_model_packages(ModelPackageGroupName=group)
+    arns = [one["ModelPackageArn"] for one in listed["ModelPackageSummaryList"]]
+    assert sorted(arns) == sorted(place.job("registered")["models"])
+    newest = place.job("registered")["models"][1]
+    best = place.client("sagemaker").describe_model_package(ModelPackageName=newest)
+    assert (best["ModelPackageVersion"], best["ModelApprovalStatus"]) == (2, "PendingManualApproval")
+    (container,) = best["InferenceSpecification"]["Containers"]
+    assert container["ModelDataUrl"] == "s3://bucket/training/registered/output/model.tar.gz"
+    assert best["CustomerMetadataProperties"]["top1"] == "0.9700"
+    place.submit("elsewhere", 1, model_group="cats")
+    assert place.refused()[1] == f"model_group is cats; this cluster registers models in: {group}"
+    used = [one for one in audit() if one["action"] == "sagemaker:CreateModelPackage" and group in str(one)]
+    assert {one["decision"] for one in used} == {"Allow"}
 
 
 def test_what_is_no_request_is_put_aside_with_its_reason(place: Place) -> None:

@@ -219,7 +219,8 @@ def test_the_store_has_a_name_in_the_network(stack, make):
     assert name["Name"] == "rendezvous"
     assert name["DnsConfig"]["DnsRecords"] == [{"TTL": 5, "Type": "A"}]
     (container,) = built.one("ECS::TaskDefinition", "Rendezvous")["ContainerDefinitions"]
-    assert container["EntryPoint"] == ["python", "-m", "training.vision.rendezvous", "--port", "29400"]
+    command = ["python", "-m", "training.vision.rendezvous", "--port", "29400", "--own-address"]
+    assert container["EntryPoint"] == command
 
 
 def test_trainers_reach_each_other_and_the_store_and_nobody_reaches_them(stack, make):

@@ -15,7 +15,7 @@ from cdk_nag import AwsSolutionsChecks
 
 from modelyard.training.jobs import TrainingJobs
 from modelyard.training.jobs_machine import FUNCTION, definition
-from modelyard.training.jobs_props import HostPool, Pace, TrainerTask
+from modelyard.training.jobs_props import HostPool, Pace, Registration, TrainerTask
 from modelyard.training.runtime.settings import Settings
 
 README = Path(__file__).parents[2] / "constructs" / "modelyard" / "training" / "jobs.md"
@@ -101,6 +101,25 @@ def test_a_trainer_writes_reports_and_a_person_messages(resources: dict[str, dic
     assert person.keys() == {"sqs:SendMessage", "dynamodb:GetItem", "dynamodb:Query", "kms:Decrypt"}
 
 
+def test_models_are_registered_by_the_function_and_never_as_approved(stack: Any) -> None:
+    from modelyard.images import ContainerImage
+    from modelyard.registry import ModelRegistry
+
+    registry = ModelRegistry(stack, "Dogs", group_name="dogs")
+    image = ContainerImage(uri="registry/serving:1", repository_arn="arn:aws:ecr:eu-west-1:111122223333:x")
+    add(stack, registration=Registration(registries=[registry], image=image))
+    resources = stack.node.root.synth().get_stack_by_name("Test").template["Resources"]
+    attempts, intake = actions(resources, "JobsAttemptsRole"), actions(resources, "JobsIntakeRole")
+    assert "sagemaker:CreateModelPackage" not in intake
+    allowed = attempts["sagemaker:CreateModelPackage"]
+    assert len(allowed["Resource"]) == 2
+    assert "dogs" in json.dumps(allowed["Resource"])
+    approved = {"StringNotEquals": {"sagemaker:ModelApprovalStatus": "Approved"}}
+    assert allowed["Condition"] == approved
+    told = of_type(resources, "AWS::Lambda::Function").values()
+    assert all("registry/serving:1" in json.dumps(one["Environment"]) for one in told)
+
+
 def test_messages_that_fail_are_put_aside_after_some_deliveries(resources: dict[str, dict[str, Any]]) -> None:
     queues = of_type(resources, "AWS::SQS::Queue")
     (fed,) = (one for one in queues.values() if "RedrivePolicy" in one)
@@ -124,12 +143,13 @@ def test_every_error_ends_the_hosts_and_every_state_is_reached() -> None:
         "watch",
         "stop",
         "finish",
+        "register",
     }
     for name, state in calls.items():
         assert state["Resource"] == FUNCTION
         (caught,) = state["Catch"]
         assert caught["ErrorEquals"] == ["States.ALL"]
-        ends = {"Stop": "NotStopped", "Finish": "NotFinished"}
+        ends = {"Stop": "NotStopped", "Finish": "NotFinished", "Register": "NotRegistered"}
         assert caught["Next"] == ends.get(name, "Stop")
     reached, todo = set(), ["Begin"]
     while todo:
@@ -167,6 +187,7 @@ def test_settings_reach_the_functions(stack: Any) -> None:
             ),
             "price_usd",
         ),
+        (lambda: Registration(registries=[], image=None), "registries"),
         (
             lambda: TrainerTask(
                 task_definition_arn="a",

@@ -90,8 +90,11 @@ def test_cdks_own_validator_finds_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("context", "message"),
     [
-        ({}, "no environment chosen; add -c env=NAME, one of: local, dev, staging, prod"),
-        ({"env": "production"}, "unknown environment 'production'; known: local, dev, staging, prod"),
+        ({}, "no environment chosen; add -c env=NAME, one of: local, local-training, dev, staging, prod"),
+        (
+            {"env": "production"},
+            "unknown environment 'production'; known: local, local-training, dev, staging, prod",
+        ),
         (
             {"env": "dev", "region": "eu-west-1"},
             "unknown context key region; known: env, cdk-nag (-c env=NAME)",

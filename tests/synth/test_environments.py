@@ -11,7 +11,7 @@ from stacks.environments import EnvironmentSelectionError, Placement, choose, en
 
 
 def test_the_stages_in_order_of_promotion():
-    assert list(environments()) == ["local", "dev", "staging", "prod"]
+    assert list(environments()) == ["local", "local-training", "dev", "staging", "prod"]
     assert all(stage.name == name for name, stage in environments().items())
 
 
@@ -39,13 +39,13 @@ def test_cdks_own_context_is_not_ours_to_judge():
 
 @pytest.mark.parametrize("context", [{}, {"env": ""}, {"env": None}])
 def test_there_is_no_default(context):
-    with pytest.raises(EnvironmentSelectionError, match="one of: local, dev, staging, prod"):
+    with pytest.raises(EnvironmentSelectionError, match="one of: local, local-training, dev, staging, prod"):
         choose(context)
 
 
 @pytest.mark.parametrize("name", ["Prod", "prod ", "test", 1])
 def test_unknown_names_list_the_known_ones(name):
-    with pytest.raises(EnvironmentSelectionError, match="known: local, dev, staging, prod"):
+    with pytest.raises(EnvironmentSelectionError, match="known: local, local-training, dev, staging, prod"):
         choose({"env": name})
 
 

@@ -123,6 +123,7 @@ def test_models_of_images_train_on_a_gpu_where_there_is_a_quota():
     }
     assert types == {
         "local": "ml.m5.xlarge",
+        "local-training": "ml.m5.xlarge",
         "dev": "ml.m5.xlarge",
         "staging": "ml.g4dn.xlarge",
         "prod": "ml.g4dn.xlarge",
@@ -249,6 +250,12 @@ def test_who_makes_models_does_not_approve_them(assembly):
         "s3:PutObject",
         "sagemaker:StartPipelineExecution",
         "sagemaker:StopPipelineExecution",
+        # Jobs on hosts of the stage's own, and the datasets for them.
+        *(
+            []
+            if assembly.environment == "local"
+            else ["dynamodb:Query", "sqs:GetQueueAttributes", "sqs:SendMessage"]
+        ),
     }
     assert approver - scientist == {"sagemaker:UpdateModelPackage"}
 

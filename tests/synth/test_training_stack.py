@@ -1,4 +1,4 @@
-"""The stack of an environment that trains on hosts of its own; none of the stages does yet."""
+"""The stack of an environment that trains on hosts of its own."""
 
 from __future__ import annotations
 
@@ -59,14 +59,32 @@ def _template(built):
     return json.loads((folder / "Training.template.json").read_text()), f"modelyard-{stage}-training"
 
 
-def test_no_stage_has_one_yet():
-    assert all(stage.training is None for stage in environments().values())
+def test_every_stage_but_local_has_one(synthesize):
+    """Without one `local` is quick to synthesize and to deploy; `local-training` is `local` but for it."""
+    assert [name for name, stage in environments().items() if stage.training is None] == ["local"]
+    local, trains = environments()["local"], environments()["local-training"]
+    same = replace(trains, name=local.name, placement=local.placement, training=None)
+    assert same == local
+    manifest = json.loads((synthesize("local-training").folder / "manifest.json").read_text())
+    assert "Training" in manifest["artifacts"]
+    manifest = json.loads((synthesize("local").folder / "manifest.json").read_text())
+    assert "Training" not in manifest["artifacts"]
+
+
+def test_nothing_waits_where_nothing_runs():
+    """Jobs of each stage fit its hosts, and a stage that is left alone has none of them."""
+    for stage in environments().values():
+        if stage.training:
+            assert len({pool.max_hosts for pool in stage.training.pools}) == 1
+            assert [pool.market for pool in stage.training.pools][-1] == "on-demand"
+            assert stage.training.pools[0].market == "spot"
+            assert stage.training.host_price_usd > 0
 
 
 def test_a_stage_without_the_section_has_no_such_stack(new_app):
-    app, environment = new_app(), environments()["dev"]
+    app, environment = new_app(), environments()["local"]
     data = DataStack(app, "Data", environment=environment).data
-    with pytest.raises(ValueError, match="environment dev has no section training"):
+    with pytest.raises(ValueError, match="environment local has no section training"):
         TrainingStack(app, "Training", environment=environment, data=data)
 
 

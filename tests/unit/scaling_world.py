@@ -126,6 +126,25 @@ class World:
         }
         self.store.create(policies.KIND, f"{targets.name_of(record)}|{name}", record)
 
+    def step(self, name: str, **configuration: Any) -> None:
+        """A step policy, which an alarm of the same name asks for."""
+        record = {
+            **IDENTITY,
+            "PolicyName": name,
+            "PolicyARN": f"arn:{name}",
+            "PolicyType": "StepScaling",
+            "StepScalingPolicyConfiguration": configuration,
+            "Alarms": [],
+        }
+        self.store.create(policies.KIND, f"{targets.name_of(record)}|{name}", record)
+
+    def ask(self, name: str, value: float | None = 1.0) -> int:
+        """Its alarm asks, with a threshold of 1; the capacity after it."""
+        self.scaler.ask(f"arn:{name}", {"AlarmName": name, "Threshold": 1.0}, value)
+        self.scaler.tick()
+        self.scaler.tick()
+        return self.fleet.count
+
     def schedule(self, expression: str, name: str = "morning", **bounds: int) -> None:
         record = {
             **IDENTITY,

@@ -146,3 +146,48 @@ def test_the_images_files_cannot_be_changed_for_the_next_container(
         ]
     )
     assert run(engine, image, cloud, code, ROOT=str(image.root)) == ["Read-only file system"]
+
+
+def test_a_network_outlives_the_first_that_joins_it(engine: Engine, image: Image, cloud: Cloud) -> None:
+    with engine.network() as network:
+
+        def joined(code: str) -> list[str]:
+            container, lines = engine.create("peer"), list[str]()
+            variables = {**cloud.environment(None), "CODE": "import socket; " + code}
+            spec = ContainerSpec(
+                image=image, environment=variables, isolate_network=True, network_of=network.pid
+            )
+            container.start(spec, lines.extend)
+            assert container.wait(30) == 0, lines
+            container.remove()
+            return lines
+
+        space = "print(os.readlink('/proc/self/ns/net'))"
+        first, second = joined(space), joined(space)
+        assert first == second
+        assert first != [str(Path("/proc/self/ns/net").readlink())]
+        # Its loopback is up.
+        assert joined("socket.create_server(('127.0.0.1', 1)); print('up')") == ["up"]
+    assert not psutil.pid_exists(network.pid)
+
+
+def test_a_network_ends_with_the_engine(cloud: Cloud) -> None:
+    engine = Engine(cloud.folder.containers / "short", cloud)
+    network = engine.network()
+    engine.close()
+    deadline = time.monotonic() + 30
+    while psutil.pid_exists(network.pid) and psutil.Process(network.pid).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    network.close()
+
+
+def test_a_socket_among_temporary_files_has_a_short_name(engine: Engine, image: Image, cloud: Cloud) -> None:
+    """Python's multiprocessing makes such; the folder of a container may have a long path."""
+    code = (
+        "import socket, tempfile; path = tempfile.mkdtemp() + '/listener'; "
+        "socket.socket(socket.AF_UNIX).bind(path); print(len(path) < 60, os.path.exists(path))"
+    )
+    assert run(engine, image, cloud, code) == ["True True"]
+    # Each container has its own.
+    assert run(engine, image, cloud, "import tempfile; print(os.listdir(tempfile.gettempdir()))") == ["[]"]

@@ -33,7 +33,7 @@ class Stage:
         monkeypatch.setattr(program, "modelyard", self.modelyard)
         monkeypatch.setattr(program.summary, "ROOT", folder)
         monkeypatch.setattr(phases, "BUILD", folder)
-        for name in ("KEEP", "ALL"):
+        for name in ("KEEP", "ALL", "TRAIN"):
             monkeypatch.delenv(name, raising=False)
         data, environment = Data.__new__(Data), {"AWS_DEFAULT_REGION": "us-east-1"}
         object.__setattr__(data, "model", phases.MODEL)
@@ -44,8 +44,9 @@ class Stage:
         self.answers(run_pipelines={phases.MODEL: execution}, metrics=MODEL["metrics"])
         self.answers(approve=MODEL["approval"], predict=MODEL["prediction"])
 
-        def start_cloud(state: Path) -> dict[str, str]:
+        def start_cloud(state: Path, clock: float) -> dict[str, str]:
             self.ran.append("start_cloud")
+            self.clock = clock
             state.mkdir()
             return environment
 
@@ -99,6 +100,28 @@ def test_what_a_demo_writes_down(stage: Stage) -> None:
     assert written["execution"]["status"] == "Succeeded"
     assert stage.ran[-1] == stage.down
     assert "run_pipelines" not in stage.ran
+
+
+def test_training_has_a_stage_and_a_clock_of_its_own(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRAIN", "1")
+    monkeypatch.setattr(program.training, "prepare", lambda: "digits")
+    monkeypatch.setattr(program.training, "loop", lambda *given: stage.ran.append(f"train on {given[2]}"))
+    monkeypatch.setattr(program.summary, "show", lambda *_: None)
+
+    program.main()
+
+    assert stage.ran == ["synthesize", "start_cloud", "bootstrap", "deploy", "train on digits", stage.down]
+    assert stage.clock == program.training.CLOCK
+    assert list(stage.written()["phases"]) == ["data", "cloud", "bootstrap", "synth", "deploy"]
+
+
+def test_two_demos_at_once_are_refused(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRAIN", "1")
+    monkeypatch.setenv("ALL", "1")
+
+    with pytest.raises(SystemExit):
+        program.main()
+    assert stage.ran == []
 
 
 def test_all_pipelines_run_together(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

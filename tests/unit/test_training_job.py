@@ -133,6 +133,16 @@ def test_the_way_of_a_job_that_loses_a_host() -> None:
     assert (job.state, job.cost, job.hosts) == (State.COMPLETED, 2.0, 0)
 
 
+def test_what_earlier_attempts_were_paid_for_is_kept() -> None:
+    told: dict[str, Any] = {"cost": 0.0, "checkpoint": None, "step": 1}
+    job = report(running(), attempt=1, now=4.0, node_seconds=100.0, images_per_second=9.0, **told)
+    job = report(job, attempt=1, now=5.0, node_seconds=90.0, **told)
+    assert (job.node_seconds, job.attempt_node_seconds, job.images_per_second) == (0.0, 100.0, 9.0)
+    job, _ = ended(job, Ended(cause=Cause.INTERRUPTED), 0.0, 6.0)
+    job = move(job, State.WAITING, 9.0, "again")
+    assert (job.node_seconds, job.attempt_node_seconds, job.images_per_second) == (100.0, 0.0, 0.0)
+
+
 def test_late_and_repeated_reports_change_nothing_for_the_worse() -> None:
     told: dict[str, Any] = {"attempt": 1, "step": 130, "cost": 1.5, "now": 4.0}
     job = report(running(), **told, checkpoint=Checkpoint(step=100, key="new"))

@@ -6,12 +6,13 @@ import re
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
 from training_runtime.item import report_id, to_report
 from training_runtime.job import Checkpoint
 from training_runtime.ports import Outcome, Report
 
 from training.common.failure import UserError
-from training.vision.job_record import JobRecord, OutdatedError, Saved, from_environment
+from training.vision.job_record import JobRecord, OutdatedError, Saved, UntoldError, from_environment
 
 
 class Refused(Exception):
@@ -27,12 +28,15 @@ class Table:
     def __init__(self) -> None:
         self.item: dict[str, Any] = {}
         self.lost = 0
+        self.error: Exception | None = None
 
     def get_item(self, TableName: str, Key: dict[str, Any], ConsistentRead: bool) -> dict[str, Any]:
         assert (TableName, Key, ConsistentRead) == ("jobs", {"id": {"S": report_id("dogs-1")}}, True)
         return {"Item": self.item} if self.item else {}
 
     def update_item(self, **request: Any) -> None:
+        if self.error:
+            raise self.error
         values, names = request["ExpressionAttributeValues"], request["ExpressionAttributeNames"]
         number = int(values[":attempt"]["N"])
         known = int(self.item["attempt"]["N"]) if self.item else None
@@ -47,7 +51,7 @@ class Table:
         for name, value in re.findall(r"(#\w+) = (:\w+)", changes):
             self.item[names[name]] = values[value]
         for name in filter(None, removed.split(", ")):
-            self.item.pop(name, None)
+            self.item.pop(names[name], None)
         self.item["id"] = request["Key"]["id"]
         if self.lost:
             self.lost -= 1
@@ -77,6 +81,28 @@ def test_progress_keeps_the_newest_checkpoint_that_was_told(table: Table) -> Non
     trainer.finished(40, Saved(step=40, key="k40"))
     ended = Report(attempt=1, step=40, checkpoint=Checkpoint(step=40, key="k40"), outcome=Outcome.FINISHED)
     assert table.report == ended
+
+
+def test_figures_are_told_as_far_as_they_are_known(table: Table) -> None:
+    trainer = record(table)
+    trainer.progress(10, hosts=2, world=16, images_per_second=1234.5678, cost=0.00012)
+    assert table.report.images_per_second == 1234.57
+    trainer.progress(20, hosts=2, world=16, images_per_second=None, cost=0.5)
+    told = {name: value["N"] for name, value in table.item.items() if "N" in value}
+    assert told == {
+        "attempt": "1", "step": "20", "at": "7.5", "hosts": "2", "world": "16",
+        "images_per_second": "1234.57", "cost": "0.5",
+    }  # fmt: skip
+    record(table, 2).progress(0)
+    assert table.report == Report(attempt=2)
+
+
+def test_whoever_ends_a_job_may_not_know_its_step(table: Table) -> None:
+    record(table).progress(10)
+    record(table).failed(None, "why")
+    assert (table.report.step, table.report.outcome) == (10, Outcome.FAILED)
+    record(table, 2).failed(None, "why")
+    assert (table.report.step, table.report.attempt) == (0, 2)
 
 
 def test_a_failure_is_one_line(table: Table) -> None:
@@ -120,6 +146,21 @@ def test_the_last_word_may_be_said_again(table: Table) -> None:
         trainer.finished(10)
     trainer.finished(10)
     assert table.report == Report(attempt=1, step=10, outcome=Outcome.FINISHED)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ClientError({"Error": {"Code": "ThrottlingException", "Message": "slow\ndown"}}, "UpdateItem"),
+        EndpointConnectionError(endpoint_url="https://dynamodb"),
+    ],
+)
+def test_a_table_that_does_not_take_it_is_one_line(table: Table, error: Exception) -> None:
+    table.error = error
+    with pytest.raises(UntoldError, match=r"^the job's record could not be written: .*$"):
+        record(table).progress(1)
+    table.error = None
+    record(table).progress(1)
 
 
 def test_the_environment_says_which_record_it_is() -> None:

@@ -55,6 +55,9 @@ def test_what_a_container_is_told() -> None:
         "JOB_NAME": "dogs-1",
         "JOB_TABLE": "jobs",
         "ATTEMPT": "1",
+        "PAID_NODE_SECONDS": "0",
+        "PRICE_PER_HOST_HOUR": "1.0",
+        "AWS_DEFAULT_REGION": "eu-west-1",
         "RENDEZVOUS_ENDPOINT": "rendezvous.train.local:29400",
         "MIN_HOSTS": "2",
         "MAX_HOSTS": "4",
@@ -66,6 +69,25 @@ def test_what_a_container_is_told() -> None:
     }
     rigid = World().submit("cats", hosts=3, elastic=False).request
     assert environment(rigid, 2, SETTINGS)["MIN_HOSTS"] == "3"
+
+
+def test_an_attempt_is_told_for_how_long_those_before_it_were_paid() -> None:
+    world = World()
+    world.submit(elastic=False)
+    world.until("running")
+    world.now += 1000
+    world.report(step=10, saved=8)
+    world.hosts.end("task-1", Cause.INTERRUPTED, "Spot")
+    world.until("backing-off")
+    (execution,) = world.machines.inputs
+    assert execution == "dogs-1_2"
+    world.until("running")
+    told = world.hosts.told["task-4"]
+    assert told["ATTEMPT"] == "2"
+    assert float(told["PAID_NODE_SECONDS"]) == pytest.approx(world.job().node_seconds, abs=1)
+    # At 1 USD an hour its hosts' seconds are its cost.
+    assert world.job().node_seconds == pytest.approx(world.job().spent * 3600)
+    assert world.job().node_seconds > 4 * 1000
 
 
 def test_a_lost_host_is_replaced_while_the_others_train() -> None:

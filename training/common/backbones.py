@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from training.common.manifest import ModelError, Norm
 
@@ -45,9 +46,10 @@ def timm_library() -> Any:
 
 
 def create(backbone: str, classes: int, norm: Norm) -> nn.Module:
-    """The network timm calls `backbone`, with random weights, for RGB images of any size from 32 pixels on.
+    """The network timm calls `backbone`, with random weights, for RGB images.
 
-    Raises ModelError for a name that timm does not know.
+    Raises ModelError for a name that timm does not know, a network that it cannot make here, and one that
+    with norm `group` would still look at whole batches.
 
     >>> network = create("test_resnet", classes=3, norm="group")
     >>> network(torch.zeros(1, 3, 32, 32)).shape
@@ -57,16 +59,26 @@ def create(backbone: str, classes: int, norm: Norm) -> nn.Module:
     if not timm.is_model(backbone):
         close = ", ".join(timm.list_models(f"*{backbone[:6]}*")[:5]) or "resnet10t, tf_efficientnet_lite0"
         raise ModelError(f"backbone {backbone[:80]!r} is not known to timm; there is {close}")
-    network: nn.Module = timm.create_model(backbone, pretrained=False, num_classes=classes)
+    try:
+        network: nn.Module = timm.create_model(backbone, pretrained=False, num_classes=classes)
+    except Exception as error:  # of any kind: a tag that it has not, a package that is missing
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(f"backbone {backbone[:80]!r} cannot be made by timm: {reason}") from error
     if norm == "group":
         _replace_batch_norm(network)
+        left = next((module for module in network.modules() if isinstance(module, _BatchNorm)), None)
+        if left is not None:
+            raise ModelError(
+                f"backbone {backbone[:80]!r} looks at whole batches ({type(left).__name__}): the model would "
+                "depend on the number of hosts; choose another, or start from given weights"
+            )
     return network
 
 
 def freeze_statistics(network: nn.Module) -> None:
     """Call after each `network.train()`: what BatchNorm knows from the weights it started with stays."""
     for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, _BatchNorm):
             module.eval()
 
 

@@ -30,14 +30,19 @@ class Classes:
 def read_classes(folder: Path) -> Classes:
     """Raises UserError when `folder` holds no such file."""
     path = single_file(folder, NAME)
+    return parse_classes(path.name, path.read_bytes())
+
+
+def parse_classes(name: str, data: bytes) -> Classes:
+    """The content of such a file; raises UserError when it is none."""
     try:
-        document: Any = json.loads(path.read_bytes())
+        document: Any = json.loads(data)
         if document["schema"] != SCHEMA:
             raise ValueError(f"schema {document['schema']!r} is not {SCHEMA}")
-        names = tuple(str(name) for name in document["names"])
+        names = tuple(str(each) for each in document["names"])
         return Classes(names=names, image_size=int(document["image_size"]), side=int(document["side"]))
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path.name} does not name classes: {error!r}") from error
+        raise UserError(f"{name} does not name classes: {error!r}") from error
 
 
 def side_of(image_size: int) -> int:

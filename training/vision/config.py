@@ -6,7 +6,13 @@ import math
 from dataclasses import dataclass
 
 PACKAGED = "tf_efficientnet_lite0"
-CHOICES = {"pretrained": ("none", "packaged", "channel"), "augment": ("none", "crop", "crop_flip")}
+CHOICES = {
+    "pretrained": ("none", "packaged", "channel"),
+    "augment": ("none", "crop", "crop_flip"),
+    "deterministic": ("prefer", "require", "off"),
+}
+# They change how fast it is learned, and roundings: a job may go on with others than it began with.
+FREE = frozenset({"micro_batch_size", "compile", "deterministic"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,6 +20,15 @@ class Config:
     """`batch_size`: images a step, of all hosts together. `learning_rate`: at its highest, after
     `warmup_epochs`. `pretrained`: packaged is ImageNet for one backbone, channel a file in channel `weights`.
     `augment`: crop cuts a random part, crop_flip mirrors half of the images as well.
+
+    `micro_batch_size`: images that a process computes at once; of a larger part of the batch it adds up the
+    gradients; 0: all. `clip_norm`: a longer gradient is shortened to it; 0: none is. `ema_decay`: of a moving
+    average of the weights, which is then what is evaluated and kept; 0: none. `compile`: 1: by torch.compile.
+    `deterministic`: prefer takes operations that give the same each time where there are such, require
+    refuses others, off takes the fastest.
+
+    `shuffle_mb`: of images that are shuffled together; of a larger dataset blocks of neighbours are, which
+    bounds what is read ahead of it from S3; 0: all.
 
     `checkpoint_steps`, `checkpoint_seconds`: how often a checkpoint is written, by whichever comes first; 0:
     not by this one. `checkpoint_keep`: the last so many stay; `checkpoint_keep_every`: so does the first of
@@ -30,6 +45,12 @@ class Config:
     label_smoothing: float = 0.1
     augment: str = "crop"
     seed: int = 7
+    micro_batch_size: int = 0
+    clip_norm: float = 0.0
+    ema_decay: float = 0.0
+    compile: int = 0
+    deterministic: str = "prefer"
+    shuffle_mb: int = 256
     checkpoint_steps: int = 0
     checkpoint_seconds: float = 60.0
     checkpoint_keep: int = 3
@@ -40,13 +61,17 @@ class Config:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         cadence = ("checkpoint_steps", "checkpoint_seconds", "checkpoint_keep_every")
-        for name in ("warmup_epochs", "weight_decay", "label_smoothing", "seed", *cadence):
+        optional = ("micro_batch_size", "clip_norm", "ema_decay", "shuffle_mb")
+        for name in ("warmup_epochs", "weight_decay", "label_smoothing", "seed", *optional, *cadence):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         if not 0 < self.learning_rate < math.inf:
             raise ValueError(f"learning_rate must be above 0, got {self.learning_rate}")
-        if self.label_smoothing >= 1:
-            raise ValueError(f"label_smoothing must be below 1, got {self.label_smoothing}")
+        for name in ("label_smoothing", "ema_decay"):
+            if getattr(self, name) >= 1:
+                raise ValueError(f"{name} must be below 1, got {getattr(self, name)}")
+        if self.compile not in (0, 1):
+            raise ValueError(f"compile must be 0 or 1, got {self.compile}")
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")

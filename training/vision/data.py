@@ -6,8 +6,10 @@ an image is cut and mirrored depends on its key, not on who reads it.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 
 from training.common.failure import UserError
@@ -23,12 +24,14 @@ from training.common.hosts import Hosts
 from training.common.image_model import normalized
 from training.common.images import Pixels, centre
 from training.common.manifest import ImageInput
+from training.vision.order import Blocks, Numbers
 from training.vision.parallel import ordered
+from training.vision.remote import Ahead, Distant
 from training.vision.shards import Entry
 
 SCALE = (0.6, 1.0)  # of an image's area
 RATIO = (3 / 4, 4 / 3)
-Order = NDArray[np.int64]
+WINDOW = 256 * 1024 * 1024  # where nobody says how much: what is read ahead of S3
 Cut = Callable[[Any], Pixels]
 
 
@@ -41,15 +44,25 @@ class Batch:
     labels: Any
     total: int
 
+    def parts(self, most: int) -> list[Batch]:
+        """Pieces of about the same size with at most so many images, one at least; 0: all in one."""
+        pieces = math.ceil(len(self.labels) / most) if most else 1
+        if pieces <= 1:
+            return [self]
+        halves = zip(self.images.tensor_split(pieces), self.labels.tensor_split(pieces), strict=True)
+        return [Batch(images, labels, self.total) for images, labels in halves]
+
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """The images of a channel, and the numbers of their classes."""
+    """The images of a channel, and the numbers of their classes. `window`: bytes of images that are shuffled
+    together, see `order`; 0: all."""
 
     entries: Sequence[Entry]
     labels: Sequence[int]
     input: ImageInput
     hosts: Hosts
+    window: int = 0
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -59,7 +72,9 @@ class Split:
     ) -> Iterator[Batch]:
         """The batches of an epoch from number `first` on; what is left over after the last full one waits for
         another epoch."""
-        order = np.random.default_rng([seed, epoch]).permutation(len(self))
+        blocks = Blocks.cut(self.entries)
+        order, places = blocks.shuffled(self.window, seed, epoch)
+        batches = [blocks.by_place(batch, places) for batch in batches_of(order, batch_size)[first:]]
 
         def cut(entry: Entry, image: Any) -> Pixels:
             if augment == "none":
@@ -67,32 +82,53 @@ class Split:
             source = _random(entry.key, seed, epoch)
             return random_cut(image, self.input.size, source, flip=augment == "crop_flip")
 
-        yield from self._batches(batches_of(order, batch_size)[first:], cut)
+        yield from self._batches(batches, cut)
 
     def evaluation(self, batch_size: int) -> Iterator[Batch]:
         """All images once."""
-        order = np.arange(len(self))
+        order, blocks = np.arange(len(self)), Blocks.cut(self.entries)
+        if not blocks.fit(self.window):
+            order = blocks.by_place(order, np.arange(len(self)))
         batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
         yield from self._batches(batches, lambda _entry, image: centre(image, self.input.size))
 
-    def _batches(self, batches: Sequence[Order], cut: Callable[[Entry, Any], Pixels]) -> Iterator[Batch]:
+    def _batches(self, batches: Sequence[Numbers], cut: Callable[[Entry, Any], Pixels]) -> Iterator[Batch]:
         parts = [np.array_split(batch, self.hosts.count)[self.hosts.rank].tolist() for batch in batches]
         # The next batch is decoded while the network learns from this one.
         ahead = max(map(len, parts), default=1)
-        pixels = ordered(partial(self._pixels, cut), (number for part in parts for number in part), ahead)
-        for batch, part in zip(batches, parts, strict=True):
-            images = [next(pixels) for _ in part]
-            size = self.input.size
-            yield Batch(
-                normalized(images, self.input) if images else torch.empty(0, 3, size, size),
-                torch.tensor([self.labels[number] for number in part], dtype=torch.long),
-                len(batch),
-            )
+        entries = [self.entries[number] for part in parts for number in part]
+        with self._reading(entries) as read:
+            pixels = ordered(partial(self._pixels, cut, read), enumerate(entries), ahead)
+            for batch, part in zip(batches, parts, strict=True):
+                images = [next(pixels) for _ in part]
+                size = self.input.size
+                yield Batch(
+                    normalized(images, self.input) if images else torch.empty(0, 3, size, size),
+                    torch.tensor([self.labels[number] for number in part], dtype=torch.long),
+                    len(batch),
+                )
 
-    def _pixels(self, cut: Callable[[Entry, Any], Pixels], number: int) -> Pixels:
-        entry = self.entries[number]
+    @contextlib.contextmanager
+    def _reading(self, entries: Sequence[Entry]) -> Iterator[Callable[[int], bytes]]:
+        """What gives the bytes of these, by their place; each is asked for once."""
+        distant = [entry for entry in entries if isinstance(entry, Distant)]
+        if not distant:
+            yield lambda place: entries[place].read()
+            return
+        # This host's share of a window, and as much of the next one.
+        budget = 2 * (self.window or WINDOW) // self.hosts.count
+        with Ahead(distant, budget) as ahead:
+            yield ahead.read
+
+    def _pixels(
+        self,
+        cut: Callable[[Entry, Any], Pixels],
+        read: Callable[[int], bytes],
+        placed: tuple[int, Entry],
+    ) -> Pixels:
+        place, entry = placed
         try:
-            with Image.open(io.BytesIO(entry.read()), formats=("JPEG", "PNG")) as image:
+            with Image.open(io.BytesIO(read(place)), formats=("JPEG", "PNG")) as image:
                 rgb = image.convert("RGB")
         except (OSError, SyntaxError, ValueError) as error:
             raise UserError(f"{entry.shard.name}: {entry.name!r} cannot be read: {error}") from error
@@ -104,7 +140,7 @@ class Split:
         return cut(entry, rgb)
 
 
-def batches_of(order: Order, batch_size: int) -> list[Order]:
+def batches_of(order: Numbers, batch_size: int) -> list[Numbers]:
     """Full batches; of fewer images than one batch that one.
 
     >>> [batch.tolist() for batch in batches_of(np.arange(5), 2)]

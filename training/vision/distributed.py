@@ -43,6 +43,10 @@ class Group:
         # Its statistics are frozen or there are none: nothing to broadcast before each step.
         return DistributedDataParallel(network, forward_sync_buffers=False)
 
+    def apart(self, replica: Any) -> contextlib.AbstractContextManager[Any]:
+        """Gradients that are computed in it stay on this host, to be averaged with those that follow."""
+        return contextlib.nullcontext() if self.hosts.count == 1 else replica.no_sync()
+
     def summed(self, numbers: Sequence[float]) -> list[float]:
         """The sums of the numbers over all hosts."""
         total = torch.tensor(numbers, dtype=torch.float64, device=self.device)

@@ -9,8 +9,12 @@ trainer's alone, and the only one that its role may write:
     at                 epoch seconds
     checkpoint_step,   of the newest checkpoint; absent before the first of the attempt
     checkpoint_key
+    hosts, world,      that train now, and their processes; images_per_second, and the cost so far: by the
+    images_per_second, trainer's own telemetry, absent before its first line
+    cost
     outcome            `finished` or `failed`; absent while it trains, and the last word when it is there
     reason             of `failed`, one line
+    models             of `finished`: what was delivered, as JSON
 
 Every rank may hold a record; only rank 0 should report. Call `progress` every few seconds at most (each is a
 write of DynamoDB), and `finished` before any rank exits: a host that is gone while nothing is told counts as
@@ -21,15 +25,30 @@ lost. After a SIGTERM there is no outcome to tell; the checkpoint is.
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from training.common.failure import UserError
 
 _REASON_CHARACTERS = 1000
+
+
+# Which the first report of an attempt takes away, where it does not tell them anew.
+_OF_AN_ATTEMPT = frozenset(
+    {
+        "checkpoint_step", "checkpoint_key", "outcome", "reason", "models",
+        "hosts", "world", "images_per_second", "cost",
+    }
+)  # fmt: skip
+
+
+class UntoldError(Exception):
+    """DynamoDB did not take it; later it may."""
 
 
 class OutdatedError(UserError):
@@ -72,41 +91,68 @@ class JobRecord:
         self._table, self._job, self._attempt, self._clock = table, job, attempt, clock
         self._client = client or _dynamodb()
 
-    def progress(self, step: int, saved: Saved | None = None) -> None:
+    def progress(self, step: int, saved: Saved | None = None, **figures: float | None) -> None:
         """It trains, and is at this step.
 
         Args:
             step: Optimizer steps done.
             saved: A checkpoint that is new since the last call, and completely stored.
+            figures: `hosts`, `world`, `images_per_second`, `cost`; None for what is not known.
 
         Raises:
             OutdatedError: a later attempt has reported, or this one has told its end.
+            UntoldError: DynamoDB cannot be reached, or refuses.
         """
-        self._write(step, saved=saved)
+        self._write(step, saved=saved, figures=figures)
 
-    def finished(self, step: int, saved: Saved | None = None) -> None:
-        """It has trained all there was. Raises as `progress`; telling it again does no harm."""
-        self._write(step, saved=saved, outcome="finished")
+    def finished(
+        self, step: int, saved: Saved | None = None, models: Sequence[Mapping[str, Any]] = ()
+    ) -> None:
+        """It has trained all there was. Raises as `progress`; telling it again does no harm.
 
-    def failed(self, step: int, reason: str) -> None:
-        """It cannot go on, for a reason of its own, in one line. Raises as `finished`."""
+        Args:
+            step, saved: As `progress`.
+            models: That it delivered, each with `name`, `archive` and `metrics`, files below the job's
+                output, and `figures`, texts by name.
+        """
+        self._write(step, saved=saved, models=models, outcome="finished")
+
+    def failed(self, step: int | None, reason: str) -> None:
+        """It cannot go on, for a reason of its own, in one line; None: whoever says so does not know how far
+        it was. Raises as `finished`."""
         self._write(step, outcome="failed", reason=" ".join(reason.split())[:_REASON_CHARACTERS])
 
-    def _write(self, step: int, *, saved: Saved | None = None, outcome: str = "", reason: str = "") -> None:
-        values: dict[str, Any] = {
-            "attempt": {"N": str(self._attempt)},
-            "step": {"N": str(step)},
-            "at": {"N": repr(self._clock())},
-        }
+    def _write(
+        self,
+        step: int | None,
+        *,
+        saved: Saved | None = None,
+        figures: Mapping[str, float | None] | None = None,
+        models: Sequence[Mapping[str, Any]] = (),
+        outcome: str = "",
+        reason: str = "",
+    ) -> None:
+        values: dict[str, Any] = {"attempt": {"N": str(self._attempt)}, "at": {"N": repr(self._clock())}}
+        if step is not None:
+            values["step"] = {"N": str(step)}
+        for name, number in (figures or {}).items():
+            if number is not None:
+                # 38 digits are the most that DynamoDB keeps.
+                values[name] = {"N": f"{number:.6g}"}
         if saved:
             values |= {"checkpoint_step": {"N": str(saved.step)}, "checkpoint_key": {"S": saved.key}}
+        if models:
+            values["models"] = {"S": json.dumps(list(models))}
         if outcome:
             values |= {"outcome": {"S": outcome}, "reason": {"S": reason}}
         # Most reports follow another of the same attempt; the first of one clears what the last one said.
-        goes_on = self._update(values, "attempt = :attempt AND attribute_not_exists(outcome)", clears=False)
-        if goes_on or self._update(values, "attribute_not_exists(id) OR attempt < :attempt", clears=True):
-            return
-        known = self._client.get_item(TableName=self._table, Key=self._key, ConsistentRead=True)["Item"]
+        with _untold():
+            goes_on = self._update(values, "attempt = :attempt AND attribute_not_exists(outcome)")
+            if goes_on or self._update(
+                {"step": {"N": "0"}, **values}, "attribute_not_exists(id) OR attempt < :attempt", clears=True
+            ):
+                return
+            known = self._client.get_item(TableName=self._table, Key=self._key, ConsistentRead=True)["Item"]
         if outcome and known["attempt"] == values["attempt"] and known["outcome"] == values["outcome"]:
             # The first answer was lost on its way.
             return
@@ -119,18 +165,18 @@ class JobRecord:
     def _key(self) -> dict[str, Any]:
         return {"id": {"S": f"report/{self._job}"}}
 
-    def _update(self, values: Mapping[str, Any], condition: str, *, clears: bool) -> bool:
+    def _update(self, values: Mapping[str, Any], condition: str, *, clears: bool = False) -> bool:
         changes = "SET " + ", ".join(f"#{name} = :{name}" for name in values)
-        if clears:
-            old = {"checkpoint_step", "checkpoint_key", "outcome", "reason"} - values.keys()
-            changes += f" REMOVE {', '.join(sorted(old))}" if old else ""
+        old = sorted(_OF_AN_ATTEMPT - values.keys()) if clears else []
+        if old:
+            changes += " REMOVE " + ", ".join(f"#{name}" for name in old)
         try:
             self._client.update_item(
                 TableName=self._table,
                 Key=self._key,
                 UpdateExpression=changes,
                 ConditionExpression=condition,
-                ExpressionAttributeNames={f"#{name}": name for name in values},
+                ExpressionAttributeNames={f"#{name}": name for name in (*values, *old)},
                 ExpressionAttributeValues={f":{name}": value for name, value in values.items()},
             )
         except self._client.exceptions.ConditionalCheckFailedException:
@@ -156,7 +202,25 @@ def from_environment(environment: Mapping[str, str] | None = None) -> JobRecord 
     return JobRecord(table, job, int(attempt))
 
 
-def _dynamodb() -> Any:
-    import boto3
+@contextlib.contextmanager
+def _untold() -> Iterator[None]:
+    try:
+        from botocore.exceptions import BotoCoreError, ClientError
+    except ModuleNotFoundError:
+        yield  # a client that is not boto3's
+        return
+    try:
+        yield
+    except (BotoCoreError, ClientError) as error:
+        raise UntoldError(f"the job's record could not be written: {' '.join(str(error).split())}") from error
 
-    return boto3.client("dynamodb")
+
+def _dynamodb() -> Any:
+    try:
+        import boto3
+        from botocore.config import Config
+    except ModuleNotFoundError:
+        raise UserError("JOB_TABLE is set, and the package boto3 is missing; install it") from None
+    # Telemetry's thread waits for it, and what it did not take is told again soon.
+    config = Config(connect_timeout=5, read_timeout=5, retries={"mode": "standard", "max_attempts": 3})
+    return boto3.client("dynamodb", config=config)

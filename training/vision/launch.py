@@ -5,6 +5,7 @@
     OUTPUT_URI=s3://bucket/models/dogs-1 HYPERPARAMETERS='{"epochs": 20}' \\
         python -m training.vision.launch -- [trainer's arguments]
 
+`ATTEMPT_STARTED` (epoch seconds) is since when this host is paid for the attempt; since now, without it.
 `ATTEMPT`, counted from 1, tells the hosts of a job that is started again from those of before. SIGTERM ends
 the host: all ranks agree on a step and write a checkpoint, the other hosts go on from it.
 """
@@ -12,12 +13,16 @@ the host: all ranks agree on a step and write a checkpoint, the other hosts go o
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 
 from training.common.failure import run
 
 
 def main(arguments: Sequence[str]) -> None:
+    os.environ.setdefault("ATTEMPT", "1")
+    # Ranks start again within the attempt.
+    os.environ.setdefault("ATTEMPT_STARTED", repr(time.time()))
     # PyTorch tells of each lost connection with a stack trace in C++; the agent says it in a line.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     # Only here: each rank imports this module again.

@@ -35,7 +35,7 @@ def write_model(
     validation: Split,
     classes: Classes,
     epoch: int,
-    top1: float,
+    top1: float | None,
 ) -> None:
     """Write the model's folder, with golden predictions made by the model as it is loaded from there."""
     state = {name: value.contiguous() for name, value in network.state_dict().items()}

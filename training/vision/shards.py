@@ -15,6 +15,7 @@ import io
 import json
 import re
 import tarfile
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -132,35 +133,61 @@ def read_shards(folder: Path) -> list[Entry]:
     entries: list[Entry] = []
     for path in files_in(folder):
         if path.suffix == ".json":
-            try:
-                entries += _read_index(path)
-            except (KeyError, TypeError, ValueError) as error:
-                raise UserError(f"{path.name} is not the index of a shard: {error!r}") from error
-    entries.sort(key=lambda entry: entry.key)
+            entries += _read_index(path)
+    return sorted_by_key(entries)
+
+
+def sorted_by_key(entries: list[Entry]) -> list[Entry]:
+    """Images in the order in which training numbers them; raises UserError for one that is there twice."""
+    entries = sorted(entries, key=lambda entry: entry.key)
     for before, after in pairwise(entries):
         if before.key == after.key:
             raise UserError(f"{after.shard.name} holds {after.name!r}, which {before.shard.name} holds too")
     return entries
 
 
+def parse_index(name: str, data: bytes, length_of: Callable[[str], int] | None = None) -> dict[str, Any]:
+    """The content of an index.
+
+    Args:
+        name: of the index.
+        data: its bytes.
+        length_of: of the shard that it names, where that is known here.
+
+    Raises:
+        UserError: it is none, or does not fit its shard.
+    """
+    try:
+        document: Any = json.loads(data)
+        if document["schema"] != SCHEMA:
+            raise ValueError(f"schema {document['schema']!r} is not {SCHEMA}")
+        shard, length = document["shard"], document["bytes"]
+        if not SHARD_NAME.fullmatch(shard):
+            raise ValueError(f"{shard!r} is not the name of a shard")
+        if length_of and (found := length_of(shard)) != length:
+            raise UserError(f"{shard} has {found} bytes, not {length} as its index says")
+        return {**document, "samples": [_checked(item, shard, length) for item in document["samples"]]}
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{name} is not the index of a shard: {error!r}") from error
+
+
 def _read_index(path: Path) -> list[Entry]:
-    document: Any = json.loads(path.read_bytes())
-    if document["schema"] != SCHEMA:
-        raise ValueError(f"schema {document['schema']!r} is not {SCHEMA}")
-    if not SHARD_NAME.fullmatch(document["shard"]):
-        raise ValueError(f"{document['shard']!r} is not the name of a shard")
+    def length_of(shard: str) -> int:
+        if not (path.parent / shard).is_file():
+            raise UserError(f"{path.name} names {shard}, which is missing beside it")
+        return (path.parent / shard).stat().st_size
+
+    document = parse_index(path.name, path.read_bytes(), length_of)
     shard = path.parent / document["shard"]
-    if not shard.is_file():
-        raise UserError(f"{path.name} names {shard.name}, which is missing beside it")
-    length = shard.stat().st_size
-    if length != document["bytes"]:
-        raise UserError(f"{shard.name} has {length} bytes, not {document['bytes']} as its index says")
-    return [_entry(item, shard, length) for item in document["samples"]]
+    return [
+        Entry(item["key"], item["class"], item["name"], shard, item["offset"], item["size"])
+        for item in document["samples"]
+    ]
 
 
-def _entry(item: Any, shard: Path, length: int) -> Entry:
+def _checked(item: Any, shard: str, length: int) -> dict[str, Any]:
     offset, size = item["offset"], item["size"]
     fits = type(offset) is type(size) is int and offset >= 0 and 0 < size <= MAX_SAMPLE_BYTES
     if not fits or offset + size > length:
-        raise ValueError(f"{item['name']!r} lies outside of {shard.name}")
-    return Entry(str(item["key"]), str(item["class"]), str(item["name"]), shard, offset, size)
+        raise ValueError(f"{item['name']!r} lies outside of {shard}")
+    return {**item, **{name: str(item[name]) for name in ("key", "class", "name")}}

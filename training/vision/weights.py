@@ -9,7 +9,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from training.common.backbones import create
+from training.common.backbones import create, freeze_statistics
 from training.common.failure import UserError
 from training.common.manifest import ModelError, Norm
 from training.common.paths import channel, single_file
@@ -50,7 +50,7 @@ def start(config: Config, classes: int) -> Start:
     if config.backbone == PACKAGED:
         mean, std = PACKAGED_MEAN, PACKAGED_STD
     found = Start(network, norm, mean, std)
-    _try(found, config)
+    _try(found, config, classes)
     return found
 
 
@@ -102,14 +102,24 @@ def adopt(network: Any, state: dict[str, Any], backbone: str) -> None:
     network.load_state_dict(adopted)
 
 
-def _try(found: Start, config: Config) -> None:
-    """Some networks take one size of image only, and say so in the middle of a forward pass."""
-    found.network.eval()
-    try:
-        with torch.inference_mode():
-            found.network(torch.zeros(1, 3, config.image_size, config.image_size))
-    except (RuntimeError, AssertionError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"{config.backbone} does not take images of {config.image_size} pixels: {reason}"
-        ) from None
+def _try(found: Start, config: Config, classes: int) -> None:
+    """Some networks take one size of image only, and say so in the middle of a forward pass; others are no
+    classifiers, or answer with more than one tensor while they train."""
+    image = torch.zeros(1, 3, config.image_size, config.image_size)
+    for training in (True, False):
+        found.network.train(training)
+        freeze_statistics(found.network)
+        try:
+            with torch.no_grad(), torch.random.fork_rng(devices=[]):
+                answer = found.network(image)
+        except Exception as error:  # of any kind: each network has its own
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(
+                f"{config.backbone} does not take images of {config.image_size} pixels: {reason}"
+            ) from error
+        shape = tuple(answer.shape) if isinstance(answer, torch.Tensor) else type(answer).__name__
+        if shape != (1, classes):
+            raise UserError(
+                f"backbone {config.backbone} is no classifier of {classes} classes: to an image it answers "
+                f"{shape}; choose another"
+            )

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from modelyard.training.event_queue import EventQueue
     from modelyard.training.instance_props import InstanceSize
     from modelyard.training.jobs import TrainingJobs
-    from modelyard.training.jobs_props import HostPool, Pace, TrainerTask
+    from modelyard.training.jobs_props import HostPool, Pace, Registration, TrainerTask
     from modelyard.training.ledger import Ledger
     from modelyard.training.monitoring import TrainingAlarms, TrainingMonitoring
     from modelyard.training.network import TrainingNetwork
@@ -33,6 +33,7 @@ __all__ = [
     "Pace",
     "Pool",
     "PreprocessingQueue",
+    "Registration",
     "Rendezvous",
     "TrainerSize",
     "TrainerTask",
@@ -56,6 +57,7 @@ _PLACES = {
     "NetworkLayout": "props",
     "Pace": "jobs_props",
     "Pool": "props",
+    "Registration": "jobs_props",
     "TrainerSize": "props",
     "TrainerTask": "jobs_props",
     "TrainingAlarms": "monitoring",

@@ -21,7 +21,7 @@ from modelyard.functions import FunctionSize, RuntimeFunction
 from modelyard.permissions import acknowledge, allow, merged, service_principal
 from modelyard.storage import Retention
 from modelyard.training.jobs_machine import FUNCTION, definition
-from modelyard.training.jobs_props import HostPool, Pace, TrainerTask
+from modelyard.training.jobs_props import HostPool, Pace, Registration, TrainerTask
 from modelyard.training.jobs_table import JobsTable
 from modelyard.training.runtime.aws_names import SPOT_WARNING, SWEEP
 from modelyard.training.runtime.settings import Settings
@@ -51,6 +51,7 @@ class TrainingJobs(Construct):
         task: What trains.
         pool: What it trains on.
         pace: How often jobs are looked after.
+        registration: Of the models of jobs that finish; without it none is registered.
         retention: What becomes of the records when the stack is deleted; kept by default.
         alarm_topic: Hears of both alarms, and of their end.
 
@@ -89,6 +90,7 @@ class TrainingJobs(Construct):
         task: TrainerTask,
         pool: HostPool,
         pace: Pace | None = None,
+        registration: Registration | None = None,
         retention: Retention | None = None,
         alarm_topic: sns.ITopic | None = None,
     ) -> None:
@@ -123,6 +125,8 @@ class TrainingJobs(Construct):
             stop_seconds=pace.stop_seconds,
             queue_days=pace.queue_days,
             most_rounds=pace.most_rounds,
+            model_groups=tuple(one.group_name for one in registration.registries) if registration else (),
+            serving_image=registration.image.uri if registration else "",
         )
         self.intake = self._function("Intake", "intake_handler", "Takes requests for training", settings)
         self.attempts = self._function("Attempts", "handler", "Sees training jobs through", settings)
@@ -131,6 +135,8 @@ class TrainingJobs(Construct):
         self._grant_intake(self.intake.execution_role)
         with merged(self.attempts.execution_role):
             self._grant_attempts(self.attempts.execution_role, cluster, task, name)
+            for registry in registration.registries if registration else ():
+                registry.grant_register(self.attempts.execution_role)
         self._feed()
         self.machine = self._state_machine(name)
         self._listen(pace)

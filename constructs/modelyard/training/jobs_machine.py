@@ -37,7 +37,7 @@ def definition() -> State:
         "StartAt": "Begin",
         "States": {
             # An execution may go on with what another began.
-            "Begin": _choice({"watch": "Train", "stop": "Stop"}, "WaitForSlots"),
+            "Begin": _choice({"watch": "Train", "stop": "Stop", "register": "Register"}, "WaitForSlots"),
             "WaitForSlots": _wait("Admit"),
             "Admit": _call("admit", "Admitted"),
             "Admitted": _choice({"launch": "Launch", "admit": "WaitForSlots", "over": "Over"}, "Stop"),
@@ -49,10 +49,16 @@ def definition() -> State:
             "Stop": _call("stop", "Stopped", caught="NotStopped"),
             "Stopped": _choice({"finish": "Finish", "over": "Over"}, "HostsEnd"),
             "HostsEnd": _wait("Stop"),
-            "Finish": _call("finish", "Over", caught="NotFinished"),
+            "Finish": _call("finish", "Finished", caught="NotFinished"),
+            "Finished": _choice({"register": "Register"}, "Over"),
+            "Register": _call("register", "Over", caught="NotRegistered"),
             "Over": {"Type": "Succeed"},
             "NotStopped": _broken("The hosts may still run; a sweep stops them."),
             "NotFinished": _broken("The slots may still be held; a sweep gives them back."),
+            "NotRegistered": _broken(
+                "The job is completed, its models are not in the registry: start an execution with this "
+                'input, under another name, and "next": "register".'
+            ),
         },
     }
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from modelyard.images import ContainerImage
+from modelyard.registry import ModelRegistry
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainerTask:
@@ -68,6 +71,26 @@ class HostPool:
                 raise ValueError(f"HostPool.{name} is empty; give at least one")
         if self.price_usd < 0:
             raise ValueError(f"HostPool.price_usd is {self.price_usd}; give 0 or more")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Registration:
+    """Where jobs may have their models registered: the best and the last, to be approved by people.
+
+    Args:
+        registries: Groups; a job names one of them.
+        image: That serves the models.
+
+    Raises:
+        ValueError: No groups.
+    """
+
+    registries: Sequence[ModelRegistry]
+    image: ContainerImage
+
+    def __post_init__(self) -> None:
+        if not self.registries:
+            raise ValueError("Registration.registries is empty; give at least one group")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -125,6 +125,15 @@ class PreprocessingQueue(Construct):
             workers=workers,
         )
 
+    def grant_use(self, grantee: iam.IGrantable) -> None:
+        """Allow uploading images, writing manifests of what they become, asking how long the queue is."""
+        folder = self._folder
+        folder.bucket.grant_write(grantee, folder.uploads, multipart=False)
+        self.ledger.grant_read(grantee, folder.dataset)
+        folder.target.grant_read(grantee, folder.output)
+        folder.target.grant_write(grantee, f"{folder.output}manifests/", multipart=False)
+        allow(grantee, actions=["sqs:GetQueueAttributes"], resources=[self.events.queue.queue_arn])
+
     def grant_manage(self, grantee: iam.IGrantable) -> None:
         """Allow what `python -m training.preprocessing.manifest` does: read the ledger, read, write and
         delete below the output, and ask how long the queue is."""

@@ -18,6 +18,8 @@ _INSTANCE_TYPE = re.compile(r"[a-z][a-z0-9-]*\.[a-z0-9-]+")
 # Capacity providers of ECS's own begin so, and ECS refuses others that do.
 _POOL_NAME = re.compile(r"(?!aws|ecs|fargate)[a-z][a-z0-9-]{0,30}")
 _SMALLEST_SUBNET = 28
+# ECS's Container Insights.
+Insights = Literal["enabled", "enhanced", "disabled"]
 
 # What tasks and hosts without a way out call; S3 and DynamoDB come through gateways. Each is paid by the hour
 # and zone. https://docs.aws.amazon.com/AmazonECS/latest/developerguide/vpc-endpoints.html
@@ -191,7 +193,11 @@ class TrainingData:
 
     def grant(self, grantee: iam.IGrantable) -> None:
         """What a trainer does: read datasets, keep and prune checkpoints, write what it made."""
-        self.bucket.grant_read(grantee, self.datasets, self.jobs)
+        self.bucket.grant_get(grantee, f"{self.datasets}*", f"{self.jobs}*")
+        # A job has no checkpoint at first. Only who may list is told so; others are told 403, as if they had
+        # no right. S3 asks for it without a prefix, so that a condition on that would never hold.
+        # https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
+        allow(grantee, actions=["s3:ListBucket"], resources=[self.bucket.bucket_arn])
         self.bucket.grant_write(grantee, self.jobs)
         checkpoints = f"{self.jobs}*/checkpoints/*"
         allow(

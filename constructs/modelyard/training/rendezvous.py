@@ -90,7 +90,8 @@ class Rendezvous(Construct):
             name=_NAME,
             description="Holds the store in which training hosts meet",
             image=image,
-            command=["python", "-m", "training.vision.rendezvous", "--port", str(PORT)],
+            # At its own address: whatever else runs beside it may use the port too.
+            command=["python", "-m", "training.vision.rendezvous", "--port", str(PORT), "--own-address"],
             environment={},
             log_retention=log_retention,
             definition={"requires_compatibilities": ["FARGATE"], "cpu": "256", "memory": "1024"},

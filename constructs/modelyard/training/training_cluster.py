@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_ecs as ecs
@@ -18,10 +17,8 @@ from modelyard.training.capacity import CapacityPool, host_role
 from modelyard.training.containers import ContainerTask
 from modelyard.training.hosts import host_key
 from modelyard.training.network import TrainingNetwork
-from modelyard.training.props import POOLS, Pool, TrainerSize, TrainingData
+from modelyard.training.props import POOLS, Insights, Pool, TrainerSize, TrainingData
 from modelyard.training.rendezvous import Rendezvous
-
-Insights = Literal["enabled", "enhanced", "disabled"]
 
 
 class TrainingCluster(Construct):

@@ -13,6 +13,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Protocol
 
 from localcloud.autoscaling.rules.alarm import Alarm, State, evaluate
 
@@ -25,6 +26,19 @@ AT_MAXIMUM, AT_MINIMUM, AT_DESIRED = (
     "AlreadyAtMinCapacity",
     "AlreadyAtDesiredCapacity",
 )
+
+
+class Cooled(Protocol):
+    """What every kind of policy has: a name, and cooldowns in seconds."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def out_cooldown(self) -> float: ...
+
+    @property
+    def in_cooldown(self) -> float: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +135,7 @@ class Change:
 
     capacity: int
     before: int
-    policy: Policy
+    policy: Cooled
 
     @property
     def out(self) -> bool:
@@ -134,7 +148,7 @@ class NotScaled:
     """An alarm asked, and nothing is changed: why, as NotScaledReasons has it."""
 
     code: str
-    policy: Policy
+    policy: Cooled
     out: bool
 
 

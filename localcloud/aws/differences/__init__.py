@@ -30,6 +30,7 @@ def apply(cloud: Cloud) -> None:
         bounded_memory,
         custom_resources,
         dynamodb_encryption,
+        dynamodb_keys,
         dynamodb_table_resource,
         ecr,
         embedded_metrics,
@@ -67,6 +68,7 @@ def apply(cloud: Cloud) -> None:
     bounded_memory.apply(cloud)
     custom_resources.apply()
     dynamodb_encryption.apply()
+    dynamodb_keys.apply()
     dynamodb_table_resource.apply()
     ecr.apply()
     embedded_metrics.apply()

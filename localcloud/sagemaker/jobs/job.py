@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, Literal
@@ -16,6 +17,7 @@ from localcloud.aws.logs import LogStream
 from localcloud.aws.sessions import RoleSession
 from localcloud.containers.engine import Container, ContainerRefusedError, ContainerSpec, Engine
 from localcloud.containers.image import Image, ImageError, ImageStore
+from localcloud.containers.network import NetworkError
 from localcloud.containers.registry import pull
 from localcloud.context import Cloud, Credentials
 from localcloud.sagemaker.arns import arn
@@ -194,14 +196,22 @@ class Job:
         if self.stopping.is_set():
             return Outcome("stopped")
         deadline = time.monotonic() + max_seconds
-        try:
-            for container, spec, sink in zip(containers, specs, sinks, strict=True):
-                container.when_ended(self._wake.set)
-                first = containers[0].pid if peers and spec.isolate_network else None
-                container.start(replace(spec, network_of=first), sink)
-        except ContainerRefusedError as error:
-            self.end(containers)
-            raise JobFailure(f"ClientError: {error}") from error
+        with ExitStack() as until_ended:
+            try:
+                shared = peers and len(specs) > 1 and specs[0].isolate_network
+                # Elsewhere the containers refuse to start, and say why.
+                if shared and self.engine.isolates:
+                    network = until_ended.enter_context(self.engine.network())
+                    specs = [replace(spec, network_of=network.pid) for spec in specs]
+                for container, spec, sink in zip(containers, specs, sinks, strict=True):
+                    container.when_ended(self._wake.set)
+                    container.start(spec, sink)
+            except (ContainerRefusedError, NetworkError) as error:
+                self.end(containers)
+                raise JobFailure(f"ClientError: {error}") from error
+            return self._await_hosts(containers, deadline)
+
+    def _await_hosts(self, containers: Sequence[Container], deadline: float) -> Outcome:
         while True:
             self._wake.clear()
             codes = [container.wait(0) for container in containers]

@@ -11,6 +11,7 @@ from modelyard_cli.check.registry import Advice, Hits, template_rule
 from modelyard_cli.check.templates.metric_reference import TOTALS
 from modelyard_cli.check.templates.metric_use import ALARM, metrics
 from modelyard_cli.check.templates.model import (
+    Assembly,
     Template,
     known,
     listed,
@@ -171,8 +172,17 @@ def _silent(template: Template) -> Hits:
         ):
             dashboards = any(True for _ in template.assembly.of("AWS::Events::Rule"))
             watched = dashboards and "CloudWatch Alarm State Change" in text
-            if not watched and any(a.properties.get("AlarmActions") for a in template.assembly.of(ALARM)):
+            if not watched and _tell(template.assembly):
                 yield alarm.at("AlarmActions"), Advice("has no actions, and nothing else uses it")
+
+
+def _tell(assembly: Assembly) -> bool:
+    """Whether any alarm is heard by somebody: what it sets off to scale is not."""
+    return any(
+        assembly.target(action, POLICY, "AWS::AutoScaling::ScalingPolicy") is None
+        for alarm in assembly.of(ALARM)
+        for action in listed(alarm.properties.get("AlarmActions"))
+    )
 
 
 _HARMS = {

@@ -94,3 +94,49 @@ def test_batches_of_messages_need_what_single_ones_need(
     sqs.delete_message_batch(QueueUrl=url, Entries=[entry])
     other = cloud.client("sqs", actor([allow("sqs:DeleteMessageBatch")]))
     assert code_of(lambda: other.delete_message_batch(QueueUrl=url, Entries=[entry]))[0] == "AccessDenied"
+
+
+class TestLeadingKeys:
+    """A grant of one partition is none of the others; MiniStack alone knows no `dynamodb:LeadingKeys`."""
+
+    def test_a_grant_ends_at_its_partition(self, cloud: Cloud, admin: Credentials, actor: Actor) -> None:
+        table = unique("partitions")
+        administrator = cloud.client("dynamodb", admin)
+        administrator.create_table(
+            TableName=table,
+            BillingMode="PAY_PER_REQUEST",
+            KeySchema=[
+                {"AttributeName": "owner", "KeyType": "HASH"},
+                {"AttributeName": "name", "KeyType": "RANGE"},
+            ],
+            AttributeDefinitions=[
+                {"AttributeName": name, "AttributeType": "S"} for name in ("owner", "name")
+            ],
+        )
+        mine = {
+            **allow(
+                ["dynamodb:PutItem", "dynamodb:Query", "dynamodb:GetItem"],
+                f"arn:aws:dynamodb:*:*:table/{table}",
+            ),
+            "Condition": {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["me/*"]}},
+        }
+        client = cloud.client("dynamodb", actor([mine]))
+
+        def put(owner: str) -> None:
+            client.put_item(TableName=table, Item={"owner": {"S": owner}, "name": {"S": "a"}})
+
+        def query(owner: str) -> int:
+            found = client.query(
+                TableName=table,
+                KeyConditionExpression="#o = :o",
+                ExpressionAttributeNames={"#o": "owner"},
+                ExpressionAttributeValues={":o": {"S": owner}},
+            )
+            return int(found["Count"])
+
+        put("me/1")
+        assert query("me/1") == 1
+        for call in (put, query):
+            assert code_of(lambda call=call: call("you"))[0] == "AccessDeniedException"
+        key = {"owner": {"S": "you"}, "name": {"S": "a"}}
+        assert code_of(lambda: client.get_item(TableName=table, Key=key))[0] == "AccessDeniedException"

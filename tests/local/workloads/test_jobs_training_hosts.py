@@ -48,7 +48,6 @@ try:
     raise SystemExit(here + " reached the machine")
 except OSError as error:
     print(error)
-# All are in the network of the first, which must not end before the others have come.
 door = socket.create_server((here, 7000))
 for other in config["hosts"]:
     for _ in range(600):

@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 
 from tests.unit.vision.checkpoint_support import IDENTITY
 from training.common.failure import UserError
+from training.vision.average import Average
 from training.vision.checkpoints import format as checkpoint
 from training.vision.checkpoints.format import MAGIC, decode, encode
 from training.vision.checkpoints.state import Best, Place, random_state, restore, snapshot
 
+NONE = Average(torch.nn.Linear(1, 1), 0)
 STATE = {"tensor": torch.arange(6.0).reshape(2, 3), "place": {"epoch": 2}}
 NAME, DATA = encode(STATE, IDENTITY, "run", 12, 2)
 
@@ -104,7 +106,7 @@ def step(network, optimizer):
 def test_a_snapshot_does_not_change_with_the_training():
     network, optimizer = network_and_optimizer()
     step(network, optimizer)
-    state = snapshot(network, optimizer, Place(1, 1), Best(), [random_state(torch.device("cpu"))])
+    state = snapshot(network, optimizer, NONE, Place(1, 1), Best(), [random_state(torch.device("cpu"))], {})
     before = encode(state, IDENTITY, "run", 1, 1)
     step(network, optimizer)
     assert encode(state, IDENTITY, "run", 1, 1) == before
@@ -115,11 +117,13 @@ def test_what_is_put_back_goes_on_the_same():
     network, optimizer = network_and_optimizer()
     step(network, optimizer)
     best = Best(1, 0.5, 0.7, {"x": torch.ones(1)})
-    state = snapshot(network, optimizer, Place(2, 3, 0.5, 9.0), best, [random_state(torch.device("cpu"))])
+    state = snapshot(
+        network, optimizer, NONE, Place(2, 3, 0.5, 9.0), best, [random_state(torch.device("cpu"))], {}
+    )
     name, data = encode(state, IDENTITY, "run", 1, 1)
     step(network, optimizer)
     other, its_optimizer = network_and_optimizer()
-    place, found = restore(decode(name, data, IDENTITY), other, its_optimizer, 0, 1)
+    place, found = restore(decode(name, data, IDENTITY), other, its_optimizer, NONE, 0, 1)
     step(other, its_optimizer)
     assert place == Place(2, 3, 0.5, 9.0)
     assert (found.epoch, found.top1, found.loss) == (1, 0.5, 0.7)
@@ -130,10 +134,10 @@ def test_what_is_put_back_goes_on_the_same():
 
 def test_on_another_number_of_hosts_each_has_its_own_random_numbers():
     network, optimizer = network_and_optimizer()
-    state = snapshot(network, optimizer, Place(), Best(), [random_state(torch.device("cpu"))] * 3)
+    state = snapshot(network, optimizer, NONE, Place(), Best(), [random_state(torch.device("cpu"))] * 3, {})
     drawn = []
     for rank in (0, 1, 0):
-        restore(state, network, optimizer, rank, 2)
+        restore(state, network, optimizer, NONE, rank, 2)
         drawn.append(torch.rand(1).item())
     assert drawn[0] != drawn[1]
     assert drawn[0] == drawn[2]

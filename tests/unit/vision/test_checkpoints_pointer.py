@@ -85,7 +85,8 @@ class Writers(RuleBasedStateMachine):
             return
         if taken:
             assert pointer_in(self.truth).run == run.name
-            run.to_sweep, run.to_prune = survey, False
+            # A claim is a run's beginning: nothing that it wrote before is named after it.
+            run.to_sweep, run.to_prune, run.written = survey, False, None
         else:
             # Sent twice, the second time is refused; the next look around finds out.
             assert self.truth.read(POINTER) == before or pointer_in(self.truth).run == run.name

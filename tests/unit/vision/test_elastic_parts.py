@@ -19,7 +19,7 @@ from training.vision.checkpoints.writer import ReplacedError
 from training.vision.elastic import agent as agents
 from training.vision.elastic.agent import Agent, interface_of, own_address, supervise
 from training.vision.elastic.job import lay_out
-from training.vision.elastic.output import ARCHIVE, OUTPUT, deliver
+from training.vision.elastic.output import ARCHIVE, OUTPUT, deliver, delivers
 from training.vision.elastic.ranks import neighbours, ranks
 from training.vision.elastic.settings import Settings
 from training.vision.elastic.worker import LOST, REFUSED, STOPPED, code_of
@@ -38,6 +38,7 @@ def test_settings_come_from_the_environment():
         "OUTPUT_URI": "s3://bucket/models/dogs-1",
         "HYPERPARAMETERS": '{"epochs": 3}',
         "JOIN_SECONDS": "60",
+        "DATASET_COPY": "1",
     }
     assert Settings.read(NEEDED | given) == Settings(
         rendezvous="rdzv.train.local:29400",
@@ -48,6 +49,7 @@ def test_settings_come_from_the_environment():
         processes=8,
         checkpoints="s3://bucket/runs/dogs-1",
         dataset="s3://bucket/datasets/dogs.json",
+        copies=True,
         output="s3://bucket/models/dogs-1",
         hyperparameters={"epochs": 3},
         patience=60,
@@ -74,6 +76,7 @@ def test_attempts_do_not_meet():
         ({"RENDEZVOUS_ENDPOINT": "host:port"}, "must be host:port"),
         ({"MIN_HOSTS": "0"}, "MIN_HOSTS must be a number from 1 on, got '0'"),
         ({"ATTEMPT": "-1"}, "ATTEMPT must be a number"),
+        ({"DATASET_COPY": "yes"}, "DATASET_COPY must be 0 or 1, got 'yes'"),
         ({"MIN_HOSTS": "3", "MAX_HOSTS": "2"}, "MAX_HOSTS is 2, below MIN_HOSTS, 3"),
         ({"HYPERPARAMETERS": "{"}, "HYPERPARAMETERS is not JSON"),
         ({"HYPERPARAMETERS": "[1]"}, "must be a JSON object"),
@@ -122,21 +125,33 @@ def test_what_is_there_already_stays(container):
     assert not os.environ["CHECKPOINTS"]
 
 
+def test_a_dataset_in_s3_is_read_where_it_is(container, monkeypatch):
+    monkeypatch.delenv("DATASET_URI", raising=False)
+    monkeypatch.setenv("DATASET_URI", "")
+    lay_out(settings(dataset="s3://bucket/datasets/dogs/manifests/x.json"))
+    assert os.environ["DATASET_URI"] == "s3://bucket/datasets/dogs/manifests/x.json"
+    assert not list((container.root / "input" / "data").iterdir())
+
+
 def test_a_dataset_that_is_not_there_is_refused(container, tmp_path):
     with pytest.raises(UserError, match="there is no folder"):
         lay_out(settings(dataset=str(tmp_path / "nothing")))
 
 
 def test_the_model_is_delivered_also_a_second_time(container, monkeypatch, tmp_path):
-    deliver()  # nowhere
-    monkeypatch.setenv(OUTPUT, str(tmp_path / "out"))
+    assert not delivers()
+    monkeypatch.setenv(OUTPUT, f"{tmp_path}/out/")
+    assert delivers()
     model = container.root / "model"
     for content in ("one", "two"):
         model.mkdir(parents=True, exist_ok=True)
         (model / "manifest.json").write_text(content)
-        deliver()
-        with tarfile.open(tmp_path / "out" / ARCHIVE) as archive:
-            assert archive.extractfile("manifest.json").read().decode() == content
+        for below in ("", "last"):
+            deliver(model, below, {"evaluation.json": {"top1": content}})
+            with tarfile.open(tmp_path / "out" / below / ARCHIVE) as archive:
+                assert archive.extractfile("manifest.json").read().decode() == content
+            told = json.loads((tmp_path / "out" / below / "evaluation.json").read_text())
+            assert told == {"top1": content}
 
 
 def caused(error, cause):
@@ -217,6 +232,16 @@ def test_the_address_and_its_interface():
     assert interface_of("203.0.113.7") is None
     with pytest.raises(UserError, match=r"no-such-host.invalid:29400 cannot be reached"):
         own_address("no-such-host.invalid:29400")
+
+
+@pytest.mark.parametrize(
+    ("named", "address"),
+    [("127.2.0.9", "127.2.0.9"), ("127.0.1.1", "127.0.0.1"), ("10.0.0.7", "127.0.0.1")],
+)
+def test_containers_of_one_machine_have_addresses_of_their_own(monkeypatch, named, address):
+    monkeypatch.setattr(agents.socket, "gethostbyname", lambda _name: named)
+    assert own_address("127.0.0.1:29400") == address
+    assert interface_of(address) == "lo"
 
 
 def test_no_rendezvous_is_said(monkeypatch):

@@ -12,6 +12,13 @@ def test_nothing_needs_to_be_said() -> None:
     assert read_settings({}) == Settings()
 
 
+def test_metrics_which_are_billed_are_told_where_somebody_watches() -> None:
+    assert read_settings({"JOB_NAME": "dogs"}).target == "off"
+    assert read_settings({"TRAINING_CLUSTER": "gpu"}).target == "stdout"
+    assert read_settings({"TELEMETRY": "stdout"}).target == "stdout"
+    assert read_settings({"TRAINING_CLUSTER": "gpu", "TELEMETRY": "off"}).target == "off"
+
+
 def test_everything_can_be_said() -> None:
     said = {
         "TRAINING_CLUSTER": "gpu",

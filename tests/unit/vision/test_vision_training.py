@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -172,6 +173,13 @@ def test_each_epoch_is_logged_and_the_best_one_kept(job, capsys, manifest):
         ({"pretrained": "packaged"}, f"pretrained=packaged goes with backbone {PACKAGED} only"),
         ({"pretrained": "channel"}, "training channel 'weights' is missing"),
         ({"momentum": 0.9}, "unknown hyperparameter 'momentum'"),
+        ({"backbone": "resnet10t.nobody_in1k"}, "backbone 'resnet10t.nobody_in1k' cannot be made by timm: "),
+        ({"backbone": "levit_128s"}, "backbone 'levit_128s' looks at whole batches (BatchNorm1d)"),
+        ({"micro_batch_size": -1}, "micro_batch_size must not be negative"),
+        ({"clip_norm": "inf"}, "clip_norm must not be negative"),
+        ({"ema_decay": 1}, "ema_decay must be below 1, got 1.0"),
+        ({"compile": 2}, "compile must be 0 or 1, got 2"),
+        ({"deterministic": "yes"}, "deterministic must be one of prefer, require, off, got 'yes'"),
         ({"learning_rate": 1e30}, "the loss is not a number in epoch 1: choose a lower learning_rate"),
     ],
 )
@@ -323,8 +331,8 @@ def test_validation_measures_each_image_once(trained):
             split = Split(entries, numbers, model.input, hosts)
             group = Group(Hosts(("a",), 0), torch.device("cpu"))
             seen = sum(len(batch.labels) for batch in split.evaluation(4))
-            measured = train.measure(model.network, split, group, Config(batch_size=4))
-            sums += np.array(measured) * seen
+            found_here = train.measure(model.network, split, group, Config(batch_size=4))
+            sums += np.array(dataclasses.astuple(found_here)) * seen
         found.append(sums / len(entries))
     assert found[0] == pytest.approx(found[1], abs=1e-6)
 

@@ -21,8 +21,12 @@ class _MissingError(Exception):
     """There is no such object."""
 
 
-def make_client() -> Any:
+def make_client(attempts: int = 3, connections: int = 10) -> Any:
     """The `s3` client: region and credentials as the environment has them.
+
+    Args:
+        attempts: of a request; the pauses between them double.
+        connections: at the same time.
 
     Raises:
         UserError: boto3 is not installed.
@@ -31,8 +35,9 @@ def make_client() -> Any:
         import boto3
         from botocore.config import Config
     except ModuleNotFoundError:
-        raise UserError("checkpoints in S3 need the package boto3; install it, or name a folder") from None
-    config = Config(connect_timeout=10, read_timeout=60, retries={"mode": "standard"})
+        raise UserError("what is in S3 needs the package boto3; install it, or name a folder") from None
+    retries = {"mode": "standard", "total_max_attempts": attempts}
+    config = Config(connect_timeout=10, read_timeout=60, retries=retries, max_pool_connections=connections)
     return boto3.client("s3", config=config)
 
 
@@ -78,6 +83,12 @@ class S3Store:
     def names(self) -> list[str]:
         return self._do("", lambda: list(self._listed()))
 
+    def newest(self, suffix: str) -> str:
+        """The name with this end that was written last; empty: there is none."""
+        found = self._do("", lambda: [item for item in self._items() if item["Key"].endswith(suffix)])
+        last = max(found, key=lambda item: (item["LastModified"], item["Key"]), default=None)
+        return last["Key"].removeprefix(self._prefix) if last else ""
+
     def remove(self, name: str) -> None:
         self._do(name, lambda: self._client.delete_object(Bucket=self._bucket, Key=self._prefix + name))
 
@@ -86,11 +97,14 @@ class S3Store:
         return Tagged(answer["Body"].read(), str(answer["ETag"]))
 
     def _listed(self) -> Iterator[str]:
+        yield from (item["Key"].removeprefix(self._prefix) for item in self._items())
+
+    def _items(self) -> Iterator[Any]:
         pages = self._client.get_paginator("list_objects_v2").paginate(
             Bucket=self._bucket, Prefix=self._prefix, Delimiter="/"
         )
         for page in pages:
-            yield from (item["Key"].removeprefix(self._prefix) for item in page.get("Contents", ()))
+            yield from page.get("Contents", ())
 
     def _do(self, name: str, call: Callable[[], Result]) -> Result:
         from botocore.exceptions import BotoCoreError, ClientError

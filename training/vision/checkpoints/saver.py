@@ -1,6 +1,6 @@
 """Checkpoints as the training loop sees them.
 
-    at, best = saver.resume(network, optimizer)
+    at, best = saver.resume(network, optimizer, average, batches)
     ...
     numbers, wishes = ...                          # each host's `saver.wishes()`, added up over all of them
     if saver.after(at, best, wishes):              # all hosts write, and stop, after the same step
@@ -26,15 +26,18 @@ from typing import Any
 
 from training.common.failure import UserError, say
 from training.common.paths import checkpoint_dir
+from training.vision.average import Average
 from training.vision.checkpoints.format import Identity, decode, digest
 from training.vision.checkpoints.journal import Journal, SupersededError, newest
-from training.vision.checkpoints.pointer import Keep
+from training.vision.checkpoints.pointer import Entry, Keep
 from training.vision.checkpoints.state import Best, Place, random_state, restore, snapshot
 from training.vision.checkpoints.store import Store, StoreError, open_store
 from training.vision.checkpoints.writer import Snapshot, Writer
-from training.vision.config import Config
+from training.vision.config import FREE, Config
 from training.vision.data import Split
 from training.vision.distributed import Group
+from training.vision.order import Blocks
+from training.vision.watch import Watch
 
 ADDRESS = "CHECKPOINTS"
 OFF, NONE, ONE = b"-", b"0", b"1"
@@ -56,28 +59,53 @@ def address_of(argument: str | None) -> str | None:
     return argument or os.environ.get(ADDRESS) or (str(folder) if folder else None)
 
 
+def key_of(place: str, name: str) -> str:
+    """A checkpoint's key in its bucket, or its path.
+
+    >>> key_of("s3://bucket/dogs-1/checkpoints/", "step-1.ckpt"), key_of("/tmp/run", "step-1.ckpt")
+    ('dogs-1/checkpoints/step-1.ckpt', '/tmp/run/step-1.ckpt')
+    """
+    if place.startswith("s3://"):
+        return place.removeprefix("s3://").partition("/")[2] + name
+    return f"{place}/{name}"
+
+
 def identity_of(config: Config, network: Any, train: Split, validation: Split) -> Identity:
-    """What a checkpoint must agree with. How often they are written and the number of hosts may change."""
+    """What a checkpoint must agree with. How often they are written, the number of hosts, and what else is
+    `FREE` may change."""
     tensors = [[name, list(value.shape), str(value.dtype)] for name, value in network.state_dict().items()]
     images = hashlib.sha256()
     for split in (train, validation):
         for entry in split.entries:
             images.update(f"{entry.key} {entry.label} {entry.size}\n".encode())
-    values = {name: value for name, value in asdict(config).items() if not name.startswith("checkpoint_")}
+    blocks = Blocks.cut(train.entries)
+    if not blocks.fit(train.window):
+        # Then the order depends on how images lie in shards as well.
+        images.update(blocks.of.tobytes())
+    values = {
+        name: value
+        for name, value in asdict(config).items()
+        if name not in FREE and not name.startswith("checkpoint_")
+    }
     return Identity(
         model=digest(tensors), data=digest([images.hexdigest(), asdict(train.input)]), config=values
     )
 
 
 @contextlib.contextmanager
-def saving(address: str | None, config: Config, identity: Identity, group: Group) -> Iterator[Saver]:
+def saving(
+    address: str | None, config: Config, identity: Identity, group: Group, watch: Watch
+) -> Iterator[Saver]:
     """A job's checkpoints. SIGTERM means: stop after this step, with a checkpoint; a second one, at once.
+
+    Args:
+        watch: is told of each that is written, and has its account kept in it.
 
     Raises:
         UserError: the store cannot be used, or another run of the job has taken it over.
     """
     store = open_store(address) if address and group.hosts.is_first else None
-    saver = Saver(store, config, identity, group)
+    saver = Saver(store, config, identity, group, watch)
     try:
         yield saver
         saver.finish()
@@ -88,22 +116,26 @@ def saving(address: str | None, config: Config, identity: Identity, group: Group
 class Saver:
     """Decides when to write; see `saving`."""
 
-    def __init__(self, store: Store | None, config: Config, identity: Identity, group: Group) -> None:
-        self._store, self._identity, self._group = store, identity, group
+    def __init__(
+        self, store: Store | None, config: Config, identity: Identity, group: Group, watch: Watch
+    ) -> None:
+        self._store, self._identity, self._group, self._watch = store, identity, group, watch
         self._cadence = Cadence(steps=config.checkpoint_steps, seconds=config.checkpoint_seconds)
+        self._epochs = config.epochs
         self._keep = Keep(last=config.checkpoint_keep, every=config.checkpoint_keep_every)
         self._writer: Writer | None = None
         self._signals = _Signals()
         self._network: Any = None
         self._optimizer: Any = None
+        self._average: Any = None
         self._batches = 1
         self._steps = self._saved_step = 0
         self._saved_at = time.monotonic()
         self._seconds: list[float] = []
         self.stopped = ""
 
-    def resume(self, network: Any, optimizer: Any, batches: int) -> tuple[Place, Best]:
-        """Where to go on, with the state put back; the start where there is no checkpoint.
+    def resume(self, network: Any, optimizer: Any, average: Average, batches: int) -> tuple[Place, Best]:
+        """Where to go on, with the state put back; the start where there is no checkpoint. The watch begins.
 
         Args:
             batches: in an epoch.
@@ -111,19 +143,27 @@ class Saver:
         Raises:
             UserError: the last checkpoint cannot be used.
         """
-        self._network, self._optimizer, self._batches = network, optimizer, batches
+        self._network, self._optimizer, self._average = network, optimizer, average
+        self._batches = batches
         message = self._group.shared(self._open() if self._store else OFF)
-        place, best = Place(), Best()
+        place, best, account = Place(), Best(), None
         if message != OFF:
             self._signals.install()
         if message.startswith(ONE):
             name, _, data = message[1:].partition(b"\n")
             state = decode(name.decode(), data, self._identity)
             hosts = self._group.hosts
-            place, best = restore(state, network, optimizer, hosts.rank, hosts.count)
+            place, best = restore(state, network, optimizer, average, hosts.rank, hosts.count)
+            account = state.get("account")
             say(f"goes on from checkpoint {name.decode()}: epoch {place.epoch}, {place.batch} batches done")
         self._steps = self._saved_step = place.step(batches)
         self._saved_at = time.monotonic()
+        self._watch.begin(
+            total=self._epochs * batches,
+            done=self._steps,
+            record=account,
+            checkpoints=message != OFF,
+        )
         return place, best
 
     def wishes(self, *, end: bool = False, must: bool = False) -> list[float]:
@@ -147,7 +187,7 @@ class Saver:
         if self._writer:
             self._writer.check()
         if stop or write:
-            self._save(place, best)
+            self._save(place, best, stop=stop)
         if stop:
             self._stop()
         return stop
@@ -175,7 +215,7 @@ class Saver:
             found = newest(journal, self._store.read)
         except (StoreError, SupersededError) as error:
             raise UserError(f"checkpoints cannot be used: {error}") from error
-        self._writer = Writer(journal, self._identity, run)
+        self._writer = Writer(journal, self._identity, run, self._written)
         return NONE if found is None else b"".join((ONE, found[0].name.encode(), b"\n", found[1]))
 
     def _due(self, step: int) -> bool:
@@ -184,16 +224,23 @@ class Saver:
         by_steps = 0 < self._cadence.steps <= step - self._saved_step
         return by_steps or 0 < self._cadence.seconds <= time.monotonic() - self._saved_at
 
-    def _save(self, place: Place, best: Best) -> None:
+    def _save(self, place: Place, best: Best, *, stop: bool) -> None:
         random = self._group.gathered(random_state(self._group.device))
         if not self._writer:
             return
         started = time.monotonic()
-        state = snapshot(self._network, self._optimizer, place, best, random)
+        account = self._watch.record(closed=stop)
+        parts = (self._network, self._optimizer, self._average)
+        state = snapshot(*parts, place, best, random, account)
         top1 = best.top1 if place.batch == 0 and best.epoch == place.epoch - 1 else None
         self._writer.put(Snapshot(state, self._steps, place.epoch, top1))
         self._saved_step, self._saved_at = self._steps, time.monotonic()
         self._seconds.append(self._saved_at - started)
+
+    def _written(self, entry: Entry, snapshot: Snapshot, seconds: float) -> None:
+        self._watch.saved(
+            snapshot.state["account"], entry.step, seconds, key_of(str(self._store), entry.name)
+        )
 
     def _stop(self) -> None:
         self.stopped = f"stopped by SIGTERM after step {self._steps}"

@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from training.vision.average import Average
+
 
 @dataclass(slots=True)
 class Best:
@@ -63,20 +65,35 @@ def _copied(value: Any) -> Any:
     return value
 
 
-def snapshot(network: Any, optimizer: Any, place: Place, best: Best, random: list[Any]) -> dict[str, Any]:
-    """All of it, apart from what goes on changing; `random`: `random_state` of each host."""
+def snapshot(
+    network: Any,
+    optimizer: Any,
+    average: Average,
+    place: Place,
+    best: Best,
+    random: list[Any],
+    account: Mapping[str, Any],
+) -> dict[str, Any]:
+    """All of it, apart from what goes on changing.
+
+    Args:
+        random: `random_state` of each host.
+        account: what telemetry knows of the job's time and cost: no part of what is learned.
+    """
     return {
         "network": copied(network.state_dict()),
         "optimizer": copied(optimizer.state_dict()),
+        "average": copied(average.state_dict()),
         "place": asdict(place),
         # Its tensors are copies already, which nobody changes.
         "best": {"epoch": best.epoch, "top1": best.top1, "loss": best.loss, "state": best.state},
         "random": random,
+        "account": dict(account),
     }
 
 
 def restore(
-    state: Mapping[str, Any], network: Any, optimizer: Any, rank: int, hosts: int
+    state: Mapping[str, Any], network: Any, optimizer: Any, average: Average, rank: int, hosts: int
 ) -> tuple[Place, Best]:
     """Put a snapshot back.
 
@@ -85,6 +102,7 @@ def restore(
     """
     network.load_state_dict(state["network"])
     optimizer.load_state_dict(state["optimizer"])
+    average.load_state_dict(state["average"])
     place, best = Place(**state["place"]), Best(**state["best"])
     if len(state["random"]) == hosts:
         restore_random(state["random"][rank])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,10 +34,19 @@ class Writer:
 
     A write that fails is logged, and training goes on: the last good checkpoint stays, and the next one is
     another try. A newer snapshot takes the place of one that still waits.
+
+    Args:
+        told: called in the thread with each that is written, and the seconds that took.
     """
 
-    def __init__(self, journal: Journal, identity: Identity, run: str) -> None:
-        self._journal, self._identity, self._run = journal, identity, run
+    def __init__(
+        self,
+        journal: Journal,
+        identity: Identity,
+        run: str,
+        told: Callable[[Entry, Snapshot, float], None] = lambda *_: None,
+    ) -> None:
+        self._journal, self._identity, self._run, self._told = journal, identity, run, told
         self._change = threading.Condition()
         self._waiting: Snapshot | None = None
         self._busy = False
@@ -112,4 +121,6 @@ class Writer:
         )
         self._journal.add(entry, data)
         self.written, self._failure = entry, ""
-        say(f"checkpoint {name}: {len(data) / 1e6:.1f} MB in {time.monotonic() - started:.2f} s")
+        seconds = time.monotonic() - started
+        say(f"checkpoint {name}: {len(data) / 1e6:.1f} MB in {seconds:.2f} s")
+        self._told(entry, snapshot, seconds)

@@ -32,6 +32,7 @@ from training.common.failure import UserError, say
 from training.common.paths import base_dir
 from training.vision.elastic.settings import Settings
 from training.vision.elastic.worker import LOST, REFUSED, STOPPED, Trainer, work
+from training.vision.job_record import UntoldError, from_environment
 
 # A host that is gone is noticed after 3 s, and hosts that meet wait 3 s for more of them; PyTorch's defaults
 # make 80 s of it. No host holds the store: PyTorch would guess by host names whether this is the one.
@@ -47,6 +48,7 @@ LEAVE_SECONDS = 60  # for a rank to write its checkpoint once it was told to sto
 SILENT_SECONDS = 3
 END_SECONDS = 60.0  # for hosts to wait for one another at the end
 SIOCGIFADDR = 0x8915
+LOOPBACK = "127.0.0.1"
 
 
 def supervise(settings: Settings, trainer: Trainer, arguments: Sequence[str]) -> None:
@@ -94,7 +96,9 @@ def supervise(settings: Settings, trainer: Trainer, arguments: Sequence[str]) ->
         raise UserError(f"{settings.min_hosts} hosts did not come within {settings.patience} s") from None
     handler.shutdown()
     if result.is_failed():
-        raise UserError(_reason({failure.exitcode for failure in result.failures.values()}))
+        reason = _reason({failure.exitcode for failure in result.failures.values()})
+        _tell_record(reason)
+        raise UserError(reason)
 
 
 class Agent(LocalElasticAgent):  # type: ignore[misc]  # torch is not followed by mypy here
@@ -138,9 +142,23 @@ def own_address(endpoint: str) -> str:
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
             asked.connect((host, int(port)))  # sends nothing
-            return str(asked.getsockname()[0])
+            address = str(asked.getsockname()[0])
     except OSError as error:
         raise UserError(f"the rendezvous {endpoint} cannot be reached: {error}") from None
+    return _own_loopback() or address if address == LOOPBACK else address
+
+
+def _own_loopback() -> str | None:
+    """The address of a container's name, where containers share the loopback interface of one machine.
+
+    PyTorch knows hosts by address and process; in containers the processes have the same numbers.
+    """
+    try:
+        named = socket.gethostbyname(socket.gethostname())
+    except OSError:
+        return None
+    # 127.0.1.1 is what Debian calls the machine itself.
+    return named if named.startswith("127.") and not named.startswith("127.0.") else None
 
 
 def interface_of(address: str) -> str | None:
@@ -149,6 +167,8 @@ def interface_of(address: str) -> str | None:
     >>> interface_of("127.0.0.1")
     'lo'
     """
+    if address.startswith("127."):
+        address = LOOPBACK  # which the others of the interface are not listed beside
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
         for _, name in socket.if_nameindex():
             try:
@@ -166,6 +186,17 @@ def _reason(codes: set[int]) -> str:
     if codes & {1, REFUSED} and left.is_file():
         return left.read_text(encoding="utf-8")
     return f"the ranks of this host ended with {_listed(codes)}, which is no way for them to end"
+
+
+def _tell_record(reason: str) -> None:
+    """Ranks that end may be started again; here is known that they are not."""
+    try:
+        record = from_environment()
+        if record:
+            record.failed(None, reason)
+    except (UntoldError, UserError, OSError) as error:
+        # Outdated: then another attempt has spoken. Else the task's exit code says it, without the reason.
+        say(str(error))
 
 
 def _listed(codes: set[int]) -> str:

@@ -11,10 +11,11 @@ from training.common.paths import base_dir
 from training.vision.checkpoints.saver import ADDRESS
 from training.vision.elastic.output import OUTPUT
 from training.vision.elastic.settings import Settings
+from training.vision.sources import DATASET, S3, resolved
 
 
 def lay_out(settings: Settings) -> None:
-    """Write hyperparameters, fetch the dataset, and tell the ranks where checkpoints and the model go.
+    """Write hyperparameters, and tell the ranks where the dataset, checkpoints and the model are.
 
     Raises:
         UserError: the dataset is not there, or is none.
@@ -25,20 +26,24 @@ def lay_out(settings: Settings) -> None:
         values = {name: str(value) for name, value in settings.hyperparameters.items()}
         path.write_text(json.dumps(values), encoding="utf-8")
     if settings.dataset:
-        _fetch(settings.dataset, base_dir() / "input" / "data")
+        _lay_out(settings.dataset, base_dir() / "input" / "data", copies=settings.copies)
     for name, value in ((ADDRESS, settings.checkpoints), (OUTPUT, settings.output)):
         if value:
             os.environ[name] = value
 
 
-def _fetch(address: str, channels: Path) -> None:
-    """The channels of a dataset: a manifest in S3, of the preprocessing queue's, or a folder of channels."""
+def _lay_out(address: str, channels: Path, *, copies: bool) -> None:
+    """The channels of a dataset: a folder of channels; of the preprocessing queue's in S3 a copy, if that is
+    asked for. Otherwise ranks read it where it is."""
     channels.mkdir(parents=True, exist_ok=True)
-    if address.startswith("s3://"):
-        # Only here: a rank needs none of it.
-        from training.preprocessing import manifest
+    if address.startswith(S3):
+        os.environ[DATASET] = address
+        if copies:
+            # Only here: a rank needs none of it.
+            from training.preprocessing import manifest
 
-        manifest.main(["copy", "--manifest", address, "--to", str(channels)])
+            manifest.main(["copy", "--manifest", resolved(address), "--to", str(channels)])
+            os.environ[DATASET] = ""
         return
     folder = Path(address)
     if not folder.is_dir():

@@ -34,6 +34,11 @@ def neighbours() -> int:
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
+def machines(hosts: Hosts) -> int:
+    """Hosts with these ranks; in a job that is not elastic each is one."""
+    return int(os.environ.get("GROUP_WORLD_SIZE", hosts.count))
+
+
 def device() -> Any:
     """This rank's GPU, or the CPU."""
     if not torch.cuda.is_available():

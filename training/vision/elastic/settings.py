@@ -22,6 +22,7 @@ class Settings:
         min_hosts, max_hosts: with fewer the hosts wait, then give up; more wait until one goes.
         processes: ranks on each host, one for each GPU.
         checkpoints, dataset, output: where they lie; None where the job has its folders already.
+        copies: whether a dataset in S3 is copied to the host first, instead of being read from there.
         hyperparameters: None likewise.
         patience: seconds to wait for `min_hosts`.
     """
@@ -34,6 +35,7 @@ class Settings:
     processes: int = 1
     checkpoints: str | None = None
     dataset: str | None = None
+    copies: bool = False
     output: str | None = None
     hyperparameters: Mapping[str, Any] | None = field(default=None)
     patience: int = 300
@@ -79,6 +81,7 @@ class Settings:
             processes=numbers["PROCESSES_PER_HOST"],
             checkpoints=given.get("CHECKPOINT_URI"),
             dataset=given.get("DATASET_URI"),
+            copies=_truth(given, "DATASET_COPY"),
             output=given.get("OUTPUT_URI"),
             hyperparameters=_object(given, "HYPERPARAMETERS"),
             patience=numbers["JOIN_SECONDS"],
@@ -90,6 +93,13 @@ def _number(given: Mapping[str, str], name: str, default: int) -> int:
     if not (text.isascii() and text.isdigit()) or int(text) < 1:
         raise UserError(f"{name} must be a number from 1 on, got {text!r}")
     return int(text)
+
+
+def _truth(given: Mapping[str, str], name: str) -> bool:
+    text = given.get(name, "0")
+    if text not in ("0", "1"):
+        raise UserError(f"{name} must be 0 or 1, got {text!r}")
+    return text == "1"
 
 
 def _endpoint(text: str) -> str:

@@ -17,6 +17,7 @@ from torch import distributed
 from training.common.failure import UserError, fail
 from training.vision.checkpoints.store import StoreError
 from training.vision.checkpoints.writer import ReplacedError
+from training.vision.job_record import UntoldError
 
 # Exit codes, from sysexits.h; any other is a defect of code or machine, or memory that ran out.
 LOST = os.EX_TEMPFAIL  # another rank is gone: start again with those that are there
@@ -54,7 +55,7 @@ def code_of(error: BaseException) -> int:
     if isinstance(error, ReplacedError):
         return LOST
     if isinstance(error, UserError):
-        return 1 if isinstance(error.__cause__, StoreError) else REFUSED
+        return 1 if isinstance(error.__cause__, StoreError | UntoldError) else REFUSED
     # Gloo says it with an ordinary RuntimeError that names its source file.
     gloo = isinstance(error, RuntimeError) and "gloo" in str(error)
     return LOST if gloo or isinstance(error, distributed.DistError) else 1

@@ -65,6 +65,15 @@ class Machine:
         return total
 
 
+def gpu_of(device: Any) -> str | None:
+    """The identifier of the GPU that a process of PyTorch computes on; None on the CPU."""
+    if device.type != "cuda":
+        return None
+    import torch
+
+    return str(torch.cuda.get_device_properties(device).uuid)
+
+
 def _open_gpu(gpu: str) -> tuple[Any, Any]:
     try:
         import pynvml

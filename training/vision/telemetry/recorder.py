@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from training.common.failure import say
 from training.common.paths import base_dir
@@ -42,6 +42,19 @@ class Process:
     world: int = 1
     hosts: int = 1
     gpu: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """What the first process tells with each of its lines. `step`: done, of the whole training. `hosts`: that
+    are paid. `world`: processes. `images_per_second`: of all of them; None without a step since the last
+    line. `cost`: so far."""
+
+    step: int
+    hosts: int
+    world: int
+    images_per_second: float | None
+    cost: float
 
 
 class Telemetry:
@@ -102,7 +115,7 @@ class Telemetry:
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, name="telemetry", daemon=True)
 
-    def __enter__(self) -> Telemetry:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -157,7 +170,7 @@ class Telemetry:
             self._asked = self._clock()
 
     def step(
-        self, number: int, *, epoch: int, loss: float, images: float, rate: float, norm: float | None = None
+        self, number: int, *, epoch: int, loss: float, images: float, rate: float, norm: Any = None
     ) -> None:
         """Note a step that has ended. A loss, or gradient, that is no number is told at once.
 
@@ -165,7 +178,7 @@ class Telemetry:
             number: of the whole training, from 1.
             loss: mean over `images`, of all hosts.
             rate: of learning.
-            norm: of the gradient; not needed in each step, see `wants_norm`.
+            norm: of the gradient, what `float` takes; not needed in each step, see `wants_norm`.
         """
         ended = self._clock()
         seconds = ended - self._stepped
@@ -179,7 +192,7 @@ class Telemetry:
             images=images,
             loss=loss,
             rate=rate,
-            norm=norm,
+            norm=None if norm is None else float(norm),
         )
         with self._lock:
             self._window.add(done)
@@ -192,7 +205,7 @@ class Telemetry:
     @property
     def wants_norm(self) -> bool:
         """Whether the next line has no norm of the gradient yet: it costs a pass over all parameters."""
-        return self._window.norm is None
+        return self._first and self._window.norm is None
 
     def record(self, *, closed: bool = False) -> dict[str, Any]:
         """For a checkpoint of this moment's state; `closed`: the process ends after it."""
@@ -254,6 +267,19 @@ class Telemetry:
                     clock=passed,
                 )
                 _tell(line)
+        if self._first and self._begun:
+            self.told(
+                Figures(
+                    step=number,
+                    hosts=self._process.hosts,
+                    world=self._process.world,
+                    images_per_second=window.images_per_second,
+                    cost=cost,
+                )
+            )
+
+    def told(self, figures: Figures) -> None:
+        """Called after each line of the first process, mostly by the thread of its own; for others to use."""
 
     def _of_rank(self, window: Window, age: float) -> dict[str, Value | None]:
         share = window.wait_share

@@ -26,7 +26,8 @@ class Settings:
     before: PAID_NODE_SECONDS that the attempts before this one were paid for; None: not known.
     price: PRICE_PER_HOST_HOUR, 0; in any currency.
     target: TELEMETRY, where lines of metrics go: `stdout`, `off`, or a folder, in which each rank has a file.
-        Without it standard output, unless that is a terminal.
+        Without it standard output where TRAINING_CLUSTER is given and that is no terminal: CloudWatch bills
+        each metric, so that a job which nobody watches tells none.
     seconds: TELEMETRY_SECONDS between two lines, 10.
     project: WANDB_PROJECT of Weights & Biases; nothing: not there. Its own variables hold for the rest.
     """
@@ -37,7 +38,7 @@ class Settings:
     began: float | None = None
     before: float | None = None
     price: float = 0.0
-    target: str = STDOUT
+    target: str = OFF
     seconds: float = 10.0
     project: str = ""
 
@@ -61,7 +62,8 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         UserError: a variable is no number, or out of its range.
     """
     given = os.environ if environment is None else environment
-    default = OFF if environment is None and sys.stdout.isatty() else STDOUT
+    terminal = environment is None and sys.stdout.isatty()
+    default = STDOUT if given.get("TRAINING_CLUSTER") and not terminal else OFF
     return Settings(
         cluster=given.get("TRAINING_CLUSTER") or "default",
         job=given.get("JOB_NAME") or given.get("TRAINING_JOB_NAME") or "local",

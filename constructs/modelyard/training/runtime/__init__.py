@@ -13,5 +13,6 @@ Actions of the first: sqs:SendMessage on the dead letters; dynamodb:GetItem and 
 states:StartExecution on the machine. Of the second: the latter two, dynamodb:Query on the table's index,
 states:DescribeExecution on the machine's executions; ecs:RunTask on the trainer's task definition with
 iam:PassRole on its roles; ecs:StopTask and DescribeTasks on the cluster's tasks, ecs:ListTasks and
-ListContainerInstances on the cluster; the KMS key of the table.
+ListContainerInstances on the cluster; sagemaker:CreateModelPackage on the groups in which jobs register their
+models, never as approved; the KMS key of the table.
 """

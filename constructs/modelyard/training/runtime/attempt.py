@@ -18,6 +18,7 @@ class Step(StrEnum):
     WATCH = "watch"
     STOP = "stop"
     FINISH = "finish"
+    REGISTER = "register"
     OVER = "over"  # ended, or handed over to another execution
 
 

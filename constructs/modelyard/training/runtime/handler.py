@@ -15,6 +15,7 @@ from .attempt import Step, from_document
 from .aws_executions import StepFunctions
 from .aws_hosts import EcsHosts
 from .aws_names import SPOT_WARNING, SWEEP
+from .aws_registry import SageMakerRegistry
 from .aws_table import DynamoCapacity, DynamoJobs
 from .ports import Ports
 from .settings import Settings
@@ -30,6 +31,8 @@ PORTS = Ports(
     executions=StepFunctions(boto3.client("stepfunctions"), SETTINGS.state_machine_arn),
     clock=time.time,
     chance=random.random,
+    # A client of SageMaker takes longest to make.
+    registry=SageMakerRegistry(boto3.client("sagemaker")) if SETTINGS.model_groups else None,
 )
 
 

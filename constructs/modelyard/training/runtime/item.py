@@ -15,7 +15,7 @@ from .admission import Capacity, Held, Place
 from .attempts import Tally
 from .job import ENDS, Checkpoint, Job, State, World
 from .job_request import JobRequest
-from .ports import Outcome, Report
+from .ports import Model, Outcome, Report
 
 Item = dict[str, Any]
 
@@ -60,6 +60,7 @@ def to_job(item: Mapping[str, Any]) -> Job:
             "checkpoint": Checkpoint(**saved) if saved else None,
             "tally": Tally(**members["tally"]),
             "heard": tuple(members["heard"]),
+            "models": tuple(members.get("models", ())),
         }
     )
 
@@ -92,9 +93,11 @@ def to_report(item: Mapping[str, Any]) -> Report:
     return Report(
         attempt=int(item["attempt"]["N"]),
         step=int(item["step"]["N"]),
+        images_per_second=float(item["images_per_second"]["N"]) if "images_per_second" in item else None,
         checkpoint=Checkpoint(step=int(item["checkpoint_step"]["N"]), key=saved["S"]) if saved else None,
         outcome=Outcome(outcome["S"]) if outcome else None,
         reason=item.get("reason", {"S": ""})["S"],
+        models=tuple(Model(**model) for model in json.loads(item.get("models", {"S": "[]"})["S"])),
     )
 
 

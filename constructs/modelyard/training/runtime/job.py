@@ -85,11 +85,15 @@ class Job:
         attempt: Number of the last attempt, from 1; 0 before the first.
         hosts: That train now.
         step: Last one that was reported; it falls when an attempt starts from a checkpoint.
+        images_per_second: Likewise as reported; 0 while nothing was.
         spent: Cost of the attempts before this one.
         attempt_cost: Of this one so far.
+        node_seconds: For which hosts of the attempts before this one were paid.
+        attempt_node_seconds: Of this one so far.
         reason: Why the job is in its state.
         not_before: Of the next attempt (epoch seconds).
         heard: Identifiers of the last orders, which a queue may deliver again.
+        models: ARNs of the versions that it has in the registry.
     """
 
     request: JobRequest
@@ -100,13 +104,17 @@ class Job:
     hosts: int = 0
     worlds: tuple[World, ...] = ()
     step: int = 0
+    images_per_second: float = 0.0
     checkpoint: Checkpoint | None = None
     spent: float = 0.0
     attempt_cost: float = 0.0
+    node_seconds: float = 0.0
+    attempt_node_seconds: float = 0.0
     tally: Tally = field(default_factory=Tally)
     reason: str = ""
     not_before: float = 0.0
     heard: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
     generation: int = 1
 
     @property
@@ -146,7 +154,15 @@ def move(job: Job, to: State, now: float, reason: str) -> Job:
     begins = to is State.WAITING or (job.state in BEFORE and to in ENDS)
     job = _changed(job, now, state=to, reason=reason)
     if begins:
-        job = replace(job, attempt=job.attempt + 1, spent=job.cost, attempt_cost=0.0)
+        job = replace(
+            job,
+            attempt=job.attempt + 1,
+            spent=job.cost,
+            attempt_cost=0.0,
+            node_seconds=job.node_seconds + job.attempt_node_seconds,
+            attempt_node_seconds=0.0,
+            images_per_second=0.0,
+        )
     if to is State.WAITING:
         return job
     if to is State.QUEUED:
@@ -169,7 +185,15 @@ def trains(job: Job, hosts: int, now: float) -> Job:
 
 
 def report(
-    job: Job, *, attempt: int, step: int, cost: float, checkpoint: Checkpoint | None, now: float
+    job: Job,
+    *,
+    attempt: int,
+    step: int,
+    cost: float,
+    checkpoint: Checkpoint | None,
+    now: float,
+    node_seconds: float = 0.0,
+    images_per_second: float | None = None,
 ) -> Job:
     """What an attempt says about itself: the step it is at, its cost so far, its newest checkpoint.
 
@@ -181,7 +205,15 @@ def report(
     known = job.checkpoint
     if checkpoint is None or (known is not None and checkpoint.step <= known.step):
         checkpoint = known
-    return _changed(job, now, step=step, attempt_cost=max(cost, job.attempt_cost), checkpoint=checkpoint)
+    return _changed(
+        job,
+        now,
+        step=step,
+        attempt_cost=max(cost, job.attempt_cost),
+        attempt_node_seconds=max(node_seconds, job.attempt_node_seconds),
+        images_per_second=job.images_per_second if images_per_second is None else images_per_second,
+        checkpoint=checkpoint,
+    )
 
 
 def ended(job: Job, what: Ended, draw: float, now: float) -> tuple[Job, Decision]:
@@ -215,6 +247,11 @@ def ended(job: Job, what: Ended, draw: float, now: float) -> tuple[Job, Decision
             return move(stopping, State.CANCELLED, now, decision.reason), decision
         case Action.GIVE_UP:
             return move(job, State.FAILED, now, decision.reason), decision
+
+
+def registered(job: Job, arn: str, now: float) -> Job:
+    """The job with a version in the registry; a second time changes nothing."""
+    return job if arn in job.models else _changed(job, now, models=(*job.models, arn))
 
 
 def cancel(job: Job, now: float) -> Job:

@@ -3,7 +3,8 @@
 The body is one JSON object:
 
     {"job": "dogs-1", "data": "s3://bucket/datasets/dogs/manifest.json", "hosts": 4, "min_hosts": 2,
-     "elastic": true, "budget_usd": 25, "settings": {"backbone": "resnet18", "epochs": 10}}
+     "elastic": true, "budget_usd": 25, "settings": {"backbone": "resnet18", "epochs": 10},
+     "model_group": "dogs"}
 
 `job` and `data` are required. SQS delivers a message at least once, so the same request for the same job is
 no error: it is `repeated`. Another request under the name of a job that exists is refused.
@@ -28,7 +29,8 @@ _MOST_BYTES = 65_536
 _JOB = re.compile(r"[a-z0-9](-?[a-z0-9]){0,62}")
 _SETTING = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _DATA = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/\S{1,1024}")
-_MEMBERS = ("job", "data", "hosts", "min_hosts", "elastic", "budget_usd", "settings")
+_GROUP = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
+_MEMBERS = ("job", "data", "hosts", "min_hosts", "elastic", "budget_usd", "settings", "model_group")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +45,7 @@ class JobRequest:
         elastic: Whether it goes on with fewer at all.
         budget_usd: Cost at which it ends; None for no bound.
         settings: Of the trainer, which checks them itself.
+        model_group: In which its models are registered; empty for none.
     """
 
     job: str
@@ -52,6 +55,7 @@ class JobRequest:
     elastic: bool = True
     budget_usd: float | None = None
     settings: Mapping[str, Setting] = field(default_factory=dict)
+    model_group: str = ""
 
     @property
     def digest(self) -> str:
@@ -84,6 +88,9 @@ def parse(body: str) -> JobRequest:
         elastic=_truth(members, "elastic"),
         budget_usd=_budget(members),
         settings=_settings(members),
+        model_group=_text(members, "model_group", _GROUP, "the name of a model package group")
+        if "model_group" in members
+        else "",
     )
 
 

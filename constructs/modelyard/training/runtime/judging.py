@@ -73,21 +73,20 @@ def judge(job: Job, at: Attempt, view: View, settings: Settings) -> tuple[Job, A
     return job, at, 0
 
 
-def cost(job: Job, at: Attempt, now: float, price: float) -> float:
+def node_seconds(job: Job, at: Attempt, now: float) -> float:
     """Of the attempt so far: its hosts since they were asked for.
 
     Args:
         job: Its record.
         at: The attempt.
         now: Epoch seconds.
-        price: Of a host and hour.
     """
     seconds, since, hosts = 0.0, at.launched, job.request.hosts
     for world in job.worlds:
         if world.attempt == at.number:
             seconds += hosts * max(0.0, world.since - since)
             since, hosts = world.since, world.hosts
-    return (seconds + hosts * max(0.0, now - since)) / 3600 * price
+    return seconds + hosts * max(0.0, now - since)
 
 
 def _told(job: Job, report: Report | None) -> tuple[Cause, str] | None:

@@ -16,19 +16,27 @@ from .settings import Settings
 _MOST_CHARACTERS = 7_000
 
 
-def environment(request: JobRequest, attempt: int, settings: Settings) -> dict[str, str]:
+def environment(
+    request: JobRequest, attempt: int, settings: Settings, *, paid: float = 0.0
+) -> dict[str, str]:
     """Variables of the trainer's container.
 
     Args:
         request: What is trained.
         attempt: Number of the attempt.
         settings: Of the cluster.
+        paid: Node-seconds for which the hosts of earlier attempts were paid.
     """
     place = f"{settings.output_uri}{request.job}/"
     return {
         "JOB_NAME": request.job,
         "JOB_TABLE": settings.table_name,
         "ATTEMPT": str(attempt),
+        # Goodput and cost are of the whole job.
+        "PAID_NODE_SECONDS": f"{paid:.0f}",
+        "PRICE_PER_HOST_HOUR": repr(settings.host_price_usd),
+        # ECS names it on Fargate only.
+        "AWS_DEFAULT_REGION": settings.cluster.split(":")[3],
         "RENDEZVOUS_ENDPOINT": settings.rendezvous_endpoint,
         "MIN_HOSTS": str(request.min_hosts if request.elastic else request.hosts),
         "MAX_HOSTS": str(request.hosts),
@@ -44,10 +52,14 @@ def check(request: JobRequest, settings: Settings) -> None:
     """Whether the cluster can ever run it.
 
     Raises:
-        RequestError: it asks for more hosts than there are, or its settings are too long for ECS.
+        RequestError: it asks for more hosts than there are, its settings are too long for ECS, or its models
+            would be registered where this cluster may not.
     """
     if request.hosts > settings.slots:
         raise RequestError(f"hosts is {request.hosts}; this cluster has {settings.slots}")
+    if request.model_group and request.model_group not in settings.model_groups:
+        known = ", ".join(settings.model_groups) or "none"
+        raise RequestError(f"model_group is {request.model_group}; this cluster registers models in: {known}")
     pairs = [{"name": name, "value": value} for name, value in environment(request, 1, settings).items()]
     if (length := len(json.dumps(pairs))) > _MOST_CHARACTERS:
         over = length - _MOST_CHARACTERS

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 from .admission import Store
 from .attempt import Attempt
@@ -56,14 +56,33 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A model that a job made, as its trainer tells of it.
+
+    Args:
+        name: `best` or `last`.
+        archive: Below the job's output.
+        metrics: Likewise, a document.
+        figures: For people who browse the registry.
+    """
+
+    name: str
+    archive: str
+    metrics: str
+    figures: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """The last words of a job's trainer; `training.vision.job_record` writes them."""
 
     attempt: int
     step: int = 0
+    images_per_second: float | None = None
     checkpoint: Checkpoint | None = None
     outcome: Outcome | None = None
     reason: str = ""
+    models: tuple[Model, ...] = ()
 
 
 class Jobs(Protocol):
@@ -125,9 +144,20 @@ class Executions(Protocol):
         """Of the attempt's last part, for example `RUNNING`; None where there is none."""
 
 
+class Registry(Protocol):
+    """Groups of model packages."""
+
+    def register(self, package: Mapping[str, Any]) -> str:
+        """Add a version, `CreateModelPackage`; its ARN. Twice with one token adds one.
+
+        Raises:
+            RefusedError: the request itself is wrong, and would be so again.
+        """
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
-    """All of it."""
+    """All of it; `registry` is None where no group is to be written to."""
 
     jobs: Jobs
     capacity: Store
@@ -135,3 +165,4 @@ class Ports:
     executions: Executions
     clock: Callable[[], float]
     chance: Callable[[], float]
+    registry: Registry | None = None

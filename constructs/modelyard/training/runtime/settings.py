@@ -29,6 +29,8 @@ class Settings:
     and two while its hosts end.
     `queue_days`: after which a job that waits for slots fails.
     `most_rounds`: steps of one execution; a standard one ends at 25,000 events, and a step takes about ten.
+    `model_groups`: names of the groups in which a job may have its models registered.
+    `serving_image`: URI of the image that serves them.
     """
 
     table_name: str
@@ -52,6 +54,8 @@ class Settings:
     stop_seconds: int = 5
     queue_days: float = 7.0
     most_rounds: int = 1500
+    model_groups: tuple[str, ...] = ()
+    serving_image: str = ""
 
     def __post_init__(self) -> None:
         for name in ("table_name", "cluster", "task_definition", "container"):
@@ -71,6 +75,8 @@ class Settings:
                 raise ValueError(f"{name} is {getattr(self, name)}; give 1 or more")
         if min(self.host_price_usd, self.queue_days) < 0:
             raise ValueError("host_price_usd and queue_days must not be negative")
+        if self.model_groups and not self.serving_image:
+            raise ValueError("model_groups are given and serving_image is empty; name what serves the models")
         if not 2 <= self.most_rounds <= 2000:
             raise ValueError(f"most_rounds is {self.most_rounds}; give 2 to 2000")
 
@@ -82,6 +88,6 @@ class Settings:
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
         """Reverse of `to_environment`. Raises KeyError for what is missing, ValueError for what is wrong."""
         members = json.loads(environment["SETTINGS"])
-        for name in ("subnets", "security_groups", "capacity_providers"):
+        for name in ("subnets", "security_groups", "capacity_providers", "model_groups"):
             members[name] = tuple(members[name])
         return cls(**members)

@@ -1,6 +1,6 @@
 """The states of an attempt's state machine that do something.
 
-    admit > launch > watch > stop > finish
+    admit > launch > watch > stop > finish > register
 
 Each may be done twice, since Step Functions repeats what failed: it reads how far the record is, and goes on
 from there. An attempt that the record knows nothing of any more stops what it started, gives back its slots,
@@ -18,9 +18,10 @@ from .attempt import Attempt, Step
 from .attempts import Cause, Ended
 from .errors import RefusedError
 from .job import BEFORE, Job, State, ended, move, report, trains
-from .judging import View, cost, judge
+from .judging import View, judge, node_seconds
 from .launching import environment
-from .ports import Ports
+from .ports import Ports, Report
+from .registering import register
 from .settings import Settings
 
 _UNDER_WAY = frozenset({State.WAITING, State.STARTING, State.RUNNING, State.CANCELLING})
@@ -90,9 +91,7 @@ def watch(at: Attempt, ports: Ports, settings: Settings) -> Attempt:
     def change(job: Job) -> Job:
         if not _is_under_way(job, at):
             return job
-        told_cost = cost(job, at, now, settings.host_price_usd)
-        step, saved = (told.step, told.checkpoint) if told and told.attempt == at.number else (job.step, None)
-        job = report(job, attempt=at.number, step=step, cost=told_cost, checkpoint=saved, now=now)
+        job = _reported(job, at, told, node_seconds(job, at, now), now, settings)
         job, after, missing = judge(job, at, view, settings)
         found[:] = [(after, missing)]
         return job
@@ -124,9 +123,8 @@ def finish(at: Attempt, ports: Ports, settings: Settings) -> Attempt:
             return job
         if job.state is State.WAITING:
             return move(job, _hopeless(at), now, at.reason or "its execution ended")
-        spent = cost(job, at, now, settings.host_price_usd) if at.launched else job.attempt_cost
-        step, saved = (told.step, told.checkpoint) if told and told.attempt == at.number else (job.step, None)
-        job = report(job, attempt=at.number, step=step, cost=spent, checkpoint=saved, now=now)
+        paid = node_seconds(job, at, now) if at.launched else job.attempt_node_seconds
+        job = _reported(job, at, told, paid, now, settings)
         cause = Cause(at.cause or Cause.INTERRUPTED)
         if job.state is State.STARTING and cause is Cause.FINISHED:
             # Between two looks it came, trained and ended.
@@ -137,9 +135,12 @@ def finish(at: Attempt, ports: Ports, settings: Settings) -> Attempt:
 
     job = ports.jobs.change(at.job, change) if ports.jobs.read(at.job) else None
     admission.settle(ports.capacity, lambda capacity: admission.release(capacity, at.id, now))
-    if job is not None and job.state is State.BACKING_OFF and job.attempt == at.number:
+    if job is None or job.attempt != at.number:
+        return replace(at, next=Step.OVER)
+    if job.state is State.BACKING_OFF:
         ports.executions.start(Attempt(job=at.job, number=at.number + 1))
-    return replace(at, next=Step.OVER)
+    registers = job.state is State.COMPLETED and job.request.model_group
+    return replace(at, next=Step.REGISTER if registers else Step.OVER)
 
 
 _STEPS: Mapping[Step, Callable[[Attempt, Ports, Settings], Attempt]] = {
@@ -148,6 +149,7 @@ _STEPS: Mapping[Step, Callable[[Attempt, Ports, Settings], Attempt]] = {
     Step.WATCH: watch,
     Step.STOP: stop,
     Step.FINISH: finish,
+    Step.REGISTER: register,
 }
 
 
@@ -157,6 +159,21 @@ def _begins(job: Job, at: Attempt) -> bool:
 
 def _is_under_way(job: Job, at: Attempt) -> bool:
     return job.attempt == at.number and job.state in _UNDER_WAY
+
+
+def _reported(job: Job, at: Attempt, told: Report | None, paid: float, now: float, settings: Settings) -> Job:
+    """The record with what the attempt's hosts were paid for, and what its trainer has told."""
+    told = told if told and told.attempt == at.number else None
+    return report(
+        job,
+        attempt=at.number,
+        step=told.step if told else job.step,
+        cost=max(paid / 3600 * settings.host_price_usd, job.attempt_cost),
+        checkpoint=told.checkpoint if told else None,
+        now=now,
+        node_seconds=paid,
+        images_per_second=told.images_per_second if told else None,
+    )
 
 
 def _hopeless(at: Attempt) -> State:
@@ -183,7 +200,7 @@ def _run(
     job: Job, at: Attempt, count: int, token: str, ports: Ports, settings: Settings
 ) -> tuple[Attempt, Attempt | None]:
     """The attempt with the tasks that were started, and its end if there were not enough."""
-    variables = environment(job.request, at.number, settings)
+    variables = environment(job.request, at.number, settings, paid=job.node_seconds)
     try:
         started = ports.hosts.run(at.id, count, variables, provider=job.tally.unplaced, token=token)
     except RefusedError as error:

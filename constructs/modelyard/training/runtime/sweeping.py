@@ -7,10 +7,11 @@ that run; what belongs to no attempt that is under way is ended.
 from __future__ import annotations
 
 from . import admission
-from .attempt import Attempt
+from .attempt import Attempt, Step
 from .attempts import Cause
 from .job import BEFORE, ENDS, Job
 from .ports import Ports
+from .registering import register
 from .settings import Settings
 from .steps import finish
 
@@ -56,7 +57,8 @@ def _follow(name: str, ports: Ports, settings: Settings) -> str:
     if ports.hosts.stop(at.id, (), at.reason):
         # They still train; the next sweep finds them ended.
         return f"stopped {at.id}"
-    finish(at, ports, settings)
+    if finish(at, ports, settings).next is Step.REGISTER:
+        register(at, ports, settings)
     return f"ended {at.id}"
 
 

@@ -1,0 +1,37 @@
+"""One deployed stage for all tests of this folder; they run in the order of their files' names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from localcloud import lifecycle
+from tests.local.training.stage import Stage
+
+# A minute of alarms, and so of scaling, in a second.
+CLOCK = 60
+
+
+@pytest.fixture(scope="session")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    folder = tmp_path_factory.mktemp("training")
+    state = folder / "state"
+    lifecycle.up(state, clock=CLOCK)
+    try:
+        stage = Stage(state, folder)
+        stage.cdk("synth")
+        stage.cdk("bootstrap", f"aws://{stage.cloud.account}/{stage.cloud.region}")
+        # With the stack of data, which it needs.
+        stage.cdk("deploy", "Training", "--require-approval", "never", "--concurrency", "4")
+        yield stage
+    finally:
+        assert lifecycle.down(state)["ended"] == 0
+
+
+@pytest.fixture(autouse=True)
+def _surroundings(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `modelyard` and programs of `training/` take from their environment."""
+    for name, value in stage.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("MODELYARD_ENV", "local-training")

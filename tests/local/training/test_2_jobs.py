@@ -1,0 +1,116 @@
+"""Jobs on two hosts: cancelled, resumed, one host lost on the way, to the end; all by `modelyard train`."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from modelyard_cli.main import app
+from tests.local.training.hosts import let_trainers_report, lose
+from tests.local.training.stage import Stage, until
+from tests.local.training.uploads import write_manifest
+
+JOB = "digits-1"
+SETTINGS = {"backbone": "resnet10t", "image_size": 32, "epochs": 12, "batch_size": 32, "checkpoint_steps": 10}
+RULE = "EC2 Spot Instance Interruption Warning"
+
+
+@pytest.fixture
+def train() -> Callable[..., Any]:
+    """`modelyard train`, with its answer for machines."""
+
+    def run(*arguments: str) -> Any:
+        result = CliRunner().invoke(app, ["train", *arguments, "--json"], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)
+
+    return run
+
+
+def running(stage: Stage) -> list[dict[str, Any]]:
+    return [task for task in stage.tasks(startedBy=f"{JOB}/2") if task["lastStatus"] == "RUNNING"]
+
+
+def test_a_job_survives_its_cancellation_and_the_loss_of_a_host(
+    stage: Stage, train: Callable[..., Any]
+) -> None:
+    let_trainers_report(stage)
+    since, address = time.time(), write_manifest(stage)
+    settings = [part for name, value in SETTINGS.items() for part in ("-s", f"{name}={value}")]
+    asked = train("submit", JOB, "--data", address, "--hosts", "2", *settings, "--detach")
+    assert asked["request"]["hosts"] == 2
+    stage.reached(JOB, "running")
+    assert train("cancel", JOB)["state"] in ("cancelling", "cancelled")
+    stage.reached(JOB, "cancelled")
+    assert stage.tasks(startedBy=f"{JOB}/1") == []
+
+    train("resume", JOB)
+    stage.reached(JOB, "running")
+    until(lambda: len(stage.keys(f"training-jobs/{JOB}/checkpoints/")) > 1, lambda: stage.logs(LOG))
+    first, second = running(stage)
+    # Each on a host of its own, which came for it.
+    assert first["containerInstanceArn"] != second["containerInstanceArn"]
+    assert first["capacityProviderName"] == stage.outputs["CapacityProviders"].split(",")[0]
+    lose(stage, second)
+
+    # They had met.
+    assert "host 2 of 2 on cpu" in stage.logs(LOG)
+
+    job = train("watch", JOB)
+    assert (job["state"], job["attempt"]) == ("completed", 2), stage.logs(LOG)
+    assert [(world["attempt"], world["hosts"]) for world in job["worlds"]][1:] == [(2, 2), (2, 1)]
+    assert stage.keys(f"training-jobs/{JOB}/output/")
+    assert {one["job"]: one["state"] for one in train("list")} == {JOB: "completed"}
+    until(lambda: stage.tasks(startedBy=f"{JOB}/2") == [])
+
+    decisions = stage.decisions(since)
+    assert [one for one in decisions if not one.allowed] == []
+    trainer = stage.role("ClusterTrainerTaskRole")
+    used = {one.action for one in decisions if one.role == trainer}
+    assert used >= {"s3:GetObject", "s3:PutObject", "dynamodb:UpdateItem"}
+
+
+def test_a_trainer_writes_its_report_and_no_other_record(stage: Stage) -> None:
+    trainer = stage.role("ClusterTrainerTaskRole")
+    keys = {
+        one.conditions["dynamodb:LeadingKeys"][0]
+        for one in stage.decisions(0.0)
+        if one.role == trainer and one.action == "dynamodb:UpdateItem"
+    }
+    assert keys == {f"report/{JOB}"}
+
+
+def test_hosts_go_when_no_job_wants_them(stage: Stage) -> None:
+    ecs, cluster = stage.client("ecs"), stage.outputs["ClusterName"]
+    until(lambda: not ecs.list_container_instances(cluster=cluster)["containerInstanceArns"])
+
+
+def test_warnings_of_spot_reach_the_function_that_drains(stage: Stage) -> None:
+    """AWS alone sends such events; their rule takes them, and the function knows them."""
+    warning = {
+        "version": "0",
+        "id": "12345678-1234-1234-1234-123456789012",
+        "detail-type": RULE,
+        "source": "aws.ec2",
+        "account": stage.cloud.account,
+        "time": "2026-01-01T00:00:00Z",
+        "region": stage.cloud.region,
+        "resources": [f"arn:aws:ec2:{stage.cloud.region}a:instance/i-0123456789abcdef0"],
+        "detail": {"instance-id": "i-0123456789abcdef0", "instance-action": "terminate"},
+    }
+    events = stage.client("events")
+    rules = [rule for rule in events.list_rules()["Rules"] if RULE in rule.get("EventPattern", "")]
+    (rule,) = rules
+    matched = events.test_event_pattern(EventPattern=rule["EventPattern"], Event=json.dumps(warning))
+    assert matched["Result"]
+    (target,) = events.list_targets_by_rule(Rule=rule["Name"])["Targets"]
+    answer = stage.client("lambda").invoke(FunctionName=target["Arn"], Payload=json.dumps(warning))
+    assert json.loads(answer["Payload"].read()) == {"stopped": 0}
+
+
+LOG = "ClusterTrainerLogs"

@@ -1,0 +1,340 @@
+"""Images in S3: in which order they are read, how much of them is kept, and what may go wrong on the way."""
+
+from __future__ import annotations
+
+import http.server
+import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.unit.vision.vision_support import SIZE
+from training.common.failure import UserError
+from training.common.hosts import Hosts
+from training.common.manifest import ImageInput
+from training.vision import order, remote, sources
+from training.vision.checkpoints.saver import identity_of
+from training.vision.checkpoints.store import StoreError
+from training.vision.config import Config
+from training.vision.data import Split, batches_of
+from training.vision.order import Blocks
+from training.vision.remote import Ahead, Distant
+from training.vision.shards import Entry, read_shards
+
+BLOCK = 1000
+SHAPE = ImageInput(backbone="x", norm="group", size=SIZE, side=37, mean=(0, 0, 0), std=(1, 1, 1))
+
+
+class Bucket:
+    """What S3 does for `Objects.read`, of objects in memory; notes what it is asked for."""
+
+    def __init__(self, objects):
+        self.objects, self.asked, self.error = objects, [], None
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def read(self, address, offset, size):
+        self.asked.append((address, offset, size))
+        self.gate.wait(30)
+        if self.error:
+            raise self.error
+        data = self.objects[address][offset : offset + size]
+        assert len(data) == size
+        return data
+
+
+@pytest.fixture(autouse=True)
+def _small_blocks(monkeypatch):
+    for module in (order, remote):
+        monkeypatch.setattr(module, "BLOCK_BYTES", BLOCK)
+
+
+def laid(shards, images, size=130):
+    """A bucket with shards, and their images."""
+    source = np.random.default_rng(7)
+    objects = {f"s3://b/{n}.tar": source.bytes(images * (size + 50)) for n in range(shards)}
+    bucket = Bucket(objects)
+    entries = [
+        Distant(
+            f"{n}-{i:04d}", "a", f"{i}", Path(f"{n}.tar"), i * (size + 50), size, address, len(data), bucket
+        )
+        for n, (address, data) in enumerate(objects.items())
+        for i in range(images)
+    ]
+    return bucket, entries
+
+
+def of(entry, bucket):
+    return bucket.objects[entry.address][entry.offset : entry.offset + entry.size]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 4), st.integers(1, 60), st.integers(1, 900), st.integers(0, 5000), st.randoms())
+def test_every_image_comes_and_every_block_once(shards, images, size, budget, random):
+    bucket, entries = laid(shards, images, size)
+    random.shuffle(entries)
+    with Ahead(entries, budget) as ahead, ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(ahead.read, range(len(entries))))
+    assert found == [of(entry, bucket) for entry in entries]
+    assert len(bucket.asked) == len(set(bucket.asked))
+    assert {offset % BLOCK for _, offset, _ in bucket.asked} == {0}
+
+
+def test_no_more_is_kept_than_is_needed_soon():
+    bucket, entries = laid(20, 50)
+    with Ahead(entries, 3 * BLOCK) as ahead:
+        for place in range(len(entries)):
+            ahead.read(place)
+    # One block may be taken from while the next ones wait.
+    assert ahead.most <= 4 * BLOCK
+    assert ahead.most < sum(map(len, bucket.objects.values())) / 10
+    assert ahead._held == 0
+
+
+def test_blocks_are_read_before_they_are_asked_for():
+    bucket, entries = laid(4, 50)
+    with Ahead(entries, 100 * BLOCK) as ahead:
+        ahead.read(0)
+        deadline = threading.Event()
+        while len(bucket.asked) < 36:
+            assert not deadline.wait(0.01)
+    assert len({address for address, _, _ in bucket.asked}) == 4
+
+
+def test_what_s3_does_not_give_is_said_by_whoever_needs_it():
+    bucket, entries = laid(1, 50)
+    bucket.error = UserError("s3://b/0.tar cannot be read: SlowDown")
+    with Ahead(entries, BLOCK) as ahead, pytest.raises(UserError, match="SlowDown"):
+        ahead.read(0)
+
+
+def test_whoever_waits_is_let_go_when_an_epoch_ends_early():
+    bucket, entries = laid(1, 50)
+    bucket.gate.clear()
+    with ThreadPoolExecutor(1) as pool:
+        with Ahead(entries, BLOCK) as ahead:
+            waiting = pool.submit(ahead.read, 0)
+            while not bucket.asked:
+                pass
+        with pytest.raises(RuntimeError, match="nobody asks"):
+            waiting.result(30)
+        bucket.gate.set()
+
+
+def entries_of(images, per_shard):
+    return [
+        Entry(f"{n:05d}", "a", f"{n}", Path(f"{n // per_shard}.tar"), (n % per_shard) * 400, 390)
+        for n in range(images)
+    ]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 300), st.integers(1, 40), st.integers(1, 20), st.integers(1, 16), st.integers(1, 5))
+def test_a_large_dataset_is_shuffled_within_windows(images, per_shard, window, batch_size, epoch):
+    entries = entries_of(images, per_shard)
+    blocks = Blocks.cut(entries)
+    numbers, places = blocks.shuffled(window * BLOCK, 7, epoch)
+    assert sorted(numbers.tolist()) == list(range(images))
+    again, _ = blocks.shuffled(window * BLOCK, 7, epoch)
+    assert numbers.tolist() == again.tolist()
+    # At no time are images of more blocks on their way than a window holds, and of the one that it cuts.
+    seen = places[blocks.of[numbers]]
+    left = np.flip(np.minimum.accumulate(np.flip(seen)))
+    spread = int((np.maximum.accumulate(seen) - left).max())
+    smallest = int(np.bincount(blocks.of, weights=blocks.sizes).min())
+    assert blocks.fit(window * BLOCK) or spread <= window * BLOCK // smallest + 1
+    for batch in batches_of(numbers, batch_size):
+        placed = places[blocks.of[blocks.by_place(batch, places)]].tolist()
+        assert placed == sorted(placed)
+
+
+def test_a_dataset_that_fits_is_shuffled_as_a_whole():
+    """As it was before there were windows: models of small datasets stay what they were."""
+    blocks = Blocks.cut(entries_of(50, 10))
+    expected = np.random.default_rng([7, 3]).permutation(50).tolist()
+    for window in (0, 1 << 30):
+        numbers, places = blocks.shuffled(window, 7, 3)
+        assert numbers.tolist() == expected
+        assert blocks.by_place(numbers, places).tolist() == expected
+
+
+def remote_of(folder):
+    """The shards of a folder as if they lay in S3."""
+    bucket = Bucket({f"s3://b/{path.name}": path.read_bytes() for path in folder.glob("*.tar")})
+    return bucket, [
+        Distant(
+            entry.key, entry.label, entry.name, entry.shard, entry.offset, entry.size,
+            f"s3://b/{entry.shard.name}", len(bucket.objects[f"s3://b/{entry.shard.name}"]), bucket,
+        )
+        for entry in read_shards(folder)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("window", [0, 3000])
+def test_batches_from_s3_are_those_of_a_folder(trained, window):
+    """To the bit, from any batch on, at any number of hosts; each host reads about its share."""
+    folder = trained.output("train")
+    bucket, distant = remote_of(folder)
+    labels = list(range(len(distant)))
+
+    def batches(entries, rank, count, first):
+        split = Split(entries, labels, SHAPE, Hosts(tuple("abc"[:count]), rank), window)
+        return list(split.training(16, 7, 1, "crop_flip", first))
+
+    for count, first in ((1, 0), (1, 3), (3, 0), (3, 2)):
+        for rank in range(count):
+            pairs = zip(
+                batches(distant, rank, count, first),
+                batches(read_shards(folder), rank, count, first),
+                strict=True,
+            )
+            for one, other in pairs:
+                assert (one.images == other.images).all()
+                assert one.labels.tolist() == other.labels.tolist()
+    if window:
+        whole = len({(address, offset) for address, offset, _ in bucket.asked})
+        bucket.asked.clear()
+        batches(distant, 0, 3, 0)
+        assert len(bucket.asked) < 0.7 * whole
+    split = Split(distant, labels, SHAPE, Hosts(("a",), 0), window)
+    local = Split(read_shards(folder), labels, SHAPE, Hosts(("a",), 0), window)
+    for one, other in zip(split.evaluation(16), local.evaluation(16), strict=True):
+        assert (one.images == other.images).all()
+    # One image alone, as for the golden ones.
+    assert distant[0].read() == read_shards(folder)[0].read()
+
+
+def test_an_epoch_that_is_left_early_leaves_no_thread(trained):
+    before = threading.active_count()
+    split = Split(remote_of(trained.output("train"))[1], [0] * 1000, SHAPE, Hosts(("a",), 0), 3000)
+    for _ in split.training(16, 7, 1, "none"):
+        break
+    del _
+    for thread in threading.enumerate():
+        if thread.name == "shards":
+            thread.join(30)
+    assert threading.active_count() <= before
+
+
+def test_shards_packed_anew_are_another_order(trained):
+    """Of a dataset larger than a window: a checkpoint of the one order must not go on in the other."""
+    import torch
+
+    def identity(entries, window):
+        split = Split(entries, [0] * len(entries), SHAPE, Hosts(("a",), 0), window)
+        return identity_of(Config(), torch.nn.Linear(1, 1), split, split).data
+
+    one, other = entries_of(60, 10), entries_of(60, 7)
+    assert identity(one, 0) == identity(other, 0)
+    assert identity(one, 3000) != identity(other, 3000)
+
+
+@pytest.mark.parametrize("address", ["dogs", "s3://", "https://b/dogs"])
+def test_an_address_that_is_none_is_refused(address):
+    with pytest.raises(UserError, match=r"is not s3://bucket/key"):
+        sources.resolved(address)
+
+
+def test_a_dataset_of_hosts_is_read_where_it_is():
+    assert sources.dataset_of({}) == ""
+    assert sources.dataset_of({"DATASET_URI": "/mnt/dogs"}) == ""
+    assert (
+        sources.dataset_of({"DATASET_URI": "s3://b/dogs/manifests/x.json"}) == "s3://b/dogs/manifests/x.json"
+    )
+
+
+class Answers(http.server.BaseHTTPRequestHandler):
+    """S3 as far as sizes and ranges go, over plain HTTP; the server's `refusals` come first."""
+
+    def do_HEAD(self):
+        self.answer()
+
+    def do_GET(self):
+        self.answer()
+
+    def answer(self):
+        if self.server.refusals:
+            self.say(self.server.refusals.pop(), b"<Error><Code>SlowDown</Code></Error>")
+            return
+        data = self.server.objects.get(self.path.partition("?")[0])
+        if data is None:
+            self.say(404, b"<Error><Code>NoSuchKey</Code></Error>")
+            return
+        found = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+        if not found:
+            self.say(200, data)
+            return
+        start, end = int(found[1]), min(int(found[2]), len(data) - 1)
+        self.server.asked.append((start, end))
+        self.say(206, data[start : end + 1], **{"Content-Range": f"bytes {start}-{end}/{len(data)}"})
+
+    def say(self, status, data, **headers):
+        self.send_response(status)
+        told = {"Content-Length": str(len(data)), "ETag": '"e"', "Last-Modified": STAMP} | headers
+        for name, value in told.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(data)
+
+    def log_message(self, *_):
+        pass
+
+
+STAMP = "Sun, 22 Nov 2026 00:00:00 GMT"
+
+
+@pytest.fixture
+def server(monkeypatch):
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers) as found:
+        found.objects = {"/bucket/a.tar": np.random.default_rng(7).bytes(5000)}
+        found.refusals, found.asked = [], []
+        thread = threading.Thread(target=found.serve_forever)
+        thread.start()
+        for name, value in {
+            "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{found.server_port}",
+            "AWS_REGION": "eu-west-1",
+            "AWS_ACCESS_KEY_ID": "key",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }.items():
+            monkeypatch.setenv(name, value)
+        yield found
+        found.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("kind", [remote.Connector, lambda _: remote.Boto()], ids=["connector", "boto"])
+def test_ranges_are_read_by_either_client(server, kind):
+    """Also while S3 is throttled; what it lacks is one line."""
+    address, missing = "s3://bucket/a.tar", "s3://bucket/gone.tar"
+    objects = remote.Objects([], kind([address, missing]))
+    server.refusals = [503, 503]
+    assert objects.read(address, 1000, 500) == server.objects["/bucket/a.tar"][1000:1500]
+    assert objects.read(address, 0, 10) == server.objects["/bucket/a.tar"][:10]
+    assert server.asked == [(1000, 1499), (0, 9)]
+    with pytest.raises(UserError, match=r"^s3://bucket/gone.tar cannot be read: ") as refused:
+        objects.read(missing, 0, 10)
+    assert isinstance(refused.value.__cause__, StoreError)  # the job is tried again
+    with pytest.raises(UserError, match=r"^s3://bucket/a.tar has 5000 bytes, its index names 5100 or more$"):
+        objects.read(address, 4900, 200)
+
+
+def test_s3_that_stays_throttled_is_one_line(server, monkeypatch):
+    monkeypatch.setattr(remote, "ATTEMPTS", 2)
+    server.refusals = [503] * 50
+    with pytest.raises(UserError, match=r"^s3://bucket/a.tar cannot be read: ") as refused:
+        remote.Objects([], remote.Boto()).read("s3://bucket/a.tar", 0, 10)
+    assert "\n" not in str(refused.value)
+
+
+def test_with_certificates_of_its_own_the_connector_is_not_used(monkeypatch):
+    monkeypatch.delenv("AWS_CA_BUNDLE", raising=False)
+    assert remote.usable()
+    monkeypatch.setenv("AWS_CA_BUNDLE", "/etc/own.pem")
+    assert not remote.usable()
