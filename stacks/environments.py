@@ -14,7 +14,7 @@ from modelyard.inference.props import Concurrency, Release
 from modelyard.serving.props import DataCapture, Rollout, Scaling, Variant
 from modelyard.serving.runtime.canary import Rules as CanaryRules
 from modelyard.storage.props import Lifecycle, Retention
-from modelyard.training import InstanceSize, NetworkLayout, Pace, Pool, TrainerSize, Workers
+from modelyard.training import NetworkLayout, Pace, Pool, TrainerSize, Workers
 from stacks.training_settings import PreparedDataset, TrainingSettings
 
 CONTEXT_KEYS = ("env", "cdk-nag")
@@ -173,7 +173,7 @@ _THROW_AWAY = DataSettings(
 )
 # The dearest type of a pool, on demand in us-east-1 (https://aws.amazon.com/ec2/pricing/on-demand/): budgets,
 # and the cost in records, are then bounds of what Spot comes to.
-_GPU_HOST_USD, _CPU_HOST_USD = 1.212, 0.2016
+_CPU_HOST_USD = 0.2016
 
 
 def environments() -> Mapping[str, Environment]:
@@ -239,18 +239,6 @@ def environments() -> Mapping[str, Environment]:
             inference=Concurrency(provisioned=3, reserved=100),
             release=Release(strategy="LambdaCanary10Percent5Minutes"),
             alarms=AlarmSettings(),
-            # As prod, with half the hosts in one zone.
-            training=TrainingSettings(
-                network=NetworkLayout(zones=1),
-                pools=(
-                    Pool(name="spot", market="spot", max_hosts=2),
-                    Pool(name="on-demand", market="on-demand", max_hosts=2),
-                ),
-                host_price_usd=_GPU_HOST_USD,
-                datasets=(PreparedDataset(name="dogs"),),
-                workers=Workers(most=4),
-                instance=InstanceSize(max_hours=6),
-            ),
         ),
         # AWS's own cooldowns, two instances at least (two zones), a canary on every change of the fleet.
         Environment(
@@ -265,18 +253,6 @@ def environments() -> Mapping[str, Environment]:
             inference=Concurrency(provisioned=3, reserved=100),
             release=Release(strategy="LambdaLinear10PercentEvery1Minute"),
             alarms=AlarmSettings(),
-            # Spot of four types in two zones, and on-demand for jobs that Spot has no hosts for; none of them
-            # while there is no job.
-            training=TrainingSettings(
-                pools=(
-                    Pool(name="spot", market="spot"),
-                    Pool(name="spot-b", market="spot", zone=1),
-                    Pool(name="on-demand", market="on-demand"),
-                ),
-                host_price_usd=_GPU_HOST_USD,
-                datasets=(PreparedDataset(name="dogs"),),
-                instance=InstanceSize(),
-            ),
         ),
     )
     return {stage.name: stage for stage in stages}

@@ -16,6 +16,7 @@ from stacks.alarm_topic import AlarmTopic
 from stacks.environments import Environment
 from stacks.pipeline_stack import PipelineStack
 from stacks.stage_stack import StageStack
+from stacks.training_settings import jobs_of
 
 # The models of an endpoint share one container, so one image, which serves those of all families.
 SERVED_IMAGE = "serving"
@@ -76,7 +77,12 @@ class ServingStack(StageStack):
             endpoint=self.endpoint,
             data=data,
             sources=[
-                ModelSource(registry=self.models[spec.name], artifacts=spec.writes) for spec in PIPELINES
+                ModelSource(
+                    registry=self.models[spec.name],
+                    artifacts=spec.writes,
+                    also=jobs_of(spec, environment),
+                )
+                for spec in PIPELINES
             ],
             canary=environment.serving.canary,
             retention=environment.data.retention,

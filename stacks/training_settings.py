@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from modelyard.training import InstanceSize, NetworkLayout, Pace, Pool, TrainerSize, Workers
 from modelyard.training.props import POOLS, Insights
-from pipeline_defs.catalog import PIPELINES, ImageClassification
+from pipeline_defs.catalog import PIPELINES, ImageClassification, PipelineSpec
 
 if TYPE_CHECKING:
     from aws_cdk import App
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from stacks.environments import Environment
     from stacks.pipeline_stack import PipelineStack
     from stacks.training_stack import TrainingStack
+
+
+# Folder of the data bucket: one below it for each job, with its checkpoints and its models.
+JOBS = "training-jobs/"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,6 +70,12 @@ class TrainingSettings:
         names = [dataset.name for dataset in self.datasets]
         if len(set(names)) != len(names):
             raise ValueError(f"TrainingSettings.datasets have a name twice: {', '.join(names)}")
+
+
+def jobs_of(spec: PipelineSpec, environment: Environment) -> tuple[str, ...]:
+    """Where jobs leave models that may be registered beside those of a pipeline; nowhere, where none run."""
+    trained = environment.training is not None and isinstance(spec.family, ImageClassification)
+    return (JOBS,) if trained else ()
 
 
 def add_training(

@@ -30,11 +30,11 @@ from pipeline_defs.code import REPO
 from stacks.alarm_topic import AlarmTopic
 from stacks.environments import Environment
 from stacks.stage_stack import StageStack
-from stacks.training_settings import TrainingSettings
+from stacks.training_settings import JOBS, TrainingSettings
 
 TRAINER_IMAGE, WORKER_IMAGE = "cluster.Dockerfile", "preprocessing.Dockerfile"
 # Folders of the data bucket. Trainers read datasets, and nothing that was not prepared.
-UPLOADS, DATASETS, JOBS = "uploads/", "datasets/", "training-jobs/"
+UPLOADS, DATASETS = "uploads/", "datasets/"
 
 
 class TrainingStack(StageStack):

@@ -59,9 +59,13 @@ def _template(built):
     return json.loads((folder / "Training.template.json").read_text()), f"modelyard-{stage}-training"
 
 
-def test_every_stage_but_local_has_one(synthesize):
-    """Without one `local` is quick to synthesize and to deploy; `local-training` is `local` but for it."""
-    assert [name for name, stage in environments().items() if stage.training is None] == ["local"]
+def test_who_asks_for_it_has_one(synthesize):
+    """Without one a stage is quick to synthesize and to deploy; `local-training` is `local` but for it."""
+    assert [name for name, stage in environments().items() if stage.training is None] == [
+        "local",
+        "staging",
+        "prod",
+    ]
     local, trains = environments()["local"], environments()["local-training"]
     same = replace(trains, name=local.name, placement=local.placement, training=None)
     assert same == local

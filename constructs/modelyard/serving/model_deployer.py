@@ -233,7 +233,8 @@ class ModelDeployer(Construct):
         role = self.function.execution_role
         self.records.grant_write(role)
         # Archives only: what else a pipeline writes, its training data above all, is none of its business.
-        data.grant_get(role, *(f"{source.artifacts}*/model.tar.gz" for source in sources))
+        prefixes = [prefix for source in sources for prefix in (source.artifacts, *source.also)]
+        data.grant_get(role, *(f"{prefix}*/model.tar.gz" for prefix in dict.fromkeys(prefixes)))
         data.grant_read(role, endpoint.model_prefix)
         data.grant_write(role, endpoint.model_prefix, multipart=False)
         data.grant_delete(

@@ -240,7 +240,9 @@ class ModelSource:
         registry: The group whose newest approved version is to be served.
         artifacts: Prefix of the data bucket below which its pipeline leaves model archives, which SageMaker
             calls `model.tar.gz`. Nothing else below it is read.
+        also: Further such prefixes, of training jobs that register models in the same group.
     """
 
     registry: ModelRegistry
     artifacts: str
+    also: Sequence[str] = ()
