@@ -19,17 +19,25 @@ from typing import Any
 
 OUTPUT = Path(__file__).parent.parent / "localcloud" / "cloudformation" / "resource_properties.json"
 _DEPTH = 4
+# That MiniStack has not.
+_ADDED = (
+    "AWS::EC2::FlowLog",
+    "AWS::EC2::SecurityGroupEgress",
+    "AWS::EC2::SecurityGroupIngress",
+    "AWS::SSM::Document",
+)
 
 
 def main(folder: Path) -> None:
-    """Write the file from the schemas of a folder, for the types that MiniStack makes."""
+    """Write the file from the schemas of a folder, for the types that the local cloud makes."""
     from ministack.services.cloudformation import provisioners
 
     types: dict[str, Any] = {}
     for path in sorted(folder.glob("*.json")):
         schema = json.loads(path.read_text())
         name = schema.get("typeName")
-        known = _properties(schema, schema, _DEPTH) if name in provisioners._RESOURCE_HANDLERS else None
+        made = name in provisioners._RESOURCE_HANDLERS or name in _ADDED
+        known = _properties(schema, schema, _DEPTH) if made else None
         if known is None:
             continue
         # Attributes for Fn::GetAtt, which no template may set.

@@ -202,6 +202,7 @@ def install(cloud: Cloud) -> Installed:
         state_machines,
         tag_operations,
         task_operations,
+        termination,
     )
     from localcloud.ecs.runner import Runner
     from localcloud.ecs.scheduler import Scheduler
@@ -231,6 +232,7 @@ def install(cloud: Cloud) -> Installed:
     runner.end_interrupted()
     hosts.keep_instance_types()
     hosts.know_images()
+    termination.install()
     # MiniStack's gate would ask first, about a cluster where AWS asks about a task, and without conditions.
     iam_actions.SERVICE_TO_IAM_NAMESPACE.pop(SERVICE, None)
     register(SERVICE, lambda request: handle(service, operations, request))

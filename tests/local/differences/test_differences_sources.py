@@ -123,6 +123,9 @@ _SOURCES = {
     "services.stepfunctions._invoke_ecs_run_task": "JOI66S6QDHIKYUNY",
     "services.servicediscovery._register_instance": "4U76NQPOQXCOBWXK",
     "services.servicediscovery._deregister_instance": "KUNZ6NFGLGT6ISBL",
+    "core.iam_actions.dynamodb_service_context": "B4ACDPOIUPYTYCHD",
+    "services.ec2._sg_rule_id": "BF6L5I6K5VYOGQQW",
+    "services.autoscaling._set_desired_capacity": "SKW7TKE3F4HCN3JK",
     "services.ssm._public_parameter": "KEWIMJFQUHENPMUX",
 }
 

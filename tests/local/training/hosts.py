@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import signal
 from typing import Any
 
-import psutil
-
-from localcloud.containers.processes import CONTAINER_VARIABLE
 from tests.local.training.stage import Stage
 
 # The entry of a trainer that says how its job ended, with the rights of the trainer's role.
@@ -34,11 +30,11 @@ def let_trainers_report(stage: Stage) -> None:
 
 
 def lose(stage: Stage, task: dict[str, Any]) -> None:
-    """Kill all processes of a task at once, as when its machine is gone."""
-    identity = task["taskArn"].rpartition("/")[2][:12]
-    for process in psutil.process_iter():
-        try:
-            if identity in process.environ().get(CONTAINER_VARIABLE, ""):
-                process.send_signal(signal.SIGKILL)
-        except psutil.Error:
-            continue
+    """Take the host of a task away, as Spot does."""
+    host = task["containerInstanceArn"]
+    (found,) = stage.client("ecs").describe_container_instances(
+        cluster=stage.outputs["ClusterName"], containerInstances=[host]
+    )["containerInstances"]
+    stage.client("autoscaling").terminate_instance_in_auto_scaling_group(
+        InstanceId=found["ec2InstanceId"], ShouldDecrementDesiredCapacity=True
+    )

@@ -16,7 +16,13 @@ from tests.local.training.stage import Stage, until
 from tests.local.training.uploads import write_manifest
 
 JOB = "digits-1"
-SETTINGS = {"backbone": "resnet10t", "image_size": 32, "epochs": 12, "batch_size": 32, "checkpoint_steps": 10}
+SETTINGS = {
+    "backbone": "test_resnet",
+    "image_size": 32,
+    "epochs": 24,
+    "batch_size": 32,
+    "checkpoint_steps": 10,
+}
 RULE = "EC2 Spot Instance Interruption Warning"
 
 
@@ -63,10 +69,16 @@ def test_a_job_survives_its_cancellation_and_the_loss_of_a_host(
 
     job = train("watch", JOB)
     assert (job["state"], job["attempt"]) == ("completed", 2), stage.logs(LOG)
-    assert [(world["attempt"], world["hosts"]) for world in job["worlds"]][1:] == [(2, 2), (2, 1)]
+    # After a minute another host may have come for the lost one.
+    worlds = [(world["attempt"], world["hosts"]) for world in job["worlds"] if world["attempt"] == 2]
+    assert worlds[:2] == [(2, 2), (2, 1)]
     assert stage.keys(f"training-jobs/{JOB}/output/")
     assert {one["job"]: one["state"] for one in train("list")} == {JOB: "completed"}
     until(lambda: stage.tasks(startedBy=f"{JOB}/2") == [])
+    (lost,) = stage.client("ecs").describe_tasks(cluster=second["clusterArn"], tasks=[second["taskArn"]])[
+        "tasks"
+    ]
+    assert (lost["stopCode"], lost["containers"][0]["exitCode"]) == ("TerminationNotice", 137)
 
     decisions = stage.decisions(since)
     assert [one for one in decisions if not one.allowed] == []

@@ -273,3 +273,24 @@ def test_capacity_providers_are_checked(yard: Yard, fixed: Pool) -> None:
     assert [each["name"] for each in found["capacityProviders"]] == ["FARGATE", fixed.name]
     assert [each["reason"] for each in found["failures"]] == ["MISSING"]
     assert found["capacityProviders"][1]["autoScalingGroupProvider"]["managedScaling"]["status"] == "DISABLED"
+
+
+def test_a_host_that_is_terminated_takes_its_task_along(yard: Yard, fixed: Pool) -> None:
+    wait_for(lambda: len(fixed.instances()) == 2, "two instances")
+    definition = yard.definition(yard.container(WAIT, stopTimeout=60))
+    task = yard.reached(yard.run(definition, capacityProviderStrategy=fixed.strategy)[0], "RUNNING")
+    instances = {each["containerInstanceArn"]: each["ec2InstanceId"] for each in fixed.instances()}
+    lost = instances[task["containerInstanceArn"]]
+    groups = yard.cloud.client("autoscaling", yard.admin)
+    end = groups.terminate_instance_in_auto_scaling_group
+    asked = {"InstanceId": lost, "ShouldDecrementDesiredCapacity": True}
+    assert "will violate group's min size" in code_of(end, **asked)[1]
+    activity = end(InstanceId=lost, ShouldDecrementDesiredCapacity=False)["Activity"]
+    assert activity["StatusCode"] == "InProgress"
+    stopped = yard.reached(task["taskArn"], "STOPPED")
+    assert (stopped["stopCode"], stopped["containers"][0]["exitCode"]) == ("TerminationNotice", 137)
+    assert lost in stopped["stoppedReason"]
+    # Another one comes in its place.
+    wait_for(lambda: len(fixed.instances()) == 2, "two instances")
+    assert lost not in {each["ec2InstanceId"] for each in fixed.instances()}
+    assert "not found" in code_of(end, InstanceId=lost, ShouldDecrementDesiredCapacity=False)[1]
