@@ -15,6 +15,9 @@ ENV PYTHONUNBUFFERED=1 \
 
 WORKDIR /opt/program
 
+# torch.compile, `compile=1`, builds kernels with it.
+RUN apt-get update && apt-get install -y --no-install-recommends g++ && rm -rf /var/lib/apt/lists/*
+
 COPY requirements-vision.txt /opt/program/requirements-vision.txt
 RUN pip install --no-cache-dir --disable-pip-version-check --no-deps -r /opt/program/requirements-vision.txt
 

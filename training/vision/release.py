@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
+from training.common.failure import UserError
 from training.common.paths import model_dir
 from training.vision.checkpoints.state import Best
 from training.vision.classes import Classes
@@ -63,7 +66,11 @@ def release(network: Any, best: Best, last: Mapping[str, Any], material: Materia
         top1 = best.top1 if epoch == best.epoch else None
         with _folder(below) as folder:
             splits = (material.train, material.validation)
-            write_model(folder, material.config, network, *splits, material.classes, epoch, top1)
+            try:
+                write_model(folder, material.config, network, *splits, material.classes, epoch, top1)
+            except (OSError, SafetensorError) as error:
+                reason = " ".join(str(error).split())
+                raise UserError(f"the model cannot be written to {folder}: {reason}") from error
             if measured is None:
                 continue
             deliver(folder, below, {EVALUATION: evaluation(measured, material, epoch)})

@@ -67,7 +67,8 @@ def main(arguments: Sequence[str]) -> None:
     hosts, config = ranks() or read_hosts(), read_hyperparameters(Config)
     torch.set_num_threads(max(1, usable_cpus() // neighbours()))
     process = Process(rank=hosts.rank, world=hosts.count, hosts=machines(hosts), gpu=gpu_of(device()))
-    watching = Watch(read_settings(), process, config=asdict(config), record=from_environment())
+    record = from_environment() if hosts.is_first else None
+    watching = Watch(read_settings(), process, config=asdict(config), record=record)
     with watching as watch, computing(config), together(hosts) as group:
         dataset = shared_address(options.dataset, group)
         source = read_source(dataset, {name: getattr(options, name) for name in CHANNELS})

@@ -193,6 +193,17 @@ def test_what_has_no_exact_way_is_refused_where_that_is_required(trained_with, m
         trained_with("nearly", epochs=1)
 
 
+def test_labels_are_smoothed():
+    """A tenth of each label is shared out among all classes."""
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 4 * 4, 3))
+    images, labels = torch.rand(5, 3, 4, 4), torch.tensor([0, 1, 2, 0, 1])
+    found = train.loss_of(network, Batch(images, labels, 5), ALONE, 0.1)
+    wanted = torch.full((5, 3), 0.1 / 3)
+    wanted[range(5), labels] += 0.9
+    expected = -(wanted * network(images).log_softmax(1)).sum()
+    assert found.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
 PROGRAM = """
 import torch
 from training.common.failure import UserError

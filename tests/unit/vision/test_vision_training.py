@@ -29,6 +29,7 @@ from training.vision.config import PACKAGED, Config
 from training.vision.data import Split, batches_of, random_cut
 from training.vision.distributed import Group
 from training.vision.shards import read_shards
+from training.vision.splits import uneven
 from training.vision.weights import PACKAGED_MEAN, PACKAGED_STD, packaged_state, start
 
 
@@ -186,6 +187,22 @@ def test_each_epoch_is_logged_and_the_best_one_kept(job, capsys, manifest):
 def test_hyperparameters_that_make_no_sense_are_refused(job, refused, change, reason):
     job.hyperparameters(**({"epochs": 1} | change))
     assert reason in refused(train.main)
+
+
+def test_a_batch_that_cannot_be_shared_evenly_is_told():
+    assert uneven(16, 4) == uneven(16, 1) == ""
+    assert uneven(16, 3) == (
+        "batch_size 16 over 3 processes is 5 or 6 images each: the model is the same, some wait for others"
+    )
+    assert uneven(2, 3).startswith("batch_size 2 over 3 processes is 0 or 1 images each")
+
+
+def test_a_full_disk_is_told_in_a_line(job, refused):
+    (job.root / "model").mkdir()
+    (job.root / "model" / "manifest.json").symlink_to("/dev/full")
+    reason = refused(train.main)
+    assert reason.startswith(f"the model cannot be written to {job.root / 'model'}: ")
+    assert "No space left on device" in reason
 
 
 def test_a_class_that_was_not_trained_is_refused(other_container, refused):

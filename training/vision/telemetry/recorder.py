@@ -256,7 +256,7 @@ class Telemetry:
                     metrics[names.RECENT_GOODPUT] = None if recent is None else 100 * recent
                     metrics |= {names.GOODPUT: 100 * goodput, names.COST: cost}
             self._write(at, metrics, window)
-            if self._first and self._begun:
+            if self._first and self._begun and (window.last or not self._end.is_set()):
                 line = progress_line(
                     window,
                     total=self._total,
