@@ -40,9 +40,10 @@ def _job(result: dict[str, Any]) -> Table:
         table.add_column(name)
     worlds = " → ".join(str(world["hosts"]) for world in job["worlds"])
     table.add_row(job["job"], str(job["attempt"]), worlds, str(job["step"]), f"{job['cost']:.4f}")
-    predicted, true = _amount(answer["predictions"][0]), _amount(answer["true_values"][0])
+    predicted = " ".join(_amount(value) for value in answer["predictions"])
+    true = " ".join(map(str, answer["true_values"]))
     measured = ", ".join(f"{name} {value}" for name, value in figures.items() if "top" in name)
-    table.caption = f"best model, version {answer['version']}: {measured}; the image is a {true}: {predicted}"
+    table.caption = f"best model, version {answer['version']}: {measured}; {true} are taken for {predicted}"
     return table
 
 

@@ -63,7 +63,7 @@ def loop(
     with screen.phase("approve", "Approve the best model as the model approver, who trains nothing"):
         approver = phases.acting_as("ModelApprover", environment, outputs)
         approval = approve(approver, job)
-    with screen.phase("predict", "Class of an image in S3, through the function URL") as news:
+    with screen.phase("predict", "Classes of images in S3, through the function URL") as news:
         prediction = phases.predict(scientist, outputs, chosen, news)
     result |= {
         "dataset": counts | {"manifest": address},
@@ -79,7 +79,7 @@ def prepare() -> Data:
     (spec,) = (spec for spec in PIPELINES if spec.name == MODEL)
     assert isinstance(spec.family, ImageClassification)
     (found,) = data.prepare([spec], phases.BUILD / "data")
-    return replace(found, examples=found.examples[:1], truth=found.truth[:1])
+    return found
 
 
 def upload(session: boto3.Session, outputs: Mapping[str, str], chosen: Data) -> int:
@@ -141,11 +141,11 @@ def train(session: boto3.Session, outputs: Mapping[str, str], address: str, news
             raise CliError(f"job {JOB} {job.state}: {job.reason}", FAILED)
         if not lost and job.saved_step is not None and job.hosts == HOSTS:
             lost = lose_a_host(outputs)
+        if job.state == "completed" and not lost:
+            raise CliError(f"job {JOB} was over before a host could be lost", FAILED)
         if job.state == "completed" and len(job.document["models"]) > 1:
-            break
-    if not lost:
-        raise CliError(f"job {JOB} was over before a host could be lost", FAILED)
-    return job
+            return job
+    raise AssertionError("unreachable: patience ends with an error")
 
 
 def lose_a_host(outputs: Mapping[str, str]) -> bool:
