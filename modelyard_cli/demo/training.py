@@ -1,13 +1,10 @@
 """The demo of training on hosts of one's own: from uploaded images to a class, with a host lost on the way.
 
-All of it is done as the data scientist, but for the approval, and for the loss, which AWS alone can cause:
-here the processes of one task are killed, as when its machine is gone.
+All of it is done as the data scientist, but for the approval, and the loss: the administrator ends a host.
 """
 
 from __future__ import annotations
 
-import contextlib
-import signal
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-import psutil
 
 from modelyard_cli import registry
 from modelyard_cli.aws import client
@@ -149,20 +145,19 @@ def train(session: boto3.Session, outputs: Mapping[str, str], address: str, news
 
 
 def lose_a_host(outputs: Mapping[str, str]) -> bool:
-    """Kill the processes of the job's last task, all at once; whether there were any."""
-    from localcloud.containers.processes import CONTAINER_VARIABLE
-
+    """Take away the host of one of the job's tasks, as Spot does; whether both had theirs."""
     ecs, cluster = client("ecs"), outputs["ClusterName"]
     arns = ecs.list_tasks(cluster=cluster, startedBy=f"{JOB}/1")["taskArns"]
     if len(arns) < HOSTS:
         return False
-    identity, lost = sorted(arns)[-1].rpartition("/")[2][:12], False
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            if identity in process.environ().get(CONTAINER_VARIABLE, ""):
-                process.send_signal(signal.SIGKILL)
-                lost = True
-    return lost
+    (task,) = ecs.describe_tasks(cluster=cluster, tasks=[max(arns)])["tasks"]
+    (host,) = ecs.describe_container_instances(
+        cluster=cluster, containerInstances=[task["containerInstanceArn"]]
+    )["containerInstances"]
+    client("autoscaling").terminate_instance_in_auto_scaling_group(
+        InstanceId=host["ec2InstanceId"], ShouldDecrementDesiredCapacity=True
+    )
+    return True
 
 
 def approve(session: boto3.Session, job: Job) -> dict[str, Any]:

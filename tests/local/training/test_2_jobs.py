@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from modelyard_cli.main import app
-from tests.local.training.hosts import let_trainers_report, lose
+from tests.local.training.hosts import lose
 from tests.local.training.stage import Stage, until
 from tests.local.training.uploads import write_manifest
 
@@ -45,7 +45,6 @@ def running(stage: Stage) -> list[dict[str, Any]]:
 def test_a_job_survives_its_cancellation_and_the_loss_of_a_host(
     stage: Stage, train: Callable[..., Any]
 ) -> None:
-    let_trainers_report(stage)
     since, address = time.time(), write_manifest(stage)
     settings = [part for name, value in SETTINGS.items() for part in ("-s", f"{name}={value}")]
     asked = train("submit", JOB, "--data", address, "--hosts", "2", *settings, "--detach")
