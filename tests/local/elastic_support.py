@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from tests.local.gang_support import REPO
 from tests.unit.vision.checkpoint_support import pointer_in
 from tests.unit.vision.vision_support import HYPERPARAMETERS, Container
+from training.common.archive import unpack
 from training.vision.checkpoints.folder import FolderStore
 
 HOST = Path(__file__).with_name("elastic_host.py")
@@ -217,10 +218,7 @@ class Job:
 
     def weights(self) -> dict[str, Any]:
         """Of the delivered model."""
-        import tarfile
-
-        with tarfile.open(self.root / "output" / "model.tar.gz") as archive:
-            archive.extractall(self.root / "model", filter="data")
+        unpack(self.root / "output" / "model.tar.gz", self.root / "model")
         found: dict[str, Any] = load_file(self.root / "model" / "model.safetensors")
         return found
 

@@ -5,12 +5,10 @@ The trainer acts as a user with the permissions that `TrainingData.grant` and `g
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import subprocess
 import sys
-import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +24,7 @@ from tests.local.gang_support import REPO
 from tests.local.support import Actor, allow, unique
 from tests.local.test_preprocessing import Yard, wait_for
 from tests.unit.vision.vision_support import HYPERPARAMETERS, Container, drawn, encoded
+from training.common.archive import unpack
 from training.common.failure import UserError
 from training.common.image_model import load_image_model
 from training.vision.classes import read_classes
@@ -224,9 +223,9 @@ def test_a_host_trains_where_all_is_in_s3_and_in_the_table(dataset: Dataset, tmp
         metrics = json.loads(body)["classification_metrics"]
         assert f"{metrics['top1']['value']:.4f}" == model["figures"]["top1"]
         folder = tmp_path / model["name"]
-        data = _object(yard, f"jobs/dogs-1/output/{model['archive']}")
-        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
-            archive.extractall(folder, filter="data")
+        archive = tmp_path / f"{model['name']}.tar.gz"
+        archive.write_bytes(_object(yard, f"jobs/dogs-1/output/{model['archive']}"))
+        unpack(archive, folder)
         load_image_model(folder)
     # Its log is where CloudWatch would read its metrics.
     lines = [json.loads(line) for line in host.log.splitlines() if line.startswith('{"_aws"')]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import tarfile
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from training.common.archive import unpack
 from training.common.image_model import load_image_model
 from training.vision import release, train
 from training.vision.elastic.output import OUTPUT
@@ -52,8 +52,7 @@ def best_is(monkeypatch):
 
 def unpacked(job, place):
     folder = job.root / "unpacked" / place
-    with tarfile.open(job.root / "out" / place / "model.tar.gz") as archive:
-        archive.extractall(folder, filter="data")
+    unpack(job.root / "out" / place / "model.tar.gz", folder)
     load_image_model(folder)
     return load_file(folder / "model.safetensors")
 
