@@ -188,7 +188,7 @@ def test_nothing_heavy_or_foreign_is_imported(name):
 
 
 def test_no_step_imports_the_worker():
-    """What lays out an elastic job does, to fetch a dataset. The trainer reads manifests of datasets, no more."""
+    """What lays out an elastic job does, to fetch a dataset. The trainer reads manifests, no more."""
     importing = [
         path.relative_to(CONTEXT).as_posix()
         for path in CONTEXT.rglob("*.py")
