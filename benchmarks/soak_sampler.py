@@ -6,10 +6,14 @@
 
 It reads the cloud's own tree alone, from /proc: the work does not depend on what else runs. Zombies
 have no memory and no handles, and are left out.
+
+A connection is a handle of who opened it, and of who took it only once the other end is gone: callers keep
+theirs open for as long as they like, what is forgotten after their end is a leak.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -30,6 +34,7 @@ EVERY_S = 2.0
 SERVERS, TRIAL, CLOUD, CLIENT = "model server", "model trial", "local cloud", "client"
 _TICK, _PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
 _PROC = Path("/proc")
+_ESTABLISHED, _LISTENS = b"01", b"0A"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,9 +139,8 @@ def _sample(pid: int, role: str, at: float) -> Sample | None:
     members = _read(pid, "stat").rpartition(b")")[2].split()
     if not members or members[0] in (b"Z", b"X"):
         return None
-    try:
-        handles = sum(1 for _ in (_PROC / str(pid) / "fd").iterdir())
-    except OSError:
+    handles = _handles(pid)
+    if handles is None:
         return None
     return Sample(
         at=at,
@@ -147,6 +151,23 @@ def _sample(pid: int, role: str, at: float) -> Sample | None:
         threads=int(members[17]),
         cpu_s=(int(members[11]) + int(members[12])) / _TICK,
     )
+
+
+def _handles(pid: int) -> int | None:
+    """Open ones, less the connections that others opened and keep; None of a process that has ended."""
+    names = []
+    try:
+        for entry in (_PROC / str(pid) / "fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                names.append(os.readlink(entry))  # noqa: PTH115
+    except OSError:
+        return None
+    own = {name for name in names if name.startswith("socket:")}
+    # sl, local address, remote address, state, three more, uid, timeout, inode: proc_net_tcp of Linux.
+    lines = [line.split() for table in ("net/tcp", "net/tcp6") for line in _read(pid, table).splitlines()[1:]]
+    sockets = [(line[1].rpartition(b":")[2], line[3]) for line in lines if f"socket:[{int(line[9])}]" in own]
+    ports = {port for port, state in sockets if state == _LISTENS}
+    return len(names) - sum(state == _ESTABLISHED and port in ports for port, state in sockets)
 
 
 def machine(at: float) -> Moment:

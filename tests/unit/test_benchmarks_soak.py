@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import random
+import socket
 import sys
 import time
 from collections import Counter
@@ -246,6 +247,24 @@ def test_processes_have_the_roles_that_they_play(tree: Popen[bytes]) -> None:
         soak.CLOUD: 1, CLIENT: 1, soak.SERVERS: 1, soak.TRIAL: 1, soak.DEPLOYER: 1,
     }  # fmt: skip
     assert all(each.rss_mb > 1 and each.handles >= 3 and each.threads >= 1 for each in found)
+
+
+def test_a_connection_is_a_handle_of_who_opened_it_and_a_dead_one_of_who_forgot_it() -> None:
+    def handles() -> int:
+        (found,) = (each for each in look(os.getpid(), 0, {}, 1.0) if each.role == soak.CLOUD)
+        return found.handles
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        before = handles()
+        clients = [socket.create_connection(server.getsockname()) for _ in range(3)]
+        taken = [server.accept()[0] for _ in clients]
+        assert handles() == before + 3  # both ends are this process's: those that opened count
+        for client in clients:
+            client.close()
+        assert handles() == before + 3  # forgotten by who took them
+        for connection in taken:
+            connection.close()
+        assert handles() == before
 
 
 def test_the_sampler_looks_from_its_first_moment_to_its_last(tree: Popen[bytes]) -> None:
