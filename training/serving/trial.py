@@ -106,12 +106,14 @@ class Trial:
         if process is None or process.poll() is not None:
             self._end()
             command = [sys.executable, "-m", "training.serving.trial", str(self._memory + SPARE_BYTES)]
-            process = self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            # Without a buffer: what a process that has ended did not read must not wait for its pipe's close.
+            process = self._process = subprocess.Popen(
+                command, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            )
         assert process.stdin is not None
         assert process.stdout is not None
         try:
             process.stdin.write(json.dumps(str(folder)).encode() + b"\n")
-            process.stdin.flush()
         except BrokenPipeError:
             return None
         if not select.select([process.stdout], [], [], self._seconds)[0]:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -103,7 +104,15 @@ def test_one_that_was_tried_waits_for_nobody(model_trial, model_folder):
         thread.submit(model_trial.check, model_folder).result(timeout=5)
 
 
-def test_a_process_that_does_not_start_is_not_the_models_fault(trial, model_folder, monkeypatch):
+@pytest.mark.parametrize("over", [False, True], ids=["while it is asked", "before"])
+def test_a_process_that_does_not_start_is_not_the_models_fault(trial, model_folder, monkeypatch, over):
+    class Ends(subprocess.Popen):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            if over:  # its pipe is closed before the first write
+                os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+
+    monkeypatch.setattr("training.serving.trial.subprocess.Popen", Ends)
     monkeypatch.setattr("training.serving.trial.sys.executable", "/bin/false")
     with pytest.raises(NotTriedError, match="does not start"):
         trial().check(model_folder)
