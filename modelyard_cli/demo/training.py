@@ -55,16 +55,16 @@ def loop(
     with screen.phase("preprocess", "Images → queue → workers, who come for them → shards") as news:
         address, counts = dataset(scientist, outputs, uploaded, news)
     with screen.phase("train", f"Train on {HOSTS} hosts, and lose one on the way") as news:
-        job = train(scientist, outputs, address, news)
+        job, package = train(scientist, outputs, address, news)
     with screen.phase("approve", "Approve the best model as the model approver, who trains nothing"):
         approver = phases.acting_as("ModelApprover", environment, outputs)
-        approval = approve(approver, job)
+        approval = approve(approver, package)
     with screen.phase("predict", "Classes of images in S3, through the function URL") as news:
         prediction = phases.predict(scientist, outputs, chosen, news)
     result |= {
         "dataset": counts | {"manifest": address},
         "job": job.as_json(),
-        "metrics": approval["figures"],
+        "metrics": package["CustomerMetadataProperties"],
         "approval": approval,
         "prediction": prediction,
     }
@@ -120,8 +120,15 @@ def _manifest(session: boto3.Session, outputs: Mapping[str, str]) -> str:
     return said.split()[-1]
 
 
-def train(session: boto3.Session, outputs: Mapping[str, str], address: str, news: News) -> Job:
-    """Ask for a job, take a host from it once it has a checkpoint, and see it through."""
+def train(
+    session: boto3.Session, outputs: Mapping[str, str], address: str, news: News
+) -> tuple[Job, dict[str, Any]]:
+    """Ask for a job, take a host from it once it has a checkpoint, and see it through.
+
+    Returns:
+        The job, and the version that its best model became.
+    """
+    sagemaker = client("sagemaker", session)
     cluster = Cluster(
         client("sqs", session), client("dynamodb", session), outputs["JobsQueueUrl"], outputs["JobsTableName"]
     )
@@ -139,8 +146,8 @@ def train(session: boto3.Session, outputs: Mapping[str, str], address: str, news
             lost = lose_a_host(outputs)
         if job.state == "completed" and not lost:
             raise CliError(f"job {JOB} was over before a host could be lost", FAILED)
-        if job.state == "completed" and len(job.document["models"]) > 1:
-            return job
+        if job.state == "completed" and (package := best_of(sagemaker, job)):
+            return job, package
     raise AssertionError("unreachable: patience ends with an error")
 
 
@@ -160,17 +167,20 @@ def lose_a_host(outputs: Mapping[str, str]) -> bool:
     return True
 
 
-def approve(session: boto3.Session, job: Job) -> dict[str, Any]:
-    """The version that the job's best model became, once it is approved."""
-    sagemaker = client("sagemaker", session)
+def best_of(sagemaker: Any, job: Job) -> dict[str, Any] | None:
+    """The version that a job's best model became; None until it is registered, after the last one if that is
+    another."""
     for arn in job.document["models"]:
-        package = sagemaker.describe_model_package(ModelPackageName=arn)
+        package: dict[str, Any] = sagemaker.describe_model_package(ModelPackageName=arn)
         if package["CustomerMetadataProperties"]["model"] == "best":
-            group, version = package["ModelPackageGroupName"], package["ModelPackageVersion"]
-            return registry.decide(sagemaker, group, version, "Approved", "make demo TRAIN=1") | {
-                "figures": package["CustomerMetadataProperties"]
-            }
-    raise CliError(f"job {JOB} has registered no best model", FAILED)
+            return package
+    return None
+
+
+def approve(session: boto3.Session, package: Mapping[str, Any]) -> dict[str, Any]:
+    """Approve a version."""
+    group, version = package["ModelPackageGroupName"], package["ModelPackageVersion"]
+    return registry.decide(client("sagemaker", session), group, version, "Approved", "make demo TRAIN=1")
 
 
 def _group(outputs: Mapping[str, str]) -> str:
