@@ -7,40 +7,22 @@ https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-a
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from localcloud.aws.metrics import put_metric
+from localcloud.aws.minutely import EveryMinute
 from localcloud.context import Cloud
-from localcloud.ticking import Ticking
 
 NAMESPACE = "AWS/SQS"
-_MINUTE = 60.0
-# Before the minute ends, so that alarms find the value when they look at it.
-_WITHIN_MINUTE = 0.9
-_log = logging.getLogger(__name__)
 
 
-class QueueMetrics(Ticking):
+class QueueMetrics(EveryMinute):
     """Measures the queues of one cloud in the background, by its clock."""
 
     def __init__(self, cloud: Cloud) -> None:
-        super().__init__("sqs-metrics")
-        self._cloud = cloud
-
-    def pause(self) -> float:
-        """Until just before the next minute of the cloud's clock."""
-        return until_next(time.time(), _MINUTE / self._cloud.clock)
-
-    def tick(self) -> None:
-        """Publish, or log why not."""
-        try:
-            self.publish()
-        except Exception:
-            # One queue's trouble must not silence all of them for good.
-            _log.exception("metrics of queues")
+        super().__init__("sqs-metrics", cloud)
 
     def publish(self) -> None:
         """Measure each queue once."""
@@ -54,11 +36,6 @@ class QueueMetrics(Ticking):
             found = measured(list(queue["messages"]), time.time(), retention=seconds)
             for name, (value, unit) in found.items():
                 put_metric(self._cloud, NAMESPACE, name, value, unit, {"QueueName": queue["name"]})
-
-
-def until_next(now: float, every: float) -> float:
-    """Seconds until the next time to publish, above 0."""
-    return every - (now - _WITHIN_MINUTE * every) % every
 
 
 def measured(

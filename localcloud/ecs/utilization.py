@@ -7,7 +7,6 @@ https://docs.aws.amazon.com/AmazonECS/latest/developerguide/cloudwatch-metrics.h
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,16 +15,13 @@ from typing import Any
 import psutil
 
 from localcloud.aws.metrics import put_metric
-from localcloud.aws.queue_metrics import until_next
+from localcloud.aws.minutely import EveryMinute
 from localcloud.context import Cloud
 from localcloud.ecs.runner import Runner, key_of
-from localcloud.ticking import Ticking
 
 NAMESPACE = "AWS/ECS"
-_MINUTE = 60.0
 _UNITS = 1024  # of a processor
 _MEBIBYTE = 1024 * 1024
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,26 +32,13 @@ class Usage:
     memory: int = 0
 
 
-class Utilization(Ticking):
+class Utilization(EveryMinute):
     """Measures the tasks of services in the background, by the cloud's clock."""
 
     def __init__(self, cloud: Cloud, runner: Runner) -> None:
-        super().__init__("ecs-metrics")
-        self._cloud, self._runner = cloud, runner
+        super().__init__("ecs-metrics", cloud)
+        self._runner = runner
         self._before: dict[str, tuple[float, float]] = {}  # when, and processor seconds until then, by task
-
-    def pause(self) -> float:
-        """Until just before the next minute of the cloud's clock."""
-        return until_next(time.time(), _MINUTE / self._cloud.clock)
-
-    def tick(self) -> None:
-        """Publish, or log why not."""
-        try:
-            self.publish()
-        except Exception:
-            # One task's trouble must not silence all of them for good.
-            if not self._closed.is_set():
-                _log.exception("metrics of services")
 
     def publish(self) -> None:
         """Measure each task of each service once."""

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from localcloud.aws.queue_metrics import measured, until_next
+from localcloud.aws.minutely import until_next
+from localcloud.aws.queue_metrics import measured
 
 NOW = 1_000_000.0
 
