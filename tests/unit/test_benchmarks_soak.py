@@ -62,6 +62,25 @@ def test_what_comes_and_goes_does_not_hide_what_stays() -> None:
     assert not trend(TIMES, leaked, bound=5.0, figure=min).holds
 
 
+def test_handles_are_judged_by_their_floor_and_memory_by_its_mean() -> None:
+    chance = random.Random(5)
+    samples = [
+        Sample(
+            at=at,
+            pid=1,
+            role=soak.CLOUD,
+            rss_mb=200 + chance.gauss(0, 1),
+            handles=100 + max(0, round(chance.gauss(5, 15))),
+            threads=40 + max(0, round(chance.gauss(1, 8))),
+        )
+        for at in TIMES
+    ]
+    found = soak._trends(soak.CLOUD, samples, TIMES[-1])
+    assert found["handles"].holds
+    assert found["threads"].holds
+    assert abs(found["rss_mb"].first - 200) < 1
+
+
 def test_growth_of_a_part_is_told_of_the_whole() -> None:
     half = [at for at in TIMES if at >= TIMES[-1] / 2]
     found = trend(half, [at / 10 for at in half], bound=3.0, span=TIMES[-1])
