@@ -58,13 +58,21 @@ class Trend:
         return {name: round(getattr(self, name), 2) for name in names} | {"holds": self.holds}
 
 
-def courses(samples: Sequence[Sample], *, warm_up: float, least: float) -> dict[str, list[list[Sample]]]:
+def courses(
+    samples: Sequence[Sample],
+    *,
+    warm_up: float,
+    least: float,
+    changes: Mapping[str, Sequence[float]] | None = None,
+) -> dict[str, list[list[Sample]]]:
     """By role the steady samples of each process, in the order of time.
 
     Args:
         samples: of all roles and processes.
         warm_up: seconds of a process, since its own first sample, that do not count.
         least: seconds of steady samples without which nothing is said of a process.
+        changes: moments, by role, from which its processes have others to deal with: of each process the
+            longest stretch between two of them counts.
     """
     found: dict[tuple[str, int], list[Sample]] = {}
     for each in sorted(samples, key=lambda each: each.at):
@@ -72,9 +80,18 @@ def courses(samples: Sequence[Sample], *, warm_up: float, least: float) -> dict[
     lasting: dict[str, list[list[Sample]]] = {}
     for (role, _), ours in sorted(found.items()):
         steady = [each for each in ours if each.at >= ours[0].at + warm_up]
+        steady = _longest(steady, (changes or {}).get(role, ()))
         if len(steady) >= 3 and steady[-1].at - steady[0].at >= least:
             lasting.setdefault(role, []).append(steady)
     return lasting
+
+
+def _longest(samples: Sequence[Sample], changes: Sequence[float]) -> list[Sample]:
+    edges = [-math.inf, *sorted(changes), math.inf]
+    stretches = [
+        [each for each in samples if start <= each.at < end] for start, end in itertools.pairwise(edges)
+    ]
+    return max(stretches, key=lambda stretch: stretch[-1].at - stretch[0].at if stretch else 0.0)
 
 
 def trend(

@@ -16,13 +16,15 @@ after a warm-up of a quarter of the time it must be ruled out that they grow (`b
 3 %, handles and threads, which come and go with connections, by 5 % or 2. The process that tries models is
 apart from the server that it belongs to: it comes and goes. The cloud's memory is also AWS's disks: its logs,
 which have a size that they do not exceed, are filled first; metrics take more with each minute, so that it
-may grow by 10 %. Of functions the memory counts, of the deployer the handles, too; the other's clients open
-connections as they need them, up to ten each, which is shown.
+may grow by 10 %. It is judged while the endpoint has the same instances, for the longest time that it has:
+the cloud keeps connections to each. Of functions the memory counts, of the deployer the handles, too; the
+other's clients open connections as they need them, up to ten each, which is shown.
 """
 
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import tarfile
 import tempfile
@@ -50,6 +52,8 @@ CAPACITY_S = 30.0
 WARM_UP = 0.25
 # Of the time that counts: a process that was there for less is not judged.
 LEAST = 1 / 3
+# Until a new instance has its share of the load.
+SETTLE_S = 20.0
 OTHER = "refinance-loan-amount"
 CANARY_PERCENT = 20
 INFERENCE, DEPLOYER = "inference function", "deployer"
@@ -236,7 +240,8 @@ def summary(run: Run) -> dict[str, Any]:
     """Figures, and whether they hold."""
     warm_up = run.minutes * 60 * WARM_UP
     counted = run.minutes * 60 - warm_up
-    courses = growth.courses(run.samples, warm_up=warm_up, least=LEAST * counted)
+    changes = {CLOUD: fleet_changes(run.samples)}
+    courses = growth.courses(run.samples, warm_up=warm_up, least=LEAST * counted, changes=changes)
     trends = {role: [_trends(role, each, counted) for each in courses.get(role, [])] for role in JUDGED}
     judged = [
         found[measure]
@@ -284,6 +289,17 @@ def summary(run: Run) -> dict[str, Any]:
         "timeline": timeline(run.minutes * 60, run.answers, run.samples, run.machine),
         "holds": not failed and not run.problems and not not_shown and all(trend.holds for trend in judged),
     }
+
+
+def fleet_changes(samples: Sequence[Sample]) -> list[float]:
+    """When instances came or went, and when they have been there for a while."""
+    fleets: dict[float, set[int]] = {}
+    for each in samples:
+        fleet = fleets.setdefault(each.at, set())
+        if each.role == SERVERS:
+            fleet.add(each.pid)
+    changed = [at for (_, before), (at, now) in itertools.pairwise(sorted(fleets.items())) if before != now]
+    return sorted([*changed, *(at + SETTLE_S for at in changed)])
 
 
 def _trends(role: str, samples: Sequence[Sample], span: float) -> dict[str, growth.Trend]:

@@ -106,6 +106,28 @@ def test_a_process_counts_from_its_own_first_steady_sample() -> None:
     assert [each[0].pid for each in courses(samples, warm_up=20, least=50)["server"]] == [1]
 
 
+def test_the_cloud_counts_while_the_endpoint_has_the_same_instances() -> None:
+    """It keeps connections to each instance, which is no leak; what grows meanwhile is one."""
+    instances = [sample(at, 1, soak.SERVERS) for at in range(300)]
+    instances += [sample(at, 2, soak.SERVERS) for at in range(100, 300)]
+    changes = soak.fleet_changes(instances)
+    assert changes == [100, 100 + soak.SETTLE_S]
+
+    def judged(leaked: float) -> dict[str, Any]:
+        cloud = [
+            sample(at, 9, soak.CLOUD, handles=100 + 40 * (at >= 100) + round(at * leaked))
+            for at in range(300)
+        ]
+        (course,) = courses(cloud + instances, warm_up=50, least=80, changes={soak.CLOUD: changes})[
+            soak.CLOUD
+        ]
+        assert (course[0].at, course[-1].at) == (120, 299)
+        return soak._trends(soak.CLOUD, course, 250)
+
+    assert judged(0)["handles"].holds
+    assert not judged(0.1)["handles"].holds
+
+
 def test_the_share_of_the_requests_within_a_time() -> None:
     answers = [Answer(at=0.0, seconds=number / 100, status=200) for number in range(100)]
     assert (percentile(answers, 0.5), percentile(answers, 0.99), percentile(answers, 1.0)) == (
