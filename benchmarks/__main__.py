@@ -32,6 +32,8 @@ NAMES = (
     "spot_simulation",
     "telemetry",
     "decode",
+    "input_path",
+    "preprocessing_scale",
     "training_step",
     "soak",
 )

@@ -18,7 +18,9 @@ from torch.nn import functional
 
 sys.path.insert(0, str(Path(__file__).parent / "peers"))
 
-from step_network import DECAY, RATE, SMOOTHING, asked, batch, network
+from step_network import DECAY, RATE, SIDE, SMOOTHING, asked, batch, network
+
+from training.common.manifest import ImageInput
 
 
 def plain(size: int) -> None:
@@ -33,6 +35,18 @@ def plain(size: int) -> None:
         loss.item()
 
 
+INPUT = ImageInput(
+    backbone="", norm="group", size=SIDE, side=SIDE, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)
+)
+
+
+def pixels(size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The batch as the trainer has it: bytes."""
+    source = torch.Generator().manual_seed(7)
+    shape = (size, SIDE, SIDE, 3)
+    return torch.randint(256, shape, dtype=torch.uint8, generator=source), batch(size)[1]
+
+
 class Images:
     """In the place of a split: the same batch as often as it is asked for."""
 
@@ -45,7 +59,7 @@ class Images:
     def training(self, *_: Any) -> Iterator[Any]:
         from training.vision.data import Batch
 
-        given = Batch(*batch(self._size), self._size * self._hosts)
+        given = Batch(*pixels(self._size), self._size * self._hosts, INPUT)
         return (given for _ in asked())
 
 
@@ -55,6 +69,7 @@ def modelyard(size: int, rank: int = 0, hosts: int = 1, folder: str = "", every:
     from training.vision.checkpoints.saver import saving
     from training.vision.config import Config
     from training.vision.distributed import together
+    from training.vision.modes import computing
     from training.vision.telemetry.recorder import Process
     from training.vision.telemetry.settings import read_settings
     from training.vision.train import fit
@@ -82,6 +97,7 @@ def modelyard(size: int, rank: int = 0, hosts: int = 1, folder: str = "", every:
     identity = Identity(model="", data="", config={})
     with (
         Watch(read_settings(), process, config={}) as watch,
+        computing(config),
         together(Hosts(names, rank)) as group,
         saving(address, config, identity, group, watch) as saver,
     ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,9 +81,22 @@ class ImageModel:
 
 def normalized(images: Sequence[Pixels], image: ImageInput) -> Any:
     """Images (size, size, 3) of bytes -> a tensor (images, 3, size, size) as the network was trained with."""
-    tensor = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float().div_(255)
-    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (image.mean, image.std))
-    return tensor.sub_(mean).div_(std)
+    return network_input(torch.from_numpy(np.stack(images)), image)
+
+
+def network_input(pixels: Any, image: ImageInput) -> Any:
+    """The same of a tensor of bytes (images, size, size, 3), on its device: of a quarter of the size there.
+
+    What it gives lies in memory as the bytes do, which is PyTorch's channels_last.
+    """
+    tensor = pixels.permute(0, 3, 1, 2).float().div_(255)
+    return tensor.sub_(_per_channel(image.mean, tensor.device)).div_(_per_channel(image.std, tensor.device))
+
+
+@functools.lru_cache(maxsize=16)  # a GPU would be waited for each time
+@torch.inference_mode(False)  # whoever asks first, training may use it
+def _per_channel(values: tuple[float, ...], device: Any) -> Any:
+    return torch.tensor(values, device=device).view(1, 3, 1, 1)
 
 
 def load_image_model(folder: Path) -> ImageModel:

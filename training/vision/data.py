@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from PIL import Image
 
 from training.common.failure import UserError
 from training.common.hosts import Hosts
-from training.common.image_model import normalized
+from training.common.image_model import network_input
 from training.common.images import Pixels, centre
 from training.common.manifest import ImageInput
 from training.vision.order import Blocks, Numbers
@@ -32,17 +33,25 @@ from training.vision.shards import Entry
 SCALE = (0.6, 1.0)  # of an image's area
 RATIO = (3 / 4, 4 / 3)
 WINDOW = 256 * 1024 * 1024  # where nobody says how much: what is read ahead of S3
-Cut = Callable[[Any], Pixels]
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A host's part of a batch: `images` (n, 3, size, size), `labels` (n,); n may be 0. `total`: images of
-    the whole batch, on all hosts."""
+    """A host's part of a batch: `images` (n, size, size, 3) of bytes, `labels` (n,); n may be 0. `total`:
+    images of the whole batch, on all hosts. `input`: how the network sees them."""
 
     images: Any
     labels: Any
     total: int
+    input: ImageInput
+
+    def on(self, device: Any) -> tuple[Any, Any]:
+        """What the network takes, (n, 3, size, size) in channels_last, and the labels, on a device.
+
+        The bytes go there, a quarter of the numbers that they become; from pinned memory nobody waits.
+        """
+        images = network_input(self.images.to(device, non_blocking=True), self.input)
+        return images, self.labels.to(device, non_blocking=True)
 
     def parts(self, most: int) -> list[Batch]:
         """Pieces of about the same size with at most so many images, one at least; 0: all in one."""
@@ -50,7 +59,7 @@ class Batch:
         if pieces <= 1:
             return [self]
         halves = zip(self.images.tensor_split(pieces), self.labels.tensor_split(pieces), strict=True)
-        return [Batch(images, labels, self.total) for images, labels in halves]
+        return [Batch(images, labels, self.total, self.input) for images, labels in halves]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,16 +106,25 @@ class Split:
         # The next batch is decoded while the network learns from this one.
         ahead = max(map(len, parts), default=1)
         entries = [self.entries[number] for part in parts for number in part]
+        size, pinned = self.input.size, torch.cuda.is_available()
+        begun: dict[int, Any] = {}
+
+        def rows() -> Iterator[tuple[int, Entry, Pixels]]:
+            """Of each image where its pixels go: nobody has to put them together once they are decoded."""
+            places = count()
+            for number, part in enumerate(parts):
+                begun[number] = torch.empty(len(part), size, size, 3, dtype=torch.uint8, pin_memory=pinned)
+                for image, row in zip(part, begun[number].numpy(), strict=True):
+                    yield next(places), self.entries[image], row
+
         with self._reading(entries) as read:
-            pixels = ordered(partial(self._pixels, cut, read), enumerate(entries), ahead)
-            for batch, part in zip(batches, parts, strict=True):
-                images = [next(pixels) for _ in part]
-                size = self.input.size
-                yield Batch(
-                    normalized(images, self.input) if images else torch.empty(0, 3, size, size),
-                    torch.tensor([self.labels[number] for number in part], dtype=torch.long),
-                    len(batch),
-                )
+            decoded = ordered(partial(self._decode, cut, read), rows(), ahead)
+            for number, (batch, part) in enumerate(zip(batches, parts, strict=True)):
+                for _ in part:
+                    next(decoded)
+                images = begun.pop(number) if part else torch.empty(0, size, size, 3, dtype=torch.uint8)
+                labels = torch.tensor([self.labels[image] for image in part], dtype=torch.long)
+                yield Batch(images, labels, len(batch), self.input)
 
     @contextlib.contextmanager
     def _reading(self, entries: Sequence[Entry]) -> Iterator[Callable[[int], bytes]]:
@@ -120,13 +138,13 @@ class Split:
         with Ahead(distant, budget) as ahead:
             yield ahead.read
 
-    def _pixels(
+    def _decode(
         self,
         cut: Callable[[Entry, Any], Pixels],
         read: Callable[[int], bytes],
-        placed: tuple[int, Entry],
-    ) -> Pixels:
-        place, entry = placed
+        placed: tuple[int, Entry, Pixels],
+    ) -> None:
+        place, entry, row = placed
         try:
             with Image.open(io.BytesIO(read(place)), formats=("JPEG", "PNG")) as image:
                 rgb = image.convert("RGB")
@@ -137,7 +155,7 @@ class Split:
                 f"{entry.shard.name}: {entry.name!r} has {rgb.width} x {rgb.height} pixels, "
                 f"image_size is {self.input.size}"
             )
-        return cut(entry, rgb)
+        row[...] = cut(entry, rgb)
 
 
 def batches_of(order: Numbers, batch_size: int) -> list[Numbers]:

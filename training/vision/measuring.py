@@ -32,7 +32,7 @@ def measure(network: Any, split: Split, group: Group, config: Config) -> Measure
             if not len(batch.labels):
                 continue
             for piece in batch.parts(config.micro_batch_size):
-                images = piece.images.to(group.device, memory_format=torch.channels_last)
+                images, _ = piece.on(group.device)
                 logits = network(images).float().cpu()
                 loss = functional.cross_entropy(logits, piece.labels, reduction="sum").double()
                 ranked = logits.topk(min(TOP, logits.shape[1])).indices == piece.labels[:, None]

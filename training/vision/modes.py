@@ -24,6 +24,8 @@ def computing(config: Config) -> Iterator[None]:
     """
     exact = config.deterministic != "off"
     torch.use_deterministic_algorithms(exact, warn_only=config.deterministic == "prefer")
+    # By default each new tensor is written once more, lest somebody read it before he writes; nobody does.
+    torch.utils.deterministic.fill_uninitialized_memory = False
     # The fastest algorithm is found by trying, and may be another one each time.
     torch.backends.cudnn.benchmark = not exact
     if exact:

@@ -169,8 +169,7 @@ def _backward(replica: Any, piece: Batch, group: Group, config: Config) -> Any:
 
 def loss_of(network: Any, batch: Batch, group: Group, smoothing: float) -> Any:
     """The sum of the losses of this host's images."""
-    images = batch.images.to(group.device, memory_format=torch.channels_last)
-    labels = batch.labels.to(group.device)
+    images, labels = batch.on(group.device)
     mixed = group.device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     with torch.autocast(group.device.type, dtype=torch.bfloat16, enabled=mixed):
         logits = network(images)

@@ -15,13 +15,24 @@ from safetensors.torch import load_file
 from training.common.backbones import create
 from training.common.failure import UserError
 from training.common.hosts import Hosts
+from training.common.image_model import normalized
+from training.common.manifest import ImageInput
 from training.vision import modes, train
 from training.vision.average import Average
 from training.vision.config import Config
 from training.vision.data import Batch
 from training.vision.distributed import Group
 
+SHAPE = ImageInput(
+    backbone="x", norm="group", size=32, side=37, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)
+)
 ALONE = Group(Hosts(("a",), 0), torch.device("cpu"))
+
+
+def batch_of(labels, total, size=32):
+    """As many images as labels, of any bytes."""
+    images = torch.randint(256, (len(labels), size, size, 3), dtype=torch.uint8)
+    return Batch(images, torch.as_tensor(labels), total, SHAPE)
 
 
 @pytest.fixture
@@ -40,23 +51,29 @@ def trained_with(trained, other_container):
 
 
 def test_a_batch_in_pieces_is_the_same_batch():
-    images, labels = torch.rand(7, 3, 32, 32), torch.arange(7) % 3
-    batch = Batch(images, labels, 20)
+    batch = batch_of(torch.arange(7) % 3, 20)
     assert batch.parts(0) == [batch] == batch.parts(7)
     parts = batch.parts(3)
     assert [len(part.labels) for part in parts] == [3, 2, 2]
-    assert torch.equal(torch.cat([part.images for part in parts]), images)
-    assert torch.cat([part.labels for part in parts]).tolist() == labels.tolist()
+    assert torch.equal(torch.cat([part.images for part in parts]), batch.images)
+    assert torch.cat([part.labels for part in parts]).tolist() == batch.labels.tolist()
     assert {part.total for part in parts} == {20}
-    empty = Batch(images[:0], labels[:0], 20)
+    empty = batch_of([], 20)
     assert empty.parts(3) == [empty]  # it still meets the others
+
+
+def test_a_network_gets_a_batch_as_the_server_gives_it():
+    batch = batch_of(range(4), 4)
+    images, labels = batch.on(ALONE.device)
+    assert torch.equal(images, normalized(list(batch.images.numpy()), SHAPE))
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    assert labels.tolist() == [0, 1, 2, 3]
 
 
 def gradients(micro_batch_size, replica=None):
     torch.manual_seed(7)
     network = create("test_resnet", 3, "group")
-    images, labels = torch.rand(8, 3, 32, 32), torch.arange(8) % 3
-    batch = Batch(images, labels, 8)
+    batch = batch_of(torch.arange(8) % 3, 8)
     config = Config(micro_batch_size=micro_batch_size)
     loss = train.learn(network, batch, ALONE, config)
     return float(loss), torch.cat([value.grad.flatten() for value in network.parameters()])
@@ -91,7 +108,7 @@ def test_hosts_meet_once_a_batch():
             self.together = True
 
     group = Group(Hosts(("a", "b"), 0), torch.device("cpu"))
-    batch = Batch(torch.rand(8, 3, 32, 32), torch.arange(8) % 3, 16)
+    batch = batch_of(torch.arange(8) % 3, 16)
     train.learn(Replica(), batch, group, Config(micro_batch_size=3))
     assert found == [False, False, True]
 
@@ -196,8 +213,9 @@ def test_what_has_no_exact_way_is_refused_where_that_is_required(trained_with, m
 def test_labels_are_smoothed():
     """A tenth of each label is shared out among all classes."""
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 4 * 4, 3))
-    images, labels = torch.rand(5, 3, 4, 4), torch.tensor([0, 1, 2, 0, 1])
-    found = train.loss_of(network, Batch(images, labels, 5), ALONE, 0.1)
+    batch = batch_of([0, 1, 2, 0, 1], 5, size=4)
+    images, labels = batch.on(ALONE.device)
+    found = train.loss_of(network, batch, ALONE, 0.1)
     wanted = torch.full((5, 3), 0.1 / 3)
     wanted[range(5), labels] += 0.9
     expected = -(wanted * network(images).log_softmax(1)).sum()

@@ -363,7 +363,8 @@ def test_what_training_sees_is_what_serving_sees(trained):
     (batch,) = split.training(1, 7, 1, "none")
     (again,) = split.evaluation(1)
     assert torch.equal(batch.images, again.images)
-    logits = model.network(batch.images).softmax(1)[0].detach().numpy()
+    seen, _ = batch.on(torch.device("cpu"))
+    logits = model.network(seen).softmax(1)[0].detach().numpy()
     assert logits == pytest.approx(model.probabilities([model.pixels(data)])[0], abs=1e-6)
 
 

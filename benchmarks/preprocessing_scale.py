@@ -1,0 +1,189 @@
+"""Workers of the preprocessing queue, one to as many as there are processors: what each further one adds.
+
+Photographs of a camera's size lie in the local cloud's S3 and their events in its queue. Workers, a processor
+each, take them until the queue is empty, with the ledger in DynamoDB and shards written to S3. Bound: k
+workers have at least 0.9 k of one's throughput.
+
+The cloud runs on the same machine: beside one worker it has the other processors, beside as many workers as
+there are processors it takes its share away, `cloud_cpu_ms_an_image`. `within_cpu` is what a photograph costs
+in workers' processor time, with one over that with k: near 1 they do not hinder each other.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from benchmarks.decode import photographs
+from benchmarks.harness import ROOT
+from benchmarks.tabular_pipelines import fresh_cloud
+from localcloud.context import Cloud, Credentials
+from localcloud.folder import StateFolder
+
+BOUND = 0.9
+SIZE, DISTINCT, IMAGES, ROUNDS = (2048, 1536), 24, 480, 3
+UPLOADS, OUTPUT, PHOTOS = "scale-uploads", "scale-output", "photographs"
+
+
+class Queue:
+    """Buckets, queue and ledger of a dataset; one run after the other has a prefix of its own."""
+
+    def __init__(self, cloud: Cloud, administrator: Credentials) -> None:
+        self._cloud, self._administrator = cloud, administrator
+        self._s3, self._sqs = (cloud.client(name, administrator) for name in ("s3", "sqs"))
+        for bucket in (UPLOADS, OUTPUT):
+            self._s3.create_bucket(Bucket=bucket)
+        keys = {"dataset": "HASH", "name": "RANGE"}
+        cloud.client("dynamodb", administrator).create_table(
+            TableName=UPLOADS,
+            BillingMode="PAY_PER_REQUEST",
+            KeySchema=[{"AttributeName": name, "KeyType": kind} for name, kind in keys.items()],
+            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in keys],
+        )
+        arn = f"arn:aws:sqs:{cloud.region}:{cloud.account}:{UPLOADS}"
+        statement = {
+            "Effect": "Allow",
+            "Principal": {"Service": "s3.amazonaws.com"},
+            "Action": "sqs:SendMessage",
+            "Resource": arn,
+        }
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        self._url = self._sqs.create_queue(QueueName=UPLOADS, Attributes={"Policy": policy})["QueueUrl"]
+        chosen = {"Key": {"FilterRules": [{"Name": "prefix", "Value": "run"}]}}
+        self._s3.put_bucket_notification_configuration(
+            Bucket=UPLOADS,
+            NotificationConfiguration={
+                "QueueConfigurations": [{"QueueArn": arn, "Events": ["s3:ObjectCreated:*"], "Filter": chosen}]
+            },
+        )
+        self._sqs.purge_queue(QueueUrl=self._url)  # of S3's test event
+        with tempfile.TemporaryDirectory() as folder:
+            photographs(Path(folder), SIZE, DISTINCT)
+            for path in sorted(Path(folder).iterdir()):
+                self._s3.put_object(Bucket=UPLOADS, Key=f"{PHOTOS}/{path.name}", Body=path.read_bytes())
+
+    def fill(self, run: str) -> None:
+        """Upload a dataset, and wait until all of its events are in the queue."""
+        for number in range(IMAGES):
+            source = {"Bucket": UPLOADS, "Key": f"{PHOTOS}/{number % DISTINCT:03d}.jpg"}
+            key = f"{run}/class-{number % 4}/{number:05d}.jpg"
+            self._s3.copy_object(Bucket=UPLOADS, Key=key, CopySource=source)
+        until = time.monotonic() + 60
+        while self._waiting() < IMAGES:
+            if time.monotonic() > until:
+                raise RuntimeError(f"{self._waiting()} of {IMAGES} events came")
+            time.sleep(0.1)
+
+    def empty(self, run: str, workers: int) -> tuple[float, float]:
+        """Let so many workers prepare the dataset; seconds, and their processor seconds together."""
+        environment = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT),
+            "DATASET": run,
+            "DATA_URI": f"s3://{UPLOADS}/{run}",
+            "OUTPUT_URI": f"s3://{OUTPUT}/{run}",
+            "QUEUE_URL": self._url,
+            "LEDGER_TABLE": UPLOADS,
+            **self._cloud.environment(self._administrator),
+        }
+        command = [sys.executable, "-m", "training.preprocessing.worker", "--until-empty", "--batch", "40"]
+        before, began = _children_cpu(), time.monotonic()
+        processes = []
+        for cpu in sorted(os.sched_getaffinity(0))[:workers]:
+            with _pinned(cpu):
+                process = subprocess.Popen(
+                    command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+                )
+            processes.append(process)
+        for process in processes:
+            _, said = process.communicate()
+            if process.returncode:
+                raise RuntimeError(f"a worker ended with {process.returncode}: {said.decode()[-1000:]}")
+        seconds = time.monotonic() - began
+        self._check(run)
+        return seconds, _children_cpu() - before
+
+    def _waiting(self) -> int:
+        names = ["ApproximateNumberOfMessages"]
+        found = self._sqs.get_queue_attributes(QueueUrl=self._url, AttributeNames=names)
+        return int(found["Attributes"][names[0]])
+
+    def _check(self, run: str) -> None:
+        """All of the images are in shards, once each."""
+        names = []
+        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=OUTPUT, Prefix=f"{run}/")
+        for item in (item for page in pages for item in page.get("Contents", ())):
+            if item["Key"].endswith(".json"):
+                body = self._s3.get_object(Bucket=OUTPUT, Key=item["Key"])["Body"].read()
+                names += [sample["name"] for sample in json.loads(body)["samples"]]
+        if len(names) != IMAGES or len(set(names)) != IMAGES:
+            raise RuntimeError(f"{len(set(names))} of {IMAGES} images in shards, {len(names)} times")
+
+
+def measure(rounds: int = ROUNDS) -> dict[str, Any]:
+    counts = range(1, len(os.sched_getaffinity(0)) + 1)
+    runs: dict[int, list[tuple[float, float, float]]] = {count: [] for count in counts}
+    with fresh_cloud() as (cloud, administrator, folder):
+        queue = Queue(cloud, administrator)
+        pid = int(json.loads(StateFolder(folder / "state").run_json.read_text())["pid"])
+        for number in range(rounds):
+            for count in counts:
+                name = f"run-{number}-{count}"
+                queue.fill(name)
+                before = _cpu(pid)
+                seconds, cpu = queue.empty(name, count)
+                runs[count].append((seconds, cpu, _cpu(pid) - before))
+    found = {count: _of(runs[1], runs[count], count) for count in counts}
+    return {
+        "images": IMAGES,
+        "workers": found,
+        "bound": BOUND,
+        "holds": all(each["throughput_over_k_times_one"] >= BOUND for each in found.values()),
+    }
+
+
+def _of(
+    one: list[tuple[float, float, float]], ours: list[tuple[float, float, float]], count: int
+) -> dict[str, Any]:
+    pairs = list(zip(one, ours, strict=True))
+    seconds = statistics.median(each[0] for each in ours)
+    return {
+        "images_per_second": round(IMAGES / seconds, 1),
+        "throughput_over_k_times_one": round(statistics.median(a[0] / b[0] / count for a, b in pairs), 3),
+        "within_cpu": round(statistics.median(a[1] / b[1] for a, b in pairs), 3),
+        "worker_cpu_ms_an_image": round(1000 * statistics.median(each[1] for each in ours) / IMAGES, 2),
+        "cloud_cpu_ms_an_image": round(1000 * statistics.median(each[2] for each in ours) / IMAGES, 2),
+    }
+
+
+@contextmanager
+def _pinned(cpu: int) -> Iterator[None]:
+    """What is started in it has this processor alone."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {cpu})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def _children_cpu() -> float:
+    """Processor seconds of children that have ended."""
+    times = os.times()
+    return times.children_user + times.children_system
+
+
+def _cpu(pid: int) -> float:
+    times = psutil.Process(pid).cpu_times()
+    return times.user + times.system
