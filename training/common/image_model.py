@@ -94,9 +94,9 @@ def network_input(pixels: Any, image: ImageInput) -> Any:
 
 
 @functools.lru_cache(maxsize=16)  # a GPU would be waited for each time
-@torch.inference_mode(False)  # whoever asks first, training may use it
 def _per_channel(values: tuple[float, ...], device: Any) -> Any:
-    return torch.tensor(values, device=device).view(1, 3, 1, 1)
+    with torch.inference_mode(False):  # whoever asks first, training may use it
+        return torch.tensor(values, device=device).view(1, 3, 1, 1)
 
 
 def load_image_model(folder: Path) -> ImageModel:
