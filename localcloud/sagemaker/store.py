@@ -27,6 +27,7 @@ CREATE TABLE IF NOT EXISTS documents (
     UNIQUE (kind, name)
 )
 """
+_INDEX = "CREATE INDEX IF NOT EXISTS alike ON documents (kind, name COLLATE NOCASE)"
 _LAST = "\U0010ffff"  # sorts after every character that a name may hold
 
 
@@ -72,6 +73,7 @@ class Store:
         self._connection.execute("PRAGMA journal_mode=WAL")
         self._connection.execute("PRAGMA synchronous=NORMAL")
         self._connection.execute(_SCHEMA)
+        self._connection.execute(_INDEX)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -120,6 +122,14 @@ class Store:
                 "SELECT body FROM documents WHERE kind = ? AND name = ?", (kind, name)
             ).fetchone()
         return None if row is None else _parse(row[0])
+
+    def has_alike(self, kind: str, name: str) -> bool:
+        """Whether a document has this name, in small letters or capitals."""
+        with self._lock:
+            row = self._connection.execute(
+                "SELECT 1 FROM documents WHERE kind = ? AND name = ? COLLATE NOCASE", (kind, name)
+            ).fetchone()
+        return row is not None
 
     def update(self, kind: str, name: str, change: Callable[[Document], None]) -> Document:
         """Read, change in place and write in one transaction; return the new document.

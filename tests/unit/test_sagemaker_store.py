@@ -191,3 +191,21 @@ def test_subscribers_may_write(store: Store) -> None:
     store.subscribe(follow)
     store.create("first", "n", {})
     assert done.wait(5)
+
+
+def test_names_that_differ_in_case_only_are_alike(store):
+    store.create("model", "MyModel", {})
+    assert store.has_alike("model", "mymodel")
+    assert store.has_alike("model", "MyModel")
+    assert not store.has_alike("model", "mymodel-2")
+    assert not store.has_alike("endpoint", "MyModel")
+
+
+def test_whether_a_name_is_taken_is_asked_of_an_index(store):
+    """Else each job would cost more than the one before it."""
+    seen: list[str] = []
+    store._connection.set_trace_callback(seen.append)
+    store.has_alike("model", "m")
+    store._connection.set_trace_callback(None)
+    (plan,) = store._connection.execute(f"EXPLAIN QUERY PLAN {seen[0]}").fetchall()
+    assert plan[3] == "SEARCH documents USING COVERING INDEX alike (kind=? AND name=?)"

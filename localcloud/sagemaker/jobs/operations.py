@@ -135,7 +135,7 @@ def _start(call: Call, kind: _Kind, record: dict[str, Any], watch: Watch | None 
     )
     with call.store.transaction():
         # Names that differ in case only share their ARN, which is what has to be unique.
-        if call.store.query(kind.kind, where=lambda found: found[kind.arn] == arn):
+        if call.store.has_alike(kind.kind, name):
             raise resource_in_use(
                 f"{kind.words.capitalize()} names must be unique within an AWS account and region, and a "
                 f"{kind.words} with this name already exists ({arn})"
