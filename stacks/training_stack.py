@@ -10,6 +10,7 @@ from constructs import Construct
 
 from modelyard.build_context import BuildContext
 from modelyard.images import ContainerImage
+from modelyard.permissions import accept
 from modelyard.storage import IDataBucket
 from modelyard.training import (
     HostPool,
@@ -79,6 +80,12 @@ class TrainingStack(StageStack):
                 f"environment {environment.name} has no section training; set training=TrainingSettings()"
             )
         self.network = TrainingNetwork(self, "Network", layout=_layout(settings))
+        if not settings.network.endpoints:
+            accept(
+                self.network.node.find_child("Vpc"),
+                "MYT663",
+                "For a local cloud, whose tasks reach its services themselves; on AWS they would not.",
+            )
         image = self._image(TRAINER_IMAGE, "trainer image")
         places = TrainingData(bucket=data, datasets=DATASETS, jobs=JOBS)
         self.cluster = TrainingCluster(

@@ -17,9 +17,9 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import jsii
-from aws_cdk import Acknowledgment, Names, Stack, Validations
+from aws_cdk import Acknowledgment, CfnResource, Names, Stack, Validations
 from aws_cdk import aws_iam as iam
-from constructs import Construct, IValidation
+from constructs import Construct, IConstruct, IValidation
 
 from modelyard.arns import stack_of
 from modelyard.policy_statements import Statement, merge
@@ -243,6 +243,14 @@ def acknowledge_wildcards(scope: Construct, resources: Sequence[str], reason: st
 def acknowledge(scope: Construct, rule: str, reason: str) -> None:
     """Acknowledge one cdk-nag rule or finding, for example `AwsSolutions-S1`, on `scope`."""
     Validations.of(scope).acknowledge(Acknowledgment(id=rule, reason=reason))
+
+
+def accept(scope: IConstruct, rule: str, reason: str) -> None:
+    """Acknowledge a finding of `modelyard check`, for example `MYT611`, at a resource; one for each."""
+    resource = scope if isinstance(scope, CfnResource) else scope.node.default_child
+    if not isinstance(resource, CfnResource):
+        raise ValueError(f"{scope.node.path} is no resource: findings have a resource's place")
+    resource.add_metadata("modelyard::acknowledge", {rule: reason})
 
 
 @jsii.implements(IValidation)

@@ -18,7 +18,7 @@ from constructs import Construct
 
 from modelyard.arns import arn_in_stack, inherit_stack
 from modelyard.functions import FunctionSize, RuntimeFunction
-from modelyard.permissions import acknowledge, allow, merged, service_principal
+from modelyard.permissions import accept, acknowledge, allow, merged, service_principal
 from modelyard.storage import Retention
 from modelyard.training.jobs_machine import FUNCTION, definition
 from modelyard.training.jobs_props import HostPool, Pace, Registration, TrainerTask
@@ -268,20 +268,22 @@ class TrainingJobs(Construct):
         return machine
 
     def _listen(self, pace: Pace) -> None:
-        events.Rule(
+        sweeps = events.Rule(
             self,
             "Sweeps",
             description="Puts right what executions left that were aborted or broke",
             schedule=events.Schedule.rate(Duration.minutes(pace.sweep_minutes)),
             targets=[self._target(events.RuleTargetInput.from_object({SWEEP: True}))],
         )
-        events.Rule(
+        warnings = events.Rule(
             self,
             "SpotWarnings",
             description="Stops the tasks on an instance that Spot takes back, so that they save first",
             event_pattern=events.EventPattern(source=["aws.ec2"], detail_type=[SPOT_WARNING]),
             targets=[self._target()],
         )
+        accept(sweeps, "MYT611", "Another sweep comes within minutes.")
+        accept(warnings, "MYT611", "A warning is worth nothing after two minutes; a lost host is seen.")
 
     def _target(self, event: events.RuleTargetInput | None = None) -> targets.LambdaFunction:
         # A sweep follows in a minute, and a warning is worth nothing after two.

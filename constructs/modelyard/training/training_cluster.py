@@ -12,7 +12,7 @@ from constructs import Construct
 
 from modelyard.arns import arn_in_stack, inherit_stack
 from modelyard.images import ContainerImage
-from modelyard.permissions import acknowledge, allow, in_one_policy
+from modelyard.permissions import accept, acknowledge, allow, in_one_policy
 from modelyard.training.capacity import CapacityPool, host_role
 from modelyard.training.containers import ContainerTask
 from modelyard.training.hosts import host_key
@@ -98,11 +98,9 @@ class TrainingCluster(Construct):
             ],
         )
         if insights == "disabled":
-            acknowledge(
-                cluster,
-                "AwsSolutions-ECS4",
-                "Switched off by the environment; jobs report their own metrics.",
-            )
+            reason = "Switched off by the environment; jobs report their own metrics."
+            acknowledge(cluster, "AwsSolutions-ECS4", reason)
+            accept(cluster, "MYT659", reason)
         self.cluster = ecs.Cluster.from_cluster_attributes(
             self, "Imported", cluster_name=cluster.ref, cluster_arn=cluster.attr_arn, vpc=network.vpc
         )

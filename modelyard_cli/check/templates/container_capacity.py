@@ -112,6 +112,14 @@ def _services(template: Template) -> Hits:
         for balancer in objects(p.get("LoadBalancers")):
             if wanted and balancer.get("ContainerName") not in wanted:
                 yield service.at("LoadBalancers"), f"there is no container {balancer.get('ContainerName')!r}"
+
+
+@template_rule(
+    "MYT659",
+    "A cluster whose containers nobody can look at",
+    "Set containerInsights to enabled or enhanced, or say who else measures CPU, memory and lost tasks.",
+)
+def _insights(template: Template) -> Hits:
     for cluster in template.of("AWS::ECS::Cluster"):
         settings = {s.get("Name"): s.get("Value") for s in objects(cluster.properties.get("ClusterSettings"))}
         if settings.get("containerInsights") == "disabled":

@@ -91,6 +91,7 @@ fault(
     "no room to replace",
     put("Service", "DeploymentConfiguration", {"MinimumHealthyPercent": 100, "MaximumPercent": 100}),
 )
+fault(T, "MYT659", "no insights", put("Cluster", "ClusterSettings|0|Value", "disabled"))
 fault(
     T,
     "MYT658",
