@@ -55,7 +55,7 @@ def create(call: Call) -> dict[str, Any]:
     }
     with call.store.transaction():
         # Names that differ in case only share their ARN, which is what has to be unique.
-        if call.store.has_alike(KIND, name):
+        if call.store.find_alike(KIND, name):
             raise validation(f'Cannot create already existing endpoint configuration "{arn}".')
         call.store.create(KIND, name, record)
     return {"EndpointConfigArn": arn}

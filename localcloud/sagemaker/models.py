@@ -27,7 +27,7 @@ def create(call: Call) -> dict[str, Any]:
         call.pass_role(role)
     arn = call.arn(KIND, request["ModelName"])
     # Names that differ in case only share their ARN, which is what has to be unique.
-    if call.store.has_alike(KIND, request["ModelName"]):
+    if call.store.find_alike(KIND, request["ModelName"]):
         raise _taken(arn)
     given = _given_containers(request)
     resolved = [_resolve(call, container) for container in given]

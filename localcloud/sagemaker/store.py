@@ -123,13 +123,13 @@ class Store:
             ).fetchone()
         return None if row is None else _parse(row[0])
 
-    def has_alike(self, kind: str, name: str) -> bool:
-        """Whether a document has this name, in small letters or capitals."""
+    def find_alike(self, kind: str, name: str) -> Document | None:
+        """Return a copy of the document with this name, in small letters or capitals, or None."""
         with self._lock:
             row = self._connection.execute(
-                "SELECT 1 FROM documents WHERE kind = ? AND name = ? COLLATE NOCASE", (kind, name)
+                "SELECT body FROM documents WHERE kind = ? AND name = ? COLLATE NOCASE", (kind, name)
             ).fetchone()
-        return row is not None
+        return None if row is None else _parse(row[0])
 
     def update(self, kind: str, name: str, change: Callable[[Document], None]) -> Document:
         """Read, change in place and write in one transaction; return the new document.

@@ -194,18 +194,18 @@ def test_subscribers_may_write(store: Store) -> None:
 
 
 def test_names_that_differ_in_case_only_are_alike(store):
-    store.create("model", "MyModel", {})
-    assert store.has_alike("model", "mymodel")
-    assert store.has_alike("model", "MyModel")
-    assert not store.has_alike("model", "mymodel-2")
-    assert not store.has_alike("endpoint", "MyModel")
+    store.create("model", "MyModel", {"ModelName": "MyModel"})
+    assert store.find_alike("model", "mymodel") == {"ModelName": "MyModel"}
+    assert store.find_alike("model", "MyModel")
+    assert store.find_alike("model", "mymodel-2") is None
+    assert store.find_alike("endpoint", "MyModel") is None
 
 
 def test_whether_a_name_is_taken_is_asked_of_an_index(store):
     """Else each job would cost more than the one before it."""
     seen: list[str] = []
     store._connection.set_trace_callback(seen.append)
-    store.has_alike("model", "m")
+    store.find_alike("model", "m")
     store._connection.set_trace_callback(None)
     (plan,) = store._connection.execute(f"EXPLAIN QUERY PLAN {seen[0]}").fetchall()
-    assert plan[3] == "SEARCH documents USING COVERING INDEX alike (kind=? AND name=?)"
+    assert plan[3] == "SEARCH documents USING INDEX alike (kind=? AND name=?)"

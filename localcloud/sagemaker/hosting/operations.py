@@ -38,7 +38,7 @@ def create_endpoint(call: Call) -> dict[str, Any]:
         record["LastDeploymentConfig"] = request["DeploymentConfig"]
     with call.store.transaction():
         # Names that differ in case only share their ARN, which is what has to be unique.
-        if call.store.has_alike(KIND, name):
+        if call.store.find_alike(KIND, name):
             raise validation(f'Cannot create already existing endpoint "{arn}".')
         call.store.create(KIND, name, record)
     call.sagemaker.hosting.deploy(name)

@@ -135,7 +135,7 @@ def _start(call: Call, kind: _Kind, record: dict[str, Any], watch: Watch | None 
     )
     with call.store.transaction():
         # Names that differ in case only share their ARN, which is what has to be unique.
-        if call.store.has_alike(kind.kind, name):
+        if call.store.find_alike(kind.kind, name):
             raise resource_in_use(
                 f"{kind.words.capitalize()} names must be unique within an AWS account and region, and a "
                 f"{kind.words} with this name already exists ({arn})"
@@ -145,11 +145,18 @@ def _start(call: Call, kind: _Kind, record: dict[str, Any], watch: Watch | None 
     return {kind.arn: arn}
 
 
+def _existing(call: Call, kind: _Kind) -> dict[str, Any]:
+    """The job, or ValidationException. Its ARN has small letters: who has only that asks with its end, as
+    AWS's SDK does in `from_processing_arn`."""
+    record = call.store.find_alike(kind.kind, call.request[kind.name])
+    if record is None:
+        raise validation("Requested resource not found.")
+    return record
+
+
 def _describe(kind: _Kind) -> Callable[[Call], dict[str, Any]]:
     def describe(call: Call) -> dict[str, Any]:
-        record = call.store.find(kind.kind, call.request[kind.name])
-        if record is None:
-            raise validation("Requested resource not found.")
+        record = _existing(call, kind)
         if kind is TRAINING:
             # AWS always has it, and `Estimator.attach` of its SDK relies on that.
             record["OutputDataConfig"].setdefault("KmsKeyId", "")
@@ -172,8 +179,6 @@ def _list(kind: _Kind, key: str) -> Callable[[Call], dict[str, Any]]:
 
 def _stop(kind: _Kind) -> Callable[[Call], None]:
     def stop(call: Call) -> None:
-        name = call.request[kind.name]
-
         def change(record: dict[str, Any]) -> None:
             status = record[kind.status]
             if status not in ACTIVE:
@@ -184,8 +189,7 @@ def _stop(kind: _Kind) -> Callable[[Call], None]:
                 if kind is TRAINING:
                     training.enter(record, "Stopping", "Stopping the training job", now())
 
-        if call.store.find(kind.kind, name) is None:
-            raise validation("Requested resource not found.")
+        name = _existing(call, kind)["_Name"]
         call.store.update(kind.kind, name, change)
         call.sagemaker.jobs.stop(kind.kind, name)
 

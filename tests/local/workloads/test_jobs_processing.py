@@ -351,8 +351,11 @@ def test_names_are_taken_once_and_missing_ones_are_said(workplace: Any, settle: 
     name = start(workplace, "pass")
     ended(workplace, settle, name)
     with pytest.raises(ClientError, match="already exists") as taken:
-        start(workplace, "pass", ProcessingJobName=name)
+        start(workplace, "pass", ProcessingJobName=name.upper())
     assert taken.value.response["Error"]["Code"] == "ResourceInUse"
+    # As whoever has only the ARN asks.
+    described = workplace.sagemaker.describe_processing_job(ProcessingJobName=name.upper())
+    assert described["ProcessingJobName"] == name
     with pytest.raises(ClientError, match=r"Requested resource not found\.") as missing:
         workplace.sagemaker.describe_processing_job(ProcessingJobName="no-such-job")
     assert missing.value.response["Error"]["Code"] == "ValidationException"
