@@ -67,9 +67,9 @@ class Pipelines:
 
     def __init__(self, cloud: Cloud, administrator: Credentials, data: Path, name: str) -> None:
         self.sagemaker = cloud.client("sagemaker", administrator)
-        self._s3 = cloud.client("s3", administrator)
+        self.s3 = cloud.client("s3", administrator)
         self._data, self._name = data, name
-        self._s3.create_bucket(Bucket=name)
+        self.s3.create_bucket(Bucket=name)
         self._values = {
             "ExecutionRoleArn": make_role(cloud, administrator, name),
             "ImageUri": push_image(cloud, administrator, ROOT / "training", name),
@@ -126,7 +126,7 @@ class Pipelines:
             ),
         }
         for file, key in files.values():
-            self._s3.upload_file(str(self._data / file), self._name, key)
+            self.s3.upload_file(str(self._data / file), self._name, key)
         return {parameter: f"s3://{self._name}/{key}" for parameter, (_, key) in files.items()}
 
     def start(self, spec: PipelineSpec, parameters: Mapping[str, str]) -> str:
@@ -168,7 +168,7 @@ class Pipelines:
                 bundle.writestr(zipfile.ZipInfo(name), content)
         content = buffer.getvalue()
         key = f"code/{hashlib.sha256(content).hexdigest()}/code.zip"
-        self._s3.put_object(Bucket=self._name, Key=key, Body=content)
+        self.s3.put_object(Bucket=self._name, Key=key, Body=content)
         return f"s3://{self._name}/{key}"
 
 

@@ -75,6 +75,7 @@ JOB_RETRIES = [
 ]
 INPUT_ROOT = "/opt/ml/processing/input"
 OUTPUT_ROOT = "/opt/ml/processing/output"
+REPORT = "report"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -288,7 +289,8 @@ class StepBuilder:
             s3_output=ProcessingS3Output(
                 s3_uri=self.output_uri(step, name),
                 local_path=f"{OUTPUT_ROOT}/{name}",
-                s3_upload_mode="EndOfJob",
+                # A job that fails uploads nothing at its end, and of refused data the report is all there is.
+                s3_upload_mode="Continuous" if name == REPORT else "EndOfJob",
             ),
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -64,3 +65,28 @@ def test_a_change_of_a_step_runs_it_and_what_follows(
 def test_new_data_runs_everything(pipelines: Pipelines, parameters: dict[str, str]) -> None:
     assert parameters["InputData"].endswith("/v1/loans.csv")
     assert hits(pipelines, pipelines.upload(SPEC, "v2")) == []
+
+
+def test_of_data_that_is_refused_the_report_is_there(
+    pipelines: Pipelines, parameters: dict[str, str]
+) -> None:
+    """It names every fault; the execution tells the first of them."""
+    bucket, _, key = parameters["InputData"].removeprefix("s3://").partition("/")
+    head, row, *rows = pipelines.s3.get_object(Bucket=bucket, Key=key)["Body"].read().decode().splitlines()
+    broken = ",".join(["nonsense"] * (head.count(",") + 1))
+    pipelines.s3.put_object(
+        Bucket=bucket, Key="raw/broken/loans.csv", Body="\n".join([head, broken, row, *rows]).encode()
+    )
+    arn = pipelines.start(SPEC, {**parameters, "InputData": f"s3://{bucket}/raw/broken/loans.csv"})
+    with pytest.raises(RuntimeError, match=r"Failed.*ValidateData"):
+        pipelines.wait(arn)
+    (step,) = pipelines.steps(arn)
+    job = pipelines.sagemaker.describe_processing_job(
+        ProcessingJobName=step["Metadata"]["ProcessingJob"]["Arn"].rsplit("/", 1)[-1]
+    )
+    (output,) = job["ProcessingOutputConfig"]["Outputs"]
+    prefix = output["S3Output"]["S3Uri"].removeprefix(f"s3://{bucket}/")
+    body = pipelines.s3.get_object(Bucket=bucket, Key=f"{prefix}/data_report.json")["Body"].read()
+    report = json.loads(body)
+    assert report["valid"] is False
+    assert "loans.csv line 2: column interest_rate: 'nonsense' is not a number" in report["problems"]
