@@ -17,23 +17,29 @@ from modelyard_cli import images
 from modelyard_cli.demo import data
 from modelyard_cli.demo.data import Data
 from modelyard_cli.predict import invoke, invoke_images
-from pipeline_defs.catalog import PIPELINES, ImageClassification
-from tests.local.loop.story import Story
+from pipeline_defs.catalog import PIPELINES, ImageClassification, TabularClassification
+from tests.local.loop.story import MODEL, Story
 
 PURCHASE = "purchase-interest-rate"
 TUNED = "breast-cancer"
 IMAGES = "digits"
-OTHERS = (PURCHASE, TUNED, pytest.param(IMAGES, marks=pytest.mark.torch))
+# All of the catalogue but the one that the loop tells of.
+OTHERS = tuple(
+    pytest.param(spec.name, marks=pytest.mark.torch) if spec.name == IMAGES else spec.name
+    for spec in PIPELINES
+    if spec.name != MODEL
+)
+TUNES = frozenset(spec.name for spec in PIPELINES if isinstance(spec.family, TabularClassification))
 
 # As short as each may be: how well they learn is for tests of their own.
+_QUICK = {
+    "MaxTuningJobs": "6",
+    "MaxParallelTuningJobs": "2",
+    "CrossValidationFolds": "3",
+    "TuningStrategy": "Random",
+}
 PARAMETERS: dict[str, dict[str, str]] = {
-    PURCHASE: {},
-    TUNED: {
-        "MaxTuningJobs": "6",
-        "MaxParallelTuningJobs": "2",
-        "CrossValidationFolds": "3",
-        "TuningStrategy": "Random",
-    },
+    **dict.fromkeys(TUNES, _QUICK),
     IMAGES: {"Epochs": "1", "BatchSize": "16", "Top1Threshold": "0.0"},
 }
 _IMAGES_A_CLASS = 15
@@ -51,7 +57,7 @@ def data_of(story: Story, model: str) -> Data:
 
 def begin(story: Story, model: str, **parameters: str) -> str:
     """Start its pipeline; returns the execution's ARN."""
-    given = {**PARAMETERS[model], **parameters}
+    given = {**PARAMETERS.get(model, {}), **parameters}
     story.runs[model] = story.start(model, data_of(story, model), **given)
     return story.runs[model]
 
