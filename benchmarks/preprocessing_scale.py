@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,7 +46,8 @@ class Queue:
         for bucket in (UPLOADS, OUTPUT):
             self._s3.create_bucket(Bucket=bucket)
         keys = {"dataset": "HASH", "name": "RANGE"}
-        cloud.client("dynamodb", administrator).create_table(
+        self._dynamodb = cloud.client("dynamodb", administrator)
+        self._dynamodb.create_table(
             TableName=UPLOADS,
             BillingMode="PAY_PER_REQUEST",
             KeySchema=[{"AttributeName": name, "KeyType": kind} for name, kind in keys.items()],
@@ -120,15 +122,15 @@ class Queue:
         return int(found["Attributes"][names[0]])
 
     def _check(self, run: str) -> None:
-        """All of the images are in shards, once each."""
-        names = []
-        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=OUTPUT, Prefix=f"{run}/")
-        for item in (item for page in pages for item in page.get("Contents", ())):
-            if item["Key"].endswith(".json"):
-                body = self._s3.get_object(Bucket=OUTPUT, Key=item["Key"])["Body"].read()
-                names += [sample["name"] for sample in json.loads(body)["samples"]]
-        if len(names) != IMAGES or len(set(names)) != IMAGES:
-            raise RuntimeError(f"{len(set(names))} of {IMAGES} images in shards, {len(names)} times")
+        """The ledger has all of the images."""
+        pages = self._dynamodb.get_paginator("query").paginate(
+            TableName=UPLOADS,
+            KeyConditionExpression="dataset = :run",
+            ExpressionAttributeValues={":run": {"S": run}},
+        )
+        states = Counter(item["state"]["S"] for page in pages for item in page["Items"])
+        if states != {"image": IMAGES}:
+            raise RuntimeError(f"the ledger has {dict(states)}, not {IMAGES} images")
 
 
 def measure(rounds: int = ROUNDS) -> dict[str, Any]:
