@@ -65,6 +65,16 @@ def test_each_bound_is_held_or_not():
     assert not holds(peak=201.0)
 
 
+def test_one_round_in_nine_decides_nothing_and_is_told():
+    figures = found(p99=0.0015)
+    slow = Stretch([0.009] * 100, [True] * 100)
+    figures["busy"] = [*figures["busy"] * 8, slow]
+    figures["calm"] *= 9
+    told = summary(figures, 100, Scale())
+    assert (told["p99_times"], told["p99_times_min"], told["p99_times_max"]) == (1.5, 1.5, 9.0)
+    assert told["holds"]
+
+
 def test_shared_calls_must_not_cost_where_the_server_shares_them():
     good = {name: [(10.0, 12.0), (10.0, 11.0), (10.0, 13.0)] for name in micro_batching.SHARED}
     found = micro_batching.summary(good | {"forest": [(10.0, 5.0)] * 3})

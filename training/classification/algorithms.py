@@ -118,7 +118,11 @@ class Lightgbm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RandomForest:
-    """https://scikit-learn.org/stable/modules/generated/sklearn.ensemble.RandomForestClassifier.html"""
+    """https://scikit-learn.org/stable/modules/generated/sklearn.ensemble.RandomForestClassifier.html
+
+    `min_samples_leaf` is at least that: more where the table is so large that the model could take more than
+    `forests.LARGEST_BYTES`.
+    """
 
     n_estimators: int = 100
     max_depth: int = 8
@@ -132,7 +136,12 @@ class RandomForest:
         from sklearn.ensemble import RandomForestClassifier
 
         preparation = Preparation.fit(task.encoder, task.table.matrix)
-        forest = RandomForestClassifier(**asdict(self), random_state=task.seed, n_jobs=task.threads)
+        given = asdict(self)
+        given["min_samples_leaf"] = max(
+            self.min_samples_leaf,
+            forests.smallest_leaf(len(task.table.codes), self.n_estimators, self.max_depth, task.classes),
+        )
+        forest = RandomForestClassifier(**given, random_state=task.seed, n_jobs=task.threads)
         forest.fit(preparation.apply(task.table.matrix), task.table.codes)
         return ArrayModel("random-forest", preparation, forests.arrays_of(forest))
 

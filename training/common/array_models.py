@@ -2,26 +2,33 @@
 
 Its own way to store a model is pickle, which runs code when it is read, and ties the model to the version
 that wrote it. The parameters of these four are arrays, and what is done with them a few lines; so they are
-stored as .npz, read with `allow_pickle=False`, and predict the same on any version.
+stored as .npz, read without pickle, checked (`array_checks`), and predict the same on any version.
 """
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from training.common.array_checks import check_arrays, check_preparation
+from training.common.array_file import Arrays, read_arrays
 from training.common.encoder import Encoder, Matrix
 from training.common.manifest import ModelError
 
-Arrays = Mapping[str, NDArray[Any]]
 Numbers = NDArray[np.float64]
 _PREPARATION = ("categories", "medians", "means", "scales")
+# Standard deviations; a training row is less than the root of the number of rows from the mean.
+FARTHEST = 1e9
+# Rows times trees: a call of NumPy costs as much as hundreds of branches, and few trees stay in the cache.
+TOGETHER = 2**12
+# Measured with 16 to 4,096 rows on a busy machine: of forests 19 to 50 ns, of neural nets 0.05 to 0.21 ns.
+BRANCH_SECONDS = 50e-9
+PARAMETER_SECONDS = 0.2e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,13 +47,12 @@ class Preparation:
     @classmethod
     def fit(cls, encoder: Encoder, matrix: Matrix) -> Preparation:
         """From training rows; `matrix` (rows, features) as the encoder makes it."""
-        sizes = [len(encoder.categories.get(feature.name, ())) for feature in encoder.features]
         filled = matrix.astype(np.float64)
         medians = np.array([_median(column) for column in filled.T])
         filled = np.where(np.isnan(filled), medians, filled)
         scales = filled.std(axis=0)
         return cls(
-            categories=np.array(sizes, dtype=np.int64),
+            categories=_sizes(encoder),
             medians=medians,
             means=filled.mean(axis=0),
             scales=np.where(scales > 0, scales, 1.0),
@@ -57,7 +63,8 @@ class Preparation:
         numeric = self.categories == 0
         numbers = matrix[:, numeric].astype(np.float64)
         numbers = np.where(np.isnan(numbers), self.medians[numeric], numbers)
-        blocks = [(numbers - self.means[numeric]) / self.scales[numeric]]
+        scaled = (numbers - self.means[numeric]) / self.scales[numeric]
+        blocks = [np.clip(scaled, -FARTHEST, FARTHEST)]
         blocks += [
             (matrix[:, [place]] == np.arange(self.categories[place])).astype(np.float64)
             for place in np.flatnonzero(~numeric)
@@ -77,35 +84,49 @@ class ArrayModel:
         """The encoder's matrix (rows, features) -> (rows, classes)."""
         return KINDS[self.kind](self.arrays, self.preparation.apply(matrix))
 
+    @property
+    def row_seconds(self) -> float:
+        """About what a row more in a call takes on one CPU."""
+        if self.kind == "random-forest":
+            return BRANCH_SECONDS * len(self.arrays["roots"]) * int(self.arrays["depth"])
+        return PARAMETER_SECONDS * sum(array.size for array in self.arrays.values())
+
     def save(self, path: Path) -> None:
+        with path.open("wb") as stream:
+            self.write(stream)
+
+    def write(self, stream: IO[bytes]) -> None:
         stored: dict[str, Any] = {name: getattr(self.preparation, name) for name in _PREPARATION}
         stored |= {"kind": np.array(self.kind), **self.arrays}
-        with path.open("wb") as stream:
-            np.savez(stream, **stored)
+        np.savez(stream, **stored)
 
 
-def load_array_model(path: Path) -> ArrayModel:
-    """Raises ModelError if `path` is not what `ArrayModel.save` wrote."""
+def load_array_model(path: Path, encoder: Encoder, classes: int) -> ArrayModel:
+    """Raises ModelError if `path` is not what `ArrayModel.save` wrote of a model with so many classes."""
     try:
-        with zipfile.ZipFile(path) as bundle:
-            # Nothing is compressed, so that the file's size is what it takes in memory.
-            if any(item.compress_type != zipfile.ZIP_STORED for item in bundle.infolist()):
-                raise ValueError("its arrays are compressed")
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
+        arrays = read_arrays(path)
         kind = str(arrays.pop("kind"))
         if kind not in KINDS:
-            raise ValueError(f"{kind!r} is not one of {', '.join(KINDS)}")
-        preparation = Preparation(**{name: arrays.pop(name) for name in _PREPARATION})
-    except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
+            raise ValueError(f"{kind[:60]!r} is not one of {', '.join(KINDS)}")
+        prepared = {name: arrays.pop(name) for name in _PREPARATION if name in arrays}
+        check_arrays(kind, arrays, check_preparation(prepared, _sizes(encoder)), classes)
+    except KeyError:
+        raise ModelError(f"{path.name} is not a model made of arrays: kind is missing") from None
+    except ValueError as error:
         raise ModelError(f"{path.name} is not a model made of arrays: {error}") from error
-    return ArrayModel(kind, preparation, arrays)
+    return ArrayModel(kind, Preparation(**prepared), arrays)
 
 
 def softmax(scores: Numbers) -> Numbers:
     """(rows, classes) -> probabilities."""
     powers = np.exp(scores - scores.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+def _sizes(encoder: Encoder) -> NDArray[np.int64]:
+    """How many categories each feature has, 0 of a numeric one."""
+    sizes = [len(encoder.categories.get(feature.name, ())) for feature in encoder.features]
+    return np.array(sizes, dtype=np.int64)
 
 
 def _median(column: Numbers) -> float:
@@ -139,19 +160,24 @@ def _neural_net(arrays: Arrays, rows: Numbers) -> Numbers:
 
 
 def _random_forest(arrays: Arrays, rows: Numbers) -> Numbers:
-    """All trees in one table of nodes: a leaf is its own child. `leaves` (nodes, classes)."""
-    features, thresholds = arrays["features"], arrays["thresholds"]
-    left, right, leaves = arrays["left"], arrays["right"], arrays["leaves"]
+    """All trees in one table of nodes; a leaf is its own child. `leaves` (nodes, classes)."""
     values = rows.astype(np.float32)  # as scikit-learn compares them
-    total = np.zeros((len(rows), leaves.shape[1]))
-    places = np.arange(len(rows))
-    for root in arrays["roots"]:
-        nodes = np.full(len(rows), root)
-        for _ in range(int(arrays["depth"])):
-            goes_left = values[places, features[nodes]] <= thresholds[nodes]
-            nodes = np.where(goes_left, left[nodes], right[nodes])
-        total += leaves[nodes]
-    return np.asarray(total / len(arrays["roots"]))
+    roots, total = arrays["roots"], np.zeros((len(rows), arrays["leaves"].shape[1]))
+    size = max(1, TOGETHER // max(1, len(rows)))
+    for start in range(0, len(roots), size):
+        total += _down_the_trees(arrays, roots[start : start + size], values)
+    return np.asarray(total / len(roots))
+
+
+def _down_the_trees(arrays: Arrays, roots: NDArray[np.int64], values: Matrix) -> Numbers:
+    """Every row through these trees, level by level; the sum of the leaves (rows, classes)."""
+    features, thresholds, left, right = (arrays[name] for name in ("features", "thresholds", "left", "right"))
+    rows = np.arange(len(values))[:, np.newaxis]
+    nodes = np.tile(roots, (len(values), 1))
+    for _ in range(int(arrays["depth"])):
+        goes_left = values[rows, features[nodes]] <= thresholds[nodes]
+        nodes = np.where(goes_left, left[nodes], right[nodes])
+    return np.asarray(arrays["leaves"][nodes].sum(axis=1))
 
 
 KINDS: Mapping[str, Callable[[Arrays, Numbers], Numbers]] = {

@@ -10,8 +10,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from training.common.array_models import load_array_model
-from training.common.encoder import Matrix
+from training.common.array_models import ArrayModel, load_array_model
+from training.common.encoder import Encoder, Matrix
 from training.common.features import Value
 from training.common.manifest import Manifest, ModelError, plain_file, read_manifest
 from training.common.tabular_model import (
@@ -45,6 +45,10 @@ class Classifier(RowModel):
     def rows_stand_alone(self) -> bool:
         # Trees; products of matrices add in another order when there are more rows.
         return isinstance(self.predictor, XgboostPredictor | LightgbmPredictor)
+
+    @property
+    def row_seconds(self) -> float:
+        return self.predictor.row_seconds if isinstance(self.predictor, ArrayModel) else 0.0
 
     def predict(self, rows: Sequence[Sequence[Value]]) -> list[Any]:
         if not rows:
@@ -99,11 +103,12 @@ def load_classifier(folder: Path, *, threads: int = 1) -> Classifier:
         raise ModelError(
             f"a classifier needs two or more classes, got {', '.join(manifest.classes) or 'none'}"
         )
+    encoder, path = read_encoder(folder, manifest), plain_file(folder, manifest.model)
     model = Classifier(
         manifest=manifest,
-        encoder=read_encoder(folder, manifest),
+        encoder=encoder,
         known=known_names(manifest),
-        predictor=_LOADERS[manifest.framework](plain_file(folder, manifest.model), manifest, threads),
+        predictor=_LOADERS[manifest.framework](path, manifest, encoder, threads),
     )
     try:
         replay(model)
@@ -112,11 +117,11 @@ def load_classifier(folder: Path, *, threads: int = 1) -> Classifier:
     return model
 
 
-def _load_xgboost(path: Path, manifest: Manifest, threads: int) -> Predictor:
+def _load_xgboost(path: Path, manifest: Manifest, _encoder: Encoder, threads: int) -> Predictor:
     return XgboostPredictor(load_booster(path, manifest, threads))
 
 
-def _load_lightgbm(path: Path, manifest: Manifest, threads: int) -> Predictor:
+def _load_lightgbm(path: Path, manifest: Manifest, _encoder: Encoder, threads: int) -> Predictor:
     import lightgbm  # more than a second: only where such a model is loaded
 
     if release(manifest.framework_version) != release(lightgbm.__version__):
@@ -136,11 +141,11 @@ def _load_lightgbm(path: Path, manifest: Manifest, threads: int) -> Predictor:
     return LightgbmPredictor(booster, threads)
 
 
-def _load_arrays(path: Path, _manifest: Manifest, _threads: int) -> Predictor:
-    return load_array_model(path)
+def _load_arrays(path: Path, manifest: Manifest, encoder: Encoder, _threads: int) -> Predictor:
+    return load_array_model(path, encoder, len(manifest.classes))
 
 
-_LOADERS: Mapping[str, Callable[[Path, Manifest, int], Predictor]] = {
+_LOADERS: Mapping[str, Callable[[Path, Manifest, Encoder, int], Predictor]] = {
     "xgboost": _load_xgboost,
     "lightgbm": _load_lightgbm,
     # No version: what reads the arrays is this image's own code.

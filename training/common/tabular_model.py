@@ -31,6 +31,11 @@ class RowModel(ABC):
         """True if a row's prediction does not depend, to the last bit, on the rows predicted beside it."""
         return False
 
+    @property
+    def row_seconds(self) -> float:
+        """About what a row more in a call takes; 0 where nobody needs to count it."""
+        return 0.0
+
     manifest: Manifest
     encoder: Encoder
     known: frozenset[str]

@@ -7,6 +7,7 @@ check them.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,14 @@ from numpy.typing import NDArray
 from training.common.manifest import ModelError
 
 Numbers = NDArray[np.int64]
+# Of boosting, looked at together: as JSON a tree takes many times its own memory.
+ROUNDS = 100
 
 
 def check_xgboost(booster: Any) -> None:
     """Raises ModelError."""
-    learner = json.loads(bytes(booster.save_raw("json")))["learner"]
-    features = booster.num_features()
-    for number, tree in enumerate(learner["gradient_booster"]["model"]["trees"]):
+    rounds, features = booster.num_boosted_rounds(), booster.num_features()
+    for number, tree in enumerate(_trees(booster, rounds)):
         left, right, split = (
             _numbers(tree[name]) for name in ("left_children", "right_children", "split_indices")
         )
@@ -31,6 +33,12 @@ def check_xgboost(booster: Any) -> None:
             min(starts.min(), sizes.min()) >= 0 and (starts + sizes).max() <= len(tree["categories"])
         ):
             raise ModelError(f"tree {number} reads categories that are not there")
+
+
+def _trees(booster: Any, rounds: int) -> Iterator[dict[str, Any]]:
+    for start in range(0, rounds, ROUNDS):
+        part = booster if rounds <= ROUNDS else booster[start : min(start + ROUNDS, rounds)]
+        yield from json.loads(bytes(part.save_raw("json")))["learner"]["gradient_booster"]["model"]["trees"]
 
 
 def check_lightgbm(text: str, features: int) -> None:

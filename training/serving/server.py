@@ -24,9 +24,12 @@ from training.serving.protocol import limited
 from training.serving.settings import Settings
 from training.serving.tabular import TabularHandler
 from training.serving.telemetry import Metrics, log, serve_metrics
-from training.serving.trial import Trial
+from training.serving.trial import NotTriedError, Trial
 
 SWITCH_SECONDS = 0.0001
+# Of the eight minutes after which SageMaker gives a container up that does not answer /ping.
+# https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html
+SINGLE_TRIAL_SECONDS = 300.0
 # Library of an image's models -> the module through which they use it.
 _WARM_UP = (("xgboost", "training.common.boosting"), ("timm", "training.serving.images"))
 
@@ -66,8 +69,14 @@ def serve() -> None:
 
 
 def make_app(settings: Settings, trial: Trial | None = None) -> ServingApp:
-    """The application of `settings`; raises UserError if the single model cannot be loaded."""
-    trial = trial or Trial(settings.model_bytes)
+    """The application of `settings`; raises UserError if the single model cannot be loaded.
+
+    `trial`: tries models before they are loaded; one of its own if there is none.
+    """
+    if trial is None and settings.multi_model:
+        trial = Trial(settings.model_bytes)
+    elif trial is None:  # no other model will be tried, so its process ends at once
+        trial = Trial(settings.model_bytes, seconds=SINGLE_TRIAL_SECONDS, idle=0.0)
 
     def load_handler(folder: Path) -> Handler:
         manifest = read_manifest(folder)
@@ -87,9 +96,13 @@ def make_app(settings: Settings, trial: Trial | None = None) -> ServingApp:
         return ServingApp(settings, store, None)
     folder = base_dir() / "model"
     try:
-        return ServingApp(settings, store, load_handler(folder))
+        return ServingApp(settings, store, try_and_load(folder))
     except ModelError as error:
         raise UserError(f"the model in {folder} cannot be served: {error}") from error
+    except NotTriedError as error:
+        raise UserError(
+            f"the model in {folder} could not be tried, start the server again: {error}"
+        ) from error
 
 
 def _image_handler(folder: Path, settings: Settings) -> Handler:

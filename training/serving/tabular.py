@@ -29,6 +29,8 @@ INLINE_BYTES = 32 * 1024
 # A row of libsvm may have two bytes and a thousand features.
 INLINE_LIBSVM_BYTES = 2 * 1024
 MAX_LIBSVM_VALUES = 10_000_000
+# Others, and /ping, may wait for so long; a thread costs a caller a tenth of it.
+INLINE_SECONDS = 0.0005
 # As many at once as there are CPUs: a large body takes twenty times its size while it is read.
 _LARGE = ThreadPoolExecutor(usable_cpus(), thread_name_prefix="large")
 
@@ -70,6 +72,9 @@ class TabularHandler:
         rows, wanted = self._read(body, source, accept)
         if rows.values and self.model.rows_stand_alone:
             predictions = await self._batcher.predict(rows.values)
+        elif len(rows.values) * self.model.row_seconds > INLINE_SECONDS:
+            loop = asyncio.get_running_loop()
+            predictions = await loop.run_in_executor(_LARGE, self.model.predict, rows.values)
         else:
             predictions = self.model.predict(rows.values)
         return _WRITERS[wanted](self, rows, predictions), wanted

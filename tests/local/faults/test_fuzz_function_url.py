@@ -13,6 +13,7 @@ import os
 import ssl
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -27,13 +28,26 @@ from benchmarks.deployed import MODEL, row
 from tests.local.faults.app import App
 from tests.unit import fuzz_requests
 from tests.unit.fuzz_report import report
+from tests.unit.fuzz_server_images import png
 
 pytestmark = [pytest.mark.loop, pytest.mark.timeout(3600)]
 
 CASES = int(os.environ.get("FUZZ_URL_CASES", "100"))
 SLOWEST_S = 60.0
-# The model's own names in the place of those that the requests use.
-NAMES = {"loans": MODEL, "fico": "feature_0", "state": "feature_1", "dti": "feature_2", "income": "feature_3"}
+# The model's own names in the place of those that the requests use. It is one of rows: an image is read from
+# S3, sent, and refused by the model. `test_inference_images.py` has one that takes images.
+NAMES = {
+    **{"loans": MODEL, "digits": MODEL},
+    **{"fico": "feature_0", "state": "feature_1", "dti": "feature_2", "income": "feature_3"},
+}
+# What lies at the addresses of `fuzz_requests.INSIDE`, but for the last.
+SOUND = png(8, 8, (b"\0" + bytes(8)) * 8)
+OBJECTS = {
+    "images/a.png": SOUND,
+    "images/a b.png": SOUND[:40],
+    "images/deep/er/b.jpg": bytes(5 * 1024**2),
+}
+IMAGE_CODES = {"invalid_images", "images_too_large", "image_denied"}
 
 
 class Sender:
@@ -81,10 +95,34 @@ _rows = st.dictionaries(st.sampled_from(list(row())), st.none() | st.integers(-9
 sound = st.lists(_rows, min_size=1, max_size=4).map(asks)
 
 
-def renamed(text: str) -> str:
-    for name, own in NAMES.items():
-        text = text.replace(name, own)
-    return text
+def shows(addresses: list[str]) -> tuple[str, str, str, dict[str, str], bytes]:
+    body = json.dumps({"model": "digits", "images": addresses}).encode()
+    return "POST", "/", "", {"content-type": "application/json"}, body
+
+
+images = st.lists(st.sampled_from(fuzz_requests.INSIDE), min_size=1, max_size=3).map(shows)
+
+
+@pytest.fixture
+def renamed(app: App) -> Iterator[Callable[[str], str]]:
+    """Puts the names of what is deployed into a request; the images lie in S3 meanwhile."""
+    bucket, s3 = app.outputs["DataBucketName"], app.client("s3")
+    places = {
+        "eu-west-1": app.session.region_name,
+        f"://{fuzz_requests.BUCKET}": f"://{bucket}",
+        f".com/{fuzz_requests.BUCKET}/": f".com/{bucket}/",
+    }
+    for key, content in OBJECTS.items():
+        s3.put_object(Bucket=bucket, Key=key, Body=content)
+
+    def rename(text: str) -> str:
+        for name, own in {**NAMES, **places}.items():
+            text = text.replace(name, own)
+        return text
+
+    yield rename
+    for key in OBJECTS:
+        s3.delete_object(Bucket=bucket, Key=key)
 
 
 def sendable(headers: dict[str, str]) -> dict[str, str]:
@@ -96,18 +134,12 @@ def sendable(headers: dict[str, str]) -> dict[str, str]:
     }
 
 
-def test_requests_of_every_kind_at_the_deployed_url(app: App, record_property: Any) -> None:
+def test_requests_of_every_kind_at_the_deployed_url(
+    app: App, renamed: Callable[[str], str], record_property: Any
+) -> None:
     sender, seen = Sender(app), Counter[tuple[int, str]]()
     began = time.monotonic()
 
-    @settings(
-        max_examples=CASES,
-        deadline=None,
-        database=None,
-        phases=[Phase.generate, Phase.shrink] if CASES <= 500 else [Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(st.one_of(sound, *3 * [fuzz_requests.requests()]))
     def ask(request: tuple[str, str, str, dict[str, str], bytes]) -> None:
         method, path, query, headers, body = request
         body = renamed(body.decode("latin-1")).encode("latin-1")
@@ -128,7 +160,16 @@ def test_requests_of_every_kind_at_the_deployed_url(app: App, record_property: A
         assert by_function or status in (400, 403, 404), (status, said)
         seen[status, code] += 1
 
-    ask()
+    for address in fuzz_requests.INSIDE:
+        ask(shows([address]))
+    assert {code for _, code in seen} == IMAGE_CODES
+    settings(
+        max_examples=CASES,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate, Phase.shrink] if CASES <= 500 else [Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )(given(st.one_of(sound, images, *4 * [fuzz_requests.requests()]))(ask))()
     for (status, code), count in sorted(seen.items()):
         record_property(f"{status} {code}", count)
     outcomes = {f"{status} {code}".strip(): count for (status, code), count in seen.items()}

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import tracemalloc
 
+import numpy as np
 import pytest
 
 from tests.unit.classification.conftest import BINARY, FLOWERS, train
 from tests.unit.tabular.conftest import Container
-from training.classification import evaluate, importance, preprocess, rows, trial, validate
+from training.classification import evaluate, forests, importance, preprocess, rows, trial, validate
+from training.classification.algorithms import RandomForest, Task
+from training.common.encoder import Encoder
+from training.common.features import Feature
 
 SIZES = (3000, 9000)
 FEATURES = len(FLOWERS.columns)
@@ -67,6 +71,23 @@ def test_a_trial_holds_numbers_and_not_rows(bytes_per_row, trained, monkeypatch,
         container.config("hyperparameters.json", setting)
 
     assert bytes_per_row(place, lambda: trial.main([])) < 2 * 4 * FEATURES + 3 * 8 * width
+
+
+def test_a_forest_stays_below_its_bound_on_any_table(tmp_path, monkeypatch):
+    """Labels by chance, of which a tree learns every row."""
+    bound = 200_000
+    monkeypatch.setattr(forests, "LARGEST_BYTES", bound)
+    encoder, chance = Encoder((Feature("length", "numeric"),), {}), np.random.default_rng(3)
+    sizes = []
+    for size in (200, 2000, 8000):
+        matrix = chance.normal(size=(size, 1)).astype(np.float32)
+        table = rows.Table(matrix, chance.integers(0, 2, size), [])
+        forest = RandomForest(n_estimators=5, max_depth=30, min_samples_leaf=1)
+        model = forest.fit(Task(encoder=encoder, table=table, classes=2, seed=1))
+        sizes.append(sum(array.nbytes for array in model.arrays.values()))
+    assert sizes[0] < bound / 4  # a small table bounds it enough
+    assert bound / 4 < sizes[1] <= bound
+    assert bound / 4 < sizes[2] <= bound
 
 
 def test_evaluation_holds_probabilities_and_not_rows(bytes_per_row, trained, monkeypatch):

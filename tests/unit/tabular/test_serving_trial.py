@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -17,6 +18,7 @@ import psutil
 import pytest
 
 from training.common import trees
+from training.common.failure import UserError
 from training.common.manifest import ModelError
 from training.serving.http import HttpError
 from training.serving.server import make_app
@@ -34,12 +36,18 @@ def test_a_good_model_passes_and_is_not_tried_again(model_trial, model_folder, m
         model_trial.check(model_folder)
 
 
-def test_what_ends_the_process_is_refused_and_the_next_is_tried(model_trial, model_folder):
-    model_trial.check(model_folder)
-    content = (model_folder / "model.ubj").read_bytes()
+def damaged(content):
+    """The file with some bytes changed: there, and there, ..."""
     for place in range(0, len(content), max(1, len(content) // 12)):
         changed = bytearray(content)
         changed[place : place + 8] = b"\xff" * 8
+        yield bytes(changed)
+
+
+def test_what_ends_the_process_is_refused_and_the_next_is_tried(model_trial, model_folder):
+    model_trial.check(model_folder)
+    content = (model_folder / "model.ubj").read_bytes()
+    for changed in damaged(content):
         (model_folder / "model.ubj").write_bytes(changed)
         with suppress(ModelError):
             model_trial.check(model_folder)
@@ -61,6 +69,52 @@ def test_a_process_that_dies_is_the_models_fault_and_the_next_one_is_new(model_t
     with pytest.raises(ModelError, match=r"ends the library that reads it \(signal 9\)"):
         model_trial.check(model_folder)
     model_trial.check(model_folder)
+
+
+def test_a_single_model_that_ends_its_library_ends_the_server_with_the_reason(model_trial, hosting):
+    """The server's process, since what is wrong would end that of the tests."""
+    model = hosting.root / "model" / "model.ubj"
+
+    def ends_its_library(changed):
+        model.write_bytes(changed)
+        try:
+            model_trial.check(hosting.root / "model")
+        except ModelError as error:
+            return "ends the library" in str(error)
+        return False
+
+    assert any(ends_its_library(changed) for changed in damaged(model.read_bytes()))
+    environment = {"SAGEMAKER_BASE_DIR": str(hosting.root), "UVICORN_HOST": "127.0.0.1"}
+    server = subprocess.run(
+        [sys.executable, "-m", "training.container", "serve"],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert server.returncode == 1, server
+    assert "cannot be served: ends the library that reads it (signal" in server.stderr
+    assert "Traceback" not in server.stderr
+    assert "cannot be served" in (hosting.root / "output" / "failure").read_text()
+
+
+def test_a_damaged_single_model_is_refused_or_served(serve, hosting):
+    model = hosting.root / "model" / "model.ubj"
+    for changed in damaged(model.read_bytes()):
+        model.write_bytes(changed)
+        try:
+            client = serve()
+        except UserError:
+            continue
+        assert client("GET", "/ping").status == 200
+
+
+def test_a_single_model_that_could_not_be_tried_is_not_called_bad(trial, hosting):
+    with pytest.raises(
+        UserError, match=r"could not be tried, start the server again: took more than 0\.05 s"
+    ):
+        make_app(Settings(), trial(seconds=0.05))
 
 
 @pytest.fixture
@@ -161,6 +215,9 @@ def booster(**changes):
         def num_features(self):
             return 4
 
+        def num_boosted_rounds(self):
+            return 1
+
     return Booster()
 
 
@@ -183,6 +240,41 @@ def test_xgboost_trees_that_lead_somewhere_pass():
 def test_xgboost_trees_that_lead_astray_are_refused(changes, expected):
     with pytest.raises(ModelError, match=expected):
         trees.check_xgboost(booster(**changes))
+
+
+def test_every_tree_of_a_large_model_is_looked_at_and_never_all_at_once():
+    looked_at = []
+
+    class Large:
+        def num_features(self):
+            return 4
+
+        def num_boosted_rounds(self):
+            return 2 * trees.ROUNDS + 1
+
+        def __getitem__(self, part):
+            looked_at.append((part.start, part.stop))
+            return booster(**({"right_children": [0, -1, -1]} if part.start == 2 * trees.ROUNDS else {}))
+
+    with pytest.raises(ModelError, match="tree 2 has a branch that leads back"):  # a tree of each part
+        trees.check_xgboost(Large())
+    assert looked_at == [(0, 100), (100, 200), (200, 201)]
+
+
+def test_the_parts_of_a_booster_are_its_trees(model_folder, monkeypatch):
+    from training.common.boosting import xgboost
+
+    model = xgboost.Booster(model_file=model_folder / "model.ubj")
+    rounds = model.num_boosted_rounds()
+
+    def read():
+        names = ("left_children", "right_children", "split_indices", "categories_sizes")
+        return [[tree[name] for name in names] for tree in trees._trees(model, rounds)]
+
+    whole = read()
+    assert len(whole) == rounds > 14
+    monkeypatch.setattr(trees, "ROUNDS", 7)
+    assert read() == whole
 
 
 @pytest.fixture(scope="module")
