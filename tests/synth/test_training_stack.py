@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import aws_cdk as cdk
@@ -105,6 +106,23 @@ def test_modelyard_check_finds_one_thing_at_most(built):
     assert [finding.rule for finding in report.findings] == ([] if stage == "prod" else ["MYT657"])
     # Sweep and Spot's warnings have no dead letters: another sweep comes in a minute, a lost host is seen.
     assert [finding.rule for finding in report.advice] == ["MYT611", "MYT611"]
+
+
+def test_the_on_call_page_has_each_alarm_and_no_other(built):
+    """Those that scale workers call nobody."""
+    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    rows = page.partition("| Training's alarm |")[2].partition("\n\n")[0].splitlines()[2:]
+    patterns = [row.split("`")[1].replace("...", "*") for row in rows]
+    template, _ = _template(built)
+    alarms = {
+        name[:-8]: alarm["Properties"]
+        for name, alarm in template["Resources"].items()
+        if alarm["Type"] == "AWS::CloudWatch::Alarm" and "Scaling" not in name
+    }
+    assert all(any(fnmatchcase(name, pattern) for pattern in patterns) for name in alarms)
+    named = [pattern for pattern in patterns if not pattern.startswith("Dataset") or built[0] == "prod"]
+    assert all(any(fnmatchcase(name, pattern) for name in alarms) for pattern in named)
+    assert all(alarm["AlarmActions"] and alarm["OKActions"] for alarm in alarms.values())
 
 
 def test_template(built, snapshot):
