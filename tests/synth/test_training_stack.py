@@ -125,6 +125,17 @@ def test_the_on_call_page_has_each_alarm_and_no_other(built):
     assert all(alarm["AlarmActions"] and alarm["OKActions"] for alarm in alarms.values())
 
 
+def test_what_jobs_prune_is_soon_gone(built):
+    _, folder = built
+    resources = json.loads((folder / "Data.template.json").read_text())["Resources"].values()
+    buckets = [one["Properties"] for one in resources if one["Type"] == "AWS::S3::Bucket"]
+    rules = [rule for bucket in buckets for rule in bucket["LifecycleConfiguration"]["Rules"]]
+    (rule,) = (rule for rule in rules if rule.get("Prefix") == "training-jobs/")
+    assert rule["NoncurrentVersionExpiration"] == {"NoncurrentDays": 1}
+    # Models of jobs lie there too: what is not deleted stays.
+    assert "ExpirationInDays" not in rule
+
+
 def test_template(built, snapshot):
     template, _ = _template(built)
     text = _HASH.sub("HASH", json.dumps(template))
