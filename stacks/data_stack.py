@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from aws_cdk import CfnOutput
 from constructs import Construct
 
 from modelyard.storage import DataBucket
 from stacks.environments import Environment
 from stacks.stage_stack import StageStack
+from stacks.training_settings import JOBS
 
 # Folder in the data bucket of images to predict.
 IMAGE_FOLDER = "images/"
+# A job deletes a checkpoint a minute, which is of no use any more, and is paid for until S3 forgets it.
+_PRUNED = {JOBS: 1}
 
 
 class DataStack(StageStack):
@@ -26,9 +31,10 @@ class DataStack(StageStack):
         super().__init__(
             scope, construct_id, environment=environment, description="data, pipeline outputs and models"
         )
-        self.data = DataBucket(
-            self, "Data", retention=environment.data.retention, lifecycle=environment.data.lifecycle
-        )
+        lifecycle = environment.data.lifecycle
+        if environment.training:
+            lifecycle = replace(lifecycle, pruned_days={**_PRUNED, **lifecycle.pruned_days})
+        self.data = DataBucket(self, "Data", retention=environment.data.retention, lifecycle=lifecycle)
         CfnOutput(self, "DataBucketName", value=self.data.bucket_name, description="Bucket of all data")
         CfnOutput(
             self,

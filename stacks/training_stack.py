@@ -108,7 +108,7 @@ class TrainingStack(StageStack):
         self.queues = self._queues(settings, environment, data)
         if alarm_topic:
             told = self.monitoring
-            alarm_topic.hear([self.jobs.letters, self.jobs.broken])
+            alarm_topic.hear([self.jobs.letters, self.jobs.broken, self.jobs.failed])
             alarm_topic.hear([told.stall, told.non_finite, told.goodput, told.checkpoint])
             alarm_topic.hear([queue.events.letters for queue in self.queues.values()])
         self.instance = (

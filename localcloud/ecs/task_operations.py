@@ -16,6 +16,8 @@ from localcloud.sagemaker.errors import ServiceError
 _MOST = 10
 _MOST_DESCRIBED = 100
 _LONGEST_STARTER = 128
+# Of ListTasks, beside the cluster and startedBy.
+_FILTERS = ("containerInstance", "desiredStatus", "family", "launchType", "serviceName")
 
 
 def _run(call: Call) -> dict[str, Any]:
@@ -134,6 +136,9 @@ def _list(call: Call) -> dict[str, Any]:
     request, cluster = call.request, call.cluster_name
     call.require(call.names.arn("container-instance", f"{cluster}/*"), call.in_cluster())
     call.service.cluster(cluster)
+    # https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ListTasks.html
+    if "startedBy" in request and (others := [name for name in _FILTERS if name in request]):
+        raise invalid(f"startedBy must be the only filter; the request has {', '.join(others)} as well.")
     wanted: dict[str, Any] = {"desiredStatus": request.get("desiredStatus", "RUNNING")}
     if "startedBy" in request:
         wanted["startedBy"] = request["startedBy"]

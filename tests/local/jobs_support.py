@@ -82,6 +82,7 @@ def synthesize(folder: Path, name: str, yard: Yard, definition: str) -> dict[str
         "Letters": jobs.dead_letters.queue_url,
         "JobsTableName": jobs.records.table.table_name,
         "Function": jobs.attempts.function_name,
+        "Failed": jobs.failed.alarm_name,
         "Trainer": trainer.role_arn,
     }.items():
         cdk.CfnOutput(stack, output, value=value)
@@ -103,6 +104,7 @@ class Place:
             outputs["JobsTableName"],
         )
         self.function, self.trainer = outputs["Function"], outputs["Trainer"]
+        self.failed = outputs["Failed"]
         self.client: Callable[[str], Any] = lambda service: cloud.client(service, admin)
 
     def send(self, **members: Any) -> None:
@@ -157,8 +159,9 @@ class Place:
             assert time.monotonic() < deadline, mine
             time.sleep(0.3)
 
-    def tasks(self, attempt: str, status: str = "RUNNING") -> list[str]:
-        answer = self.client("ecs").list_tasks(cluster=self.cluster, startedBy=attempt, desiredStatus=status)
+    def tasks(self, attempt: str) -> list[str]:
+        """ARNs of an attempt's tasks that are to run."""
+        answer = self.client("ecs").list_tasks(cluster=self.cluster, startedBy=attempt)
         return list(answer["taskArns"])
 
     def record(self, job: str, attempt: int) -> JobRecord:

@@ -49,8 +49,9 @@ def throws(error: str) -> dict[str, Any]:
     return {"Throw": {"Error": error, "Cause": "as told"}}
 
 
-def command(status: str) -> dict[str, Any]:
-    return returns(Status=status)
+def command(status: str, code: int = -1) -> dict[str, Any]:
+    """-1: it has not ended. https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetCommandInvocation.html"""
+    return returns(Status=status, ResponseCode=code)
 
 
 def host(state: str) -> dict[str, Any]:
@@ -65,7 +66,7 @@ UNKNOWN = throws("Ssm.InvalidInstanceIdException")
 USUAL = {
     "Start": told(STARTED),
     "Send": told(SENT),
-    "Look": told(command("InProgress"), command("Success")),
+    "Look": told(command("InProgress"), command("Success", 0)),
     "LookAtHost": told(host("running")),
     "End": told(returns()),
 }
@@ -78,8 +79,15 @@ CASES: dict[str, tuple[dict[str, Any], str, str | None, bool]] = {
         False,
     ),
     "HostNeverComes": ({"Send": told(UNKNOWN)}, "FAILED", "JobFailed", True),
-    "CommandFails": ({"Look": told(command("Pending"), command("Failed"))}, "FAILED", "JobFailed", True),
+    "CommandFails": ({"Look": told(command("Pending"), command("Failed", 1))}, "FAILED", "JobFailed", True),
+    # The trainer has left in order, and the host runs on for a minute.
     "SpotTakesIt": (
+        {"Look": told(command("InProgress"), command("Failed", 143))},
+        "FAILED",
+        "HostEnded",
+        True,
+    ),
+    "SpotHasTakenIt": (
         {"Look": told(command("InProgress")), "LookAtHost": told(host("running"), host("shutting-down"))},
         "FAILED",
         "HostEnded",

@@ -166,6 +166,20 @@ def test_a_host_that_is_lost_is_asked_for_again_and_a_failure_is_tried_again(pla
     place.until("lossy", "cancelled")
 
 
+@pytest.fixture(scope="module")
+def mistaken(place: Place) -> dict[str, Any]:
+    """A job that its trainer refused."""
+    place.submit("mistaken", 1, settings={"epoch": 3})
+    place.until("mistaken", "running")
+    place.record("mistaken", 1).failed(None, "unknown hyperparameter epoch", refused=True)
+    return place.until("mistaken", "failed")
+
+
+def test_what_the_trainer_refuses_is_tried_once(mistaken: dict[str, Any]) -> None:
+    told = (mistaken["attempt"], mistaken["reason"])
+    assert told == (1, "the trainer refuses it: unknown hyperparameter epoch")
+
+
 def test_a_spot_warning_stops_the_tasks_on_that_instance(place: Place) -> None:
     pool = Pool(place.yard, scaled=False)
     pool.size(2)
@@ -235,3 +249,19 @@ def test_the_command_line(place: Place, train: Callable[..., Any]) -> None:
     assert train("watch", "typed")["attempt"] == 2
     listed = {job["job"]: job["state"] for job in train("list", "-n", "50")}
     assert listed["typed"] == "completed"
+
+
+def test_a_job_that_failed_has_rung_the_alarm(place: Place, mistaken: dict[str, Any]) -> None:
+    """Last, since alarms look once a minute."""
+    assert mistaken["state"] == "failed"
+
+    def rang() -> bool:
+        history = place.client("cloudwatch").describe_alarm_history(
+            AlarmName=place.failed, HistoryItemType="StateUpdate"
+        )
+        return any("to ALARM" in item["HistorySummary"] for item in history["AlarmHistoryItems"])
+
+    deadline = time.monotonic() + 180
+    while not rang():
+        assert time.monotonic() < deadline
+        time.sleep(0.5)

@@ -12,7 +12,7 @@ from aws_cdk.assertions import Match, Template
 from botocore.exceptions import ClientError
 
 from modelyard.serving.record_table import RecordTable
-from modelyard.storage import DataBucket, Retention
+from modelyard.storage import DataBucket, Lifecycle, Retention
 from modelyard.storage.runtime.emptying import close, may_be_emptied
 
 
@@ -40,6 +40,27 @@ def test_bucket_is_safe_by_default(stack, data):
         ]
         assert {"Bool": {"aws:SecureTransport": "false"}} in denied
         assert {"NumericLessThan": {"s3:TlsVersion": 1.2}} in denied
+
+
+def test_what_a_folder_s_owner_prunes_is_soon_gone(stack):
+    DataBucket(stack, "Data", lifecycle=Lifecycle(noncurrent_days=365, pruned_days={"training-jobs/": 1}))
+    buckets = [one["Properties"] for one in _resources(stack).values() if one["Type"] == "AWS::S3::Bucket"]
+    (data,) = (bucket for bucket in buckets if "VersioningConfiguration" in bucket)
+    whole, pruned = data["LifecycleConfiguration"]["Rules"]
+    assert "Prefix" not in whole
+    assert whole["NoncurrentVersionExpiration"] == {"NoncurrentDays": 365}
+    assert pruned == {
+        "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1},
+        "NoncurrentVersionExpiration": {"NoncurrentDays": 1},
+        "Prefix": "training-jobs/",
+        "Status": "Enabled",
+    }
+
+
+@pytest.mark.parametrize(("days", "words"), [({"jobs": 1}, "is not a folder"), ({"jobs/": 0}, "pruned_days")])
+def test_impossible_prunings_are_refused(days, words):
+    with pytest.raises(ValueError, match=words):
+        Lifecycle(pruned_days=days)
 
 
 def test_what_is_kept_is_kept_whole_but_not_what_a_failed_creation_leaves(stack, data):

@@ -158,6 +158,7 @@ def test_who_may_start_jobs(stack, make, role):
         "states:GetExecutionHistory",
         "states:ListExecutions",
         "states:StartExecution",
+        "states:StopExecution",
     }
 
 
@@ -198,7 +199,9 @@ def test_nothing_but_its_own_alphabet_gets_into_the_script(name, text):
     assert not re.fullmatch(pattern, text)
 
 
-@pytest.mark.parametrize(("status", "interrupted"), [(0, False), (7, False), (1, True)])
+@pytest.mark.parametrize(
+    ("status", "interrupted"), [(0, False), (7, False), (0, True), (143, True), (137, True)]
+)
 def test_the_script_runs_the_job_and_then_ends_the_host(tmp_path, status, interrupted):
     """Under bash, with programs that note how they were called."""
     script = "\n".join(_document()["mainSteps"][0]["inputs"]["runCommand"])
@@ -233,7 +236,8 @@ def test_the_script_runs_the_job_and_then_ends_the_host(tmp_path, status, interr
         timeout=60,
         check=False,
     )
-    assert done.returncode == status, done.stderr
+    # The driver knows by it that another host goes on.
+    assert done.returncode == (143 if interrupted and status else status), done.stderr
     noted = calls.read_text()
     lines = noted.splitlines()
     assert lines[-1] == "shutdown -h +1"

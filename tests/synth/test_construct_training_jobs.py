@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -216,9 +218,44 @@ def test_alarms_tell_a_topic(stack: Any) -> None:
     jobs = add(stack, alarm_topic=sns.Topic(stack, "Topic"))
     template = stack.node.root.synth().get_stack_by_name("Test").template["Resources"]
     alarms = of_type(template, "AWS::CloudWatch::Alarm")
-    assert len(alarms) == 2
+    assert len(alarms) == 3
     assert all(alarm["AlarmActions"] and alarm["OKActions"] for alarm in alarms.values())
     assert jobs.metric_broken().metric_name == "ExecutionsFailed"
+
+
+def test_a_job_that_fails_rings_by_what_the_function_says(stack: Any, capsys: Any) -> None:
+    from aws_cdk.assertions import Template
+
+    from localcloud.aws.differences.embedded_metrics import parse as embedded
+    from modelyard.training.runtime.aws_metrics import Log
+    from modelyard.training.runtime.job import State, submit
+    from modelyard.training.runtime.job_request import parse
+
+    jobs = add(stack)
+    job = submit(parse('{"job": "dogs-1", "data": "s3://bucket/manifest.json"}'), now=1.0)
+    settings = Settings(
+        table_name="jobs",
+        state_machine_arn="machine",
+        dead_letters_url="letters",
+        cluster=f"{ARN}:cluster/training",
+        task_definition=TASK.task_definition_arn,
+        container="trainer",
+        subnets=("subnet-1",),
+        security_groups=("sg-1",),
+        capacity_providers=("spot",),
+        slots=1,
+        output_uri=TASK.output_uri,
+        rendezvous_endpoint=TASK.rendezvous_endpoint,
+    )
+    for state, metric in ((State.FAILED, jobs.metric_failed()), (State.COMPLETED, jobs.metric_completed())):
+        Log(settings).ended(dataclasses.replace(job, state=state))
+        (told,) = embedded(capsys.readouterr().out, time.time())
+        assert (told.namespace, told.name) == (metric.namespace, metric.metric_name)
+        assert told.dimensions == metric.dimensions
+    alarms = Template.from_stack(stack).find_resources("AWS::CloudWatch::Alarm").values()
+    (alarm,) = (one["Properties"] for one in alarms if one["Properties"]["MetricName"] == "JobsFailed")
+    assert (alarm["Threshold"], alarm["Statistic"], alarm["Period"]) == (1, "Sum", 60)
+    assert alarm["TreatMissingData"] == "notBreaching"
 
 
 def test_the_snippet_of_the_page_runs(monkeypatch: pytest.MonkeyPatch) -> None:

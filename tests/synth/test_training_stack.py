@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import aws_cdk as cdk
@@ -104,6 +105,34 @@ def test_modelyard_check_finds_nothing(built):
     report = check([folder], cfn_lint=True)
     assert (report.findings, report.advice) == ((), ())
     assert report.acknowledged == (2 if stage == "prod" else 3)
+
+
+def test_the_on_call_page_has_each_alarm_and_no_other(built):
+    """Those that scale workers call nobody."""
+    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    rows = page.partition("| Training's alarm |")[2].partition("\n\n")[0].splitlines()[2:]
+    patterns = [row.split("`")[1].replace("...", "*") for row in rows]
+    template, _ = _template(built)
+    alarms = {
+        name[:-8]: alarm["Properties"]
+        for name, alarm in template["Resources"].items()
+        if alarm["Type"] == "AWS::CloudWatch::Alarm" and "Scaling" not in name
+    }
+    assert all(any(fnmatchcase(name, pattern) for pattern in patterns) for name in alarms)
+    named = [pattern for pattern in patterns if not pattern.startswith("Dataset") or built[0] == "prod"]
+    assert all(any(fnmatchcase(name, pattern) for name in alarms) for pattern in named)
+    assert all(alarm["AlarmActions"] and alarm["OKActions"] for alarm in alarms.values())
+
+
+def test_what_jobs_prune_is_soon_gone(built):
+    _, folder = built
+    resources = json.loads((folder / "Data.template.json").read_text())["Resources"].values()
+    buckets = [one["Properties"] for one in resources if one["Type"] == "AWS::S3::Bucket"]
+    rules = [rule for bucket in buckets for rule in bucket["LifecycleConfiguration"]["Rules"]]
+    (rule,) = (rule for rule in rules if rule.get("Prefix") == "training-jobs/")
+    assert rule["NoncurrentVersionExpiration"] == {"NoncurrentDays": 1}
+    # Models of jobs lie there too: what is not deleted stays.
+    assert "ExpirationInDays" not in rule
 
 
 def test_template(built, snapshot):

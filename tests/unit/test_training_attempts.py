@@ -60,6 +60,11 @@ def test_a_poisoned_job_ends_after_as_many_failures_as_allowed() -> None:
     assert "failed 3 times without progress; no checkpoint" in decisions[-1].reason
 
 
+def test_what_the_trainer_refuses_is_not_asked_again() -> None:
+    (decision,) = follow(RULES, [Ended(cause=Cause.REFUSED, hosts_left=3, checkpoint_step=7)] * 9)
+    assert decision.action is Action.GIVE_UP
+
+
 def test_failures_with_progress_between_them_do_not_add_up() -> None:
     decisions = follow(RULES, [failed(step) for step in range(20)])
     assert {decision.action for decision in decisions} == {Action.REQUEUE}

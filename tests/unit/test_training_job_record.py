@@ -112,6 +112,13 @@ def test_a_failure_is_one_line(table: Table) -> None:
     assert len(table.report.reason) == 1000
 
 
+def test_a_mistake_is_told_apart_from_a_failure(table: Table) -> None:
+    record(table).failed(None, "unknown hyperparameter epoch", refused=True)
+    # Each host of the job says so.
+    record(table).failed(None, "unknown hyperparameter epoch", refused=True)
+    assert (table.report.outcome, table.report.reason) == (Outcome.REFUSED, "unknown hyperparameter epoch")
+
+
 def test_a_new_attempt_starts_with_a_clean_record(table: Table) -> None:
     record(table, 1).progress(9, Saved(step=9, key="k9"))
     record(table, 1).failed(9, "why")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,9 +13,13 @@ from training_runtime.attempt import Attempt, Step, from_document
 from training_runtime.attempts import Cause
 from training_runtime.aws_executions import StepFunctions
 from training_runtime.aws_hosts import EcsHosts
+from training_runtime.aws_metrics import Log
 from training_runtime.errors import RefusedError
+from training_runtime.job import State, submit
+from training_runtime.job_request import parse
 from training_runtime.ports import Phase
 
+from localcloud.aws.differences.embedded_metrics import parse as embedded
 from tests.unit.training_jobs_world import SETTINGS
 
 
@@ -52,10 +58,17 @@ class Ecs:
         class Pages:
             def paginate(self, **request: Any) -> list[dict[str, Any]]:
                 ecs.listed.append({"operation": operation, **request})
+                if "startedBy" in request and request.keys() != {"cluster", "startedBy"}:
+                    raise error("InvalidParameterException", "ListTasks")
                 if operation == "list_container_instances":
                     return [{"containerInstanceArns": ["host-1"]}]
                 wanted = request.get("desiredStatus", "RUNNING")
-                arns = [arn for arn, task in ecs.tasks.items() if task["desiredStatus"] == wanted]
+                arns = [
+                    arn
+                    for arn, task in ecs.tasks.items()
+                    if task["desiredStatus"] == wanted
+                    and request.get("startedBy") in (None, task.get("startedBy"))
+                ]
                 return [{"taskArns": arns[:1]}, {"taskArns": arns[1:]}]
 
         return Pages()
@@ -168,15 +181,19 @@ def test_a_task_that_ecs_has_forgotten_has_ended(hosts: EcsHosts) -> None:
 
 
 def test_stop_finds_all_tasks_and_counts_those_that_have_not_ended(ecs: Ecs, hosts: EcsHosts) -> None:
+    mine = {"startedBy": "dogs-1/1"}
     ecs.tasks = {
-        "running": task("running", "RUNNING"),
-        "coming": task("coming", "PENDING"),
-        "ends": task("ends", "DEPROVISIONING", "STOPPED"),
-        "ended": task("ended", "STOPPED", "STOPPED"),
+        "running": task("running", "RUNNING", **mine),
+        "coming": task("coming", "PENDING", **mine),
+        "ends": task("ends", "DEPROVISIONING", "STOPPED", **mine),
+        "ended": task("ended", "STOPPED", "STOPPED", **mine),
+        "another's": task("another's", "RUNNING", startedBy="cats/1"),
+        "another's, ends": task("another's, ends", "STOPPING", "STOPPED", startedBy="cats/1"),
     }
     assert hosts.stop("dogs-1/1", ["running", "forgotten"], "x" * 300) == 3
     assert ecs.stopped == [("coming", "x" * 255), ("running", "x" * 255)]
-    assert {one["startedBy"] for one in ecs.listed} == {"dogs-1/1"}
+    hosts.let_go(["ends"], "it did not come")
+    assert ecs.stopped[2:] == [("ends", "it did not come")]
     ecs.tasks = {}
     assert hosts.stop("dogs-1/1", [], "done") == 0
 
@@ -225,6 +242,17 @@ def test_the_status_is_that_of_the_last_part() -> None:
     machines = StepFunctions(Machines(statuses), SETTINGS.state_machine_arn)
     assert machines.status(Attempt(job="dogs-1", number=2)) == "RUNNING"
     assert machines.status(Attempt(job="dogs-1", number=1)) is None
+
+
+def test_an_end_is_a_metric_of_the_cluster(capsys: pytest.CaptureFixture[str]) -> None:
+    job = submit(parse('{"job": "dogs-1", "data": "s3://bucket/manifest.json"}'), now=1.0)
+    Log(SETTINGS).ended(replace(job, state=State.FAILED, attempt=3, reason="the budget of 2 is spent"))
+    text = capsys.readouterr().out
+    (datum,) = embedded(text, time.time())
+    assert (datum.namespace, datum.name, datum.values) == ("Modelyard/Training", "JobsFailed", [1])
+    assert datum.dimensions == {"Cluster": "training"}
+    told = {"event": "job ended", "job": "dogs-1", "attempt": 3, "reason": "the budget of 2 is spent"}
+    assert told.items() <= json.loads(text).items()
 
 
 def test_a_state_that_failed_is_the_reason_of_the_end() -> None:

@@ -231,6 +231,14 @@ def test_tasks_that_came_after_their_attempt_was_over_are_stopped() -> None:
     assert world.hosts.living() == []
 
 
+def test_what_somebody_runs_by_hand_is_left_alone() -> None:
+    world = World()
+    for name in ("me", "dogs", "dogs-1/", "dogs-1/0", "Dogs/1", "a/b/1"):
+        world.hosts.run(name, 1, {}, provider=0, token="by hand")
+    assert world.sweep() == []
+    assert len(world.hosts.living()) == 6
+
+
 def test_slots_without_an_attempt_are_released_after_a_while() -> None:
     world = World()
     world.submit()

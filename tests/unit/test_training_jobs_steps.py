@@ -61,6 +61,7 @@ def test_what_a_container_is_told() -> None:
         "RENDEZVOUS_ENDPOINT": "rendezvous.train.local:29400",
         "MIN_HOSTS": "2",
         "MAX_HOSTS": "4",
+        "JOIN_SECONDS": "1035",
         "PROCESSES_PER_HOST": "1",
         "DATASET_URI": "s3://bucket/manifest.json",
         "CHECKPOINT_URI": "s3://bucket/training/dogs-1/checkpoints/",
@@ -69,6 +70,23 @@ def test_what_a_container_is_told() -> None:
     }
     rigid = World().submit("cats", hosts=3, elastic=False).request
     assert environment(rigid, 2, SETTINGS)["MIN_HOSTS"] == "3"
+
+
+def test_a_host_waits_longer_for_the_others_than_the_attempt_does() -> None:
+    """Else it fails by itself, three times, and on-demand is never asked for hosts."""
+    world = World(start_seconds=2000)
+    world.submit(elastic=False)
+    for _ in range(2):
+        world.step("dogs-1_1")
+    patience = float(world.hosts.told["task-0"]["JOIN_SECONDS"])
+    world.hosts.arrive("task-0")
+    began = world.now
+    while world.job().state is State.STARTING:
+        assert world.now - began < patience
+        world.step("dogs-1_1")
+    assert world.job().tally.failures == 0
+    world.until("running")
+    assert world.hosts.providers == [0, 1]
 
 
 def test_an_attempt_is_told_for_how_long_those_before_it_were_paid() -> None:
@@ -107,6 +125,42 @@ def test_a_lost_host_is_replaced_while_the_others_train() -> None:
     world.step("dogs-1_1")
     assert [one.hosts for one in world.job().worlds] == [4, 3, 4]
     assert world.slots.read().held["dogs-1/1"].slots == 4
+
+
+@pytest.mark.parametrize("repeated", [False, True])
+def test_a_replacement_that_does_not_come_is_asked_for_elsewhere(repeated: bool) -> None:
+    world = World(start_seconds=300)
+    world.submit(min_hosts=2)
+    world.until("running")
+    world.now += 60
+    world.hosts.end("task-1", Cause.INTERRUPTED, "Spot")
+    world.step("dogs-1_1")
+    assert world.hosts.providers == [0, 0]
+    asked = world.now
+    while len(world.hosts.tasks) == 5:
+        world.step("dogs-1_1", repeated=repeated)
+    assert 300 <= world.now - asked <= 330
+    assert world.hosts.providers[-1] == 1
+    # The one that did not come is let go of, and nothing is asked for twice.
+    assert world.hosts.living() == ["task-0", "task-2", "task-3", "task-5"]
+    world.hosts.arrive()
+    world.step("dogs-1_1")
+    assert (world.job().hosts, world.job().attempt) == (4, 1)
+
+
+def test_a_replacement_that_ecs_gives_up_is_asked_for_elsewhere() -> None:
+    """ECS lets tasks wait for capacity for some minutes, of which no page says how many."""
+    world = World()
+    world.submit(min_hosts=2)
+    world.until("running")
+    world.now += 60
+    world.hosts.end("task-1", Cause.INTERRUPTED, "Spot")
+    world.step("dogs-1_1")
+    world.hosts.end("task-4", Cause.FAILED, "timed out waiting for capacity")
+    while len(world.hosts.tasks) == 5:
+        world.step("dogs-1_1")
+    assert world.hosts.providers == [0, 0, 1]
+    assert (world.job().tally.failures, world.job().hosts) == (0, 3)
 
 
 def test_a_look_that_is_repeated_counts_a_loss_once() -> None:
@@ -197,6 +251,26 @@ def test_what_the_trainer_says_of_its_failure_is_in_the_record() -> None:
     assert "the loss is no number" in world.until("backing-off").reason
 
 
+@pytest.mark.parametrize("state", ["starting", "running", "cancelling"])
+def test_what_the_trainer_refuses_ends_the_job_at_once(state: str) -> None:
+    """With hosts that still come, that train, or that are to end."""
+    world = World()
+    world.submit(hosts=2)
+    for _ in range(2):
+        world.step("dogs-1_1")
+    if state == "starting":
+        world.hosts.arrive("task-0")
+    else:
+        world.until("running")
+    if state == "cancelling":
+        world.send({"cancel": "dogs-1"})
+    world.report(outcome="refused")
+    job = world.until("cancelled" if state == "cancelling" else "failed")
+    assert (job.attempt, world.hosts.living(), world.slots.read().held) == (1, [], {})
+    if state != "cancelling":
+        assert job.reason == "the trainer refuses it: the loss is no number"
+
+
 def test_a_trainer_that_ends_without_a_word_has_failed() -> None:
     world = World()
     world.submit(hosts=2)
@@ -270,6 +344,51 @@ def test_cancel_while_its_hosts_are_asked_for() -> None:
     assert world.until("cancelled").attempt == 1
     world.step("dogs-1_1") if world.machines.inputs else None
     assert (world.hosts.living(), world.slots.read().held) == ([], {})
+
+
+@pytest.mark.parametrize("state", ["completed", "failed", "cancelled"])
+def test_an_end_is_told_of(state: str) -> None:
+    world = World()
+    world.submit(budget_usd=2)
+    world.until("running")
+    assert world.heard == []
+    if state == "completed":
+        world.report(outcome="finished")
+    elif state == "failed":
+        world.now += 3600
+    else:
+        world.send({"cancel": "dogs-1"})
+    job = world.until(state)
+    assert world.heard == [job]
+
+
+def test_an_end_before_the_first_attempt_is_told_of_too() -> None:
+    world = World()
+    world.submit()
+    world.send({"cancel": "dogs-1"})
+    while world.machines.inputs:
+        world.step("dogs-1_1")
+    assert [job.state for job in world.heard] == [State.CANCELLED]
+
+
+def test_an_end_whose_answer_was_lost_is_told_of_again() -> None:
+    world = World()
+    world.submit()
+    world.until("running")
+    world.report(outcome="refused")
+    while world.machines.inputs:
+        world.step("dogs-1_1", repeated=True)
+    assert {job.state for job in world.heard} == {State.FAILED}
+
+
+def test_the_end_that_a_sweep_writes_is_told_of() -> None:
+    world = World()
+    world.submit()
+    world.until("running")
+    world.end_execution("dogs-1_1", "ABORTED")
+    while world.job().state is not State.CANCELLED:
+        world.sweep()
+    assert [job.state for job in world.heard] == [State.CANCELLED]
 
 
 def test_an_execution_that_woke_too_late_does_nothing() -> None:

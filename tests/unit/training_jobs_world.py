@@ -137,6 +137,11 @@ class Fleet:
                 self.end(arn, Cause.INTERRUPTED, reason)
         return len(left)
 
+    def let_go(self, tasks: Iterable[str], reason: str) -> None:
+        for arn in tasks:
+            assert self.tasks[arn].phase is not Phase.ENDED
+            self.end(arn, Cause.INTERRUPTED, reason)
+
     def attempts(self) -> frozenset[str]:
         return frozenset(self.owners[arn] for arn in self.living())
 
@@ -189,14 +194,19 @@ class World:
         self.settings = replace(SETTINGS, slots=slots, **changes)
         self.now, self.draw = 1000.0, 0.5
         self.jobs, self.slots, self.hosts, self.machines = Records(), Slots(slots), Fleet(), Machines()
+        self.heard: list[Job] = []
         self.ports = Ports(
             jobs=self.jobs,
             capacity=self.slots,
             hosts=self.hosts,
             executions=self.machines,
+            listener=self,
             clock=lambda: self.now,
             chance=lambda: self.draw,
         )
+
+    def ended(self, job: Job) -> None:
+        self.heard.append(job)
 
     def send(self, body: Mapping[str, Any] | str, message: str = "") -> Job:
         text = body if isinstance(body, str) else json.dumps(body)
@@ -245,7 +255,7 @@ class World:
             step=step,
             checkpoint=Checkpoint(step=saved, key=f"step-{saved}") if saved >= 0 else None,
             outcome=Outcome(outcome) if outcome else None,
-            reason="the loss is no number" if outcome == "failed" else "",
+            reason="the loss is no number" if outcome in ("failed", "refused") else "",
         )
 
     def until(self, state: str, name: str = "dogs-1", steps: int = 30) -> Job:

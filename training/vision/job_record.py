@@ -12,8 +12,9 @@ trainer's alone, and the only one that its role may write:
     hosts, world,      that train now, and their processes; images_per_second, and the cost so far: by the
     images_per_second, trainer's own telemetry, absent before its first line
     cost
-    outcome            `finished` or `failed`; absent while it trains, and the last word when it is there
-    reason             of `failed`, one line
+    outcome            `finished`, `failed`, or `refused`: failed by a mistake in what was asked for, which
+                       ends the job; absent while it trains, and the last word when it is there
+    reason             of `failed` and `refused`, one line
     models             of `finished`: what was delivered, as JSON
 
 Every rank may hold a record; only rank 0 should report. Call `progress` every few seconds at most (each is a
@@ -117,10 +118,16 @@ class JobRecord:
         """
         self._write(step, saved=saved, models=models, outcome="finished")
 
-    def failed(self, step: int | None, reason: str) -> None:
-        """It cannot go on, for a reason of its own, in one line; None: whoever says so does not know how far
-        it was. Raises as `finished`."""
-        self._write(step, outcome="failed", reason=" ".join(reason.split())[:_REASON_CHARACTERS])
+    def failed(self, step: int | None, reason: str, *, refused: bool = False) -> None:
+        """It cannot go on. Raises as `finished`.
+
+        Args:
+            step: Optimizer steps done; None: whoever says so does not know how far it was.
+            reason: In one line.
+            refused: By a mistake of whoever asked for the job: no attempt would fare better.
+        """
+        outcome = "refused" if refused else "failed"
+        self._write(step, outcome=outcome, reason=" ".join(reason.split())[:_REASON_CHARACTERS])
 
     def _write(
         self,

@@ -95,6 +95,16 @@ class DataBucket(Construct, IDataBucket):
                     s3.LifecycleRule(prefix=prefix, expiration=Duration.days(days))
                     for prefix, days in lifecycle.expire_days.items()
                 ),
+                # Of two rules for one object the shorter time counts.
+                # https://docs.aws.amazon.com/AmazonS3/latest/userguide/lifecycle-conflicts.html
+                *(
+                    s3.LifecycleRule(
+                        prefix=prefix,
+                        noncurrent_version_expiration=Duration.days(days),
+                        abort_incomplete_multipart_upload_after=Duration.days(1),
+                    )
+                    for prefix, days in lifecycle.pruned_days.items()
+                ),
             ],
             removal_policy=removal,
         )

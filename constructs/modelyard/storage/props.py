@@ -58,6 +58,9 @@ class Lifecycle:
         expire_days: Prefix -> days after which what was written below it is deleted, for example
             `{"pipelines/": 60}`; nothing by default. Models and reports below it go too, those of registered
             versions included, and step caches must not outlive it.
+        pruned_days: Prefix -> `noncurrent_days` below it, and `incomplete_upload_days` of one, for folders
+            whose owner deletes what it no longer wants all the time: S3 keeps, and charges, each of them
+            for that long.
 
     Raises:
         ValueError: A number below 1, or a prefix that is not a folder such as `pipelines/`.
@@ -67,15 +70,17 @@ class Lifecycle:
     incomplete_upload_days: int = 7
     access_log_days: int = 365
     expire_days: Mapping[str, int] = field(default_factory=dict)
+    pruned_days: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         days = {
             name: getattr(self, name)
             for name in ("noncurrent_days", "incomplete_upload_days", "access_log_days")
         }
-        for prefix, number in self.expire_days.items():
-            check_folder(prefix)
-            days[f"expire_days[{prefix!r}]"] = number
+        for name in ("expire_days", "pruned_days"):
+            for prefix, number in getattr(self, name).items():
+                check_folder(prefix)
+                days[f"{name}[{prefix!r}]"] = number
         for name, number in days.items():
             if number < 1:
                 raise ValueError(f"Lifecycle.{name} is {number}; it counts days and must be at least 1")

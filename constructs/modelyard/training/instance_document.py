@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from modelyard.training.instance_driver import INTERRUPTED
+
 # Each is put into a script as text, so that nothing but its own alphabet may stand in it.
 _ADDRESS = r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[A-Za-z0-9_./=+-]{1,1024}$"
 _PARAMETERS: dict[str, tuple[str, str]] = {
@@ -23,6 +25,7 @@ _RUN = """\
 set -euo pipefail
 # Whatever comes: a host that has nothing to do ends. Its disk goes with it.
 trap 'shutdown -h +1' EXIT
+notice=$(mktemp -u)
 # Not in ECS's image; Amazon Linux's packages lie in S3, which the network's gateway reaches.
 command -v aws > /dev/null || dnf install --assumeyes --quiet awscli-2
 aws ecr get-login-password --region {{Region}} | docker login --username AWS --password-stdin {{Registry}}
@@ -39,6 +42,7 @@ docker run --detach --rm --network host --name rendezvous $log \\
       http://169.254.169.254/latest/api/token || true)
     if curl -sf -o /dev/null -H "X-aws-ec2-metadata-token: $token" \\
       http://169.254.169.254/latest/meta-data/spot/instance-action; then
+      touch "$notice"
       docker stop --time {{StopSeconds}} trainer || true
       exit
     fi
@@ -56,6 +60,8 @@ docker run --rm --network host --name trainer {{Gpus}} --shm-size {{SharedMemory
   --env HYPERPARAMETERS="$(echo {{Hyperparameters}} | base64 --decode)" \\
   --entrypoint python {{Image}} -m training.vision.launch || status=$?
 kill $watch || true
+# Also where it was killed, since a checkpoint took too long. One that trained to its end has done so.
+[ $status = 0 ] || [ ! -e "$notice" ] || status={{Interrupted}}
 exit $status
 """
 
@@ -104,6 +110,7 @@ def fixed_values(
         "Processes": str(processes),
         "SharedMemory": str(shared_memory),
         "StopSeconds": str(_STOP_SECONDS),
+        "Interrupted": str(INTERRUPTED),
     }
 
 

@@ -14,6 +14,8 @@ _DELIVERY_SECONDS = 900
 _PATIENT = {"ErrorEquals": ["States.ALL"], "IntervalSeconds": 5, "MaxAttempts": 8, "BackoffRate": 2.0}
 _GIVE_UP = [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.error", "Next": "End"}]
 _GOES_ON = ("Pending", "InProgress", "Delayed")
+# Of the command on a host that Spot takes back: as of a trainer that SIGTERM ended, with a checkpoint.
+INTERRUPTED = 143
 
 
 def definition(
@@ -36,7 +38,7 @@ def definition(
         "Comment": "One training job on one host",
         "StartAt": "Begin",
         "States": {
-            "Begin": _pass({"polls": 0, "status": "NotSent"}, "$.watch", "Start"),
+            "Begin": _pass({"polls": 0, "status": "NotSent", "code": -1}, "$.watch", "Start"),
             "Start": {
                 "Type": "Task",
                 "Resource": "arn:aws:states:::aws-sdk:ec2:runInstances",
@@ -97,7 +99,7 @@ def definition(
                 "Type": "Task",
                 "Resource": "arn:aws:states:::aws-sdk:ssm:getCommandInvocation",
                 "Parameters": {"CommandId.$": "$.command.id", "InstanceId.$": "$.host.id"},
-                "ResultSelector": {"status.$": "$.Status"},
+                "ResultSelector": {"status.$": "$.Status", "code.$": "$.ResponseCode"},
                 "ResultPath": "$.look",
                 "Retry": [_PATIENT],
                 "Catch": _GIVE_UP,
@@ -119,6 +121,7 @@ def definition(
                 "Parameters": {
                     "polls.$": "States.MathAdd($.watch.polls, 1)",
                     "status.$": "$.look.status",
+                    "code.$": "$.look.code",
                 },
                 "ResultPath": "$.watch",
                 "Next": "GoesOn",
@@ -159,6 +162,14 @@ def definition(
                     {"Variable": "$.watch.status", "StringEquals": "Success", "Next": "Completed"},
                     {
                         "Or": [{"Variable": "$.watch.status", "StringEquals": one} for one in _GOES_ON],
+                        "Next": "Lost",
+                    },
+                    # The command is told of before the host is gone.
+                    {
+                        "And": [
+                            {"Variable": "$.watch.status", "StringEquals": "Failed"},
+                            {"Variable": "$.watch.code", "NumericEquals": INTERRUPTED},
+                        ],
                         "Next": "Lost",
                     },
                 ],

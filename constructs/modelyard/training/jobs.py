@@ -23,7 +23,14 @@ from modelyard.storage import Retention
 from modelyard.training.jobs_machine import FUNCTION, definition
 from modelyard.training.jobs_props import HostPool, Pace, Registration, TrainerTask
 from modelyard.training.jobs_table import JobsTable
-from modelyard.training.runtime.aws_names import SPOT_WARNING, SWEEP
+from modelyard.training.runtime.aws_names import (
+    CLUSTER,
+    JOBS_COMPLETED,
+    JOBS_FAILED,
+    NAMESPACE,
+    SPOT_WARNING,
+    SWEEP,
+)
 from modelyard.training.runtime.settings import Settings
 
 if TYPE_CHECKING:
@@ -53,7 +60,7 @@ class TrainingJobs(Construct):
         pace: How often jobs are looked after.
         registration: Of the models of jobs that finish; without it none is registered.
         retention: What becomes of the records when the stack is deleted; kept by default.
-        alarm_topic: Hears of both alarms, and of their end.
+        alarm_topic: Hears of all alarms, and of their end.
 
     Attributes:
         queue: Of requests.
@@ -64,6 +71,7 @@ class TrainingJobs(Construct):
         machine: The state machine.
         letters: Alarm on dead letters.
         broken: Alarm on executions that failed; sweeps put right what they leave.
+        failed: Alarm on jobs that failed for good; the function's log says which, and why.
 
     Example:
         >>> jobs = TrainingJobs(stack, "Jobs", name="training", cluster=cluster, task=task, pool=pool)
@@ -79,6 +87,7 @@ class TrainingJobs(Construct):
     machine: sfn.CfnStateMachine
     letters: cloudwatch.Alarm
     broken: cloudwatch.Alarm
+    failed: cloudwatch.Alarm
 
     def __init__(
         self,
@@ -102,6 +111,7 @@ class TrainingJobs(Construct):
         acknowledge(self.dead_letters, "AwsSolutions-SQS3", "It is the dead-letter queue.")
         self.queue = self._queue("Queue", self.dead_letters)
         # By name: the machine calls the function that starts its executions.
+        self._cluster_name = cluster.cluster_name
         self._machine_arn = arn_in_stack(self, "states", f"stateMachine:{name}")
         settings = Settings(
             table_name=self.records.table.table_name,
@@ -159,6 +169,23 @@ class TrainingJobs(Construct):
             namespace="AWS/States",
             metric_name="ExecutionsFailed",
             dimensions_map={"StateMachineArn": self._machine_arn},
+            period=Duration.minutes(1),
+            statistic="Sum",
+        )
+
+    def metric_failed(self) -> cloudwatch.Metric:
+        """Jobs that failed for good, by failures, budget or a mistake, or got no hosts: sum of a minute."""
+        return self._metric(JOBS_FAILED)
+
+    def metric_completed(self) -> cloudwatch.Metric:
+        """Jobs that trained all there was: sum of a minute."""
+        return self._metric(JOBS_COMPLETED)
+
+    def _metric(self, name: str) -> cloudwatch.Metric:
+        return cloudwatch.Metric(
+            namespace=NAMESPACE,
+            metric_name=name,
+            dimensions_map={CLUSTER: self._cluster_name},
             period=Duration.minutes(1),
             statistic="Sum",
         )
@@ -302,11 +329,16 @@ class TrainingJobs(Construct):
             self.metric_broken(),
             "An attempt's control failed: see the execution, and the functions' logs. Sweeps clean up.",
         )
+        self.failed = self._alarm(
+            "JobFailed",
+            self.metric_failed(),
+            "A training job failed for good. `modelyard train list` says which and why.",
+        )
         if topic:
             from aws_cdk.aws_cloudwatch_actions import SnsAction
 
             tell = SnsAction(topic)
-            for alarm in (self.letters, self.broken):
+            for alarm in (self.letters, self.broken, self.failed):
                 alarm.add_alarm_action(tell)
                 alarm.add_ok_action(tell)
 

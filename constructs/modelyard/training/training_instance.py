@@ -138,7 +138,7 @@ class TrainingInstance(Construct):
         allow(grantee, actions=["states:StartExecution", "states:ListExecutions"], resources=[arn])
         allow(
             grantee,
-            actions=["states:DescribeExecution", "states:GetExecutionHistory"],
+            actions=["states:DescribeExecution", "states:GetExecutionHistory", "states:StopExecution"],
             resources=[arn_in_stack(self, "states", f"execution:{name}:*")],
             reason="Executions are named when they start; the grant ends at those of this state machine.",
         )

@@ -2,53 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import re
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 from botocore.exceptions import ClientError
 
 from benchmarks.deployed import MODEL
 from tests.local.faults.app import App
+from tests.local.operations_page import Page
 
 pytestmark = [pytest.mark.loop, pytest.mark.timeout(1200)]
 
-PAGE = (Path(__file__).parents[3] / "docs" / "operations.md").read_text()
-BLOCKS = {
-    block.splitlines()[0].removeprefix("# "): block
-    for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
-}
-
-
-class Page:
-    """Runs blocks by how their first line begins."""
-
-    def __init__(self, app: App) -> None:
-        self._app = app
-        self.used: set[str] = set()
-
-    def __call__(self, title: str, before: str = "") -> str:
-        """What the block printed; `before` is run ahead of it."""
-        (found,) = (name for name in BLOCKS if name.startswith(title))
-        self.used.add(found)
-        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        result = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", "\n".join([BLOCKS["names"], before, BLOCKS[found]])],
-            env={**os.environ, **self._app.environment, "PATH": path, "AWS_PAGER": ""},
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-        )
-        assert result.returncode == 0, result.stdout + result.stderr
-        return result.stdout
-
 
 def test_every_command_of_the_page(app: App) -> None:
-    page = Page(app)
+    page = Page(app.environment)
     old, new = app.new_version(), app.new_version()
     app.deploy(old)
     app.deploy(new)
@@ -102,4 +67,4 @@ def test_every_command_of_the_page(app: App) -> None:
     page("a key was disabled", before="aws kms disable-key --key-id $key")
     app.wait(app.answers)
 
-    assert page.used | {"names"} == BLOCKS.keys()
+    assert page.used == page.blocks.keys()

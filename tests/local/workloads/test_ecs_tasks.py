@@ -59,8 +59,11 @@ raise SystemExit(3)
         address,
         "AccessDenied",
     ]
-    started = yard.ecs.list_tasks(cluster=yard.name, startedBy="job-1", desiredStatus="STOPPED")
-    assert started["taskArns"] == [arn]
+    family = task["taskDefinitionArn"].rpartition("/")[2].partition(":")[0]
+    ended = yard.ecs.list_tasks(cluster=yard.name, family=family, desiredStatus="STOPPED")
+    assert ended["taskArns"] == [arn]
+    # Only those that are to run.
+    assert yard.ecs.list_tasks(cluster=yard.name, startedBy="job-1")["taskArns"] == []
     described = yard.ecs.describe_tasks(cluster=yard.name, tasks=[session, "0" * 32], include=["TAGS"])
     assert described["tasks"][0]["tags"] == [{"key": "job", "value": "1"}]
     assert [failure["reason"] for failure in described["failures"]] == ["MISSING"]
@@ -227,6 +230,10 @@ def test_requests_that_aws_refuses(yard: Yard) -> None:
     assert "other" in code_of(yard.ecs.run_task, **run, launchType="FARGATE", overrides=other)[1]
     assert code_of(yard.ecs.run_task, **{**run, "taskDefinition": "none"})[0] == "ClientException"
     assert code_of(yard.ecs.stop_task, cluster=yard.name, task="0" * 32)[0] == "InvalidParameterException"
+    for more in ({"desiredStatus": "STOPPED"}, {"family": "any"}, {"launchType": "FARGATE"}):
+        refused = code_of(yard.ecs.list_tasks, cluster=yard.name, startedBy="job-1", **more)
+        assert refused[0] == "InvalidParameterException"
+        assert next(iter(more)) in refused[1]
     yard.ecs.deregister_task_definition(taskDefinition=definition)
     assert code_of(yard.ecs.run_task, **run, launchType="FARGATE") == (
         "ClientException",

@@ -112,13 +112,13 @@ def test_that_it_has_finished_is_told_again_and_again(table, monkeypatch):
 def test_an_agent_tells_why_its_ranks_ended(table, monkeypatch, capsys):
     monkeypatch.setattr(agent, "from_environment", lambda: JobRecord("jobs", "dogs-1", 1, client=table))
     watching(table).emit()
-    agent._tell_record("no image of class 'owl'")
-    assert (table.report.outcome, table.report.reason) == (Outcome.FAILED, "no image of class 'owl'")
+    agent._tell_record("no image of class 'owl'", refused=True)
+    assert (table.report.outcome, table.report.reason) == (Outcome.REFUSED, "no image of class 'owl'")
     JobRecord("jobs", "dogs-1", 2, client=table).progress(1)
-    agent._tell_record("late")
+    agent._tell_record("late", refused=False)
     assert "attempt 1 of job dogs-1 is over" in capsys.readouterr().out
     table.error = THROTTLED
-    agent._tell_record("throttled")
+    agent._tell_record("throttled", refused=True)
 
 
 def test_a_job_tells_its_steps_checkpoints_and_end(trained, other_container, monkeypatch, table):

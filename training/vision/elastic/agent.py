@@ -96,8 +96,9 @@ def supervise(settings: Settings, trainer: Trainer, arguments: Sequence[str]) ->
         raise UserError(f"{settings.min_hosts} hosts did not come within {settings.patience} s") from None
     handler.shutdown()
     if result.is_failed():
-        reason = _reason({failure.exitcode for failure in result.failures.values()})
-        _tell_record(reason)
+        codes = {failure.exitcode for failure in result.failures.values()}
+        reason = _reason(codes)
+        _tell_record(reason, refused=REFUSED in codes)
         raise UserError(reason)
 
 
@@ -188,12 +189,12 @@ def _reason(codes: set[int]) -> str:
     return f"the ranks of this host ended with {_listed(codes)}, which is no way for them to end"
 
 
-def _tell_record(reason: str) -> None:
+def _tell_record(reason: str, *, refused: bool) -> None:
     """Ranks that end may be started again; here is known that they are not."""
     try:
         record = from_environment()
         if record:
-            record.failed(None, reason)
+            record.failed(None, reason, refused=refused)
     except (UntoldError, UserError, OSError) as error:
         # Outdated: then another attempt has spoken. Else the task's exit code says it, without the reason.
         say(str(error))

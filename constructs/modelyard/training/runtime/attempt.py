@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 from .attempts import Cause
+
+_ID = re.compile(r"[a-z0-9](-?[a-z0-9]){0,62}/[1-9][0-9]*")
 
 
 class Step(StrEnum):
@@ -38,6 +41,7 @@ class Attempt:
         replaced: When hosts were last asked for.
         tasks: ARNs of the tasks that were not seen ended.
         training: Those of them that trained when last looked at.
+        elsewhere: How often hosts asked for again did not come; then the next capacity provider is asked.
         cause: Why it ends; empty while it goes on.
         reason: Likewise, in words.
     """
@@ -53,6 +57,7 @@ class Attempt:
     replaced: float = 0.0
     tasks: tuple[str, ...] = ()
     training: tuple[str, ...] = ()
+    elsewhere: int = 0
     cause: str = ""
     reason: str = ""
 
@@ -73,6 +78,16 @@ class Attempt:
     def to_document(self) -> dict[str, Any]:
         """As JSON."""
         return asdict(self)
+
+
+def is_id(text: str) -> bool:
+    """Whether it is the `id` of an attempt, by its form.
+
+    Example:
+        >>> is_id("dogs-1/2"), is_id("somebody")
+        (True, False)
+    """
+    return _ID.fullmatch(text) is not None
 
 
 def from_document(document: Mapping[str, Any]) -> Attempt:

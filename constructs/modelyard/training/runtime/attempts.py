@@ -18,6 +18,7 @@ class Cause(StrEnum):
     CANCELLED = "cancelled"
     INTERRUPTED = "interrupted"  # hosts were taken away: Spot, or a fault of the machine
     FAILED = "failed"  # the program ended by itself
+    REFUSED = "refused"  # likewise, by a mistake in what was asked for: it would be one again
     NO_CAPACITY = "no-capacity"  # not all hosts came before the deadline, nothing was run
 
 
@@ -144,6 +145,8 @@ def after(rules: Rules, tally: Tally, ended: Ended, draw: float) -> tuple[Decisi
         return Decision(action=Action.COMPLETE, reason="finished"), tally
     if ended.cause is Cause.CANCELLED:
         return Decision(action=Action.STOP, reason="cancelled"), tally
+    if ended.cause is Cause.REFUSED:
+        return Decision(action=Action.GIVE_UP, reason="the trainer refuses it"), tally
     continues = rules.elastic and ended.cause is not Cause.NO_CAPACITY and ended.hosts_left >= rules.min_hosts
     tally = _counted(tally, ended, attempt_ended=not continues)
     if reason := _hopeless(rules, tally, ended):

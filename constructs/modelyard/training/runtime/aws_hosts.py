@@ -59,17 +59,22 @@ class EcsHosts:
         return tuple(found.get(arn) or Task(arn=arn, phase=Phase.ENDED, reason=unknown) for arn in wanted)
 
     def stop(self, attempt: str, tasks: Iterable[str], reason: str) -> int:
-        listed = {
-            arn
-            for status in ("RUNNING", "STOPPED")
-            for arn in self._listed(startedBy=attempt, desiredStatus=status)
-        }
+        # `startedBy` goes with no other filter, and leaves out those that are to end and still save.
+        # https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ListTasks.html
+        listed = {*self._listed(startedBy=attempt), *tasks}
+        ending = set(self._listed(family=self._family, desiredStatus="STOPPED"))
         left = 0
-        for task in self._described(sorted(listed | set(tasks))):
+        for task in self._described(sorted(listed | ending)):
+            if task["taskArn"] not in listed and task.get("startedBy") != attempt:
+                continue
             left += task["lastStatus"] != "STOPPED"
             if task["desiredStatus"] != "STOPPED" and task["lastStatus"] != "STOPPED":
                 self._stop(task["taskArn"], reason)
         return left
+
+    def let_go(self, tasks: Iterable[str], reason: str) -> None:
+        for arn in tasks:
+            self._stop(arn, reason)
 
     def attempts(self) -> frozenset[str]:
         tasks = self._described(list(self._listed(family=self._family)))

@@ -4,4 +4,8 @@
 INDEX = "standing"
 # Members of the event with which the schedule asks for a sweep.
 SWEEP = "sweep"
+# What is said of jobs that end, beside what trainers say of theirs: `training/vision/telemetry/names.py`.
+NAMESPACE = "Modelyard/Training"
+CLUSTER = "Cluster"
+JOBS_COMPLETED, JOBS_FAILED, JOBS_CANCELLED = "JobsCompleted", "JobsFailed", "JobsCancelled"
 SPOT_WARNING = "EC2 Spot Instance Interruption Warning"

@@ -14,6 +14,7 @@ from modelyard.runtime.log import log
 from .attempt import Step, from_document
 from .aws_executions import StepFunctions
 from .aws_hosts import EcsHosts
+from .aws_metrics import Log
 from .aws_names import SPOT_WARNING, SWEEP
 from .aws_registry import SageMakerRegistry
 from .aws_table import DynamoCapacity, DynamoJobs
@@ -29,6 +30,7 @@ PORTS = Ports(
     capacity=DynamoCapacity(_DYNAMODB, SETTINGS.table_name, SETTINGS.slots),
     hosts=EcsHosts(boto3.client("ecs"), SETTINGS),
     executions=StepFunctions(boto3.client("stepfunctions"), SETTINGS.state_machine_arn),
+    listener=Log(SETTINGS),
     clock=time.time,
     chance=random.random,
     # A client of SageMaker takes longest to make.

@@ -11,6 +11,11 @@ from .job import Job, State, ended, trains
 from .ports import Outcome, Phase, Report, Task
 from .settings import Settings
 
+_CAUSES = {
+    Outcome.FINISHED: Cause.FINISHED,
+    Outcome.FAILED: Cause.FAILED,
+    Outcome.REFUSED: Cause.REFUSED,
+}
 # Hosts that are lost are asked for again at most this often (s); what is asked for may take minutes to come.
 REPLACEMENT_SECONDS = 60.0
 
@@ -32,7 +37,18 @@ class View:
     draw: float
 
 
-def judge(job: Job, at: Attempt, view: View, settings: Settings) -> tuple[Job, Attempt, int]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """How many hosts to ask for again, and ARNs of tasks to let go of instead, which did not come."""
+
+    hosts: int = 0
+    instead_of: tuple[str, ...] = ()
+
+
+_NOTHING = Wanted()
+
+
+def judge(job: Job, at: Attempt, view: View, settings: Settings) -> tuple[Job, Attempt, Wanted]:
     """Whether the attempt goes on.
 
     Args:
@@ -42,18 +58,19 @@ def judge(job: Job, at: Attempt, view: View, settings: Settings) -> tuple[Job, A
         settings: Of the cluster.
 
     Returns:
-        The record and the attempt as they are now, and how many hosts to ask for again.
+        The record and the attempt as they are now, and what to ask for again.
     """
     here = [task for task in view.tasks if task.phase is not Phase.ENDED]
     at = replace(at, next=Step.WATCH, wait=settings.watch_seconds, tasks=_standing(view.tasks))
     if ending := _told(job, view.report):
-        return job, at.ending(*ending), 0
+        return job, at.ending(*ending), _NOTHING
     gone = [task for task in view.tasks if task.phase is Phase.ENDED and not task.done]
     running = tuple(task.arn for task in view.tasks if task.phase is Phase.RUNNING or task.done)
     if not here and not gone:
-        return job, at.ending(Cause.FAILED, "the trainer ended and did not say how"), 0
+        return job, at.ending(Cause.FAILED, "the trainer ended and did not say how"), _NOTHING
     if job.state is State.STARTING:
-        return (*_starting(job, at, gone, running, view.now, settings), 0)
+        return (*_starting(job, at, gone, running, view.now, settings), _NOTHING)
+    missed = _missed(at, view, settings)
     if lost := [task for task in gone if task.arn in at.training]:
         left = tuple(arn for arn in at.training if arn in running)
         # Otherwise the record knows: this look is repeated, its first answer was lost.
@@ -61,16 +78,18 @@ def judge(job: Job, at: Attempt, view: View, settings: Settings) -> tuple[Job, A
             what = Ended(cause=_cause(lost), hosts_left=len(left))
             after, decision = ended(job, what, view.draw, view.now)
             if decision.action is not Action.CONTINUE:
-                return job, at.ending(what.cause, lost[0].reason), 0
+                return job, at.ending(what.cause, lost[0].reason), _NOTHING
             job = after
         at = replace(at, training=left)
     if len(running) > job.hosts:
         job = trains(job, len(running), view.now)
-    at = replace(at, training=running)
-    missing = job.request.hosts - len(at.tasks)
+    left = tuple(arn for arn in at.tasks if arn not in missed)
+    at = replace(at, training=running, tasks=left, elsewhere=at.elsewhere + bool(missed))
+    missing = job.request.hosts - len(left)
     if missing > 0 and view.now - at.replaced >= REPLACEMENT_SECONDS:
-        return job, replace(at, replaced=view.now), missing
-    return job, at, 0
+        instead_of = tuple(task.arn for task in here if task.arn in missed)
+        return job, replace(at, replaced=view.now), Wanted(hosts=missing, instead_of=instead_of)
+    return job, at, _NOTHING
 
 
 def node_seconds(job: Job, at: Attempt, now: float) -> float:
@@ -92,8 +111,7 @@ def node_seconds(job: Job, at: Attempt, now: float) -> float:
 def _told(job: Job, report: Report | None) -> tuple[Cause, str] | None:
     """Why it ends, whatever its tasks do."""
     if report is not None and report.attempt == job.attempt and report.outcome is not None:
-        finished = report.outcome is Outcome.FINISHED
-        return (Cause.FINISHED, "finished") if finished else (Cause.FAILED, report.reason)
+        return _CAUSES[report.outcome], report.reason or report.outcome.value
     if job.state is State.CANCELLING:
         return Cause.CANCELLED, "cancelled"
     if job.rules.budget is not None and job.cost >= job.rules.budget:
@@ -114,6 +132,18 @@ def _starting(
         words = f"{len(running)} of {hosts} hosts came within {settings.start_seconds} s"
         return job, at.ending(Cause.NO_CAPACITY, words)
     return job, at
+
+
+def _missed(at: Attempt, view: View, settings: Settings) -> frozenset[str]:
+    """Hosts that were asked for again, and did not come in time or not at all."""
+    late = view.now - at.replaced >= max(settings.start_seconds, REPLACEMENT_SECONDS)
+    return frozenset(
+        task.arn
+        for task in view.tasks
+        if task.arn not in at.training
+        # One that is told to go is gone when a look is repeated: it decides as before.
+        and ((task.phase is Phase.COMING and late) or (task.phase is Phase.ENDED and not task.done))
+    )
 
 
 def _standing(tasks: Sequence[Task]) -> tuple[str, ...]:

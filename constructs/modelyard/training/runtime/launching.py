@@ -14,6 +14,8 @@ from .settings import Settings
 # https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_TaskOverride.html: 8192 characters for all
 # overrides as JSON, which quotes the hyperparameters once more.
 _MOST_CHARACTERS = 7_000
+# By which whoever watches the attempt is patient for less long than its hosts, a late look included.
+_LATER_SECONDS = 120
 
 
 def environment(
@@ -40,6 +42,8 @@ def environment(
         "RENDEZVOUS_ENDPOINT": settings.rendezvous_endpoint,
         "MIN_HOSTS": str(request.min_hosts if request.elastic else request.hosts),
         "MAX_HOSTS": str(request.hosts),
+        # A host that gave up before the attempt does would count as a failure of the program.
+        "JOIN_SECONDS": str(settings.start_seconds + settings.watch_seconds + _LATER_SECONDS),
         "PROCESSES_PER_HOST": str(settings.processes_per_host),
         "DATASET_URI": request.data,
         "CHECKPOINT_URI": f"{place}checkpoints/",

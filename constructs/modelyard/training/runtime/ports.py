@@ -53,6 +53,7 @@ class Outcome(StrEnum):
 
     FINISHED = "finished"
     FAILED = "failed"
+    REFUSED = "refused"  # by a mistake in what it was asked for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +128,9 @@ class Hosts(Protocol):
     def stop(self, attempt: str, tasks: Iterable[str], reason: str) -> int:
         """Stop these and all other tasks of an attempt; how many have not ended yet."""
 
+    def let_go(self, tasks: Iterable[str], reason: str) -> None:
+        """Stop these, and no others of their attempt."""
+
     def attempts(self) -> frozenset[str]:
         """Whose tasks have not ended."""
 
@@ -155,6 +159,13 @@ class Registry(Protocol):
         """
 
 
+class Listener(Protocol):
+    """Whoever wants to know of ends."""
+
+    def ended(self, job: Job) -> None:
+        """A job completed, failed or was cancelled; of one end it may hear twice."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
     """All of it; `registry` is None where no group is to be written to."""
@@ -163,6 +174,7 @@ class Ports:
     capacity: Store
     hosts: Hosts
     executions: Executions
+    listener: Listener
     clock: Callable[[], float]
     chance: Callable[[], float]
     registry: Registry | None = None

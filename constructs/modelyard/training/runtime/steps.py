@@ -17,8 +17,8 @@ from . import admission
 from .attempt import Attempt, Step
 from .attempts import Cause, Ended
 from .errors import RefusedError
-from .job import BEFORE, Job, State, ended, move, report, trains
-from .judging import View, judge, node_seconds
+from .job import BEFORE, ENDS, Job, State, ended, move, report, trains
+from .judging import View, Wanted, judge, node_seconds
 from .launching import environment
 from .ports import Ports, Report
 from .registering import register
@@ -86,21 +86,23 @@ def watch(at: Attempt, ports: Ports, settings: Settings) -> Attempt:
     tasks = ports.hosts.look(at.tasks)
     told, now, draw = ports.jobs.report(at.job), ports.clock(), ports.chance()
     view = View(report=told, tasks=tasks, now=now, draw=draw)
-    found = [(at.ending(Cause.CANCELLED, "its record is another attempt's"), 0)]
+    found = [(at.ending(Cause.CANCELLED, "its record is another attempt's"), Wanted())]
 
     def change(job: Job) -> Job:
         if not _is_under_way(job, at):
             return job
         job = _reported(job, at, told, node_seconds(job, at, now), now, settings)
-        job, after, missing = judge(job, at, view, settings)
-        found[:] = [(after, missing)]
+        job, after, wanted = judge(job, at, view, settings)
+        found[:] = [(after, wanted)]
         return job
 
     job = ports.jobs.change(at.job, change)
-    after, missing = found[0]
-    if missing:
+    after, wanted = found[0]
+    if wanted.instead_of:
+        ports.hosts.let_go(wanted.instead_of, "it did not come; another capacity provider is asked")
+    if wanted.hosts:
         # What cannot be had now is asked for again, later; the others train on.
-        after, _ = _run(job, after, missing, f"{after.part}/{after.rounds}", ports, settings)
+        after, _ = _run(job, after, wanted.hosts, f"{after.part}/{after.rounds}", ports, settings)
     return after
 
 
@@ -130,13 +132,15 @@ def finish(at: Attempt, ports: Ports, settings: Settings) -> Attempt:
             # Between two looks it came, trained and ended.
             job = trains(job, job.request.hosts, now)
         job, _ = ended(job, Ended(cause=cause), draw, now)
-        explains = at.reason and cause in (Cause.FAILED, Cause.INTERRUPTED, Cause.NO_CAPACITY)
-        return replace(job, reason=f"{job.reason} ({at.reason})") if explains else job
+        return replace(job, reason=_explained(job.reason, cause, at.reason))
 
     job = ports.jobs.change(at.job, change) if ports.jobs.read(at.job) else None
     admission.settle(ports.capacity, lambda capacity: admission.release(capacity, at.id, now))
     if job is None or job.attempt != at.number:
         return replace(at, next=Step.OVER)
+    if job.state in ENDS:
+        # Every way to an end comes by here, the sweeps' too; a step that is repeated says it again.
+        ports.listener.ended(job)
     if job.state is State.BACKING_OFF:
         ports.executions.start(Attempt(job=at.job, number=at.number + 1))
     registers = job.state is State.COMPLETED and job.request.model_group
@@ -180,6 +184,13 @@ def _hopeless(at: Attempt) -> State:
     return State.CANCELLED if at.cause == Cause.CANCELLED else State.FAILED
 
 
+def _explained(decided: str, cause: Cause, told: str) -> str:
+    if cause is Cause.REFUSED:
+        return f"{decided}: {told}"
+    explains = told and cause in (Cause.FAILED, Cause.INTERRUPTED, Cause.NO_CAPACITY)
+    return f"{decided} ({told})" if explains else decided
+
+
 def _refused(at: Attempt, answer: admission.Answer, slots: int, now: float, settings: Settings) -> Attempt:
     if answer is admission.Answer.IMPOSSIBLE:
         words = f"asks for {slots} hosts; this cluster has {settings.slots}"
@@ -201,8 +212,9 @@ def _run(
 ) -> tuple[Attempt, Attempt | None]:
     """The attempt with the tasks that were started, and its end if there were not enough."""
     variables = environment(job.request, at.number, settings, paid=job.node_seconds)
+    provider = job.tally.unplaced + at.elsewhere
     try:
-        started = ports.hosts.run(at.id, count, variables, provider=job.tally.unplaced, token=token)
+        started = ports.hosts.run(at.id, count, variables, provider=provider, token=token)
     except RefusedError as error:
         return at, at.ending(Cause.FAILED, str(error))
     at = replace(at, tasks=(*at.tasks, *started.tasks))

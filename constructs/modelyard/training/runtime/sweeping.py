@@ -1,13 +1,14 @@
 """What puts right what no execution puts right: one that was aborted, or broke, or was never started.
 
 Done by a schedule. It looks at every job that has not ended, at the slots that are held, and at the tasks
-that run; what belongs to no attempt that is under way is ended.
+that run; what belongs to an attempt that is not under way is ended. Tasks that somebody started by hand,
+under a name of another form, are theirs.
 """
 
 from __future__ import annotations
 
 from . import admission
-from .attempt import Attempt, Step
+from .attempt import Attempt, Step, is_id
 from .attempts import Cause
 from .job import BEFORE, ENDS, Job
 from .ports import Ports
@@ -29,7 +30,7 @@ def sweep(ports: Ports, settings: Settings) -> list[str]:
     """
     done = [text for name in list(ports.jobs.open()) if (text := _follow(name, ports, settings))]
     for attempt in sorted(ports.hosts.attempts()):
-        if not _is_under_way(attempt, ports):
+        if is_id(attempt) and not _is_under_way(attempt, ports):
             ports.hosts.stop(attempt, (), "its attempt is over")
             done.append(f"stopped {attempt}")
     return done + _release(ports)
