@@ -35,7 +35,8 @@ def deliver(folder: Path, below: str, documents: Mapping[str, Any]) -> None:
     """
     store = open_store(f"{os.environ[OUTPUT].rstrip('/')}/{below}")
     stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w:gz") as archive:
+    # Weights hardly compress: a higher level takes a multiple of the time and saves nothing.
+    with tarfile.open(fileobj=stream, mode="w:gz", compresslevel=1) as archive:
         for path in sorted(folder.iterdir()):
             archive.add(path, path.name)
     files = {name: json.dumps(document, indent=1).encode() + b"\n" for name, document in documents.items()}
