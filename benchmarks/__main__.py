@@ -35,6 +35,7 @@ NAMES = (
     "input_path",
     "preprocessing_scale",
     "training_step",
+    "recovery",
     "soak",
 )
 

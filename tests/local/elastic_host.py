@@ -1,15 +1,17 @@
 """A host of an elastic job under test: the entry of its container, with ranks that can be held before a step.
 
 A rank waits before step N while the file `hold-N-HOST` is there, and says so with `held-N-HOST`; while one
-is held the others wait for it in the middle of the step. `told-HOST` says that a rank was told to stop. So a
-fault strikes at the same place on a machine of any speed.
+is held the others wait for it in the middle of the step. `hold-evaluation-HOST` has it wait before the last
+batch of an evaluation. `told-HOST` says that a rank was told to stop. So a fault strikes at the same place on
+a machine of any speed.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,30 +19,53 @@ from training.common.failure import run, say
 
 
 def trainer(arguments: Sequence[str]) -> None:
-    """The trainer, held where the test wants it; logs each step before it is computed."""
-    from training.vision import train
+    """The trainer, held where the test wants it; logs each step before it is computed.
+
+    With SILENCE_SECONDS a rank may be silent for so long only, and delivering the model takes longer.
+    """
+    from training.vision import release, train
     from training.vision.checkpoints import saver
     from training.vision.config import Config
+    from training.vision.data import Split
+    from training.vision.elastic import ranks
 
     folder, host = Path(os.environ["HOLDS"]), os.environ["HOST"]
-    rate, note = Config.rate, saver._Signals._note
+    rate, note, batches_of = Config.rate, saver._Signals._note, Split.evaluation
     last = [-1]
+
+    def wait(place: int | str) -> None:
+        while (folder / f"hold-{place}-{host}").exists():
+            (folder / f"held-{place}-{host}").touch()
+            time.sleep(0.02)
 
     def held(config: Any, step: int, steps_per_epoch: int) -> float:
         if step != last[0]:
             last[0] = step
             say(f"step {step} in a world of {os.environ['WORLD_SIZE']} at {time.time():.2f}")
-            while (folder / f"hold-{step}-{host}").exists():
-                (folder / f"held-{step}-{host}").touch()
-                time.sleep(0.02)
+            wait(step)
         return rate(config, step, steps_per_epoch)
+
+    def evaluated(split: Any, batch_size: int) -> Iterator[Any]:
+        *batches, final = batches_of(split, batch_size)
+        yield from batches
+        wait("evaluation")
+        yield final
 
     def noted(signals: Any, *given: Any) -> None:
         note(signals, *given)
         (folder / f"told-{host}").touch()
 
     Config.rate = held  # type: ignore[method-assign]
+    Split.evaluation = evaluated  # type: ignore[method-assign]
     saver._Signals._note = noted  # type: ignore[method-assign]
+    if silence := float(os.environ.get("SILENCE_SECONDS", "0")):
+        deliver = release.deliver
+
+        def slowly(*given: Any) -> None:
+            time.sleep(1.5 * silence)
+            deliver(*given)
+
+        ranks.SILENCE, release.deliver = timedelta(seconds=silence), slowly
     train.main(arguments)
 
 

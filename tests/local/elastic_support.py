@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 from safetensors.torch import load_file
 
+from tests.local.elastic_network import SWITCH, Network
 from tests.local.gang_support import REPO
 from tests.unit.vision.checkpoint_support import pointer_in
 from tests.unit.vision.vision_support import HYPERPARAMETERS, Container
@@ -31,6 +32,7 @@ COMMON = {
     "OMP_WAIT_POLICY": "passive",
     "TORCH_CPP_LOG_LEVEL": "ERROR",
 }
+EVALUATION = "evaluation"
 SECONDS = 200.0  # for anything that a test waits for: a bound, not a measure
 
 
@@ -43,13 +45,19 @@ def eventually(condition: Callable[[], Any], why: Callable[[], str], seconds: fl
 
 
 class Session:
-    """A program and all that it starts, as a host's container is."""
+    """A program and all that it starts, as a host's container is.
 
-    def __init__(self, command: list[str], environment: dict[str, str], log: Path) -> None:
+    Args:
+        inside: the command that runs a command on its machine, see `elastic_network`.
+    """
+
+    def __init__(
+        self, command: list[str], environment: dict[str, str], log: Path, inside: Sequence[str] = ()
+    ) -> None:
         self.log_file = log
         with log.open("w") as stream:
             self._process = subprocess.Popen(
-                [sys.executable, *command],
+                [*inside, sys.executable, *command],
                 cwd=REPO,
                 env=os.environ | environment | COMMON,
                 stdout=stream,
@@ -116,11 +124,16 @@ class Job:
 
     Args:
         root: its folder. images: a container whose outputs are the dataset.
+        network: that its hosts are on; None: that of this machine.
         hyperparameters: apart from those of all these tests.
     """
 
-    def __init__(self, root: Path, images: Container, **hyperparameters: Any) -> None:
+    def __init__(
+        self, root: Path, images: Container, network: Network | None = None, **hyperparameters: Any
+    ) -> None:
         self.root = root
+        self.network = network
+        self.machines: dict[str, list[str]] = {}
         self.images = images
         self.hyperparameters = HYPERPARAMETERS | hyperparameters
         self.hosts: dict[str, Session] = {}
@@ -131,15 +144,17 @@ class Job:
     def meet_again(self) -> None:
         """Start a rendezvous, for the hosts to come."""
         command = ["-m", "training.vision.rendezvous", "--port", "0"]
-        session = Session(command, {}, self.root / "rendezvous.log")
+        inside, address = (self.network.inside, SWITCH) if self.network else ([], "127.0.0.1")
+        session = Session(command, {}, self.root / "rendezvous.log", inside)
         eventually(lambda: "on port" in session.log, lambda: session.log)
         found = re.search(r"on port (\d+)", session.log)
         assert found
-        self.rendezvous, self.endpoint = session, f"127.0.0.1:{found[1]}"
+        self.rendezvous, self.endpoint = session, f"{address}:{found[1]}"
 
     def start(self, *names: str, hosts: tuple[int, int], attempt: int = 1, **environment: str) -> None:
         """Start hosts of a job of at least and at most so many."""
         for name in names:
+            self.machines[name] = self.network.machine() if self.network else []
             self.hosts[name] = Session(
                 [str(HOST)],
                 {
@@ -159,20 +174,34 @@ class Job:
                 }
                 | environment,
                 self.root / f"{name}.log",
+                self.machines[name],
             )
 
-    def hold(self, step: int, name: str) -> None:
-        """Have the ranks of a host wait before a step, counted from 0."""
+    def cut(self, name: str) -> None:
+        """Cut a host's line, while it goes on; without a network of its own it stands still instead."""
+        if self.network:
+            self.network.cut(self.machines[name])
+        else:
+            self.hosts[name].freeze()
+
+    def mend(self, name: str) -> None:
+        if self.network:
+            self.network.mend(self.machines[name])
+        else:
+            self.hosts[name].thaw()
+
+    def hold(self, step: int | str, name: str) -> None:
+        """Have the ranks of a host wait before a step, counted from 0, or in the middle of an EVALUATION."""
         (self.root / "holds" / f"hold-{step}-{name}").touch()
 
-    def wait_held(self, step: int, name: str) -> None:
+    def wait_held(self, step: int | str, name: str) -> None:
         self._wait_for(f"held-{step}-{name}")
 
     def wait_told(self, name: str) -> None:
         """Until a rank of the host was told to stop."""
         self._wait_for(f"told-{name}")
 
-    def release(self, step: int, name: str) -> None:
+    def release(self, step: int | str, name: str) -> None:
         (self.root / "holds" / f"hold-{step}-{name}").unlink()
 
     def wait_saved(self, step: int) -> int:

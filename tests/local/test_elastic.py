@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 import torch
 
-from tests.local.elastic_support import Job, Session
+from tests.local.elastic_network import Network, network
+from tests.local.elastic_support import EVALUATION, Job, Session
 from tests.local.gang_support import REPO
 from tests.unit.vision.checkpoint_support import pointer_in
 from tests.unit.vision.vision_support import SIZE, Container, draw_folders
@@ -84,12 +85,12 @@ def _run(container: Container, *command: str) -> None:
 
 
 @pytest.fixture
-def start(images: Container, tmp_path: Path) -> Iterator[Callable[[], Job]]:
+def start(images: Container, tmp_path: Path) -> Iterator[Callable[..., Job]]:
     """Jobs, with a rendezvous each."""
     jobs: list[Job] = []
 
-    def make() -> Job:
-        jobs.append(Job(tmp_path / f"job-{len(jobs)}", images, **SETTINGS))
+    def make(network: Network | None = None, **changes: Any) -> Job:
+        jobs.append(Job(tmp_path / f"job-{len(jobs)}", images, network, **(SETTINGS | changes)))
         return jobs[-1]
 
     yield make
@@ -127,25 +128,32 @@ def test_a_lost_batch_would_be_seen(images: Container, tmp_path: Path, undisturb
     assert difference(lossy, undisturbed) > 10 * BOUND
 
 
-def hold_all(job: Job, step: int, *names: str) -> str:
+def hold_all(job: Job, step: int, *names: str, **environment: str) -> str:
     """Start hosts, wait until all are held before a step; returns the one with the first rank."""
     for name in names:
         job.hold(step, name)
-    job.start(*names, hosts=(1, len(names)))
+    job.start(*names, hosts=(1, len(names)), **environment)
     for name in names:
         job.wait_held(step, name)
     return job.first()
+
+
+def hold_victims(job: Job, victims: Sequence[str], others: Sequence[str]) -> None:
+    """Have hosts wait before step 9, in which the others already wait for them."""
+    job.wait_saved(EVERY)
+    for name in victims:
+        job.hold(BROKEN, name)
+    for name in (*victims, *others):
+        job.release(EVERY + 1, name)
+    for name in victims:
+        job.wait_held(BROKEN, name)
 
 
 def break_off(
     job: Job, victim: str, others: Sequence[str], fault: Callable[[Session], None] = Session.kill
 ) -> None:
     """A fault of a host before step 9, in which the others already wait for it; kill -9 as a rule."""
-    job.wait_saved(EVERY)
-    job.hold(BROKEN, victim)
-    for name in (victim, *others):
-        job.release(EVERY + 1, name)
-    job.wait_held(BROKEN, victim)
+    hold_victims(job, [victim], others)
     fault(job.hosts[victim])
 
 
@@ -213,6 +221,69 @@ def test_a_silent_host_is_left_behind_and_comes_back(
     job.finish(first, other)
     assert {step.number for step in job.steps() if step.world == 2} == {*range(BROKEN + 1), *range(16, STEPS)}
     assert difference(job.store, undisturbed) <= BOUND
+
+
+def test_a_host_whose_line_is_cut_goes_on_for_itself_and_comes_back(
+    start: Callable[..., Job], undisturbed: FolderStore
+) -> None:
+    """Both sides are alive, the one that is cut off has the first rank. From 2 ranks to 1 to 2. Where the
+    machine gives no namespaces that host stands still instead."""
+    with network() as lines:
+        job = start(lines)
+        first = hold_all(job, EVERY + 1, "a", "b", LAST_CALL="3")
+        (other,) = {"a", "b"} - {first}
+        job.hold(15, other)
+        hold_victims(job, [first], [other])
+        job.cut(first)
+        job.release(BROKEN, first)  # it computes its part of the step, and nobody takes it
+        assert done_again(job, BROKEN, 1) <= EVERY
+        job.wait_held(15, other)
+        assert "a host is silent" in job.hosts[other].log
+
+        job.mend(first)
+        job.wait_told(other)
+        job.release(15, other)
+        job.finish(first, other)
+        together = {step.number for step in job.steps() if step.world == 2}
+        assert together == {*range(BROKEN + 1), *range(16, STEPS)}
+        assert difference(job.store, undisturbed) <= BOUND
+
+
+def test_half_of_the_hosts_are_killed_and_replaced_during_an_evaluation(
+    start: Callable[..., Job], undisturbed: FolderStore
+) -> None:
+    """From 4 ranks to 2 to 4; the evaluation, which may take minutes, is broken off and made again."""
+    job = start()
+    first = hold_all(job, EVERY + 1, "a", "b", "c", "d", LAST_CALL="5")
+    other, *victims = sorted({"a", "b", "c", "d"} - {first})
+    hold_victims(job, victims, [first, other])
+    for name in (first, other):
+        job.hold(EVALUATION, name)
+    for name in victims:
+        job.hosts[name].kill()
+    assert done_again(job, BROKEN, 2) <= EVERY
+
+    for name in (first, other):
+        job.wait_held(EVALUATION, name)
+    job.start("e", "f", hosts=(1, 4))
+    for name in (first, other):
+        job.wait_told(name)
+    for name in (first, other):
+        job.release(EVALUATION, name)
+    job.wait_step(12, 4)
+    job.finish(first, other, "e", "f")
+    assert {step.number for step in job.steps("e", "f")} == {*range(12, STEPS)}
+    assert all(job.hosts[name].log.count("epoch 1 of 3") == 1 for name in (first, other, "e", "f"))
+    assert difference(job.store, undisturbed) <= BOUND
+
+
+def test_a_model_may_take_longer_to_deliver_than_a_host_may_be_silent(start: Callable[..., Job]) -> None:
+    """A large one is written, packed and sent by the first rank, for which the others wait."""
+    job = start(epochs=1)
+    job.start("a", "b", hosts=(2, 2), SILENCE_SECONDS="6")
+    job.finish("a", "b")
+    assert "starts them again" not in job.logs()
+    assert job.weights()
 
 
 def test_all_are_killed_and_the_rendezvous_too(start: Callable[[], Job], undisturbed: FolderStore) -> None:

@@ -16,21 +16,24 @@ from typing import Any
 import boto3
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from localcloud.context import Cloud, Credentials
 from tests.local.elastic_support import Session, eventually
 from tests.local.gang_support import REPO
 from tests.local.support import Actor, allow, unique
 from tests.local.test_preprocessing import Yard, wait_for
-from tests.unit.vision.vision_support import HYPERPARAMETERS, Container, drawn, encoded
+from tests.unit.vision.vision_support import HYPERPARAMETERS, SIZE, Container, drawn, encoded, pack
 from training.common.archive import unpack
+from training.common.backbones import create
 from training.common.failure import UserError
 from training.common.image_model import load_image_model
 from training.vision.classes import read_classes
+from training.vision.config import Config
 from training.vision.job_record import JobRecord
 from training.vision.shards import read_shards
 from training.vision.sources import read_source, resolved
+from training.vision.weights import start
 
 pytestmark = [pytest.mark.torch, pytest.mark.timeout(600)]
 COLOURS = {"blue": (30, 60, 200), "red": (210, 40, 30)}
@@ -147,6 +150,37 @@ def test_channels_may_be_prefixes(
         pairs = zip(found.entries(name), read_shards(tmp_path / name), strict=True)
         assert all((one.key, one.label, one.read()) == (two.key, two.label, two.read()) for one, two in pairs)
     assert not found.has("test")
+
+
+def test_weights_may_be_in_s3(
+    dataset: Dataset, acting: Callable[[Credentials], None], actor: Actor, tmp_path: Path
+) -> None:
+    """A file of them, or another job's model; of other classes."""
+    yard, place = dataset.yard, f"s3://{dataset.yard.output}/jobs/dogs-0"
+    state = create("test_resnet", 5, "group").state_dict()
+    (tmp_path / "model").mkdir()
+    save_file(state, tmp_path / "model" / "model.safetensors")
+    pack(tmp_path / "model", tmp_path / "model.tar.gz")
+    (tmp_path / "broken.tar.gz").write_bytes(b"no archive")
+    for path in (*tmp_path.glob("*.gz"), tmp_path / "model" / "model.safetensors"):
+        yard.s3.upload_file(str(path), yard.output, f"jobs/dogs-0/{path.name}")
+
+    def started(name: str) -> dict[str, Any]:
+        config = Config(backbone="test_resnet", pretrained=f"{place}/{name}", image_size=SIZE)
+        found: dict[str, Any] = start(config, classes=2).network.state_dict()
+        return found
+
+    acting(dataset.trainer)
+    for name in ("model.safetensors", "model.tar.gz"):
+        own = started(name)
+        assert all(torch.equal(own[key], value) for key, value in state.items() if not key.startswith("fc."))
+    with pytest.raises(UserError, match=f"^there is no {place}/other.safetensors$"):
+        started("other.safetensors")
+    with pytest.raises(UserError, match=f"^pretrained: {place}/broken.tar.gz: broken.tar.gz: "):
+        started("broken.tar.gz")
+    acting(actor([allow("s3:GetObject", f"arn:aws:s3:::{yard.output}/dogs/*")]))
+    with pytest.raises(UserError, match=f"^{place}/model.tar.gz cannot be read: .*AccessDenied"):
+        started("model.tar.gz")
 
 
 @pytest.mark.parametrize(

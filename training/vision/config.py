@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 
 PACKAGED = "tf_efficientnet_lite0"
@@ -11,6 +12,7 @@ CHOICES = {
     "augment": ("none", "crop", "crop_flip"),
     "deterministic": ("prefer", "require", "off"),
 }
+IN_S3 = re.compile(r"s3://[^/\s]+/\S+\.(safetensors|tar\.gz)")
 # They change how fast it is learned, and roundings: a job may go on with others than it began with.
 FREE = frozenset({"micro_batch_size", "compile", "deterministic"})
 
@@ -18,7 +20,8 @@ FREE = frozenset({"micro_batch_size", "compile", "deterministic"})
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """`batch_size`: images a step, of all hosts together. `learning_rate`: at its highest, after
-    `warmup_epochs`. `pretrained`: packaged is ImageNet for one backbone, channel a file in channel `weights`.
+    `warmup_epochs`. `pretrained`: packaged is ImageNet for one backbone, channel a file in channel `weights`,
+    or the address in S3 of a .safetensors file or of a job's model.tar.gz.
     `augment`: crop cuts a random part, crop_flip mirrors half of the images as well.
 
     `micro_batch_size`: images that a process computes at once; of a larger part of the batch it adds up the
@@ -73,8 +76,10 @@ class Config:
         if self.compile not in (0, 1):
             raise ValueError(f"compile must be 0 or 1, got {self.compile}")
         for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
+            value, distant = getattr(self, name), name == "pretrained"
+            if value not in choices and not (distant and IN_S3.fullmatch(value)):
+                more = ", or s3://bucket/key of a .safetensors file or a model.tar.gz" if distant else ""
+                raise ValueError(f"{name} must be one of {', '.join(choices)}{more}, got {value!r}")
         if self.pretrained == "packaged" and self.backbone != PACKAGED:
             raise ValueError(
                 f"pretrained=packaged goes with backbone {PACKAGED} only, got {self.backbone!r}; "

@@ -12,10 +12,12 @@ import contextlib
 import json
 import os
 import socket
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import distributed
@@ -27,6 +29,8 @@ from training.common.paths import base_dir
 from training.vision.elastic import ranks as elastic
 
 LIMITS = Limits()
+MEET_SECONDS = 1.0
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,33 @@ class Group:
         content = content.to(self.device)
         distributed.broadcast(content, 0)
         return bytes(content.cpu().numpy())
+
+    def alone(self, work: Callable[[], Result]) -> Result | None:
+        """Have the first host do something, for which the others wait; returns its result there, else None.
+
+        It may take longer than a host may be silent: meanwhile all of them meet every second.
+        """
+        if self.hosts.count == 1:
+            return work()
+        if not self.hosts.is_first:
+            while not self.summed([0.0])[0]:
+                pass
+            return None
+        found: Future[Result] = Future()
+
+        def do() -> None:
+            try:
+                found.set_result(work())
+            except BaseException as error:
+                found.set_exception(error)
+
+        # When another host is lost, or SIGTERM comes, nothing waits for it.
+        threading.Thread(target=do, name="alone", daemon=True).start()
+        done = False
+        while not done:
+            done = bool(wait([found], MEET_SECONDS).done)
+            self.summed([float(done)])
+        return found.result()
 
     def gathered(self, value: Any) -> list[Any]:
         """A tensor of each host, of the same size on all, on the CPU and in the order of the hosts."""

@@ -12,6 +12,7 @@ import math
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,22 +61,27 @@ def release(network: Any, best: Best, last: Mapping[str, Any], material: Materia
     for name, epoch, state in _candidates(best, last, material.config.epochs):
         network.load_state_dict(state)
         measured = measure(network, material.held_out, group, material.config) if delivers() else None
-        if not group.hosts.is_first:
-            continue
-        below = "" if name == "best" else name
         top1 = best.top1 if epoch == best.epoch else None
-        with _folder(below) as folder:
-            splits = (material.train, material.validation)
-            try:
-                write_model(folder, material.config, network, *splits, material.classes, epoch, top1)
-            except (OSError, SafetensorError) as error:
-                reason = " ".join(str(error).split())
-                raise UserError(f"the model cannot be written to {folder}: {reason}") from error
-            if measured is None:
-                continue
-            deliver(folder, below, {EVALUATION: evaluation(measured, material, epoch)})
-        told.append(_told(name, below, epoch, measured, material))
+        below = "" if name == "best" else name
+        group.alone(partial(_leave, below, network, measured, material, epoch, top1))
+        if measured:
+            told.append(_told(name, below, epoch, measured, material))
     return told
+
+
+def _leave(
+    below: str, network: Any, measured: Measured | None, material: Material, epoch: int, top1: float | None
+) -> None:
+    """Write a model, and deliver it where it was measured."""
+    splits = (material.train, material.validation)
+    with _folder(below) as folder:
+        try:
+            write_model(folder, material.config, network, *splits, material.classes, epoch, top1)
+        except (OSError, SafetensorError) as error:
+            reason = " ".join(str(error).split())
+            raise UserError(f"the model cannot be written to {folder}: {reason}") from error
+        if measured:
+            deliver(folder, below, {EVALUATION: evaluation(measured, material, epoch)})
 
 
 def evaluation(measured: Measured, material: Material, epoch: int) -> dict[str, Any]:

@@ -85,9 +85,14 @@ def read_source(dataset: str, places: Mapping[str, str | None]) -> Source:
     # Only here: who has channels needs none of it.
     from training.preprocessing.documents import read_manifest
 
-    folder, _, name = dataset.rpartition("/")
     bucket = dataset.removeprefix(S3).partition("/")[0]
-    return Source(read_manifest(_read(_store(folder), name)).document, bucket)
+    return Source(read_manifest(read_object(dataset)).document, bucket)
+
+
+def read_object(address: str) -> bytes:
+    """All of an object `s3://bucket/key`; raises UserError where there is none, or it cannot be read."""
+    folder, _, name = address.rpartition("/")
+    return _read(_store(folder), name)
 
 
 def dataset_of(environment: Mapping[str, str]) -> str:

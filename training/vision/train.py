@@ -23,6 +23,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import torch
@@ -95,8 +96,7 @@ def main(arguments: Sequence[str]) -> None:
             material = Material(config, train, validation, classes, measured_on, held_out)
             # The others wait for the first: were it lost now, one of them would have to do it.
             models = release(origin.network, best, last, material, group)
-            if hosts.is_first:
-                watch.finished(models)
+            group.alone(partial(watch.finished, models))
     if saver.stopped:
         say(saver.stopped)
         raise SystemExit(STOPPED)
@@ -137,15 +137,16 @@ def fit(
                 raise UserError(f"the loss is not a number in epoch {epoch}: choose a lower learning_rate")
             if saver.after(at, best, wishes):
                 return best, average.network.state_dict()
-        measured = measure(average.network, validation, group, config)
+        ends = partial(saver.between, at, best)
+        if not (measured := measure(average.network, validation, group, config, ends)):
+            return best, average.network.state_dict()
         _tell(config, epoch, at.loss_sum / at.images, measured, started, watch)
         better = (measured.top1, -measured.loss) > (best.top1, -best.loss)
         if better:
             state = {name: value.to("cpu", copy=True) for name, value in average.network.state_dict().items()}
             best = Best(epoch, measured.top1, measured.loss, state)
         at = Place(epoch + 1)
-        wishes = saver.wishes(end=True, must=better or epoch == config.epochs)
-        if saver.after(at, best, group.summed(wishes)):
+        if saver.between(at, best, must=better or epoch == config.epochs):
             return best, average.network.state_dict()
     return best, average.network.state_dict()
 

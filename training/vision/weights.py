@@ -1,19 +1,23 @@
-"""Where a network starts from: at random, from the packaged ImageNet weights, or from a file of the job."""
+"""Where a network starts from: at random, the packaged ImageNet weights, a file of the job, or one in S3."""
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from training.common.archive import ArchiveError, unpack
 from training.common.backbones import create, freeze_statistics
 from training.common.failure import UserError
 from training.common.manifest import ModelError, Norm
 from training.common.paths import channel, single_file
 from training.vision.config import PACKAGED, Config
+from training.vision.sources import read_object
 
 Triple = tuple[float, float, float]
 # The packaged weights were trained on (x - 127) / 128.
@@ -39,7 +43,7 @@ def start(config: Config, classes: int) -> Start:
         if config.pretrained == "none":
             network = create(config.backbone, classes, norm)
         else:
-            state = packaged_state() if config.pretrained == "packaged" else channel_state()
+            state = _state(config.pretrained)
             norm = "batch" if any(name.endswith("running_mean") for name in state) else "group"
             network = create(config.backbone, classes, norm)
             adopt(network, state, config.backbone)
@@ -73,7 +77,31 @@ def packaged_state() -> dict[str, Any]:
 
 def channel_state() -> dict[str, Any]:
     """The tensors of the one .safetensors file in channel `weights`, such as the model of another job."""
-    path = single_file(channel("weights"), ".safetensors")
+    return _tensors(single_file(channel("weights"), ".safetensors"))
+
+
+def distant_state(address: str) -> dict[str, Any]:
+    """The tensors of a .safetensors file in S3, or of the one in an archive there, as jobs deliver models."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / address.rpartition("/")[2]
+        path.write_bytes(read_object(address))
+        if path.suffix == ".gz":
+            model = Path(folder) / "model"
+            try:
+                unpack(path, model)
+            except ArchiveError as error:
+                raise UserError(f"pretrained: {address}: {error}") from error
+            path = single_file(model, ".safetensors")
+        return _tensors(path)
+
+
+def _state(pretrained: str) -> dict[str, Any]:
+    if pretrained == "packaged":
+        return packaged_state()
+    return channel_state() if pretrained == "channel" else distant_state(pretrained)
+
+
+def _tensors(path: Path) -> dict[str, Any]:
     try:
         state: dict[str, Any] = load_file(path)
     except (SafetensorError, OSError) as error:

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import signal
+import time
 
 import pytest
 import torch
@@ -22,6 +23,7 @@ from training.vision.checkpoints.format import MAGIC
 from training.vision.checkpoints.journal import Journal
 from training.vision.checkpoints.pointer import POINTER, Keep
 from training.vision.checkpoints.saver import STOPPED
+from training.vision.data import Split
 
 SETTINGS = {"epochs": 3, "augment": "crop_flip", "learning_rate": 0.003, "batch_size": 16}
 STEPS = 15  # of the whole training
@@ -74,6 +76,26 @@ def at_step(monkeypatch):
             return loss_of(*arguments)
 
         monkeypatch.setattr(train, "loss_of", counted)
+
+    return arrange
+
+
+@pytest.fixture
+def at_evaluation(monkeypatch):
+    """Does something before batches of evaluations, counted from 1; returns those that were evaluated."""
+    evaluation = Split.evaluation
+
+    def arrange(actions):
+        seen = []
+
+        def counted(*arguments):
+            for batch in evaluation(*arguments):
+                actions.get(len(seen) + 1, lambda: None)()
+                seen.append(len(batch.labels))
+                yield batch
+
+        monkeypatch.setattr(Split, "evaluation", counted)
+        return seen
 
     return arrange
 
@@ -138,6 +160,53 @@ def test_a_stopped_job_goes_on_to_the_same_model(jobs, undisturbed, at_step, cap
     train.main([])
     assert "goes on from checkpoint step-" in capsys.readouterr().out
     assert_same(job, undisturbed)
+
+
+SMALL = {"epochs": 2, "batch_size": 4}  # with several batches to be evaluated
+
+
+def test_a_job_is_stopped_in_the_middle_of_an_evaluation(jobs, at_evaluation, capsys):
+    """Which may take longer than there is time: no step is lost, and the evaluation is made again."""
+    one = jobs("one", **SMALL)
+    batches = at_evaluation({})
+    train.main([])
+    steps, of_one = steps_in(one)[-1] // 2, len(batches) // 2
+    assert of_one > 2
+    other = jobs("other", **SMALL)
+    batches = at_evaluation({2: terminate})
+    with pytest.raises(SystemExit) as ended:
+        train.main([])
+    assert ended.value.code == STOPPED
+    assert f"stopped by SIGTERM after step {steps}, checkpoint step-" in capsys.readouterr().out
+    assert len(batches) == 2
+    batches = at_evaluation({})
+    train.main([])
+    assert len(batches) == 2 * of_one
+    assert_same(one, other)
+
+
+def test_a_checkpoint_that_is_due_during_an_evaluation_is_written_then(jobs, at_evaluation, monkeypatch):
+    one = jobs("one", **SMALL)
+    train.main([])
+    other = jobs("other", checkpoint_seconds=3600, **SMALL)
+    clock = time.monotonic
+
+    def later():
+        monkeypatch.setattr(time, "monotonic", lambda: clock() + 7200)
+
+    def die():
+        deadline = clock() + 60
+        while not steps_in(other) and clock() < deadline:
+            time.sleep(0.01)
+        raise RuntimeError("the machine is gone")
+
+    at_evaluation({2: later, 3: die})
+    with pytest.raises(RuntimeError, match="the machine is gone"):
+        train.main([])
+    assert steps_in(other) == [steps_in(one)[-1] // 2]
+    at_evaluation({})
+    train.main([])
+    assert_same(one, other)
 
 
 def test_a_broken_job_goes_on_from_its_last_checkpoint(jobs, undisturbed, at_step):

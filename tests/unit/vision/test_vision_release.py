@@ -40,9 +40,9 @@ def best_is(monkeypatch):
     def choose(epoch):
         measured, count = train.measure, [0]
 
-        def measure(network, split, group, config):
+        def measure(*arguments):
             count[0] += 1
-            found = measured(network, split, group, config)
+            found = measured(*arguments)
             return Measured(found.loss, 0.9 if count[0] == epoch else 0.1, found.top5)
 
         monkeypatch.setattr(train, "measure", measure)

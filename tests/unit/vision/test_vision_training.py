@@ -171,6 +171,7 @@ def test_each_epoch_is_logged_and_the_best_one_kept(job, capsys, manifest):
         ({"label_smoothing": 1}, "label_smoothing must be below 1"),
         ({"augment": "everything"}, "augment must be one of none, crop, crop_flip"),
         ({"pretrained": "imagenet"}, "pretrained must be one of none, packaged, channel"),
+        ({"pretrained": "s3://bucket/model.pt"}, "channel, or s3://bucket/key of a .safetensors file or a"),
         ({"pretrained": "packaged"}, f"pretrained=packaged goes with backbone {PACKAGED} only"),
         ({"pretrained": "channel"}, "training channel 'weights' is missing"),
         ({"momentum": 0.9}, "unknown hyperparameter 'momentum'"),

@@ -145,7 +145,7 @@ class Saver:
         """
         self._network, self._optimizer, self._average = network, optimizer, average
         self._batches = batches
-        message = self._group.shared(self._open() if self._store else OFF)
+        message = self._group.shared(self._group.alone(self._open) or OFF)
         place, best, account = Place(), Best(), None
         if message != OFF:
             self._signals.install()
@@ -166,15 +166,9 @@ class Saver:
         )
         return place, best
 
-    def wishes(self, *, end: bool = False, must: bool = False) -> list[float]:
-        """This host's, to be added up: that all stop, that a checkpoint is written.
-
-        Args:
-            end: no further batch since the last time: an epoch has ended.
-            must: whether or not the cadence says so.
-        """
-        step = self._steps + (0 if end else 1)
-        return [float(self._signals.received), float(self._writer is not None and (must or self._due(step)))]
+    def wishes(self) -> list[float]:
+        """This host's after a step, to be added up: that all stop, that a checkpoint is written."""
+        return [float(self._signals.received), float(self._due(self._steps + 1))]
 
     def after(self, place: Place, best: Best, wishes: Sequence[float]) -> bool:
         """Call on all hosts with the sums of their wishes; returns whether to stop.
@@ -192,10 +186,19 @@ class Saver:
             self._stop()
         return stop
 
+    def between(self, place: Place, best: Best, *, must: bool = False) -> bool:
+        """As `after`, but with no further step since the last time: while an epoch is evaluated, and then.
+
+        Args:
+            must: write a checkpoint, whether or not the cadence says so.
+        """
+        write = self._writer is not None and (must or self._due(self._steps))
+        return self.after(place, best, self._group.summed([float(self._signals.received), float(write)]))
+
     def finish(self) -> None:
         """Wait until the last checkpoint is written."""
-        if self._writer and not self.stopped:
-            self._writer.flush()
+        if not self.stopped:
+            self._group.alone(self._flush)
         if self._seconds:
             mean = 1000 * sum(self._seconds) / len(self._seconds)
             say(f"checkpoints: {len(self._seconds)} copies of the state, {mean:.1f} ms of training each")
@@ -206,8 +209,9 @@ class Saver:
             self._writer.close()
 
     def _open(self) -> bytes:
-        """Claim the store; what the other hosts are told."""
-        assert self._store
+        """Claim the store, if there is one; what the other hosts are told."""
+        if not self._store:
+            return OFF
         run = secrets.token_hex(8)
         journal = Journal(self._store, run, self._keep)
         try:
@@ -219,7 +223,7 @@ class Saver:
         return NONE if found is None else b"".join((ONE, found[0].name.encode(), b"\n", found[1]))
 
     def _due(self, step: int) -> bool:
-        if not self._writer or not self._writer.idle:
+        if not self._writer or not self._writer.idle or step == self._saved_step:
             return False
         by_steps = 0 < self._cadence.steps <= step - self._saved_step
         return by_steps or 0 < self._cadence.seconds <= time.monotonic() - self._saved_at
@@ -244,14 +248,17 @@ class Saver:
 
     def _stop(self) -> None:
         self.stopped = f"stopped by SIGTERM after step {self._steps}"
+        # None leaves before it is written: the first host that does might have the others ended.
+        failure = self._group.alone(self._flush)
         if self._writer:
-            failure, written = self._writer.flush(), self._writer.written
+            written = self._writer.written
             if not failure and written:
                 self.stopped += f", checkpoint {written.name}; start the job again to go on from there"
             else:
                 self.stopped += f", without a checkpoint of it: {failure}"
-        # None leaves before it is written: the first host that does might have the others ended.
-        self._group.summed([0.0])
+
+    def _flush(self) -> str:
+        return self._writer.flush() if self._writer else ""
 
 
 class _Signals:

@@ -17,7 +17,7 @@ from torch import distributed
 from training.common.hosts import Hosts
 
 # A rank that is gone is noticed when its connection breaks; this is for one that is there and silent, or
-# behind a broken line. Longer than it takes to read or write a checkpoint: all wait for the first rank then.
+# behind a broken line. What the first rank does alone may take longer: `Group.alone`.
 SILENCE = timedelta(seconds=60)
 
 
