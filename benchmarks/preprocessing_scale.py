@@ -1,11 +1,12 @@
 """Workers of the preprocessing queue, one to as many as there are processors: what each further one adds.
 
-Photographs of a camera's size lie in the local cloud's S3 and their events in its queue. Workers, a processor
-each, take them until the queue is empty, with the ledger in DynamoDB and shards written to S3. Bound: k
-workers have at least 0.9 k of one's throughput.
+Photographs of a camera's size lie in the local cloud's S3 and their events in its queue. Workers, a
+processor each, take them until the queue is empty, with the ledger in DynamoDB and shards written to S3;
+counted is from the first photograph that is taken to the last that is done.
 
 The cloud runs on the same machine: beside one worker it has the other processors, beside as many workers as
-there are processors it takes its share away, `cloud_cpu_ms_an_image`. `within_cpu` is what a photograph costs
+there are processors it takes its share away. `possible` is what that leaves of k times one's throughput, by
+the processor time of both. Bound: at least 0.9 of what is possible. `within_cpu` is what a photograph costs
 in workers' processor time, with one over that with k: near 1 they do not hinder each other.
 """
 
@@ -33,8 +34,10 @@ from localcloud.context import Cloud, Credentials
 from localcloud.folder import StateFolder
 
 BOUND = 0.9
-SIZE, DISTINCT, IMAGES, ROUNDS = (2048, 1536), 24, 480, 3
+SIZE, DISTINCT, IMAGES, ROUNDS = (2048, 1536), 24, 800, 2
 UPLOADS, OUTPUT, PHOTOS = "scale-uploads", "scale-output", "photographs"
+# Seconds, processor seconds of the workers and of the cloud.
+_Run = tuple[float, float, float]
 
 
 class Queue:
@@ -82,9 +85,9 @@ class Queue:
             key = f"{run}/class-{number % 4}/{number:05d}.jpg"
             self._s3.copy_object(Bucket=UPLOADS, Key=key, CopySource=source)
         until = time.monotonic() + 60
-        while self._waiting() < IMAGES:
+        while (waiting := self._depth()[0]) < IMAGES:
             if time.monotonic() > until:
-                raise RuntimeError(f"{self._waiting()} of {IMAGES} events came")
+                raise RuntimeError(f"{waiting} of {IMAGES} events came")
             time.sleep(0.1)
 
     def empty(self, run: str, workers: int) -> tuple[float, float]:
@@ -100,7 +103,7 @@ class Queue:
             **self._cloud.environment(self._administrator),
         }
         command = [sys.executable, "-m", "training.preprocessing.worker", "--until-empty", "--batch", "40"]
-        before, began = _children_cpu(), time.monotonic()
+        before = _children_cpu()
         processes = []
         for cpu in sorted(os.sched_getaffinity(0))[:workers]:
             with _pinned(cpu):
@@ -108,18 +111,25 @@ class Queue:
                     command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
                 )
             processes.append(process)
+        while self._depth() == (IMAGES, 0):
+            time.sleep(0.02)
+        began = time.monotonic()
+        while self._depth() != (0, 0):
+            time.sleep(0.05)
+        seconds = time.monotonic() - began
         for process in processes:
             _, said = process.communicate()
             if process.returncode:
                 raise RuntimeError(f"a worker ended with {process.returncode}: {said.decode()[-1000:]}")
-        seconds = time.monotonic() - began
         self._check(run)
         return seconds, _children_cpu() - before
 
-    def _waiting(self) -> int:
-        names = ["ApproximateNumberOfMessages"]
+    def _depth(self) -> tuple[int, int]:
+        """Events that wait, and that a worker holds."""
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
         found = self._sqs.get_queue_attributes(QueueUrl=self._url, AttributeNames=names)
-        return int(found["Attributes"][names[0]])
+        waiting, held = (int(found["Attributes"][name]) for name in names)
+        return waiting, held
 
     def _check(self, run: str) -> None:
         """The ledger has all of the images."""
@@ -135,7 +145,7 @@ class Queue:
 
 def measure(rounds: int = ROUNDS) -> dict[str, Any]:
     counts = range(1, len(os.sched_getaffinity(0)) + 1)
-    runs: dict[int, list[tuple[float, float, float]]] = {count: [] for count in counts}
+    runs: dict[int, list[_Run]] = {count: [] for count in counts}
     with fresh_cloud() as (cloud, administrator, folder):
         queue = Queue(cloud, administrator)
         pid = int(json.loads(StateFolder(folder / "state").run_json.read_text())["pid"])
@@ -151,21 +161,23 @@ def measure(rounds: int = ROUNDS) -> dict[str, Any]:
         "images": IMAGES,
         "workers": found,
         "bound": BOUND,
-        "holds": all(each["throughput_over_k_times_one"] >= BOUND for each in found.values()),
+        "holds": all(
+            each["throughput_over_k_times_one"] >= BOUND * each["possible"] for each in found.values()
+        ),
     }
 
 
-def _of(
-    one: list[tuple[float, float, float]], ours: list[tuple[float, float, float]], count: int
-) -> dict[str, Any]:
+def _of(one: list[_Run], ours: list[_Run], count: int) -> dict[str, Any]:
     pairs = list(zip(one, ours, strict=True))
-    seconds = statistics.median(each[0] for each in ours)
+    seconds, workers, cloud = (statistics.median(each[place] for each in ours) for place in range(3))
+    processors = len(os.sched_getaffinity(0))
     return {
         "images_per_second": round(IMAGES / seconds, 1),
         "throughput_over_k_times_one": round(statistics.median(a[0] / b[0] / count for a, b in pairs), 3),
+        "possible": round(min(1.0, processors / count * workers / (workers + cloud)), 3),
         "within_cpu": round(statistics.median(a[1] / b[1] for a, b in pairs), 3),
-        "worker_cpu_ms_an_image": round(1000 * statistics.median(each[1] for each in ours) / IMAGES, 2),
-        "cloud_cpu_ms_an_image": round(1000 * statistics.median(each[2] for each in ours) / IMAGES, 2),
+        "worker_cpu_ms_an_image": round(1000 * workers / IMAGES, 2),
+        "cloud_cpu_ms_an_image": round(1000 * cloud / IMAGES, 2),
     }
 
 

@@ -109,6 +109,10 @@ class Cloud:
         """
         return _clients.get(self, service, credentials)
 
+    def forget(self, credentials: Credentials) -> None:
+        """Keep no client of these: their session is over, and each client takes about a megabyte."""
+        _clients.forget(credentials)
+
 
 class _Clients:
     """boto3 clients by cloud, service and key; one session, so that service models are parsed once.
@@ -140,6 +144,11 @@ class _Clients:
             while len(self._kept) > _CLIENTS_KEPT:
                 self._kept.popitem(last=False)
             return client
+
+    def forget(self, credentials: Credentials) -> None:
+        with self._lock:
+            for old in [kept for kept in self._kept if kept[-1] == credentials]:
+                self._kept.pop(old)
 
     def _create(self, cloud: Cloud, service: str, credentials: Credentials) -> Any:
         import boto3

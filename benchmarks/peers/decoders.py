@@ -39,6 +39,8 @@ def with_simplejpeg(data: bytes, side: int, short: int) -> np.ndarray:
 def _scaled(image: np.ndarray, side: int) -> np.ndarray:
     high, wide = image.shape[:2]
     scale = side / min(high, wide)
+    if scale == 1:
+        return image
     # Averages over areas, as Pillow's filters do when they make an image smaller.
     return cv2.resize(image, (round(wide * scale), round(high * scale)), interpolation=cv2.INTER_AREA)
 

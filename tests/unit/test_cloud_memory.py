@@ -18,6 +18,7 @@ from localcloud import context, memory, tls
 from localcloud.aws.differences import bounded_memory, log_streams
 from localcloud.context import Cloud, Credentials
 from localcloud.folder import StateFolder
+from localcloud.sagemaker.pipelines import execution
 
 
 @pytest.fixture
@@ -259,3 +260,23 @@ def test_clients_of_one_cloud_share_their_connections(
     assert cloud.client("sqs", other)._endpoint.http_session is first
     # Functions may take longer than anything else, and have a time limit of their own.
     assert cloud.client("lambda", one)._endpoint.http_session is not first
+
+
+def test_clients_of_a_session_that_is_over_are_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An execution has a session of its own; each of its clients takes about a megabyte."""
+    clients, cloud = context._Clients(), _cloud(tmp_path)
+    monkeypatch.setattr(context._Clients, "_create", lambda *_: SimpleNamespace())
+    monkeypatch.setattr(context, "_clients", clients)
+    monkeypatch.setattr(
+        execution,
+        "assume_role",
+        lambda *_, session, **__: Credentials(access_key_id=session, secret_access_key="s"),
+    )
+    one, other = (execution.RoleSession(cloud, "arn:role", name, "arn:pipeline") for name in ("one", "other"))
+    for session in (one, other):
+        session.client("s3")
+        session.client("sagemaker")
+    one.close()
+    assert {kept[-1].access_key_id for kept in clients._kept} == {"other"}

@@ -69,6 +69,12 @@ class RoleSession:
                 )
             return self._cloud.client(service, self._credentials)
 
+    def close(self) -> None:
+        """Nobody asks for clients any more."""
+        with self._lock:
+            if self._credentials is not None:
+                self._cloud.forget(self._credentials)
+
 
 def _ends_soon(credentials: Credentials) -> bool:
     return credentials.expiration is not None and credentials.expiration - datetime.now(UTC) < _RENEW_BEFORE

@@ -37,6 +37,9 @@ class PipelineExecutor:
             pipeline_arn=record["PipelineArn"],
             started=record["CreationTime"],
         )
+        session = RoleSession(
+            self._cloud, record["_RoleArn"], f"sagemaker-pipeline-{execution.id}", execution.pipeline_arn
+        )
         definition = parse_definition(load_definition(self._store, record["_Definition"]))
         run = ExecutionRun(
             store=self._store,
@@ -44,11 +47,9 @@ class PipelineExecutor:
             definition=definition,
             graph=select(definition, record.get("_Selected")).graph,
             parameters=record["_Parameters"],
-            session=RoleSession(
-                self._cloud, record["_RoleArn"], f"sagemaker-pipeline-{execution.id}", execution.pipeline_arn
-            ),
+            session=session,
             limit=record.get("ParallelismConfiguration", {}).get("MaxParallelExecutionSteps"),
-            on_end=partial(self._forget, execution_arn),
+            on_end=partial(self._forget, execution_arn, session),
         )
         with self._lock:
             self._runs[execution_arn] = run
@@ -77,6 +78,7 @@ class PipelineExecutor:
             run.abandon()
         fail_interrupted(self._store)
 
-    def _forget(self, execution_arn: str) -> None:
+    def _forget(self, execution_arn: str, session: RoleSession) -> None:
         with self._lock:
             self._runs.pop(execution_arn, None)
+        session.close()
