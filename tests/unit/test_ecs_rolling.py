@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from localcloud.ecs.rolling import Member, Steps, broken, delay, plan
@@ -65,8 +65,18 @@ def test_enough_stay_healthy_and_no_more_than_allowed_are_added(
         assert sum(each.current for each in kept) + steps.start <= desired
 
 
+def test_rounded_bounds_may_leave_no_room() -> None:
+    """On AWS, too, the only task of a service is not replaced within 50 to 100, or 100 to 150 percent."""
+    old = [member("a", current=False)]
+    assert plan(1, old, 50, 100) == plan(1, old, 100, 150) == Steps()
+    assert plan(1, old, 0, 100) == Steps(start=1, stop=("a",))
+
+
 @given(st.integers(0, 6), members, PERCENTS)
+@example(desired=2, known=[member("a", current=False)], percents=(50, 100))
 def test_it_gets_there(desired: int, known: list[Member], percents: tuple[int, int]) -> None:
+    healthy, most = math.ceil(desired * percents[0] / 100), math.floor(desired * percents[1] / 100)
+    assume(healthy < most or not desired)
     for turn in range(60):
         steps = plan(desired, known, *percents)
         if steps == Steps():
