@@ -117,19 +117,11 @@ class Store:
 
     def find(self, kind: str, name: str) -> Document | None:
         """Return a copy of a document, or None."""
-        with self._lock:
-            row = self._connection.execute(
-                "SELECT body FROM documents WHERE kind = ? AND name = ?", (kind, name)
-            ).fetchone()
-        return None if row is None else _parse(row[0])
+        return self._one("SELECT body FROM documents WHERE kind = ? AND name = ?", kind, name)
 
     def find_alike(self, kind: str, name: str) -> Document | None:
         """Return a copy of the document with this name, in small letters or capitals, or None."""
-        with self._lock:
-            row = self._connection.execute(
-                "SELECT body FROM documents WHERE kind = ? AND name = ? COLLATE NOCASE", (kind, name)
-            ).fetchone()
-        return None if row is None else _parse(row[0])
+        return self._one("SELECT body FROM documents WHERE kind = ? AND name = ? COLLATE NOCASE", kind, name)
 
     def update(self, kind: str, name: str, change: Callable[[Document], None]) -> Document:
         """Read, change in place and write in one transaction; return the new document.
@@ -201,6 +193,11 @@ class Store:
             self._messenger.join()
         with self._lock:
             self._connection.close()
+
+    def _one(self, query: str, kind: str, name: str) -> Document | None:
+        with self._lock:
+            row = self._connection.execute(query, (kind, name)).fetchone()
+        return None if row is None else _parse(row[0])
 
     def _publish(self) -> None:
         if self._messenger is not None:
