@@ -56,7 +56,10 @@ def main() -> None:
         stack_traces=False,
     )
     try:
-        compose(app, choose(app.node.get_all_context()))
+        environment = choose(app.node.get_all_context())
+        if environment.training:
+            quick_start.load_training()
+        compose(app, environment)
     # ValueError is how the constructs refuse what they are given, each with a message that says what to do.
     except (EnvironmentSelectionError, StaleDefinitionError, ValueError) as error:
         sys.exit(f"modelyard: {error}")

@@ -1,8 +1,7 @@
 """`python app.py` for all stacks of one environment, beside `python -c "import aws_cdk"`; bound: 4 times.
 
-The one that the demo deploys, and the one with most in it of those that train on no hosts of their own. Shown
-beside them: `dev`, which does, and prod with cdk-nag, which cdk.json asks for: what each `cdk synth`, `diff`
-and `deploy` takes.
+The one that the demo deploys, prod, and `dev`, which trains on hosts of its own and has most in it. Shown
+beside them: prod with cdk-nag, which cdk.json asks for: what each `cdk synth`, `diff` and `deploy` takes.
 """
 
 from __future__ import annotations
@@ -54,5 +53,5 @@ def measure() -> dict[str, Any]:
         **{name: sample.as_json() for name, sample in samples.items()},
         "ratios": ratios,
         "bound": BOUND,
-        "holds": max(ratios["local"]["median"], ratios["prod"]["median"]) <= BOUND,
+        "holds": max(ratios[name]["median"] for name in ("local", "prod", "dev")) <= BOUND,
     }

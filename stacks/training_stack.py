@@ -10,7 +10,7 @@ from constructs import Construct
 
 from modelyard.build_context import BuildContext
 from modelyard.images import ContainerImage
-from modelyard.permissions import accept
+from modelyard.permissions import accept, in_one_policy
 from modelyard.storage import IDataBucket
 from modelyard.training import (
     HostPool,
@@ -171,7 +171,8 @@ class TrainingStack(StageStack):
             registration=registration,
             retention=environment.data.retention,
         )
-        jobs.records.grant_report(trainer.task_role)
+        with in_one_policy(trainer.task_role, "Report"):
+            jobs.records.grant_report(trainer.task_role)
         return jobs
 
     def _queues(

@@ -53,6 +53,11 @@ def partition_of(scope: Construct) -> str:
     return _place(stack_of(scope))[0]
 
 
+def region_of(scope: Construct) -> str:
+    """The region of the stack of `scope`."""
+    return _place(stack_of(scope))[1]
+
+
 def account_of(scope: Construct) -> str:
     """The account of the stack of `scope`."""
     return _place(stack_of(scope))[2]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from aws_cdk import Fn
 from aws_cdk import aws_autoscaling as autoscaling
-from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_ecs as ecs
 from aws_cdk import aws_iam as iam
 from constructs import Construct
@@ -34,7 +33,7 @@ class CapacityPool(Construct):
         cluster_name: Which cluster the hosts join.
         gpu: Whether they have GPUs.
         network: Where they stand.
-        security_group: Of the hosts; tasks have their own.
+        security_group_id: Of the hosts; tasks have their own.
         role: Of the hosts.
         key_arn: Of the key of their volumes.
 
@@ -62,7 +61,7 @@ class CapacityPool(Construct):
         cluster_name: str,
         gpu: bool,
         network: TrainingNetwork,
-        security_group: ec2.ISecurityGroup,
+        security_group_id: str,
         role: iam.Role,
         key_arn: str,
     ) -> None:
@@ -79,7 +78,7 @@ class CapacityPool(Construct):
             role=role,
             key_arn=key_arn,
             volume_gib=pool.volume_gib,
-            security_group_ids=[security_group.security_group_id],
+            security_group_ids=[security_group_id],
             user_data=Fn.base64(_joins(cluster_name, gpu=gpu)),
             tags={"Name": f"{self.node.path}", "modelyard:pool": pool.name},
         )

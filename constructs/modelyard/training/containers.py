@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from aws_cdk import Aws, RemovalPolicy
+from aws_cdk import RemovalPolicy
 from aws_cdk import aws_ecs as ecs
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-from modelyard.arns import inherit_stack
+from modelyard.arns import inherit_stack, region_of
 from modelyard.images import ContainerImage
 from modelyard.permissions import acknowledge, allow, in_one_policy, service_principal
 
@@ -100,7 +100,7 @@ class ContainerTask(Construct):
                         log_driver="awslogs",
                         options={
                             "awslogs-group": self.log_group.log_group_name,
-                            "awslogs-region": Aws.REGION,
+                            "awslogs-region": region_of(self),
                             "awslogs-stream-prefix": name,
                             # Logs that cannot be delivered do not stop the work.
                             "mode": "non-blocking",

@@ -11,11 +11,12 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from modelyard.arns import account_of, inherit_stack
+from modelyard.durations import minutes
 from modelyard.keys import only_through
 from modelyard.permissions import acknowledge, allow, service_principal
 from modelyard.storage import IDataBucket
 
-_KEPT = Duration.days(14)  # the most that SQS does
+_KEPT_DAYS = 14  # the most that SQS does
 
 
 class EventQueue(Construct):
@@ -58,6 +59,7 @@ class EventQueue(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         inherit_stack(self, scope)
+        kept = Duration.days(_KEPT_DAYS)
         self.key = kms.Key(
             self,
             "Key",
@@ -72,7 +74,7 @@ class EventQueue(Construct):
             encryption=sqs.QueueEncryption.KMS,
             encryption_master_key=self.key,
             enforce_ssl=True,
-            retention_period=_KEPT,
+            retention_period=kept,
         )
         acknowledge(self.dead_letters, "AwsSolutions-SQS3", "It is the dead-letter queue.")
         self.queue = sqs.Queue(
@@ -81,7 +83,7 @@ class EventQueue(Construct):
             encryption=sqs.QueueEncryption.KMS,
             encryption_master_key=self.key,
             enforce_ssl=True,
-            retention_period=_KEPT,
+            retention_period=kept,
             visibility_timeout=Duration.seconds(visibility_seconds),
             receive_message_wait_time=Duration.seconds(20),
             dead_letter_queue=sqs.DeadLetterQueue(queue=self.dead_letters, max_receive_count=attempts),
@@ -153,23 +155,21 @@ class EventQueue(Construct):
     def metric_waiting(self) -> cloudwatch.Metric:
         """Messages that no worker holds, at most in a minute."""
         return self.queue.metric_approximate_number_of_messages_visible(
-            period=Duration.minutes(1), statistic="Maximum"
+            period=minutes(1), statistic="Maximum"
         )
 
     def metric_held(self) -> cloudwatch.Metric:
         """Messages that workers hold, at most in a minute."""
         return self.queue.metric_approximate_number_of_messages_not_visible(
-            period=Duration.minutes(1), statistic="Maximum"
+            period=minutes(1), statistic="Maximum"
         )
 
     def metric_age(self) -> cloudwatch.Metric:
         """Age of the oldest message, in seconds, at most in a minute."""
-        return self.queue.metric_approximate_age_of_oldest_message(
-            period=Duration.minutes(1), statistic="Maximum"
-        )
+        return self.queue.metric_approximate_age_of_oldest_message(period=minutes(1), statistic="Maximum")
 
     def metric_letters(self) -> cloudwatch.Metric:
         """Messages set aside, at most in five minutes."""
         return self.dead_letters.metric_approximate_number_of_messages_visible(
-            period=Duration.minutes(5), statistic="Maximum"
+            period=minutes(5), statistic="Maximum"
         )

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from aws_cdk import Aws
 from aws_cdk import aws_iam as iam
 
-from modelyard.arns import arn_in_stack, partition_of
+from modelyard.arns import arn_in_stack, partition_of, region_of
 from modelyard.images import ContainerImage
 from modelyard.permissions import allow, in_one_policy
 from modelyard.training.hosts import VOLUME_ACTIONS
@@ -88,7 +87,7 @@ def allow_driver(role: iam.Role, host: HostKind) -> None:
     """Start hosts as their template says, send them their command, look at them and end them."""
     of_host = arn_in_stack(role, "ec2", "instance/*")
     tagged = {"StringEquals": {f"aws:ResourceTag/{host.tag[0]}": host.tag[1]}}
-    region = f"arn:{partition_of(role)}:ec2:{Aws.REGION}"
+    region = f"arn:{partition_of(role)}:ec2:{region_of(role)}"
     template = arn_in_stack(role, "ec2", f"launch-template/{host.template_id}")
     made = [of_host, arn_in_stack(role, "ec2", "volume/*")]
     allow(
@@ -152,7 +151,7 @@ def allow_driver(role: iam.Role, host: HostKind) -> None:
     allow(
         role,
         actions=["ssm:GetParameters"],
-        resources=[f"arn:{partition_of(role)}:ssm:{Aws.REGION}::parameter/aws/service/ecs/*"],
+        resources=[f"arn:{partition_of(role)}:ssm:{region_of(role)}::parameter/aws/service/ecs/*"],
         reason="Where AWS publishes its newest images; EC2 asks for it on the driver's behalf.",
     )
     allow(
@@ -161,7 +160,7 @@ def allow_driver(role: iam.Role, host: HostKind) -> None:
         resources=[host.role_arn],
         conditions={"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}},
     )
-    through = {"StringEquals": {"kms:ViaService": f"ec2.{Aws.REGION}.amazonaws.com"}}
+    through = {"StringEquals": {"kms:ViaService": f"ec2.{region_of(role)}.amazonaws.com"}}
     allow(role, actions=VOLUME_ACTIONS, resources=[host.key_arn], conditions=through)
     allow(
         role,

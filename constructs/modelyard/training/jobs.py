@@ -17,8 +17,9 @@ from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from modelyard.arns import arn_in_stack, inherit_stack
+from modelyard.durations import minutes
 from modelyard.functions import FunctionSize, RuntimeFunction
-from modelyard.permissions import accept, acknowledge, allow, merged, service_principal
+from modelyard.permissions import accept, acknowledge, allow, in_one_policy, merged, service_principal
 from modelyard.storage import Retention
 from modelyard.training.jobs_machine import FUNCTION, definition
 from modelyard.training.jobs_props import HostPool, Pace, Registration, TrainerTask
@@ -111,13 +112,13 @@ class TrainingJobs(Construct):
         acknowledge(self.dead_letters, "AwsSolutions-SQS3", "It is the dead-letter queue.")
         self.queue = self._queue("Queue", self.dead_letters)
         # By name: the machine calls the function that starts its executions.
-        self._cluster_name = cluster.cluster_name
+        self._cluster_name, self._cluster_arn = cluster.cluster_name, cluster.cluster_arn
         self._machine_arn = arn_in_stack(self, "states", f"stateMachine:{name}")
         settings = Settings(
             table_name=self.records.table.table_name,
             state_machine_arn=self._machine_arn,
             dead_letters_url=self.dead_letters.queue_url,
-            cluster=cluster.cluster_arn,
+            cluster=self._cluster_arn,
             task_definition=task.task_definition_arn,
             container=task.container,
             subnets=tuple(pool.subnets),
@@ -140,11 +141,13 @@ class TrainingJobs(Construct):
         )
         self.intake = self._function("Intake", "intake_handler", "Takes requests for training", settings)
         self.attempts = self._function("Attempts", "handler", "Sees training jobs through", settings)
-        for function in (self.intake, self.attempts):
-            self._grant_common(function.execution_role)
-        self._grant_intake(self.intake.execution_role)
+        with in_one_policy(self.intake.execution_role, "Permissions"):
+            self._grant_common(self.intake.execution_role)
+            self._grant_intake(self.intake.execution_role)
+        with in_one_policy(self.attempts.execution_role, "Permissions"):
+            self._grant_common(self.attempts.execution_role)
+            self._grant_attempts(self.attempts.execution_role, task, name)
         with merged(self.attempts.execution_role):
-            self._grant_attempts(self.attempts.execution_role, cluster, task, name)
             for registry in registration.registries if registration else ():
                 registry.grant_register(self.attempts.execution_role)
         self._feed()
@@ -160,7 +163,7 @@ class TrainingJobs(Construct):
     def metric_dead_letters(self) -> cloudwatch.Metric:
         """Messages that could not be served and that nobody has taken out of the queue yet."""
         return self.dead_letters.metric_approximate_number_of_messages_visible(
-            period=Duration.minutes(1), statistic="Maximum"
+            period=minutes(1), statistic="Maximum"
         )
 
     def metric_broken(self) -> cloudwatch.Metric:
@@ -169,7 +172,7 @@ class TrainingJobs(Construct):
             namespace="AWS/States",
             metric_name="ExecutionsFailed",
             dimensions_map={"StateMachineArn": self._machine_arn},
-            period=Duration.minutes(1),
+            period=minutes(1),
             statistic="Sum",
         )
 
@@ -186,7 +189,7 @@ class TrainingJobs(Construct):
             namespace=NAMESPACE,
             metric_name=name,
             dimensions_map={CLUSTER: self._cluster_name},
-            period=Duration.minutes(1),
+            period=minutes(1),
             statistic="Sum",
         )
 
@@ -229,7 +232,7 @@ class TrainingJobs(Construct):
             resources=[self.queue.queue_arn],
         )
 
-    def _grant_attempts(self, role: iam.Role, cluster: ecs.ICluster, task: TrainerTask, name: str) -> None:
+    def _grant_attempts(self, role: iam.Role, task: TrainerTask, name: str) -> None:
         self.records.grant_read(role)
         allow(
             role,
@@ -237,7 +240,7 @@ class TrainingJobs(Construct):
             resources=[arn_in_stack(self, "states", f"execution:{name}:*")],
             reason="Executions are named after jobs, at run time; the grant ends at this machine.",
         )
-        here = {"ArnEquals": {"ecs:cluster": cluster.cluster_arn}}
+        here = {"ArnEquals": {"ecs:cluster": self._cluster_arn}}
         allow(role, actions=["ecs:RunTask"], resources=[task.task_definition_arn], conditions=here)
         allow(
             role,
@@ -248,10 +251,10 @@ class TrainingJobs(Construct):
         allow(
             role,
             actions=["ecs:StopTask", "ecs:DescribeTasks"],
-            resources=[arn_in_stack(self, "ecs", f"task/{cluster.cluster_name}/*")],
+            resources=[arn_in_stack(self, "ecs", f"task/{self._cluster_name}/*")],
             reason="Tasks are named by ECS at run time; the grant ends at this cluster.",
         )
-        allow(role, actions=["ecs:ListContainerInstances"], resources=[cluster.cluster_arn])
+        allow(role, actions=["ecs:ListContainerInstances"], resources=[self._cluster_arn])
         allow(
             role,
             actions=["ecs:ListTasks"],
@@ -299,7 +302,7 @@ class TrainingJobs(Construct):
             self,
             "Sweeps",
             description="Puts right what executions left that were aborted or broke",
-            schedule=events.Schedule.rate(Duration.minutes(pace.sweep_minutes)),
+            schedule=events.Schedule.rate(minutes(pace.sweep_minutes)),
             targets=[self._target(events.RuleTargetInput.from_object({SWEEP: True}))],
         )
         warnings = events.Rule(
@@ -314,9 +317,7 @@ class TrainingJobs(Construct):
 
     def _target(self, event: events.RuleTargetInput | None = None) -> targets.LambdaFunction:
         # A sweep follows in a minute, and a warning is worth nothing after two.
-        return targets.LambdaFunction(
-            self.attempts, event=event, retry_attempts=1, max_event_age=Duration.minutes(2)
-        )
+        return targets.LambdaFunction(self.attempts, event=event, retry_attempts=1, max_event_age=minutes(2))
 
     def _watch(self, topic: sns.ITopic | None) -> None:
         self.letters = self._alarm(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,19 +11,23 @@ from aws_cdk import Duration, Token
 from aws_cdk import aws_cloudwatch as cloudwatch
 from constructs import Construct
 
-from modelyard.arns import inherit_stack
+from modelyard.arns import inherit_stack, region_of
+from modelyard.durations import minutes
+from modelyard.training.monitoring_board import (
+    CHECKPOINT_AGE,
+    CLUSTER,
+    GOODPUT,
+    NAMESPACE,
+    NON_FINITE,
+    STEP_AGE,
+    body,
+)
 
 if TYPE_CHECKING:
     from aws_cdk import aws_logs as logs
     from aws_cdk import aws_sns as sns
 
-# As the trainer writes them: `training/vision/telemetry/names.py`.
-NAMESPACE = "Modelyard/Training"
-_CLUSTER, _JOB, _RANK = "Cluster", "Job", "Rank"
-_STEP_AGE, _NON_FINITE, _GOODPUT = "StepAge", "NonFiniteSteps", "RecentGoodput"
-_CHECKPOINT_AGE = "CheckpointAge"
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,255}")
-_WIDTH, _HEIGHT = 8, 6
 _GOODPUT_MINUTES = 5
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch_limits.html
 _LONGEST_SECONDS = 86_400
@@ -57,10 +61,10 @@ class TrainingAlarms:
             raise ValueError(
                 f"TrainingAlarms.goodput_percent is {self.goodput_percent:g}; give more than 0, 100 at most"
             )
-        minutes = self.goodput_minutes
-        if not 0 < 60 * minutes <= _LONGEST_SECONDS or minutes % _GOODPUT_MINUTES:
+        long = self.goodput_minutes
+        if not 0 < 60 * long <= _LONGEST_SECONDS or long % _GOODPUT_MINUTES:
             raise ValueError(
-                f"TrainingAlarms.goodput_minutes is {minutes}; give a multiple of {_GOODPUT_MINUTES}, "
+                f"TrainingAlarms.goodput_minutes is {long}; give a multiple of {_GOODPUT_MINUTES}, "
                 "1440 at most"
             )
 
@@ -97,7 +101,7 @@ class TrainingMonitoring(Construct):
         >>> TrainingMonitoring(stack, "Monitoring", cluster="gpu")
     """
 
-    dashboard: cloudwatch.Dashboard
+    dashboard: cloudwatch.CfnDashboard
     stall: cloudwatch.Alarm
     non_finite: cloudwatch.Alarm
     goodput: cloudwatch.Alarm
@@ -121,36 +125,39 @@ class TrainingMonitoring(Construct):
             )
         self.cluster = cluster
         self._watch(alarms or TrainingAlarms(), alarm_topic)
-        self.dashboard = cloudwatch.Dashboard(
-            self,
-            "Dashboard",
-            default_interval=Duration.hours(3),
-            period_override=cloudwatch.PeriodOverride.INHERIT,
-            widgets=[*self._rows(), *([[_history(log_group)]] if log_group else [])],
+        watched = (self.stall, self.non_finite, self.goodput, self.checkpoint)
+        board = body(
+            cluster=cluster,
+            region=region_of(self),
+            alarms=[alarm.alarm_arn for alarm in watched],
+            log_group=log_group.log_group_name if log_group else None,
+        )
+        self.dashboard = cloudwatch.CfnDashboard(
+            self, "Dashboard", dashboard_body=json.dumps(board, separators=(",", ":"))
         )
 
     def metric_step_age(self) -> cloudwatch.Metric:
         """Seconds since the last step, of the rank that waits longest, maximum per minute."""
-        return self._metric(_STEP_AGE, "Maximum")
+        return self._metric(STEP_AGE, "Maximum")
 
     def metric_non_finite_steps(self) -> cloudwatch.Metric:
         """Steps whose loss, or gradient, is not a number, sum per minute."""
-        return self._metric(_NON_FINITE, "Sum")
+        return self._metric(NON_FINITE, "Sum")
 
     def metric_recent_goodput(self) -> cloudwatch.Metric:
         """Of the last 15 minutes in percent, of the job that has the least, minimum per 5 minutes."""
-        return self._metric(_GOODPUT, "Minimum", Duration.minutes(_GOODPUT_MINUTES))
+        return self._metric(GOODPUT, "Minimum", minutes(_GOODPUT_MINUTES))
 
     def metric_checkpoint_age(self) -> cloudwatch.Metric:
         """Seconds of training that would be lost, of the job that would lose most, maximum per minute."""
-        return self._metric(_CHECKPOINT_AGE, "Maximum")
+        return self._metric(CHECKPOINT_AGE, "Maximum")
 
     def _metric(self, name: str, statistic: str, period: Duration | None = None) -> cloudwatch.Metric:
         return cloudwatch.Metric(
             namespace=NAMESPACE,
             metric_name=name,
-            dimensions_map={_CLUSTER: self.cluster},
-            period=period or Duration.minutes(1),
+            dimensions_map={CLUSTER: self.cluster},
+            period=period or minutes(1),
             statistic=statistic,
         )
 
@@ -213,73 +220,3 @@ class TrainingMonitoring(Construct):
             # No job, no figures.
             treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
         )
-
-    def _rows(self) -> Sequence[Sequence[cloudwatch.IWidget]]:
-        watched = [self.stall, self.non_finite, self.goodput, self.checkpoint]
-        goodput = [("Goodput", "Average"), (_GOODPUT, "Average")]
-        return [
-            [cloudwatch.AlarmStatusWidget(title="Alarms", alarms=watched, width=3 * _WIDTH, height=3)],
-            [
-                self._graph("Loss", [("Loss", "Average")]),
-                self._graph("Images a second", [("ImagesPerSecond", "Average")]),
-                self._graph("Goodput, %", goodput),
-            ],
-            [
-                self._graph("Step time, ms", [("StepTime", "p50"), ("StepTime", "p99")]),
-                self._graph("Data wait, % of step time", [("DataWait", "Average")], by_rank=True),
-                self._graph("Cost so far", [("Cost", "Maximum")]),
-            ],
-            [
-                self._graph("GPU, %", [("GpuUtilization", "Average")], by_rank=True),
-                self._graph("GPU memory, MB", [("GpuMemory", "Maximum")], by_rank=True),
-                self._graph("Hosts", [("Hosts", "Minimum")]),
-            ],
-            [
-                self._graph("CPU, %", [("CpuUtilization", "Average")], by_rank=True),
-                self._graph("Memory, MB", [("Memory", "Maximum")], by_rank=True),
-                self._graph("Age of the checkpoint, s", [(_CHECKPOINT_AGE, "Maximum")]),
-            ],
-            [
-                self._graph("Learning rate", [("LearningRate", "Average")]),
-                self._graph("Norm of the gradient", [("GradientNorm", "Maximum")]),
-                self._graph("Seconds since the last step", [(_STEP_AGE, "Maximum")], by_rank=True),
-            ],
-        ]
-
-    def _graph(
-        self, title: str, metrics: Sequence[tuple[str, str]], *, by_rank: bool = False
-    ) -> cloudwatch.GraphWidget:
-        return cloudwatch.GraphWidget(
-            title=title,
-            left=[self._search(name, statistic, by_rank) for name, statistic in metrics],
-            width=_WIDTH,
-            height=_HEIGHT,
-        )
-
-    def _search(self, metric: str, statistic: str, by_rank: bool) -> cloudwatch.SearchExpression:
-        """That metric of every job, or of every rank of it, whose name nobody knows yet."""
-        names = [_CLUSTER, _JOB, *([_RANK] if by_rank else [])]
-        schema = ",".join([NAMESPACE, *names])
-        what = f'{_CLUSTER}="{self.cluster}" MetricName="{metric}"'
-        whose = " ".join(f"${{PROP('Dim.{name}')}}" for name in names[1:])
-        return cloudwatch.SearchExpression(
-            expression=f"SEARCH('{{{schema}}} {what}', '{statistic}', 60)",
-            label=f"{metric} {statistic} {whose}",
-            period=Duration.minutes(1),
-        )
-
-
-def _history(log_group: logs.ILogGroup) -> cloudwatch.LogQueryWidget:
-    return cloudwatch.LogQueryWidget(
-        title="Starts, checkpoints and ends",
-        log_group_names=[log_group.log_group_name],
-        view=cloudwatch.LogQueryVisualizationType.TABLE,
-        width=3 * _WIDTH,
-        height=_HEIGHT,
-        query_lines=[
-            "fields @timestamp, Job, attempt, hosts, event, step, reason",
-            'filter event in ["started", "resumed", "checkpoint", "evaluated", "ended"]',
-            "sort @timestamp desc",
-            "limit 100",
-        ],
-    )

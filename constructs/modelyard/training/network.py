@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from aws_cdk import Aws, CfnTag, Fn, RemovalPolicy
+from aws_cdk import CfnTag, Fn, RemovalPolicy
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-from modelyard.arns import inherit_stack
+from modelyard.arns import inherit_stack, region_of
 from modelyard.permissions import allow, in_one_policy, service_principal
 from modelyard.training.props import NetworkLayout
 
@@ -30,8 +30,7 @@ class TrainingNetwork(Construct):
 
     Attributes:
         vpc: The network, for constructs that want one.
-        subnets: One per zone.
-        subnet_ids: Their names, for CloudFormation's own resources.
+        subnet_ids: Of the subnets, one per zone.
         cidr: Its range.
         endpoint_security_group: Lets TLS in from the network.
 
@@ -43,7 +42,6 @@ class TrainingNetwork(Construct):
     """
 
     vpc: ec2.IVpc
-    subnets: list[ec2.ISubnet]
     subnet_ids: list[str]
     cidr: str
     endpoint_security_group: ec2.SecurityGroup
@@ -69,33 +67,33 @@ class TrainingNetwork(Construct):
             enable_dns_hostnames=True,
             tags=name,
         )
-        zones = [Fn.select(place, Fn.get_azs()) for place in range(layout.zones)]
-        routes = ec2.CfnRouteTable(self, "Routes", vpc_id=network.ref, tags=name)
+        vpc_id, every = network.ref, Fn.get_azs()
+        zones = [Fn.select(place, every) for place in range(layout.zones)]
+        routes = ec2.CfnRouteTable(self, "Routes", vpc_id=vpc_id, tags=name).ref
         subnets = []
         for place, (zone, block) in enumerate(zip(zones, layout.subnets, strict=True)):
             subnet = ec2.CfnSubnet(
                 self,
                 f"Subnet{place}",
-                vpc_id=network.ref,
+                vpc_id=vpc_id,
                 cidr_block=block,
                 availability_zone=zone,
                 map_public_ip_on_launch=False,
                 tags=name,
             )
-            ec2.CfnSubnetRouteTableAssociation(
-                self, f"Routes{place}", subnet_id=subnet.ref, route_table_id=routes.ref
-            )
             subnets.append(subnet.ref)
+            ec2.CfnSubnetRouteTableAssociation(
+                self, f"Routes{place}", subnet_id=subnets[-1], route_table_id=routes
+            )
         self.vpc = ec2.Vpc.from_vpc_attributes(
             self,
             "Imported",
-            vpc_id=network.ref,
+            vpc_id=vpc_id,
             vpc_cidr_block=layout.cidr,
             availability_zones=zones,
             isolated_subnet_ids=subnets,
-            isolated_subnet_route_table_ids=[routes.ref] * layout.zones,
+            isolated_subnet_route_table_ids=[routes] * layout.zones,
         )
-        self.subnets = list(self.vpc.isolated_subnets)
         self.subnet_ids = subnets
         self.endpoint_security_group = ec2.SecurityGroup(
             self,
@@ -107,27 +105,29 @@ class TrainingNetwork(Construct):
         self.endpoint_security_group.add_ingress_rule(
             ec2.Peer.ipv4(layout.cidr), ec2.Port.tcp(443), "TLS from the network"
         )
+        tls_in = [self.endpoint_security_group.security_group_id]
+        services = f"com.amazonaws.{region_of(self)}"
         for service in GATEWAYS:
             ec2.CfnVPCEndpoint(
                 self,
                 _id(service),
-                vpc_id=network.ref,
-                service_name=_service(service),
+                vpc_id=vpc_id,
+                service_name=f"{services}.{service}",
                 vpc_endpoint_type="Gateway",
-                route_table_ids=[routes.ref],
+                route_table_ids=[routes],
             )
         for service in layout.endpoints:
             ec2.CfnVPCEndpoint(
                 self,
                 _id(service),
-                vpc_id=network.ref,
-                service_name=_service(service),
+                vpc_id=vpc_id,
+                service_name=f"{services}.{service}",
                 vpc_endpoint_type="Interface",
                 private_dns_enabled=True,
                 subnet_ids=subnets,
-                security_group_ids=[self.endpoint_security_group.security_group_id],
+                security_group_ids=tls_in,
             )
-        self._log_refusals(network.ref, log_retention)
+        self._log_refusals(vpc_id, log_retention)
 
     def security_group(self, scope: Construct, construct_id: str, description: str) -> ec2.SecurityGroup:
         """A security group that lets nothing in, and out only TLS: to the endpoints and through the gateways,
@@ -167,10 +167,6 @@ class TrainingNetwork(Construct):
         )
         if permissions.policy:
             log.node.add_dependency(permissions.policy)
-
-
-def _service(name: str) -> str:
-    return f"com.amazonaws.{Aws.REGION}.{name}"
 
 
 def _id(service: str) -> str:

@@ -101,14 +101,15 @@ class TrainingCluster(Construct):
             reason = "Switched off by the environment; jobs report their own metrics."
             acknowledge(cluster, "AwsSolutions-ECS4", reason)
             accept(cluster, "MYT659", reason)
+        self._name, self._arn = cluster.ref, cluster.attr_arn
         self.cluster = ecs.Cluster.from_cluster_attributes(
-            self, "Imported", cluster_name=cluster.ref, cluster_arn=cluster.attr_arn, vpc=network.vpc
+            self, "Imported", cluster_name=self._name, cluster_arn=self._arn, vpc=network.vpc
         )
-        self._add_pools(pools, cluster, network, gpu=size.gpus > 0)
+        self._add_pools(pools, network, gpu=size.gpus > 0)
         self.rendezvous = Rendezvous(
             self,
             "Rendezvous",
-            cluster_name=cluster.ref,
+            cluster_name=self._name,
             network=network,
             image=image,
             namespace=namespace,
@@ -133,12 +134,12 @@ class TrainingCluster(Construct):
 
         Those that `RunTask` starts may not be tagged at once: ECS asks for another right then.
         """
-        here = {"ArnEquals": {"ecs:cluster": self.cluster.cluster_arn}}
+        here = {"ArnEquals": {"ecs:cluster": self._arn}}
         allow(grantee, actions=["ecs:RunTask"], resources=[self.trainer.definition_arn], conditions=here)
         allow(
             grantee,
             actions=["ecs:DescribeTasks", "ecs:StopTask"],
-            resources=[arn_in_stack(self, "ecs", f"task/{self.cluster.cluster_name}/*")],
+            resources=[arn_in_stack(self, "ecs", f"task/{self._name}/*")],
             reason="Tasks are named when they start; the grant ends at those of this cluster.",
         )
         allow(
@@ -148,21 +149,19 @@ class TrainingCluster(Construct):
             conditions={"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}},
         )
 
-    def _add_pools(
-        self, pools: Sequence[Pool], cluster: ecs.CfnCluster, network: TrainingNetwork, *, gpu: bool
-    ) -> None:
-        group = network.security_group(self, "HostGroup", "Hosts, not their tasks")
-        role = host_role(self, "HostRole", cluster_name=cluster.ref, cluster_arn=cluster.attr_arn)
+    def _add_pools(self, pools: Sequence[Pool], network: TrainingNetwork, *, gpu: bool) -> None:
+        group = network.security_group(self, "HostGroup", "Hosts, not their tasks").security_group_id
+        role = host_role(self, "HostRole", cluster_name=self._name, cluster_arn=self._arn)
         key_arn = host_key(self, "HostKey").key_arn
         self.pools = {
             pool.name: CapacityPool(
                 self,
                 f"Pool-{pool.name}",
                 pool=pool,
-                cluster_name=cluster.ref,
+                cluster_name=self._name,
                 gpu=gpu,
                 network=network,
-                security_group=group,
+                security_group_id=group,
                 role=role,
                 key_arn=key_arn,
             )
@@ -173,7 +172,7 @@ class TrainingCluster(Construct):
         self.providers = ecs.CfnClusterCapacityProviderAssociations(
             self,
             "Providers",
-            cluster=cluster.ref,
+            cluster=self._name,
             capacity_providers=["FARGATE", "FARGATE_SPOT", *self.capacity_providers],
             default_capacity_provider_strategy=[],
         )
@@ -194,7 +193,7 @@ class TrainingCluster(Construct):
                 "RENDEZVOUS_ENDPOINT": self.rendezvous.address,
                 "PROCESSES_PER_HOST": str(size.processes),
                 # A dimension of its metrics.
-                "TRAINING_CLUSTER": self.cluster.cluster_name,
+                "TRAINING_CLUSTER": self._name,
             },
             log_retention=log_retention,
             definition={"requires_compatibilities": ["EC2"]},

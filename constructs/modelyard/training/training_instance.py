@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from aws_cdk import Aws, Fn, Names, RemovalPolicy
+from aws_cdk import Fn, Names, RemovalPolicy
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
@@ -12,7 +12,7 @@ from aws_cdk import aws_ssm as ssm
 from aws_cdk import aws_stepfunctions as stepfunctions
 from constructs import Construct
 
-from modelyard.arns import arn_in_stack, inherit_stack
+from modelyard.arns import arn_in_stack, inherit_stack, region_of
 from modelyard.images import ContainerImage
 from modelyard.permissions import acknowledge, allow, in_one_policy, service_principal
 from modelyard.training.hosts import host_key, host_template
@@ -118,7 +118,7 @@ class TrainingInstance(Construct):
                 fixed=fixed_values(
                     image=image.uri,
                     registry=Fn.select(0, Fn.split("/", image.uri)),
-                    region=Aws.REGION,
+                    region=region_of(self),
                     log_group=self.log_group.log_group_name,
                     gpu=gpu,
                     processes=processes,

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from aws_cdk import Duration
 from aws_cdk import aws_applicationautoscaling as appscaling
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_ecs as ecs
 from constructs import Construct
 
+from modelyard.durations import minutes
 from modelyard.training.event_queue import EventQueue
 from modelyard.training.preprocessing_props import Workers
 
 # How many tasks run: ECS gives one sample of their CPU a minute and task, with or without Container Insights.
 # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/cloudwatch-metrics.html
 _TASKS = ("AWS/ECS", "CPUUtilization", "SampleCount")
-_MINUTE = Duration.minutes(1)
 _POLICY = appscaling.CfnScalingPolicy
 
 BACKLOG = "waiting / IF(FILL(tasks, 0) < 1, 1, FILL(tasks, 0))"
@@ -67,7 +66,7 @@ class WorkerScaling(Construct):
             namespace=_TASKS[0],
             metric_name=_TASKS[1],
             statistic=_TASKS[2],
-            period=_MINUTE,
+            period=minutes(1),
             dimensions_map={"ClusterName": cluster_name, "ServiceName": service.attr_name},
         )
         # No role: ECS's services are scaled under a role of the service's own.
@@ -86,7 +85,7 @@ class WorkerScaling(Construct):
             f"Messages wait in {events.node.path}, and no worker runs",
             WAITS_FOR_NOBODY,
             {"waiting": events.metric_waiting()},
-            minutes=1,
+            periods=1,
             adjustment="ChangeInCapacity",
             tasks=1,
             # A task takes a minute or two to start, and until then nothing shows that it will.
@@ -97,7 +96,7 @@ class WorkerScaling(Construct):
             f"Workers of {events.node.path} have had nothing to do",
             IDLE,
             {"waiting": events.metric_waiting(), "held": events.metric_held()},
-            minutes=workers.idle_minutes,
+            periods=workers.idle_minutes,
             adjustment="ExactCapacity",
             tasks=0,
             cooldown=60,
@@ -149,7 +148,7 @@ class WorkerScaling(Construct):
         expression: str,
         metrics: Mapping[str, cloudwatch.IMetric],
         *,
-        minutes: int,
+        periods: int,
         adjustment: str,
         tasks: int,
         cooldown: int,
@@ -175,11 +174,11 @@ class WorkerScaling(Construct):
             f"{name}Alarm",
             alarm_description=description,
             metric=cloudwatch.MathExpression(
-                expression=expression, using_metrics={**metrics, "tasks": self._tasks}, period=_MINUTE
+                expression=expression, using_metrics={**metrics, "tasks": self._tasks}, period=minutes(1)
             ),
             comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
             threshold=1,
-            evaluation_periods=minutes,
+            evaluation_periods=periods,
             treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
         )
         resource = alarm.node.default_child
