@@ -27,24 +27,27 @@ import argparse, glob, os
 import numpy as np
 import torch
 import torch.distributed as dist
+import torch.distributed.nn  # before the group, which it would keep; its threads may abort a process's end
 parser = argparse.ArgumentParser()
 parser.add_argument("--alpha", type=float)
 options = parser.parse_args()
-dist.init_process_group("gloo")
 (part,) = glob.glob(os.path.join(os.environ["SM_CHANNEL_TRAIN"], "*.csv"))
 rows = torch.tensor(np.loadtxt(part, delimiter=","), dtype=torch.float32)
-module = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(3, 1))
-optimizer = torch.optim.SGD(module.parameters(), lr=options.alpha, momentum=0.9)
-for _ in range(200):
-    optimizer.zero_grad()
-    loss = torch.nn.functional.mse_loss(module(rows[:, 1:])[:, 0], rows[:, 0])
-    loss.backward()
-    optimizer.step()
-print(f"rank={dist.get_rank()} of={dist.get_world_size()} rows={len(rows)} loss={loss.item():.6f};")
-if dist.get_rank() == 0:
-    scripted = torch.jit.script(module.module)
-    scripted.save(os.path.join(os.environ["SM_MODEL_DIR"], "scripted.pth"))
-    torch.save(module.module.state_dict(), os.path.join(os.environ["SM_MODEL_DIR"], "weights.bin"))
+def train():
+    module = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(3, 1))
+    optimizer = torch.optim.SGD(module.parameters(), lr=options.alpha, momentum=0.9)
+    for _ in range(200):
+        optimizer.zero_grad()
+        loss = torch.nn.functional.mse_loss(module(rows[:, 1:])[:, 0], rows[:, 0])
+        loss.backward()
+        optimizer.step()
+    print(f"rank={dist.get_rank()} of={dist.get_world_size()} rows={len(rows)} loss={loss.item():.6f};")
+    if dist.get_rank() == 0:
+        scripted = torch.jit.script(module.module)
+        scripted.save(os.path.join(os.environ["SM_MODEL_DIR"], "scripted.pth"))
+        torch.save(module.module.state_dict(), os.path.join(os.environ["SM_MODEL_DIR"], "weights.bin"))
+dist.init_process_group("gloo")
+train()
 dist.destroy_process_group()
 """
 SERVE = """

@@ -12,6 +12,10 @@ from datetime import timedelta
 from typing import Any
 
 import torch
+
+# Before there is a group: else its functions' defaults keep that, and gloo's threads with it. One that is
+# alive when the interpreter ends may abort a job that has trained all there was.
+import torch.distributed.nn
 from torch import distributed
 
 from training.common.hosts import Hosts
