@@ -19,7 +19,8 @@ which have a size that they do not exceed, are filled first; metrics take more w
 may grow by 10 %. It is judged while the endpoint has the same instances, for the longest time that it has:
 the cloud keeps connections to each. Of functions the memory counts, of the deployer the handles, too: each of
 its processes opens one connection to each of five services, when it first needs that, and keeps it. So 5,
-where a handle lost with each reconcile would be tens. The other's clients open up to ten each, which is shown.
+where a handle lost with each reconcile would be tens. The other's clients open ten each at most, which is
+shown.
 """
 
 from __future__ import annotations
