@@ -1,12 +1,13 @@
-"""Decoding photographs as preprocessing and the server do, beside OpenCV and simplejpeg, on one processor.
+"""Decoding photographs as preprocessing and the server do, beside OpenCV, Pillow and simplejpeg, on one CPU.
 
 JPEGs of the two photographs that scikit-learn ships, cut and turned, of a web page's size and of a camera's,
 become RGB arrays:
 
 - `decoded`: as large as they are. Ours also bounds what is decoded, turns it upright, and takes what is
-  neither RGB nor a JPEG.
-- `prepared`: 256 pixels on the shorter side. All decode at the same fraction (what is left has at least twice
-  the side) and scale down from there, ours by Pillow's bicubic filter, the others by OpenCV's areas.
+  neither RGB nor a JPEG. All give the same pixels: `differs` is 0.
+- `prepared`: 256 pixels on the shorter side. All decode at a fraction that leaves at least twice the side,
+  and scale down from there: ours and Pillow by Pillow's bicubic filter, which weighs four times as many
+  pixels each way as one is made of; the others by the plain averages of OpenCV's areas.
 
 Bound of each: at most 1.1 times the time of the fastest.
 """
@@ -74,6 +75,7 @@ def _run(folder: Path, side: int, rounds: int) -> dict[str, Any]:
         "images_per_second": {
             name: round(answer["images"] / sample.median, 1) for name, sample in samples.items()
         },
+        "differs": answer["differs"],
         "fastest_other": fastest,
         "ours_over_it": over,
     }

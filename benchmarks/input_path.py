@@ -63,9 +63,10 @@ def measure(rounds: int = ROUNDS) -> dict[str, Any]:
         entries = read_source("", {"train": f"s3://{BUCKET}/{SHARDS}"}).entries("train")
         split = Split(entries, [int(entry.label) for entry in entries], INPUT, Hosts(("here",), 0))
         order = [entries[number] for number in _order(split)]
+        client = make_client(connections=THREADS)  # kept for all rounds, as the shards' reader keeps its own
         subjects = {
             "shards": lambda: from_shards(order),
-            "gets": lambda: by_get([entry.key for entry in order]),
+            "gets": lambda: by_get(client, [entry.key for entry in order]),
         }
         reading = interleave(subjects, rounds)
         decoding = interleave({"shards": lambda: sum(len(batch.labels) for batch in _batches(split))}, 3)
@@ -137,9 +138,8 @@ def from_shards(order: Sequence[Any]) -> int:
         return sum(len(ahead.read(place)) for place in range(len(order)))
 
 
-def by_get(keys: Sequence[str]) -> int:
+def by_get(client: Any, keys: Sequence[str]) -> int:
     """All bytes, a request each."""
-    client = make_client(connections=THREADS)
 
     def get(key: str) -> int:
         return len(client.get_object(Bucket=BUCKET, Key=f"{PHOTOGRAPHS}/{key}")["Body"].read())

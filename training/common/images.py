@@ -2,6 +2,10 @@
 
 The size is known from a file's head, before a pixel is decoded: a few kilobytes can claim gigabytes.
 Preprocessing and the server prepare an image with the same function, so that they cannot disagree.
+
+A JPEG that has the right size already is decoded by simplejpeg, what is to be scaled by Pillow. Both are
+libjpeg-turbo with its exact transform and smooth colours, and give the same pixels; but Pillow keeps four
+bytes for three, and gives them away as copies.
 """
 
 from __future__ import annotations
@@ -13,8 +17,9 @@ import zlib
 from typing import Any
 
 import numpy as np
+import simplejpeg
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 FORMATS = ("JPEG", "PNG")
 SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -42,6 +47,9 @@ _SIXTEEN_BIT = ("I", "I;16", "I;16B", "I;16L")
 Pixels = NDArray[np.uint8]
 # A damaged file is refused, or used without its metadata; a line in the log for each adds nothing.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+# Memory that Pillow keeps for its next image, in MB, as PILLOW_BLOCKS_MAX does: it takes the system longer to
+# give new memory than to scale into it. https://pillow.readthedocs.io/en/stable/reference/block_allocator.html
+Image.core.set_blocks_max(16)
 
 
 class ImageError(ValueError):
@@ -52,8 +60,8 @@ class TooLarge(ImageError):
     """Its bytes or pixels are beyond the bounds."""
 
 
-def decode(data: bytes, side: int, *, max_pixels: int = MAX_PIXELS) -> Any:
-    """An image's bytes -> PIL's RGB image, upright, whose shorter side has `side` pixels.
+def decode(data: bytes, side: int, *, max_pixels: int = MAX_PIXELS) -> Pixels:
+    """An image's bytes -> its pixels (high, wide, 3) in RGB, upright, `side` of them on the shorter side.
 
     Grey, palette, CMYK and 16-bit images become RGB of 8 bits, transparent ones lie on white. The longer
     side is cut to `MAX_ASPECT` times the shorter one, from the middle. An image that has these sizes already
@@ -61,8 +69,8 @@ def decode(data: bytes, side: int, *, max_pixels: int = MAX_PIXELS) -> Any:
 
     >>> picture = io.BytesIO()
     >>> Image.new("L", (400, 200)).save(picture, "PNG")
-    >>> decode(picture.getvalue(), 32).size
-    (64, 32)
+    >>> decode(picture.getvalue(), 32).shape
+    (32, 64, 3)
     """
     if len(data) > MAX_BYTES:
         raise TooLarge(f"is larger than {MAX_BYTES:,} bytes")
@@ -71,8 +79,11 @@ def decode(data: bytes, side: int, *, max_pixels: int = MAX_PIXELS) -> Any:
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _check(image, max_pixels)
-            image.draft(None, (side * MAX_ASPECT, side * MAX_ASPECT))  # a JPEG is decoded at a fraction
-            return _fit(_rgb(image), image, side)
+            pixels = _unscaled(data, image) if _is_fit(image.size, side) else None
+            if pixels is None:
+                image.draft(None, (side * MAX_ASPECT, side * MAX_ASPECT))  # a JPEG is decoded at a fraction
+                pixels = np.asarray(_fit(_rgb(image), side))
+            return _upright(pixels, _orientation(image))
     except ImageError:
         raise
     except Image.UnidentifiedImageError:
@@ -84,10 +95,10 @@ def decode(data: bytes, side: int, *, max_pixels: int = MAX_PIXELS) -> Any:
         raise ImageError(f"is truncated or broken: {reason}") from None
 
 
-def centre(image: Any, size: int) -> Pixels:
+def centre(image: Pixels, size: int) -> Pixels:
     """The middle `size` x `size` pixels of an image, (size, size, 3)."""
-    left, top = (image.width - size) // 2, (image.height - size) // 2
-    return np.asarray(image.crop((left, top, left + size, top + size)))
+    top, left = (image.shape[0] - size) // 2, (image.shape[1] - size) // 2
+    return image[top : top + size, left : left + size]
 
 
 def _check(image: Any, max_pixels: int) -> None:
@@ -100,6 +111,24 @@ def _check(image: Any, max_pixels: int) -> None:
         raise ImageError(f"is animated ({image.n_frames} frames)")
 
 
+def _unscaled(data: bytes, image: Any) -> Pixels | None:
+    """All pixels of a JPEG that is neither CMYK nor damaged; None: of what else, which Pillow judges.
+
+    Never at a fraction: simplejpeg 1.9.0 brings libjpeg-turbo 3.1.2, which writes a lossless JPEG unscaled
+    into the memory for a scaled one (fixed in 3.1.4).
+    https://github.com/libjpeg-turbo/libjpeg-turbo/blob/main/ChangeLog.md
+    """
+    if image.format not in ("JPEG", "MPO") or image.mode not in ("RGB", "L"):
+        return None
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    try:
+        # Its own view of the size must fit in this memory, and be the same.
+        found = simplejpeg.decode_jpeg(data, "RGB", buffer=pixels)
+    except (ValueError, RuntimeError):
+        return None
+    return pixels if found.shape == pixels.shape else None
+
+
 def _rgb(image: Any) -> Any:
     if image.mode in _SIXTEEN_BIT:
         # Pillow would cut at 255: all but the darkest would be white.
@@ -107,26 +136,34 @@ def _rgb(image: Any) -> Any:
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         above = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", above.size, "white"), above)
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _fit(rgb: Any, source: Any, side: int) -> Any:
+def _is_fit(size: tuple[int, int], side: int) -> bool:
+    return min(size) == side and max(size) <= side * MAX_ASPECT
+
+
+def _fit(rgb: Any, side: int) -> Any:
+    if _is_fit(rgb.size, side):
+        return rgb
     width, height = rgb.size
     short = min(width, height)
     wide, high = min(width, short * MAX_ASPECT), min(height, short * MAX_ASPECT)
     left, top = (width - wide) / 2, (height - high) / 2
-    if short != side or (wide, high) != (width, height):
-        scale = side / short
-        target = (max(1, round(wide * scale)), max(1, round(high * scale)))
-        box = (left, top, left + wide, top + high)
-        rgb = rgb.resize(target, Image.Resampling.BICUBIC, box=box)
-    orientation = _orientation(source)
-    if orientation != 1:
-        exif = Image.Exif()
-        exif[ORIENTATION] = orientation
-        rgb.info["exif"] = exif.tobytes()
-        rgb = ImageOps.exif_transpose(rgb)
-    return rgb
+    scale = side / short
+    target = (max(1, round(wide * scale)), max(1, round(high * scale)))
+    return rgb.resize(target, Image.Resampling.BICUBIC, box=(left, top, left + wide, top + high))
+
+
+def _upright(pixels: Pixels, orientation: int) -> Pixels:
+    """Exif's orientations 5 to 8 lie on their side, and each may be mirrored and upside down."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)
 
 
 def _orientation(image: Any) -> int:

@@ -87,7 +87,7 @@ class Split:
 
         def cut(entry: Entry, image: Any) -> Pixels:
             if augment == "none":
-                return centre(image, self.input.size)
+                return centre(np.asarray(image), self.input.size)
             source = _random(entry.key, seed, epoch)
             return random_cut(image, self.input.size, source, flip=augment == "crop_flip")
 
@@ -99,7 +99,7 @@ class Split:
         if not blocks.fit(self.window):
             order = blocks.by_place(order, np.arange(len(self)))
         batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-        yield from self._batches(batches, lambda _entry, image: centre(image, self.input.size))
+        yield from self._batches(batches, lambda _entry, image: centre(np.asarray(image), self.input.size))
 
     def _batches(self, batches: Sequence[Numbers], cut: Callable[[Entry, Any], Pixels]) -> Iterator[Batch]:
         parts = [np.array_split(batch, self.hosts.count)[self.hosts.rank].tolist() for batch in batches]

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from training.common.failure import UserError
 from training.common.images import MAX_BYTES, SUFFIXES, ImageError, TooLarge, decode
 from training.common.paths import files_in
@@ -102,14 +104,14 @@ def prepare(photo: Photo, side: int) -> Prepared:
             raise TooLarge(f"is larger than {MAX_BYTES:,} bytes")
         data = photo.path.read_bytes()
         digest = hashlib.sha256(data).hexdigest()
-        image = decode(data, side)
+        pixels = decode(data, side)
     except ImageError as error:
         return Prepared(photo, digest, problem=str(error))
     except OSError as error:
         return Prepared(photo, digest, problem=f"cannot be read: {error.strerror}")
     # A PNG may be a drawing or eight pixels wide, where JPEG's losses show.
     extension = "png" if data.startswith(b"\x89PNG") else "jpg"
-    encoded = ENCODERS[extension](image)
+    encoded = ENCODERS[extension](Image.fromarray(pixels))
     key = hashlib.blake2b(photo.name.encode(errors="surrogateescape"), digest_size=12).hexdigest()
     sample = Sample(key=key, label=photo.label, name=photo.name, extension=extension, data=encoded)
     return Prepared(photo, digest=digest, sample=sample)

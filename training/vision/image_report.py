@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from training.common.image_model import ImageModel
 from training.common.images import decode
@@ -101,7 +102,7 @@ def _gallery(entries: Sequence[Entry], captions: Sequence[tuple[str, str]]) -> s
     for place, (entry, (true, predicted)) in enumerate(zip(entries, captions, strict=True)):
         x, y = place % COLUMNS * (TILE + 12), place // COLUMNS * (TILE + CAPTION)
         stream = io.BytesIO()
-        decode(entry.read(), TILE).save(stream, "JPEG", quality=85)
+        Image.fromarray(decode(entry.read(), TILE)).save(stream, "JPEG", quality=85)
         source = f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
         shapes.append(
             f'<image x="{x}" y="{y}" width="{TILE}" height="{TILE}" preserveAspectRatio="xMidYMid slice" '

@@ -52,6 +52,7 @@ def apply(cloud: Cloud) -> None:
         s3_bucket_resource,
         s3_encryption,
         s3_permissions,
+        s3_ranges,
         s3_storage,
         sagemaker_policies,
         session_requests,
@@ -92,6 +93,7 @@ def apply(cloud: Cloud) -> None:
     sagemaker_policies.apply()
     s3_encryption.apply()
     s3_permissions.apply()
+    s3_ranges.apply()
     session_requests.apply()
     stack_roles.apply()
     state_machine_role.apply()

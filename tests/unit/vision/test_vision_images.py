@@ -23,7 +23,7 @@ def encoded(image, kind="PNG", **options):
 
 
 def grey(image):
-    return int(np.asarray(image)[image.height // 2, image.width // 2].mean())
+    return int(image[image.shape[0] // 2, image.shape[1] // 2].mean())
 
 
 def chunk(kind, data):
@@ -53,7 +53,7 @@ def png_claiming(width, height):
 )
 def test_every_mode_becomes_rgb_of_eight_bits(mode, colour, kind, expected):
     found = decode(encoded(Image.new(mode, (50, 40), colour), kind), 32)
-    assert (found.mode, found.size) == ("RGB", (40, 32))
+    assert (found.dtype, found.shape) == (np.uint8, (32, 40, 3))
     assert abs(grey(found) - expected) <= 2
 
 
@@ -72,7 +72,7 @@ def test_a_photo_is_upright_however_the_camera_was_held(orientation):
     stored = upright if orientation == 1 else upright.transpose(Image.Transpose(undo[orientation]))
     exif = Image.Exif()
     exif[0x0112] = orientation
-    found = np.asarray(decode(encoded(stored, "JPEG", exif=exif, quality=95), 32)).mean(axis=2)
+    found = decode(encoded(stored, "JPEG", exif=exif, quality=95), 32).mean(axis=2)
     assert found.shape == (32, 40)
     assert found[8, 8] > 240
     assert max(found[24, 8], found[8, 32], found[24, 32]) < 15
@@ -81,21 +81,21 @@ def test_a_photo_is_upright_however_the_camera_was_held(orientation):
 @pytest.mark.parametrize("size", [(32, 32), (32, 64), (40, 32)])
 def test_an_image_of_the_size_already_is_untouched(size):
     source = np.random.default_rng(1).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)
-    assert np.array_equal(np.asarray(decode(encoded(Image.fromarray(source)), 32)), source)
+    assert np.array_equal(decode(encoded(Image.fromarray(source)), 32), source)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 5000), (5000, 1), (7, 9), (3000, 31)])
 def test_the_shorter_side_is_as_asked_and_the_longer_bounded(size):
     found = decode(encoded(Image.new("RGB", size)), 32)
-    assert min(found.size) == 32
-    assert max(found.size) <= 64
+    assert min(found.shape[:2]) == 32
+    assert max(found.shape[:2]) <= 64
     assert centre(found, 32).shape == (32, 32, 3)
 
 
 def test_the_centre_is_the_middle():
     image = Image.new("RGB", (64, 32), "black")
     image.paste("white", (16, 0, 48, 32))
-    assert centre(image, 32).min() == 255
+    assert centre(np.asarray(image), 32).min() == 255
 
 
 @pytest.mark.parametrize(
@@ -137,6 +137,91 @@ def test_too_many_bytes_are_refused():
         decode(bytes(images.MAX_BYTES + 1), 32)
 
 
+@pytest.fixture
+def by_pillow(monkeypatch):
+    """Decodes without simplejpeg."""
+
+    def decode_so(data, side):
+        with monkeypatch.context() as patched:
+            patched.setattr(images, "_unscaled", lambda *_: None)
+            return decode(data, side)
+
+    return decode_so
+
+
+PHOTO = Image.merge("RGB", [Image.effect_noise((75, 64), spread) for spread in (10, 40, 90)])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"subsampling": 0},
+        {"subsampling": 1},
+        {"subsampling": 2},
+        {"progressive": True},
+        {"restart_marker_blocks": 2},
+        {"quality": 100, "optimize": True},
+        {"keep_rgb": True},
+    ],
+)
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_a_jpeg_that_is_not_scaled_has_pillows_pixels_to_the_bit(mode, options, by_pillow):
+    data = encoded(PHOTO.convert(mode), "JPEG", **({} if mode == "L" else options))
+    with Image.open(io.BytesIO(data)) as image:
+        assert images._unscaled(data, image) is not None
+    found = decode(data, 64)
+    assert found.shape == (64, 75, 3)
+    assert np.array_equal(found, by_pillow(data, 64))
+
+
+def frame(data, *, place=0, value=b""):
+    """A JPEG with other bytes from this place of its frame's segment on: marker 1, bits 4, height 5."""
+    start = data.index(b"\xff\xc0") + place
+    return data[:start] + value + data[start + len(value) :]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"place": 1, "value": b"\xc3"}, "lossless"),
+        ({"place": 1, "value": b"\xc9"}, "arithmetic"),
+        ({"place": 4, "value": b"\x0c"}, "twelve bits"),
+        ({"place": 5, "value": b"\x40\x00"}, "higher than its data"),
+    ],
+)
+def test_a_jpeg_with_a_frame_of_another_kind_is_refused_as_pillow_does(change, reason, by_pillow):
+    data = frame(encoded(PHOTO, "JPEG"), **change)
+    found = []
+    for way in (decode, by_pillow):
+        try:
+            found.append(way(data, 64).tolist())
+        except ImageError as error:
+            found.append(str(error))
+    assert found[0] == found[1], reason
+
+
+def test_what_the_decoder_sees_otherwise_than_the_head_gets_no_memory(monkeypatch):
+    """Two sizes in one file: the memory is that of the size that was checked."""
+    small, large = encoded(PHOTO, "JPEG"), encoded(PHOTO.resize((2000, 2000)), "JPEG")
+    with Image.open(io.BytesIO(small)) as image:
+        assert images._unscaled(large, image) is None
+        assert images._unscaled(small, image) is not None
+
+
+def test_damage_that_pillow_overlooks_is_overlooked_all_the_same(by_pillow):
+    data = encoded(PHOTO, "JPEG")
+    place = data.index(b"\xff\xda") + 400
+    harmed = data[:place] + bytes([data[place] ^ 0x55, data[place + 1] ^ 0x33]) + data[place + 2 :]
+    assert np.array_equal(decode(harmed, 64), by_pillow(harmed, 64))
+
+
+@pytest.mark.parametrize("left", [0.3, 0.9, 0.999])
+def test_a_truncated_jpeg_of_the_right_size_is_refused(left):
+    data = encoded(PHOTO, "JPEG")
+    with pytest.raises(ImageError, match="truncated or broken"):
+        decode(data[: int(len(data) * left)], 64)
+
+
 NOISE = Image.effect_noise((60, 50), 60).convert("RGB")
 WHOLE = {
     "PNG": encoded(NOISE),
@@ -146,18 +231,18 @@ WHOLE = {
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(kind=st.sampled_from(sorted(WHOLE)), changes=st.data())
-def test_damage_anywhere_is_refused_or_harmless(kind, changes):
+@given(kind=st.sampled_from(sorted(WHOLE)), side=st.sampled_from([16, 50]), changes=st.data())
+def test_damage_anywhere_is_refused_or_harmless(kind, side, changes):
     data = bytearray(WHOLE[kind])
     for _ in range(changes.draw(st.integers(1, 6))):
         place = changes.draw(st.one_of(st.integers(0, 120), st.integers(0, len(data) - 1)))
         data[min(place, len(data) - 1)] = changes.draw(st.integers(0, 255))
     del data[changes.draw(st.one_of(st.just(len(data)), st.integers(0, len(data)))) :]
     try:
-        size = decode(bytes(data), 16, max_pixels=1_000_000).size
+        size = decode(bytes(data), side, max_pixels=1_000_000).shape[:2]
     except ImageError as error:
-        size, reason = (16, 16), str(error)
+        size, reason = (side, side), str(error)
     else:
         reason = ""
-    assert min(size) == 16
+    assert min(size) == side
     assert "\n" not in reason

@@ -376,7 +376,7 @@ def test_a_random_cut_is_a_part_of_the_image(trained):
     cuts = [random_cut(image, 16, np.random.default_rng(seed), flip=False) for seed in range(40)]
     assert {cut.shape for cut in cuts} == {(16, 16, 3)}
     assert len({cut.tobytes() for cut in cuts}) == 40
-    assert centre(image, 16).shape == (16, 16, 3)
+    assert centre(np.asarray(image), 16).shape == (16, 16, 3)
 
 
 def test_an_image_that_broke_on_its_way_is_named(trained, tmp_path):
