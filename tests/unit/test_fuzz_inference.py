@@ -206,6 +206,25 @@ def test_whatever_a_service_answers(handle, services, answer):
     assert ask(handle, OF_IMAGES) in (200, 503)
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"0",
+        b"[]",
+        b'"text"',
+        b"true",
+        b"null",
+        b'{"Item": 0}',
+        b'{"Item": [1]}',
+        b'{"Item": {"serving": 0}}',
+        b'{"Item": {"serving": {"M": {}}}}',
+    ],
+)
+def test_an_answer_of_the_table_whose_form_is_not_its_own(handle, services, body):
+    services.conditions = Conditions(table=Answer(200, body))
+    assert ask(handle, SOUND) == 503
+
+
 @pytest.mark.parametrize("answer", [*MOVED, *WRONG_REGIONS])
 def test_what_says_to_look_elsewhere_is_not_followed(handle, services, answer):
     services.conditions = Conditions(bucket=answer)

@@ -47,9 +47,9 @@ _SIXTEEN_BIT = ("I", "I;16", "I;16B", "I;16L")
 Pixels = NDArray[np.uint8]
 # A damaged file is refused, or used without its metadata; a line in the log for each adds nothing.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
-# Memory that Pillow keeps for its next image, in MB, as PILLOW_BLOCKS_MAX does: it takes the system longer to
-# give new memory than to scale into it. https://pillow.readthedocs.io/en/stable/reference/block_allocator.html
-Image.core.set_blocks_max(16)
+# Memory that Pillow keeps for its next images, 4 blocks of 16 MB at most: the system takes longer to give new
+# memory than it takes to scale into it. https://pillow.readthedocs.io/en/stable/reference/block_allocator.html
+Image.core.set_blocks_max(4)
 
 
 class ImageError(ValueError):

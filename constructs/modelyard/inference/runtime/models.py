@@ -15,6 +15,8 @@ from .settings import Settings
 
 # That nothing serves is remembered for so long: people ask right after their first approval.
 ABSENT_SECONDS = 1
+# An answer that is no record: botocore's parser and what reads it ask for members that it has not.
+_MISSHAPEN = (AttributeError, TypeError, LookupError, ValueError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +82,7 @@ class Models:
             return versions
         try:
             versions = self._read(name)
-        except (ClientError, BotoCoreError, *BROKEN) as error:
+        except (ClientError, BotoCoreError, *BROKEN, *_MISSHAPEN) as error:
             log("table not readable", model=name, error=str(error))
             self._refused_at[name] = self._clock()
             if usable:
