@@ -231,7 +231,7 @@ def cases(models: list[Served]) -> st.SearchStrategy[Case]:
         Case((post + b"Expect: 100-continue\r\nContent-Length: 5\r\n\r\n",), must_answer=1),
     ]
     share = st.floats(0, 1)
-    usual = st.builds(lambda one: Case((one[0],), heads_only=one[1]), whole)
+    usual = st.builds(lambda one: Case((one[0],), heads_only=one[1], must_answer=1), whole)
     kept = requests(models, close=False).filter(lambda one: not one[1])
     return st.sampled_from(range(300)).flatmap(
         lambda draw: (
