@@ -161,7 +161,6 @@ class Container:
     def remove(self) -> None:
         """End the process if it runs, delete the folder."""
         self.stop(0)
-        self._engine.places.leave(self._folder)
         # In a process: between thousands of calls of the system, threads of this one wait for one another.
         subprocess.run(["rm", "-rf", "--", self._folder], check=False, capture_output=True)
 
@@ -182,7 +181,7 @@ class Engine:
     """
 
     def __init__(self, folder: Path, cloud: Cloud | None = None) -> None:
-        self.places = Places(folder.resolve())
+        self._places = Places(folder.resolve())
         self._cloud = cloud
         self._containers: set[Container] = set()
         self._lock = threading.Lock()
@@ -203,10 +202,7 @@ class Engine:
 
     def create(self, name: str) -> Container:
         """An empty container folder, to be filled before the start. `name` is for people who look there."""
-        folder = self.places.make(name[:80])
-        for part in ("ml", "tmp", "home", "scratch", "work"):
-            (folder / part).mkdir()
-        return Container(self, folder)
+        return Container(self, self._places.make(name[:80], ("ml", "tmp", "home", "scratch", "work")))
 
     def spawn(self, container: Container, folder: Path, spec: ContainerSpec) -> subprocess.Popen[bytes]:
         """Fork the container's process (for `Container.start`)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -10,53 +11,43 @@ from localcloud.containers import places as places_module
 from localcloud.containers.places import Places
 
 
-def test_each_folder_is_its_own(tmp_path: Path) -> None:
+def test_each_folder_is_its_own_and_nothing_is_left_of_what_was_tried(tmp_path: Path) -> None:
     places = Places(tmp_path / "new" / "jobs")
-    made = [places.make("job") for _ in range(20)]
+    made = [places.make("job", ["ml", "tmp"]) for _ in range(20)]
     assert len(set(made)) == 20
     assert sorted((tmp_path / "new" / "jobs").iterdir()) == sorted(made)
-    assert all(place.name.startswith("job-") for place in made)
-    places.leave(made[0])
-    made[0].rmdir()
-    places.leave(made[0])  # gone already
+    for place in made:
+        assert place.name.startswith("job-")
+        assert sorted(part.name for part in place.iterdir()) == ["ml", "tmp"]
 
 
-@pytest.fixture
-def parted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Places:
-    """On a disk whose first part is the first choice, then the second, and so on, as long as names last."""
-    parts: dict[Path, int] = {}
-
-    def part(place: Path) -> int:
-        return parts.setdefault(place, len([known for known in parts if known.exists()]))
-
-    monkeypatch.setattr(places_module, "_part", part)
+@pytest.mark.parametrize(
+    ("choice", "costs", "chosen"),
+    [
+        # The first time all are tried, then the first that is as quick as any.
+        (True, [[5, 9, 5, 4, 1, 5, 5, 5], [2], [9, 3], [9, 9, 9, 9, 8, 9, 9, 9]], [4, 0, 1, 4]),
+        (False, [[9], [1], [9]], [0, 0, 0]),
+    ],
+    ids=["spread", "another file system"],
+)
+def test_a_folder_lies_where_making_it_was_quick(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, choice: bool, costs: list[list[int]], chosen: list[int]
+) -> None:
     places = Places(tmp_path)
-    places._choice = True
-    return places
+    places._choice = choice
+    timed = places_module._timed
+    for cost, index in zip(costs, chosen, strict=True):
+        tried: list[Path] = []
 
+        def known(place: Path, parts: Sequence[str], cost=cost, tried=tried) -> float:  # type: ignore[no-untyped-def]
+            timed(place, parts)
+            tried.append(place)
+            return float(cost[len(tried) - 1])
 
-def test_where_something_was_deleted_lately_nothing_is_made(parted: Places) -> None:
-    first = parted.make("a")
-    parted.leave(first)
-    first.rmdir()
-    second = parted.make("b")
-    assert parted._left.keys() == {0}
-    assert places_module._part(second) == 1
-    # What was tried is gone.
-    assert [place.name[0] for place in second.parent.iterdir()] == ["b"]
-
-
-def test_where_no_choice_is_left_the_oldest_is_taken(parted: Places, monkeypatch: pytest.MonkeyPatch) -> None:
-    parted._left.update({part: 1000.0 + 10 * (part != 3) for part in range(20)})
-    monkeypatch.setattr(places_module.time, "monotonic", lambda: 1100.0)
-    assert places_module._part(parted.make("a")) == 3
-    assert len(list(parted._folder.iterdir())) == 1
-
-
-def test_minutes_later_all_is_as_before(parted: Places, monkeypatch: pytest.MonkeyPatch) -> None:
-    parted._left[0] = 1000.0
-    monkeypatch.setattr(places_module.time, "monotonic", lambda: 1000.0 + places_module._RECENT_S)
-    assert places_module._part(parted.make("a")) == 0
+        monkeypatch.setattr(places_module, "_timed", known)
+        assert places.make("a", ["ml"]) == tried[index]
+        assert len(tried) == len(cost)
+        assert [place.exists() for place in tried].count(True) == 1
 
 
 def test_a_file_system_without_such_a_choice_is_as_good() -> None:
