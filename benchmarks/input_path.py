@@ -21,7 +21,7 @@ from typing import Any
 
 from benchmarks.decode import photographs
 from benchmarks.harness import interleave, ratio
-from benchmarks.tabular_pipelines import fresh_cloud
+from benchmarks.catalogue import fresh_cloud
 from localcloud.context import Cloud, Credentials
 from training.common.backbones import create
 from training.common.hosts import Hosts

@@ -30,7 +30,7 @@ import psutil
 
 from benchmarks.decode import photographs
 from benchmarks.harness import ROOT
-from benchmarks.tabular_pipelines import fresh_cloud
+from benchmarks.catalogue import fresh_cloud
 from localcloud.context import Cloud, Credentials
 from localcloud.folder import StateFolder
 
