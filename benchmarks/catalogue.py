@@ -167,22 +167,11 @@ class Pipelines:
 
     def wait(self, arn: str) -> dict[str, Any]:
         """The execution when it has succeeded."""
-        while True:
-            seen: dict[str, Any] = self.sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn)
-            if seen["PipelineExecutionStatus"] == "Succeeded":
-                return seen
-            if seen["PipelineExecutionStatus"] != "Executing":
-                reasons = [f"{step['StepName']}: {step.get('FailureReason', '')}" for step in self.steps(arn)]
-                raise RuntimeError(f"{seen['PipelineExecutionStatus']}: {reasons}")
-            time.sleep(EVERY_S)
+        return wait(self.sagemaker, arn)
 
     def steps(self, arn: str) -> list[dict[str, Any]]:
         """In the order of their start."""
-        answer = self.sagemaker.list_pipeline_execution_steps(
-            PipelineExecutionArn=arn, SortOrder="Ascending", MaxResults=100
-        )
-        found: list[dict[str, Any]] = answer["PipelineExecutionSteps"]
-        return found
+        return steps(self.sagemaker, arn)
 
     def _image(self, name: str) -> str:
         if name not in self._images:
@@ -205,6 +194,35 @@ class Pipelines:
         key = f"code/{hashlib.sha256(content).hexdigest()}/code.zip"
         self.s3.put_object(Bucket=self._name, Key=key, Body=content)
         return f"s3://{self._name}/{key}"
+
+
+def run(sagemaker: Any, pipeline: str) -> dict[str, Any]:
+    """Start a pipeline that takes no parameters; the execution when it has succeeded."""
+    arn = sagemaker.start_pipeline_execution(PipelineName=pipeline)["PipelineExecutionArn"]
+    return wait(sagemaker, arn)
+
+
+def wait(sagemaker: Any, arn: str) -> dict[str, Any]:
+    """The execution when it has succeeded; RuntimeError with its steps' reasons if it has not."""
+    while True:
+        seen: dict[str, Any] = sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn)
+        if seen["PipelineExecutionStatus"] == "Succeeded":
+            return seen
+        if seen["PipelineExecutionStatus"] != "Executing":
+            reasons = [
+                f"{step['StepName']}: {step.get('FailureReason', '')}" for step in steps(sagemaker, arn)
+            ]
+            raise RuntimeError(f"{seen['PipelineExecutionStatus']}: {reasons}")
+        time.sleep(EVERY_S)
+
+
+def steps(sagemaker: Any, arn: str) -> list[dict[str, Any]]:
+    """Of an execution, in the order of their start."""
+    answer = sagemaker.list_pipeline_execution_steps(
+        PipelineExecutionArn=arn, SortOrder="Ascending", MaxResults=100
+    )
+    found: list[dict[str, Any]] = answer["PipelineExecutionSteps"]
+    return found
 
 
 def seconds(execution: Mapping[str, Any]) -> float:
