@@ -57,7 +57,7 @@ EVERY_S = 0.1
 _FEW: Mapping[type, Mapping[str, str]] = {
     TabularRegression: {},
     TabularClassification: {
-        "MaxTuningJobs": "12",
+        "MaxTuningJobs": "6",
         "MaxParallelTuningJobs": "2",
         "CrossValidationFolds": "3",
         "MetricThreshold": "0.4",

@@ -11,9 +11,9 @@ as long as its process did. What lies between a process and the next one in its 
 the search, nor inputs, archives and records. Processes that ran side by side count with the time that they
 took side by side.
 
-Measured are, the median of three runs after one: `sleeps`, a pipeline whose steps sleep; and of each family
-a pipeline on its real data with few epochs and trials: `regression` and `tuning` (12 trials of six algorithms,
-two at a time), `images` with 1,747 objects.
+Measured are `sleeps`, a pipeline whose steps sleep, and of each family a pipeline on its real data with few
+epochs and trials, the median of three runs after one: `regression`, `tuning` (six algorithms, two trials at a
+time), `images` with 1,747 objects.
 """
 
 from __future__ import annotations
