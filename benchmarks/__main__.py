@@ -18,6 +18,7 @@ NAMES = (
     "cloud",
     "empty_step",
     "distributed_xgboost",
+    "critical_path",
     "pipeline_scale",
     "parallel_pipelines",
     "cached_rerun",

@@ -165,11 +165,14 @@ def make_image(cloud: Cloud, administrator: Credentials, folder: Path, program: 
     return push_image(cloud, administrator, context, "bench")
 
 
-def push_image(cloud: Cloud, administrator: Credentials, context: Path, repository: str) -> str:
+def push_image(
+    cloud: Cloud, administrator: Credentials, context: Path, repository: str, file: str = "Dockerfile"
+) -> str:
     """Build the folder `context` and push it to a new repository, as `cdk deploy` does; the image's URI."""
     cloud.client("ecr", administrator).create_repository(repositoryName=repository)
     image = f"{cloud.account}.dkr.ecr.{cloud.region}.amazonaws.com/{repository}:1"
-    for command in (["build", "--tag", image, str(context)], ["push", image]):
+    build = ["build", "--tag", image, "--file", str(context / file), str(context)]
+    for command in (build, ["push", image]):
         subprocess.run(
             [sys.executable, "-m", "localcloud.containers.docker_cli", *command],
             check=True,

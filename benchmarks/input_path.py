@@ -19,9 +19,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from benchmarks.catalogue import fresh_cloud
 from benchmarks.decode import photographs
 from benchmarks.harness import interleave, ratio
-from benchmarks.tabular_pipelines import fresh_cloud
 from localcloud.context import Cloud, Credentials
 from training.common.backbones import create
 from training.common.hosts import Hosts

@@ -22,7 +22,7 @@ from typing import Any
 
 import psutil
 
-from benchmarks.tabular_pipelines import REGRESSIONS, Pipelines, fresh_cloud, loans
+from benchmarks.catalogue import REGRESSIONS, Pipelines, fresh_cloud
 from localcloud import lifecycle
 
 BOUND = 1.15
@@ -37,7 +37,7 @@ def measure() -> dict[str, Any]:
     try:
         with fresh_cloud() as (cloud, administrator, folder):
             server = psutil.Process(lifecycle.status(cloud.folder.root)["pid"])
-            pipelines = Pipelines(cloud, administrator, loans(folder), "bench")
+            pipelines = Pipelines(cloud, administrator, folder / "data", "bench")
             for spec in REGRESSIONS:
                 pipelines.put(spec)
             _run(pipelines, server, "warm-up", at_once=True)

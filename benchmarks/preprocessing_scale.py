@@ -28,9 +28,9 @@ from typing import Any
 
 import psutil
 
+from benchmarks.catalogue import fresh_cloud
 from benchmarks.decode import photographs
 from benchmarks.harness import ROOT
-from benchmarks.tabular_pipelines import fresh_cloud
 from localcloud.context import Cloud, Credentials
 from localcloud.folder import StateFolder
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.tabular_pipelines import REGRESSIONS, Pipelines, loans
+from benchmarks.catalogue import REGRESSIONS, Pipelines
 from localcloud.context import Cloud, Credentials
 from tests.local.support import unique
 
@@ -19,7 +19,7 @@ RELEASE = {"CheckMse", "RegisterModel", "CreateModel", "BatchTransform"}
 
 @pytest.fixture(scope="module")
 def pipelines(cloud: Cloud, admin: Credentials, tmp_path_factory: pytest.TempPathFactory) -> Pipelines:
-    return Pipelines(cloud, admin, loans(tmp_path_factory.mktemp("loans")), unique("tabular"))
+    return Pipelines(cloud, admin, tmp_path_factory.mktemp("loans"), unique("tabular"))
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_a_change_of_a_step_runs_it_and_what_follows(
 
 
 def test_new_data_runs_everything(pipelines: Pipelines, parameters: dict[str, str]) -> None:
-    assert parameters["InputData"].endswith("/v1/loans.csv")
+    assert parameters["InputData"].endswith("/loans.csv")
     assert hits(pipelines, pipelines.upload(SPEC, "v2")) == []
 
 

@@ -72,6 +72,7 @@ class Job:
         self.last_lines: dict[int, str] = {}
         # Beginning and end of each process that has run, for who wants to know what a job spends around them.
         self.processes: list[tuple[float, float]] = []
+        self._left: list[Container] = []
         self._wake = threading.Event()
         self._image_notes: list[str] = []
 
@@ -237,6 +238,17 @@ class Job:
             thread.start()
         for thread in threads:
             thread.join()
+
+    def leave(self, containers: Sequence[Container]) -> None:
+        """Stop what still runs; the folders go with `clean`."""
+        for container in containers:
+            container.stop(0)
+        self._left += containers
+
+    def clean(self) -> None:
+        """Delete the containers' folders, which nobody waits for: the job has ended."""
+        for container in self._left:
+            container.remove()
 
     def note_processes(self, containers: Sequence[Container]) -> None:
         """Keep when these containers' processes ran; they have ended."""

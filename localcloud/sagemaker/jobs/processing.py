@@ -66,8 +66,7 @@ def run(job: Job) -> None:
             outcome = job.run_hosts(containers, specs, sinks, limit)
         _finish(job, containers, outcome, limit)
     finally:
-        for container in containers:
-            container.remove()
+        job.leave(containers)
 
 
 def _download(job: Job, container: Container, index: int, count: int) -> None:

@@ -124,10 +124,11 @@ class JobRunner:
             _log.exception("%s %s failed", job.kind, job.name)
             self._fail(job.kind, job.name, CLOSED if job.closing else f"InternalServerError: {error!r}")
         finally:
-            with self._lock:
-                self._running.pop((job.kind, job.name), None)
             if watch is not None:
                 watch.ended()
+            job.clean()
+            with self._lock:
+                self._running = {key: entry for key, entry in self._running.items() if entry[0] is not job}
 
     def _fail(self, kind: str, name: str, reason: str) -> None:
         facts = KINDS[kind]

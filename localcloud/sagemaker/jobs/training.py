@@ -83,8 +83,7 @@ def run(job: Job) -> None:
             raise container_failed(job.message(containers, outcome, layout.FAILURE), outcome.code)
         _finish(job, outcome, limit)
     finally:
-        for container in containers:
-            container.remove()
+        job.leave(containers)
 
 
 def transition(job: Job, status: str, message: str, **members: Any) -> None:

@@ -1,11 +1,11 @@
-"""The tabular regressions on a local cloud, without CDK: benchmarks and tests of executions start here.
+"""Pipelines of the catalogue on a local cloud, without CDK: benchmarks and tests of executions start here.
 
     with fresh_cloud() as (cloud, administrator, folder):
-        pipelines = Pipelines(cloud, administrator, loans(folder), "bench")
+        pipelines = Pipelines(cloud, administrator, folder / "data", "bench")
         pipelines.put(spec)
         execution = pipelines.wait(pipelines.start(spec, pipelines.upload(spec, "v1")))
 
-Image, code archives and definitions are those that CDK deploys; one role may do everything, which IAM has to
+Images, code archives and definitions are those that CDK deploys; one role may do everything, which IAM has to
 decide all the same.
 """
 
@@ -13,12 +13,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
-import sys
 import time
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from string import Template
@@ -30,11 +29,41 @@ from benchmarks.harness import ROOT
 from localcloud import lifecycle
 from localcloud.connect import connect
 from localcloud.context import Cloud, Credentials
-from pipeline_defs.catalog import PIPELINES, PipelineSpec, TabularRegression, load_definition
+from modelyard_cli.demo.data import Data, prepare, upload
+from pipeline_defs.catalog import (
+    IMAGES,
+    PIPELINES,
+    Family,
+    ImageClassification,
+    PipelineSpec,
+    TabularClassification,
+    TabularRegression,
+    load_definition,
+)
 from pipeline_defs.code import code_files
 
+# Of each family the first.
+FAMILIES: Mapping[str, PipelineSpec] = {
+    name: next(spec for spec in PIPELINES if isinstance(spec.family, kind))
+    for name, kind in {
+        "regression": TabularRegression,
+        "tuning": TabularClassification,
+        "images": ImageClassification,
+    }.items()
+}
 REGRESSIONS = tuple(spec for spec in PIPELINES if isinstance(spec.family, TabularRegression))
 EVERY_S = 0.1
+# As many trials and epochs as tell something within a minute; the gates are then wide open.
+_FEW: Mapping[type, Mapping[str, str]] = {
+    TabularRegression: {},
+    TabularClassification: {
+        "MaxTuningJobs": "6",
+        "MaxParallelTuningJobs": "2",
+        "CrossValidationFolds": "3",
+        "MetricThreshold": "0.4",
+    },
+    ImageClassification: {"Epochs": "2", "BatchSize": "16", "Top1Threshold": "0.3"},
+}
 
 
 @contextmanager
@@ -49,30 +78,29 @@ def fresh_cloud() -> Iterator[tuple[Cloud, Credentials, Path]]:
             lifecycle.down(root)
 
 
-def loans(folder: Path) -> Path:
-    """Write the real data below `folder`."""
-    data = folder / "data"
-    subprocess.run(
-        [sys.executable, "tools/loans.py", "--out", str(data)], cwd=ROOT, check=True, capture_output=True
-    )
-    return data
+def few(family: Family) -> Mapping[str, str]:
+    """Parameters with which a pipeline of the family is soon done, and passes its gate."""
+    return _FEW[type(family)]
 
 
 class Pipelines:
     """Puts pipelines on a cloud, starts executions and waits for them.
 
-    data: folder of the loans.
-    name: of the bucket, the role and the image; pipelines and groups are called `<name>-<spec.name>`.
+    data: folder that the real data is written to, when it is asked for.
+    name: of the bucket, the role and the images; pipelines and groups are called `<name>-<spec.name>`.
     """
 
     def __init__(self, cloud: Cloud, administrator: Credentials, data: Path, name: str) -> None:
         self.sagemaker = cloud.client("sagemaker", administrator)
         self.s3 = cloud.client("s3", administrator)
-        self._data, self._name = data, name
+        self._cloud, self._administrator = cloud, administrator
+        self._folder, self._name = data, name
+        self._images: dict[str, str] = {}
+        self._data: dict[PipelineSpec, Data] = {}
+        self._declared: dict[str, set[str]] = {}
         self.s3.create_bucket(Bucket=name)
         self._values = {
             "ExecutionRoleArn": make_role(cloud, administrator, name),
-            "ImageUri": push_image(cloud, administrator, ROOT / "training", name),
             "DataBucket": name,
             "KmsKeyArn": cloud.client("kms", administrator).create_key()["KeyMetadata"]["Arn"],
         }
@@ -89,7 +117,9 @@ class Pipelines:
         """
         name = self._pipeline(spec)
         code = {key: self._archive(module, changed or {}) for key, module in spec.code.items()}
-        text = Template(load_definition(spec)).substitute(self._values, ModelPackageGroupName=name, **code)
+        text = Template(load_definition(spec)).substitute(
+            self._values, ModelPackageGroupName=name, ImageUri=self._image(spec.family.image), **code
+        )
         if cacheable_only:
             document = json.loads(text)
             document["Steps"] = [step for step in document["Steps"] if step["Type"] != "Condition"]
@@ -100,6 +130,7 @@ class Pipelines:
                 if f"Parameters.{item['Name']}" in str(document["Steps"])
             ]
             text = json.dumps(document)
+        self._declared[name] = {item["Name"] for item in json.loads(text)["Parameters"]}
         request = {
             "PipelineName": name,
             "RoleArn": self._values["ExecutionRoleArn"],
@@ -115,46 +146,39 @@ class Pipelines:
 
     def upload(self, spec: PipelineSpec, version: str) -> dict[str, str]:
         """Put the data under addresses of `version`; what an execution with them takes as parameters."""
-        family = spec.family
-        if not isinstance(family, TabularRegression):
-            raise TypeError(f"{spec.name} is no tabular regression")
-        files = {
-            "InputData": (f"{family.scenario}/loans.csv", f"{family.raw}{version}/loans.csv"),
-            "BatchData": (
-                f"{family.scenario}/{family.target}/batch.jsonl",
-                f"batch/{spec.name}/{version}.jsonl",
-            ),
-        }
-        for file, key in files.values():
-            self.s3.upload_file(str(self._data / file), self._name, key)
-        return {parameter: f"s3://{self._name}/{key}" for parameter, (_, key) in files.items()}
+        if spec not in self._data:
+            (self._data[spec],) = prepare([spec], self._folder)
+        data = self._data[spec]
+        placed = replace(data, raw=f"{data.raw}{version}/", model=f"{data.model}/{version}")
+        return upload(self.s3, self._name, placed)
 
     def start(self, spec: PipelineSpec, parameters: Mapping[str, str]) -> str:
-        """The execution's ARN."""
-        values = [{"Name": key, "Value": value} for key, value in parameters.items()]
+        """The execution's ARN; it gets those of the parameters that the pipeline, as put, declares."""
+        name = self._pipeline(spec)
         started = self.sagemaker.start_pipeline_execution(
-            PipelineName=self._pipeline(spec), PipelineParameters=values
+            PipelineName=name,
+            PipelineParameters=[
+                {"Name": key, "Value": value}
+                for key, value in parameters.items()
+                if key in self._declared[name]
+            ],
         )
         return str(started["PipelineExecutionArn"])
 
     def wait(self, arn: str) -> dict[str, Any]:
         """The execution when it has succeeded."""
-        while True:
-            seen: dict[str, Any] = self.sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn)
-            if seen["PipelineExecutionStatus"] == "Succeeded":
-                return seen
-            if seen["PipelineExecutionStatus"] != "Executing":
-                reasons = [f"{step['StepName']}: {step.get('FailureReason', '')}" for step in self.steps(arn)]
-                raise RuntimeError(f"{seen['PipelineExecutionStatus']}: {reasons}")
-            time.sleep(EVERY_S)
+        return wait(self.sagemaker, arn)
 
     def steps(self, arn: str) -> list[dict[str, Any]]:
         """In the order of their start."""
-        answer = self.sagemaker.list_pipeline_execution_steps(
-            PipelineExecutionArn=arn, SortOrder="Ascending", MaxResults=100
-        )
-        found: list[dict[str, Any]] = answer["PipelineExecutionSteps"]
-        return found
+        return steps(self.sagemaker, arn)
+
+    def _image(self, name: str) -> str:
+        if name not in self._images:
+            self._images[name] = push_image(
+                self._cloud, self._administrator, ROOT / "training", f"{self._name}-{name}", IMAGES[name]
+            )
+        return self._images[name]
 
     def _pipeline(self, spec: PipelineSpec) -> str:
         return f"{self._name}-{spec.name}"
@@ -170,6 +194,35 @@ class Pipelines:
         key = f"code/{hashlib.sha256(content).hexdigest()}/code.zip"
         self.s3.put_object(Bucket=self._name, Key=key, Body=content)
         return f"s3://{self._name}/{key}"
+
+
+def run(sagemaker: Any, pipeline: str) -> dict[str, Any]:
+    """Start a pipeline that takes no parameters; the execution when it has succeeded."""
+    arn = sagemaker.start_pipeline_execution(PipelineName=pipeline)["PipelineExecutionArn"]
+    return wait(sagemaker, arn)
+
+
+def wait(sagemaker: Any, arn: str) -> dict[str, Any]:
+    """The execution when it has succeeded; RuntimeError with its steps' reasons if it has not."""
+    while True:
+        seen: dict[str, Any] = sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn)
+        if seen["PipelineExecutionStatus"] == "Succeeded":
+            return seen
+        if seen["PipelineExecutionStatus"] != "Executing":
+            reasons = [
+                f"{step['StepName']}: {step.get('FailureReason', '')}" for step in steps(sagemaker, arn)
+            ]
+            raise RuntimeError(f"{seen['PipelineExecutionStatus']}: {reasons}")
+        time.sleep(EVERY_S)
+
+
+def steps(sagemaker: Any, arn: str) -> list[dict[str, Any]]:
+    """Of an execution, in the order of their start."""
+    answer = sagemaker.list_pipeline_execution_steps(
+        PipelineExecutionArn=arn, SortOrder="Ascending", MaxResults=100
+    )
+    found: list[dict[str, Any]] = answer["PipelineExecutionSteps"]
+    return found
 
 
 def seconds(execution: Mapping[str, Any]) -> float:
