@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -24,7 +25,6 @@ from localcloud.containers.image import Image
 from localcloud.containers.network import Network, hold
 from localcloud.containers.output import LinePump
 from localcloud.containers.paths import ML_FOLDER, Paths, inherited, short_temporary, temporary_mounts
-from localcloud.containers.places import Places
 from localcloud.containers.processes import CONTAINER_VARIABLE, end_strays, signal_group
 from localcloud.context import RUN_ID_VARIABLE, Cloud
 
@@ -181,7 +181,7 @@ class Engine:
     """
 
     def __init__(self, folder: Path, cloud: Cloud | None = None) -> None:
-        self._places = Places(folder.resolve())
+        self._folder = folder.resolve()
         self._cloud = cloud
         self._containers: set[Container] = set()
         self._lock = threading.Lock()
@@ -202,7 +202,10 @@ class Engine:
 
     def create(self, name: str) -> Container:
         """An empty container folder, to be filled before the start. `name` is for people who look there."""
-        return Container(self, self._places.make(name[:80], ("ml", "tmp", "home", "scratch", "work")))
+        folder = self._folder / f"{name[:80]}-{uuid.uuid4().hex[:8]}"
+        for part in ("ml", "tmp", "home", "scratch", "work"):
+            (folder / part).mkdir(parents=True)
+        return Container(self, folder)
 
     def spawn(self, container: Container, folder: Path, spec: ContainerSpec) -> subprocess.Popen[bytes]:
         """Fork the container's process (for `Container.start`)."""
