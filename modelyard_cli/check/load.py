@@ -42,7 +42,7 @@ def load(paths: list[Path]) -> Inputs:
             continue
         document = _read(path)
         if "Steps" in document and "Resources" not in document:
-            inputs.definitions.append(definition_of(path.stem, document, file=str(path)))
+            inputs.definitions.append(_loose(path, document))
         elif isinstance(document.get("Resources"), dict):
             name = re.sub(r"\.template$", "", path.stem)
             _template(name, path, document, loose, inputs)
@@ -53,6 +53,10 @@ def load(paths: list[Path]) -> Inputs:
     return inputs
 
 
+def _loose(path: Path, document: dict[str, Any]) -> Definition:
+    return definition_of(path.stem, document, file=str(path), text=path.read_text(encoding="utf-8"))
+
+
 def _assembly(folder: Path, inputs: Inputs) -> None:
     manifest = folder / "manifest.json"
     if not manifest.is_file():
@@ -61,7 +65,7 @@ def _assembly(folder: Path, inputs: Inputs) -> None:
             raise CliError(
                 f"{folder}: neither a cloud assembly (no manifest.json) nor a folder of definitions"
             )
-        inputs.definitions.extend(definition_of(p.stem, _read(p), file=str(p)) for p in definitions)
+        inputs.definitions.extend(_loose(path, _read(path)) for path in definitions)
         return
     artifacts = _read(manifest).get("artifacts", {})
     assembly = Assembly(folder=str(folder))
@@ -88,13 +92,14 @@ def _within(template: Template) -> Iterator[Definition]:
         if found is None:
             continue
         text, file = found
+        sent = "" if "BundleKey" in resource.properties else text
         name = f"{template.name}/{resource.id}"
         try:
             document = json.loads(text)
         except json.JSONDecodeError:
             continue  # a rule for templates says so
         if isinstance(document, dict) and "Steps" in document:
-            yield definition_of(name, document, file=file, pipeline=resource)
+            yield definition_of(name, document, file=file, pipeline=resource, text=sent)
 
 
 def definition_text(template: Template, properties: dict[str, Any]) -> tuple[str, str] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from typing import Any
@@ -284,3 +285,27 @@ def test_an_execution_is_pinned_to_its_definition(bench: Bench) -> None:
     assert bench.client.describe_pipeline(PipelineName=name)["PipelineDefinition"] == definition(new)
     assert bench.wait(arn)["PipelineExecutionStatus"] == "Succeeded"
     assert list(bench.steps(arn)) == ["Old"]
+
+
+def test_a_retry_policy_outlasts_a_lack_of_capacity(bench: Bench) -> None:
+    lack = {
+        "service": "sagemaker",
+        "operation": "CreateProcessingJob",
+        "status": 400,
+        "code": "CapacityError",
+    }
+    policy = {"ExceptionType": ["SageMaker.CAPACITY_ERROR"], "IntervalSeconds": 1, "MaxAttempts": 20}
+    patient = bench.processing("Patient", "write", "x", "1", RetryPolicies=[{**policy, "BackoffRate": 1.0}])
+    name = bench.create(patient)
+    faults = bench.cloud.folder.faults
+    faults.write_text(json.dumps([lack]))
+    try:
+        arn = bench.start(name)
+        deadline = time.monotonic() + 120
+        while bench.steps(arn).get("Patient", {}).get("AttemptCount", 0) < 2:
+            assert time.monotonic() < deadline, bench.steps(arn)
+            time.sleep(0.1)
+    finally:
+        faults.unlink()
+    assert bench.wait(arn)["PipelineExecutionStatus"] == "Succeeded"
+    assert bench.steps(arn)["Patient"]["AttemptCount"] >= 2

@@ -79,10 +79,11 @@ def test_a_step_imports_from_its_archive_alone(tmp_path, module):
     assert module in result.stdout
 
 
-def test_a_change_of_evaluation_leaves_the_other_archives_alone():
+@pytest.mark.parametrize("family", ["tabular", "classification", "vision"])
+def test_a_change_of_evaluation_leaves_the_other_archives_alone(family):
     for module in MODULES:
-        holds = "training/tabular/evaluate.py" in code_files(module)
-        assert holds == (module == "training.tabular.evaluate")
+        holds = f"training/{family}/evaluate.py" in code_files(module)
+        assert holds == (module == f"training.{family}.evaluate")
 
 
 def test_packages_on_the_way_are_included():

@@ -15,6 +15,7 @@ from localcloud.sagemaker.pipelines.definition import MAX_CHARACTERS, parse_defi
 from localcloud.sagemaker.pipelines.problems import DefinitionError
 from localcloud.sagemaker.pipelines.retries import CAPACITY_ERROR, THROTTLING, RetryPolicy
 from localcloud.sagemaker.pipelines.step_parser import NOT_HERE
+from localcloud.sagemaker.pipelines.step_types import STEP_TYPES
 from localcloud.sagemaker.pipelines.steps import RUNNERS, cannot_run
 
 Document = dict[str, Any]
@@ -259,14 +260,17 @@ def test_what_is_no_definition_at_all(text: str, words: str) -> None:
         parse_definition(text)
 
 
-def test_a_type_that_cannot_run_here_is_a_valid_step_but_refused_by_name() -> None:
+@pytest.mark.parametrize("kind", sorted(STEP_TYPES.keys() - RUNNERS.keys() - {"Condition"}))
+def test_a_type_that_cannot_run_here_is_a_valid_step_but_refused_by_name(kind: str) -> None:
     document = copy.deepcopy(GOOD)
-    document["Steps"].append({"Name": "Crunch", "Type": "EMR", "ClusterId": "j-1", "Arguments": {}})
+    more = {"ClusterId": "j-1"} if kind == "EMR" else {}
+    document["Steps"].append({"Name": "Crunch", "Type": kind, "Arguments": {}, **more})
     lines = cannot_run(parse(document), [step["Name"] for step in document["Steps"]])
     assert len(lines) == 1
     assert "'Crunch'" in lines[0]
-    assert "EMR" in lines[0]
-    assert "Processing step" in lines[0]
+    assert f"of type {kind}," in lines[0]
+    assert "Processing step" in lines[0] or kind in ("AutoML", "InferenceComponent", "Lineage")
+    assert "start one without that step" not in lines[0]
     assert all(kind in lines[0] for kind in RUNNERS)
     assert not cannot_run(parse(GOOD), parse(GOOD).steps)
 

@@ -74,13 +74,15 @@ class Step:
 
 @dataclass(kw_only=True, eq=False)
 class Definition:
-    """A definition; `pipeline` is the resource that deploys it, where it comes from a template."""
+    """A definition; `pipeline` is the resource that deploys it, where it comes from a template; `text` is what
+    the service gets, where it is sent as it stands."""
 
     name: str
     document: dict[str, Any]
     steps: list[Step]
     file: str = ""
     pipeline: Resource | None = None
+    text: str = ""
 
     @cached_property
     def by_name(self) -> dict[str, Step]:
@@ -140,11 +142,16 @@ class Definition:
 
 
 def definition_of(
-    name: str, document: dict[str, Any], *, file: str = "", pipeline: Resource | None = None
+    name: str,
+    document: dict[str, Any],
+    *,
+    file: str = "",
+    pipeline: Resource | None = None,
+    text: str = "",
 ) -> Definition:
     """Read a definition; what is not of the right form is left to the rules."""
     steps = list(_steps(document.get("Steps"), None))
-    return Definition(name=name, document=document, steps=steps, file=file, pipeline=pipeline)
+    return Definition(name=name, document=document, steps=steps, file=file, pipeline=pipeline, text=text)
 
 
 def _steps(items: Any, branch: tuple[str, bool] | None, depth: int = 0) -> Iterator[Step]:

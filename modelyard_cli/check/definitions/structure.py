@@ -62,7 +62,8 @@ def _version(definition: Definition) -> Hits:
     "Split the pipeline, or move literals into files in S3.",
 )
 def _size(definition: Definition) -> Hits:
-    size = len(json.dumps(definition.document, separators=(",", ":"), ensure_ascii=False))
+    # `Custom::SageMakerPipeline` sends it without white space.
+    size = len(definition.text or json.dumps(definition.document, separators=(",", ":"), ensure_ascii=False))
     if size > _MAX_BYTES:
         yield "", f"has {size} characters, the limit is {_MAX_BYTES}"
     if len(definition.parameters) > _MAX_PARAMETERS:

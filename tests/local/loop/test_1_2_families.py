@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -24,6 +26,25 @@ def test_the_pipeline_succeeds(story: Story, model: str) -> None:
     trains = {"TuneModels", "RefitModel"} if model in TUNES else {"TrainModel"}
     assert ended >= {"ValidateData", "PreprocessData", "EvaluateModel", "RegisterModel", "BatchTransform"}
     assert ended >= trains
+
+
+@pytest.mark.parametrize("model", OTHERS)
+def test_its_version_says_where_it_comes_from(story: Story, model: str) -> None:
+    sagemaker, s3 = (story.administrator.client(name) for name in ("sagemaker", "s3"))
+    (found,) = sagemaker.list_model_packages(ModelPackageGroupName=model)["ModelPackageSummaryList"]
+    said = sagemaker.describe_model_package(ModelPackageName=found["ModelPackageArn"])
+    metadata = said["CustomerMetadataProperties"]
+
+    assert metadata["execution"] == story.runs[model]
+    (spec,) = [spec for spec in PIPELINES if spec.name == model]
+    archives = [urlsplit(value) for name, value in metadata.items() if name.endswith("_code")]
+    assert len(archives) == len(spec.code)
+    for archive in archives:
+        stored = s3.get_object(Bucket=archive.netloc, Key=archive.path.lstrip("/"))["Body"].read()
+        assert archive.path.endswith(f"/{hashlib.sha256(stored).hexdigest()}.zip")
+    table = data_of(story, model).table
+    if table.is_file():  # that of a folder of images is over names, too
+        assert metadata["input_data_sha256"] == hashlib.sha256(table.read_bytes()).hexdigest()
 
 
 @pytest.mark.parametrize("model", OTHERS)

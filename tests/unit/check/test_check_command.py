@@ -46,6 +46,24 @@ def test_committed_definitions_are_clean() -> None:
     assert report.findings == ()
 
 
+def test_the_size_is_that_of_the_text_which_the_service_gets(tmp_path: Path) -> None:
+    """White space counts, but where the custom resource writes the text anew."""
+    document = json.loads((BASES / "regression.json").read_text())
+    text = json.dumps(document, indent=600)
+    assert len(text) > 2**20 > 10 * len(json.dumps(document))
+    loose = tmp_path / "definition.json"
+    loose.write_text(text)
+    native = tmp_path / "native.template.json"
+    body = {"PipelineName": "p", "RoleArn": "r", "PipelineDefinition": {"PipelineDefinitionBody": text}}
+    native.write_text(
+        json.dumps({"Resources": {"P": {"Type": "AWS::SageMaker::Pipeline", "Properties": body}}})
+    )
+    for path in (loose, native):
+        assert "MYP003" in {finding.rule for finding in run(path).findings}
+    loose.write_text(json.dumps(document, indent=2))
+    assert "MYP003" not in {finding.rule for finding in run(loose).findings}
+
+
 def test_a_finding_names_rule_place_and_remedy(tmp_path: Path) -> None:
     (finding,) = run(planted(tmp_path)).findings
     assert finding.rule == "MYT204"

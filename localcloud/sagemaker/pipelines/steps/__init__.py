@@ -43,6 +43,7 @@ _INSTEAD: Mapping[str, str] = {
     "Cleanup": _SCRIPT,
     "EMR": _SCRIPT,
     "EMRServerless": _SCRIPT,
+    "Job": _SCRIPT,
     "InferenceComponent": "serve the model in an Endpoint step",
     "Lineage": "name the sources in the MetadataProperties of a RegisterModel step",
     "QualityCheck": _SCRIPT,
