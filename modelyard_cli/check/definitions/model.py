@@ -74,8 +74,8 @@ class Step:
 
 @dataclass(kw_only=True, eq=False)
 class Definition:
-    """A definition; `pipeline` is the resource that deploys it, where it comes from a template; `text` is what
-    the service gets, where it is sent as it stands."""
+    """A definition; `pipeline` is the resource that deploys it, where it comes from a template; `text` is
+    what the service gets, where it is sent as it stands."""
 
     name: str
     document: dict[str, Any]
