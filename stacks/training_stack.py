@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from aws_cdk import CfnOutput
 from aws_cdk import aws_iam as iam
@@ -21,7 +22,6 @@ from modelyard.training import (
     TrainerTask,
     TrainingCluster,
     TrainingData,
-    TrainingInstance,
     TrainingJobs,
     TrainingMonitoring,
     TrainingNetwork,
@@ -32,6 +32,9 @@ from stacks.alarm_topic import AlarmTopic
 from stacks.environments import Environment
 from stacks.stage_stack import StageStack
 from stacks.training_settings import JOBS, TrainingSettings
+
+if TYPE_CHECKING:
+    from modelyard.training import TrainingInstance
 
 TRAINER_IMAGE, WORKER_IMAGE = "cluster.Dockerfile", "preprocessing.Dockerfile"
 # Folders of the data bucket. Trainers read datasets, and nothing that was not prepared.
@@ -111,20 +114,7 @@ class TrainingStack(StageStack):
             alarm_topic.hear([self.jobs.letters, self.jobs.broken, self.jobs.failed])
             alarm_topic.hear([told.stall, told.non_finite, told.goodput, told.checkpoint])
             alarm_topic.hear([queue.events.letters for queue in self.queues.values()])
-        self.instance = (
-            TrainingInstance(
-                self,
-                "Instance",
-                network=self.network,
-                image=image,
-                data=places,
-                size=settings.instance,
-                gpu=settings.size.gpus > 0,
-                processes=settings.size.processes,
-            )
-            if settings.instance
-            else None
-        )
+        self.instance = self._instance(settings, image, places)
         self._tell()
 
     def grant_use(self, grantee: iam.IGrantable, data: IDataBucket) -> None:
@@ -174,6 +164,25 @@ class TrainingStack(StageStack):
         with in_one_policy(trainer.task_role, "Report"):
             jobs.records.grant_report(trainer.task_role)
         return jobs
+
+    def _instance(
+        self, settings: TrainingSettings, image: ContainerImage, places: TrainingData
+    ) -> TrainingInstance | None:
+        if settings.instance is None:
+            return None
+        # Here, since loading it costs every synth, and most stages have none.
+        from modelyard.training import TrainingInstance
+
+        return TrainingInstance(
+            self,
+            "Instance",
+            network=self.network,
+            image=image,
+            data=places,
+            size=settings.instance,
+            gpu=settings.size.gpus > 0,
+            processes=settings.size.processes,
+        )
 
     def _queues(
         self, settings: TrainingSettings, environment: Environment, data: IDataBucket
