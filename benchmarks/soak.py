@@ -17,10 +17,8 @@ after a warm-up of a quarter of the time it must be ruled out that they grow (`b
 apart from the server that it belongs to: it comes and goes. The cloud's memory is also AWS's disks: its logs,
 which have a size that they do not exceed, are filled first; metrics take more with each minute, so that it
 may grow by 10 %. It is judged while the endpoint has the same instances, for the longest time that it has:
-the cloud keeps connections to each. Of functions the memory counts, of the deployer the handles, too: each of
-its processes opens one connection to each of five services, when it first needs that, and keeps it. So 5,
-where a handle lost with each reconcile would be tens. The other's clients open ten each at most, which is
-shown.
+the cloud keeps connections to each. Of functions the memory counts, of the deployer the handles, too; the
+other's clients open connections as they need them, up to ten each, which is shown.
 """
 
 from __future__ import annotations
@@ -70,7 +68,7 @@ JUDGED = {
 # Without at least one of their processes judged nothing is shown; a trial may have had nothing to do.
 NEEDED = frozenset(JUDGED) - {TRIAL}
 # Growth over the time that counts: a share of the memory, a number of the rest.
-MEMORY_SHARE, CLOUD_SHARE, HANDLES_SHARE, HANDLES, SERVICES = 0.03, 0.1, 0.05, 2.0, 5.0
+MEMORY_SHARE, CLOUD_SHARE, HANDLES_SHARE, HANDLES = 0.03, 0.1, 0.05, 2.0
 # Of the local cloud's logs (`localcloud.aws.differences.log_streams`), and a little more.
 LOG_BYTES, LINE = 66_000_000, 10_000
 
@@ -308,10 +306,9 @@ def _trends(role: str, samples: Sequence[Sample], span: float) -> dict[str, grow
     """Of one process, by measure; growth is told of all the time that counts."""
     times = [each.at for each in samples]
     share = CLOUD_SHARE if role == CLOUD else MEMORY_SHARE
-    least = {"handles": SERVICES if role == DEPLOYER else HANDLES, "threads": HANDLES}
     found = {}
     for name in MEASURES:
         values = [float(getattr(each, name)) for each in samples]
-        bound = share * values[0] if name == "rss_mb" else max(least[name], HANDLES_SHARE * values[0])
+        bound = share * values[0] if name == "rss_mb" else max(HANDLES, HANDLES_SHARE * values[0])
         found[name] = growth.trend(times, values, bound, span, growth.FIGURES[name])
     return found

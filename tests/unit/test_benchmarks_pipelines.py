@@ -54,7 +54,7 @@ def _cost(work, wall=0.08):
     return pipeline_scale.Cost(cpu_s=0.02, work=work, wall_s=wall)
 
 
-def test_growth_is_judged_by_processor_time_and_wall_time_told_beside_it():
+def test_growth_is_judged_by_processor_time_and_by_wall_time():
     pairs = [(_cost(1.0), _cost(1.02)) for _ in range(7)]
     memory = [160.0, *(160.0 + number for number in range(7))]
 
@@ -63,9 +63,10 @@ def test_growth_is_judged_by_processor_time_and_wall_time_told_beside_it():
 
     assert figures()["holds"]
     assert figures()["step"]["cpu_ratio"] == 1.02
-    slow_machine = [(_cost(1.0), _cost(1.0, wall=0.08 * number)) for number in range(1, 8)]
-    assert figures(pairs=slow_machine)["holds"]
-    assert figures(pairs=slow_machine)["last_over_first"]["wall_ratio"] == 3.0
+    waits = [(_cost(1.0, 0.08 * number), _cost(1.0, 0.08 * number)) for number in range(1, 8)]
+    assert figures(pairs=waits)["last_over_first"]["wall_ratio"] == 3.0
+    assert not figures(pairs=waits)["holds"]
+    assert not figures(pairs=[(_cost(1.0), _cost(1.0, wall=0.1)) for _ in range(7)])["holds"]
     assert not figures(pairs=[(_cost(1.0), _cost(1.2)) for _ in range(7)])["holds"]
     growing = [(_cost(1.0 + number / 20), _cost(1.0 + number / 20)) for number in range(7)]
     assert not figures(pairs=growing)["holds"]

@@ -205,13 +205,6 @@ def test_a_leak_in_any_process_does_not_hold(role: str, measure: str) -> None:
     assert not found["growth"][role][0][measure]["holds"]
 
 
-def test_the_deployer_may_open_a_connection_to_each_service_and_lose_no_handle_with_each_reconcile() -> None:
-    opened = figures(leak=(soak.DEPLOYER, "handles", 4 / 240))
-    assert opened["growth"][soak.DEPLOYER][0]["handles"]["growth"] > soak.HANDLES
-    assert opened["holds"]
-    assert not figures(leak=(soak.DEPLOYER, "handles", 10 / 240))["holds"]
-
-
 def test_connections_of_the_inference_function_may_come() -> None:
     assert figures(leak=(soak.INFERENCE, "handles", 0.1))["holds"]
 
