@@ -19,6 +19,7 @@ import json
 import logging
 import random
 import re
+import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,8 @@ Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Message, Receive, Send], Awaitable[None]]
 
 _log = logging.getLogger(__name__)
+# How often a request that is held looks whether it still is.
+_LOOK_S = 0.1
 _SCOPE = re.compile(rb"Credential=[^/,]+/\d{8}/[^/,]+/(?P<service>[^/,]+)/aws4_request")
 
 
@@ -45,7 +48,7 @@ class Fault:
         path: part of the request's path.
         share: of these requests, 0 to 1.
         when: `instead` of being carried out it is refused; or it is held `before` or `after` that.
-        hold_s: how long it is held, seconds.
+        hold_s: how long it is held, seconds; at most, since a fault that is taken away lets go.
         status, code: of the refusal.
     """
 
@@ -82,10 +85,10 @@ class Faults:
             return
         said = f"fault: {fault.service} {operation_of(scope)} {scope['path']}"
         if fault.when == "after":
-            await self._application(scope, receive, _held(send, fault.hold_s, said))
+            await self._application(scope, receive, self._held(send, fault, said))
             return
         _log.warning(said)
-        await asyncio.sleep(fault.hold_s)
+        await self._hold(fault)
         if fault.when == "before":
             await self._application(scope, receive, send)
         else:
@@ -101,6 +104,21 @@ class Faults:
             if fault.fits(service, operation, path):
                 return fault if random.random() < fault.share else None  # noqa: S311 - hides nothing
         return None
+
+    def _held(self, send: Send, fault: Fault, said: str) -> Send:
+        async def later(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                # Only now: who reads it may count on the request having been carried out.
+                _log.warning(said)
+                await self._hold(fault)
+            await send(message)
+
+        return later
+
+    async def _hold(self, fault: Fault) -> None:
+        until = time.monotonic() + fault.hold_s
+        while (left := until - time.monotonic()) > 0 and fault in self._current():
+            await asyncio.sleep(min(left, _LOOK_S))
 
     def _current(self) -> list[Fault]:
         try:
@@ -131,17 +149,6 @@ def operation_of(scope: Message) -> str:
 
 def _header(scope: Message, name: bytes) -> bytes:
     return next((bytes(value) for key, value in scope["headers"] if key.lower() == name), b"")
-
-
-def _held(send: Send, seconds: float, said: str) -> Send:
-    async def later(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            # Only now: who reads it may count on the request having been carried out.
-            _log.warning(said)
-            await asyncio.sleep(seconds)
-        await send(message)
-
-    return later
 
 
 async def _refuse(fault: Fault, receive: Receive, send: Send) -> None:

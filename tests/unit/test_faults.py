@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,22 @@ def test_a_fault_is_logged_when_it_strikes(
     ask(faults, scope("s3"), lambda: carried_out.append("fault: s3" in caplog.text))
     assert carried_out == ([] if when == "instead" else [said_before])
     assert caplog.text.count("fault: s3") == 1
+
+
+@pytest.mark.parametrize(("when", "status"), [("instead", 503), ("before", 200), ("after", 200)])
+def test_who_is_held_goes_on_once_the_fault_is_taken_away(faults: Path, when: str, status: int) -> None:
+    faults.write_text(json.dumps([{"service": "s3", "when": when, "hold_s": 3_600}]))
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(ask, faults, scope("s3"))
+        with pytest.raises(TimeoutError):
+            answer.result(0.5)
+        faults.unlink()
+        assert answer.result(60)[0] == status
+
+
+def test_who_is_held_waits_no_longer_than_the_fault_says(faults: Path) -> None:
+    faults.write_text('[{"service": "s3", "when": "before", "hold_s": 0.2}]')
+    assert ask(faults, scope("s3"))[0] == 200
 
 
 def test_all_is_well_once_the_file_is_gone(faults: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import time
 import uuid
 from collections.abc import Iterator
@@ -79,6 +80,38 @@ def failed_steps(execution: dict[str, Any]) -> dict[str, str]:
     return {step["name"]: step["detail"] for step in execution["steps"] if step["status"] == "Failed"}
 
 
+@contextlib.contextmanager
+def waiting(story: Story, pipeline: str, step: str) -> Iterator[None]:
+    """Jobs of the step do not get their input until the block ends: they run, however quick they are."""
+    held = {"service": "s3", "operation": "GET", "when": "before", "hold_s": _BEGINS_IN_S}
+    file = story.folder / "state" / "faults.json"
+    file.write_text(json.dumps([{**held, "path": path} for path in _inputs(story, pipeline, step)]))
+    try:
+        yield
+    finally:
+        file.unlink()
+
+
+def _inputs(story: Story, pipeline: str, step: str) -> list[str]:
+    """Of objects that jobs of this step alone read, parts of their paths: its code, or the batch."""
+    described = story.administrator.client("sagemaker").describe_pipeline(PipelineName=pipeline)
+    (found,) = [
+        found for found in _steps(json.loads(described["PipelineDefinition"])) if found["Name"] == step
+    ]
+    return sorted(set(re.findall(r"/code/[0-9a-f]{64}\.zip", json.dumps(found["Arguments"])))) or ["/batch/"]
+
+
+def _steps(branch: Any) -> Iterator[dict[str, Any]]:
+    """The steps below, those of conditions too."""
+    if isinstance(branch, dict):
+        if {"Name", "Type", "Arguments"} <= branch.keys():
+            yield branch
+        branch = list(branch.values())
+    if isinstance(branch, list):
+        for below in branch:
+            yield from _steps(below)
+
+
 def until_runs(story: Story, execution: str, step: str) -> None:
     sagemaker = story.scientist.client("sagemaker")
 
@@ -87,17 +120,30 @@ def until_runs(story: Story, execution: str, step: str) -> None:
         seen = [(entry["StepName"], entry["StepStatus"]) for entry in steps["PipelineExecutionSteps"]]
         return (step, "Executing") in seen
 
-    # Jobs last a second or so: look often.
     deadline = time.monotonic() + _BEGINS_IN_S
     while not runs():
         assert time.monotonic() < deadline, f"{step} never ran"
-        time.sleep(0.02)
+        time.sleep(0.1)
 
 
 def stop(story: Story, execution: str) -> None:
-    """As the data scientist, until it has stopped."""
+    """As the data scientist."""
+    story.scientist.client("sagemaker").stop_pipeline_execution(PipelineExecutionArn=execution)
+
+
+def stop_allowed(story: Story, execution: str, role: str, action: str) -> None:
+    """Stop it as the data scientist: then IAM allows the pipeline's role to stop what runs."""
+    since = time.time() - 0.001
+    stop(story, execution)
+
+    def was_allowed() -> None:
+        assert action in allowed(story, since, role)
+
+    eventually(was_allowed)
+
+
+def until_stopped(story: Story, execution: str) -> None:
     sagemaker = story.scientist.client("sagemaker")
-    sagemaker.stop_pipeline_execution(PipelineExecutionArn=execution)
 
     def stopped() -> None:
         described = sagemaker.describe_pipeline_execution(PipelineExecutionArn=execution)

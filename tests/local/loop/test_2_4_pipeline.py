@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
@@ -11,15 +10,16 @@ from botocore.exceptions import ClientError
 from tests.local.loop.enforcement import (
     DATA_SCIENTIST,
     EXECUTION,
-    allowed,
     failed_steps,
     refused,
     start_a_run,
     start_afresh,
-    stop,
+    stop_allowed,
     until_runs,
+    until_stopped,
+    waiting,
 )
-from tests.local.loop.story import Story
+from tests.local.loop.story import MODEL, Story
 
 pytestmark = [pytest.mark.loop, pytest.mark.timeout(900)]
 
@@ -90,12 +90,10 @@ def test_pipeline_runs_again_with_all_it_needs(story: Story) -> None:
 )
 def test_pipeline_stops_its_jobs(story: Story, step: str, action: str) -> None:
     sagemaker = story.scientist.client("sagemaker")
-    arn = start_afresh(story) if step in FRESH else start_a_run(story)
-    with refused(story, DATA_SCIENTIST, "sagemaker:StopPipelineExecution"), pytest.raises(ClientError):
-        sagemaker.stop_pipeline_execution(PipelineExecutionArn=arn)
-    until_runs(story, arn, step)
-    since = time.time()
-
-    stop(story, arn)
-
-    assert action in allowed(story, since, EXECUTION)
+    with waiting(story, MODEL, step):
+        arn = start_afresh(story) if step in FRESH else start_a_run(story)
+        with refused(story, DATA_SCIENTIST, "sagemaker:StopPipelineExecution"), pytest.raises(ClientError):
+            sagemaker.stop_pipeline_execution(PipelineExecutionArn=arn)
+        until_runs(story, arn, step)
+        stop_allowed(story, arn, EXECUTION, action)
+    until_stopped(story, arn)

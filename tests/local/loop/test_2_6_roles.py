@@ -8,17 +8,19 @@ import pytest
 
 from pipeline_defs.catalog import PIPELINES, PipelineSpec
 from tests.local.loop.enforcement import (
-    allowed,
     execution_role,
     failed_steps,
     refused,
     stop,
+    stop_allowed,
     until_runs,
+    until_stopped,
+    waiting,
     was_refused,
 )
 from tests.local.loop.families import IMAGES, TUNED, begin, fresh_input, run
 from tests.local.loop.grants import without
-from tests.local.loop.story import Story
+from tests.local.loop.story import Story, eventually
 
 pytestmark = [pytest.mark.loop, pytest.mark.timeout(900)]
 
@@ -69,10 +71,12 @@ def test_tuning(story: Story, action: str, resource: str) -> None:
 def test_tuning_goes_on_where_it_may_not_be_stopped(story: Story) -> None:
     since, action = time.time(), "sagemaker:StopHyperParameterTuningJob"
     with without(story.administrator, story.names.role(TUNING_ROLE), action):
-        arn = begin(story, TUNED, **QUICK)
-        until_runs(story, arn, "TuneModels")
-        stop(story, arn)
-        was_refused(story, since, TUNING_ROLE, action)
+        with waiting(story, TUNED, "TuneModels"):
+            arn = begin(story, TUNED, **QUICK)
+            until_runs(story, arn, "TuneModels")
+            stop(story, arn)
+            eventually(lambda: was_refused(story, since, TUNING_ROLE, action))
+        until_stopped(story, arn)
     # Nobody stopped it: it came to its end.
     (tuned, *_) = story.administrator.client("sagemaker").list_hyper_parameter_tuning_jobs(
         SortBy="CreationTime", SortOrder="Descending"
@@ -97,10 +101,8 @@ def test_each_family_stops_its_jobs(
 ) -> None:
     if step == "ValidateData":
         changed = {**changed, "InputData": fresh_input(story, model)}
-    arn = begin(story, model, **changed)
-    until_runs(story, arn, step)
-    since = time.time()
-
-    stop(story, arn)
-
-    assert f"sagemaker:Stop{job}" in allowed(story, since, execution_role(model))
+    with waiting(story, model, step):
+        arn = begin(story, model, **changed)
+        until_runs(story, arn, step)
+        stop_allowed(story, arn, execution_role(model), f"sagemaker:Stop{job}")
+    until_stopped(story, arn)
