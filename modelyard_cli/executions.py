@@ -114,7 +114,7 @@ def declared_steps(definition: str) -> list[tuple[str, str]]:
 def observe(sagemaker: Any, arn: str, declared: list[tuple[str, str]]) -> Execution:
     """One look at the execution and its steps."""
     now = datetime.now(UTC)
-    # Steps first: an execution seen as ended then has steps at least as old as its end.
+    # Before its steps: those of an execution seen as ended have all ended, too.
     described = sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn)
     listed: dict[str, dict[str, Any]] = {}
     token: dict[str, str] = {}

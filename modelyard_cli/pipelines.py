@@ -43,7 +43,7 @@ def run(
 
 
 def show(states: Iterable[Execution], title: str, to: Console) -> Execution:
-    """Draw each state over the last one; where the output is no terminal, a line for each change."""
+    """Draw each state over the last one; without a terminal, a line for each change and for the end."""
     final: Execution | None = None
     if not to.is_terminal:
         seen: dict[str, str] = {}
@@ -51,7 +51,9 @@ def show(states: Iterable[Execution], title: str, to: Console) -> Execution:
             for step in final.steps:
                 if step.status not in ("Waiting", "Skipped", seen.get(step.name)):
                     seen[step.name] = step.status
-                    to.print(f"{final.seconds:6.1f} s  {step.name}: {step.status} {step.detail}".rstrip())
+                    _say(to, final, f"{step.name}: {step.status} {step.detail}")
+        if final is not None:
+            _say(to, final, f"{final.status} {final.failure_reason or ''}")
     else:
         with Live(console=to, refresh_per_second=8) as live:
             for final in states:
@@ -59,6 +61,11 @@ def show(states: Iterable[Execution], title: str, to: Console) -> Execution:
     if final is None:
         raise ValueError("an execution has at least one state")
     return final
+
+
+def _say(to: Console, execution: Execution, what: str) -> None:
+    # A reason is somebody's text: brackets in it are no markup.
+    to.print(f"{execution.seconds:6.1f} s  {what}".rstrip(), markup=False, soft_wrap=True)
 
 
 def picture(execution: Execution, title: str) -> Group:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import socket
 import subprocess
 import sys
@@ -182,7 +184,34 @@ def test_an_execution_that_fails(
         assert [(step["name"], step["status"]) for step in final["steps"]] == [("Refuse", "Failed")]
         assert final["failure_reason"]
     else:
+        assert steps.splitlines()[-1].endswith("Failed Step failure: One or multiple steps failed.")
         assert rest == ""
+
+
+def test_an_execution_in_a_terminal(cloud: Cloud, admin: Credentials, pipeline_that_fails: str) -> None:
+    """A table in colour, with the end in it."""
+    terminal, inside = pty.openpty()
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MODELYARD_"))}
+    command = subprocess.Popen(
+        [str(MODELYARD), "run", pipeline_that_fails, "-p", "Limit=5.5"],
+        env=kept | client_environment(cloud, admin) | {"TERM": "xterm-256color", "COLUMNS": "120"},
+        stdin=subprocess.DEVNULL,
+        stdout=inside,
+        stderr=inside,
+    )
+    os.close(inside)
+    drawn = b""
+    # A terminal that nobody writes to any more says so by an error.
+    with contextlib.suppress(OSError):
+        while block := os.read(terminal, 1 << 16):
+            drawn += block
+    os.close(terminal)
+    assert command.wait(60) == FAILED
+    table = drawn.decode().split(pipeline_that_fails)[-1]
+    assert b"\x1b[?25l" in drawn  # a live picture hides the cursor
+    assert "\x1b[1;31mFailed" in table
+    assert "over the limit of 5.5" in table
+    assert "Step failure: One or multiple steps failed." in table
 
 
 def test_an_execution_that_is_not_waited_for(modelyard: Command, pipeline_that_fails: str) -> None:

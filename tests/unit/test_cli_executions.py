@@ -1,13 +1,19 @@
 """What `modelyard run` makes of the API's answers."""
 
+import io
 import json
+import re
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from modelyard_cli.errors import CliError
-from modelyard_cli.executions import declared_steps, observe, parse_parameters
+from modelyard_cli.executions import Execution, Step, declared_steps, observe, parse_parameters
+from modelyard_cli.pipelines import show
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -93,3 +99,62 @@ def test_wrong_parameters_are_refused(wrong: list[str]) -> None:
 
 def test_values_may_contain_equals_signs() -> None:
     assert parse_parameters(["Uri=s3://b/k=v"]) == [{"Name": "Uri", "Value": "s3://b/k=v"}]
+
+
+def states() -> list[Execution]:
+    """A training that fails: how it was seen three times."""
+    prepared = Step(name="Prepare", type="Processing", status="Succeeded", seconds=2.0, detail="from cache")
+    seen = (
+        ("Executing", None, Step(name="Train", type="Training")),
+        ("Executing", None, Step(name="Train", type="Training", status="Executing", seconds=1.0)),
+        (
+            "Failed",
+            "Step failure: One.",
+            Step(name="Train", type="Training", status="Failed", detail="[/no] rows"),
+        ),
+    )
+    register = Step(name="Register", type="RegisterModel", status="Skipped")
+    return [
+        Execution(arn="a", status=status, failure_reason=why, seconds=3.0, steps=(prepared, train, register))
+        for status, why, train in seen
+    ]
+
+
+def test_without_a_terminal_each_change_and_the_end_is_a_line() -> None:
+    to = Console(file=io.StringIO(), width=100)
+    assert show(states(), "credit", to).status == "Failed"
+    assert to.file.getvalue().splitlines() == [  # type: ignore[attr-defined]
+        "   3.0 s  Prepare: Succeeded from cache",
+        "   3.0 s  Train: Executing",
+        "   3.0 s  Train: Failed [/no] rows",
+        "   3.0 s  Failed Step failure: One.",
+    ]
+
+
+def test_in_a_terminal_the_table_is_drawn_over_itself() -> None:
+    drawn = io.StringIO()
+
+    def as_drawn() -> Iterator[Execution]:
+        for number, state in enumerate(states()):
+            yield state
+            deadline = time.monotonic() + 60
+            while number < 2 and drawn.getvalue().count("credit") <= number:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+
+    show(
+        as_drawn(), "credit", Console(file=drawn, force_terminal=True, width=100, _environ={"TERM": "xterm"})
+    )
+
+    # Each state goes over the one before it: up by its lines, which are deleted.
+    first, *others = drawn.getvalue().split("credit")
+    assert len(others) >= 3
+    assert "\x1b[1A\x1b[2K" not in first
+    assert all("\x1b[1A\x1b[2K" in before for before in others[:-1])
+    last = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", others[-1])
+    cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in last.splitlines() if "│" in line]
+    assert cells == [
+        ["Prepare", "Processing", "Succeeded", "2.0", "from cache"],
+        ["Train", "Training", "Failed", "", "[/no] rows"],
+    ]
+    assert last.splitlines()[-1].split() == ["Failed", "3.0", "s", "Step", "failure:", "One."]

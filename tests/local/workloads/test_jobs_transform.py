@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import tarfile
 import time
 import uuid
@@ -109,6 +110,44 @@ def test_instances_share_the_objects(workplace: Any, settle: Any, model: str) ->
     )
     assert ended(workplace, settle, name)["TransformJobStatus"] == "Completed"
     assert [workplace.get(f"{name}/{i}.csv.out") for i in range(4)] == [b"m:%d\n" % i for i in range(4)]
+
+
+def manifest(workplace: Any, name: str, *entries: Any) -> dict[str, Any]:
+    """A transform job's input that a manifest names."""
+    uri = workplace.put(f"{name}.manifest", json.dumps(entries))
+    source = {"S3DataSource": {"S3DataType": "ManifestFile", "S3Uri": uri}}
+    return {"DataSource": source, "ContentType": "text/plain", "SplitType": "Line"}
+
+
+def test_a_manifest_names_the_objects(workplace: Any, settle: Any, model: str) -> None:
+    for key in ("b9/a/1.csv", "b9/2.csv", "b9/not-named.csv"):
+        workplace.put(key, f"{key}\n")
+    given = manifest(workplace, "b9", {"prefix": workplace.uri("b9/")}, "a/1.csv", "2.csv")
+    name = start(workplace, model, "", TransformInput=given)
+    answer = ended(workplace, settle, name)
+    assert answer["TransformJobStatus"] == "Completed", answer
+    # Their names below the prefix are kept, and so is which answer is whose.
+    assert sorted(workplace.keys(f"{name}/")) == [f"{name}/2.csv.out", f"{name}/a/1.csv.out"]
+    assert workplace.get(f"{name}/a/1.csv.out") == b"m:b9/a/1.csv\n"
+    assert workplace.get(f"{name}/2.csv.out") == b"m:b9/2.csv\n"
+
+
+@pytest.mark.parametrize(
+    ("entries", "reason"),
+    [
+        (({"prefix": "s3://{bucket}/b10/"}, "gone.csv"), "s3://{bucket}/b10/gone.csv"),
+        (("1.csv",), "b10.manifest is not a JSON list of a prefix object and relative names"),
+    ],
+)
+def test_a_manifest_of_what_is_not_there_fails_the_job(
+    workplace: Any, settle: Any, model: str, entries: tuple[Any, ...], reason: str
+) -> None:
+    named = json.loads(json.dumps(entries).replace("{bucket}", workplace.bucket))
+    name = start(workplace, model, "", TransformInput=manifest(workplace, "b10", *named))
+    answer = ended(workplace, settle, name)
+    assert answer["TransformJobStatus"] == "Failed"
+    assert reason.replace("{bucket}", workplace.bucket) in answer["FailureReason"]
+    assert workplace.keys(f"{name}/") == []
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,27 @@ def test_advice_is_told_and_fails_only_when_strict(tmp_path: Path) -> None:
     command([path], cfn_lint=False)
 
 
+def test_as_json_the_report_is_all_that_stdout_has(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = planted(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        command([path], cfn_lint=False, as_json=True)
+    assert ended.value.code == 1
+    report = json.loads(capsys.readouterr().out)
+    (finding,) = report["findings"]
+    assert (finding["rule"], finding["place"]) == ("MYT204", "stack/Config/Properties.ProductionVariants")
+    assert finding["message"]
+    assert finding["remedy"]
+    assert (report["templates"], report["definitions"], report["acknowledged"]) == (1, 0, 0)
+    assert [piece["rule"] for piece in report["advice"]] == [piece.rule for piece in run(path).advice]
+
+
+def test_as_json_a_clean_report_has_no_findings(capsys: pytest.CaptureFixture[str]) -> None:
+    command([ROOT / "pipeline_defs" / "definitions" / "digits.json"], cfn_lint=False, as_json=True)
+    assert json.loads(capsys.readouterr().out)["findings"] == []
+
+
 def test_a_file_acknowledges_by_place(tmp_path: Path) -> None:
     file = tmp_path / "accepted.toml"
     entry = '[[acknowledge]]\nrule = "MYT204"\nplace = "stack/Config/*"\nreason = "Traffic comes later."\n'
