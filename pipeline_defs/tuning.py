@@ -1,8 +1,8 @@
 """Builds tuning steps over several algorithms.
 
-SDK 3.27.0 takes several trainers (`HyperparameterTuner.create`) and then writes the training job definition
-of the first one only, without its KMS key and network isolation. So the request is put together here, from
-the training steps that `StepBuilder` makes, and handed to the SDK's `TuningStep`.
+The SDK (`sagemaker-train` 1.27) takes several trainers (`HyperparameterTuner.create`) and then looks for the
+image of a single one, which is none: no definition comes of it. So the request is put together here, from the
+training steps that `StepBuilder` makes, and handed to the SDK's `TuningStep`.
 https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateHyperParameterTuningJob.html
 """
 

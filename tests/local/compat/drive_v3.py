@@ -15,9 +15,12 @@ import boto3
 import shellfish_v3
 from sagemaker.core import image_uris
 from sagemaker.core.helper.session_helper import Session
+from sagemaker.core.parameter import ContinuousParameter
 from sagemaker.core.workflow.pipeline_context import PipelineSession
+from sagemaker.mlops.workflow.steps import TuningStep
 from sagemaker.train import ModelTrainer
-from sagemaker.train.configs import Compute, SourceCode
+from sagemaker.train.configs import Compute, InputData, SourceCode
+from sagemaker.train.tuner import HyperparameterTuner
 
 SCRIPT = """
 import json, os, sys
@@ -74,7 +77,39 @@ def job(role: str, bucket: str) -> dict[str, object]:
             return {"job": found.training_job_status, "arguments": json.load(content)}
 
 
+def several_algorithms(role: str, bucket: str) -> dict[str, object]:
+    """What a tuning step over two trainers comes to, made as the SDK's documentation has it."""
+    names = ("deep", "wide")
+
+    def trainer(name: str) -> ModelTrainer:
+        return ModelTrainer(
+            training_image=image_uris.retrieve("xgboost", "us-east-1", version="1.7-1"),
+            role=role,
+            sagemaker_session=session,
+            base_job_name=name,
+            compute=Compute(instance_type="ml.m5.large", instance_count=1),
+            hyperparameters={"objective": "reg:squarederror", "num_round": 2},
+        )
+
+    session = PipelineSession()
+    tuner = HyperparameterTuner.create(
+        model_trainer_dict={name: trainer(name) for name in names},
+        objective_metric_name_dict=dict.fromkeys(names, "validation:rmse"),
+        hyperparameter_ranges_dict={name: {"eta": ContinuousParameter(0.1, 0.9)} for name in names},
+        metric_definitions_dict={
+            name: [{"Name": "validation:rmse", "Regex": "validation-rmse:(.*)"}] for name in names
+        },
+    )
+    train = InputData(channel_name="train", data_source=f"s3://{bucket}/shellfish/", content_type="text/csv")
+    step = TuningStep(name="Tune", step_args=tuner.tune(inputs={name: [train] for name in names}))
+    try:
+        step.to_request()
+    except AttributeError as error:
+        return {"several": str(error)}
+    return {"several": "emitted"}
+
+
 if __name__ == "__main__":
     given = (sys.argv[1], sys.argv[2])
-    said = pipeline(*given) | job(*given)
+    said = pipeline(*given) | job(*given) | several_algorithms(*given)
     sys.stdout.write("\n" + json.dumps(said) + "\n")
