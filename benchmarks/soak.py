@@ -16,9 +16,10 @@ after a warm-up of a quarter of the time it must be ruled out that they grow (`b
 3 %, handles and threads, which come and go with connections, by 5 % or 2. The process that tries models is
 apart from the server that it belongs to: it comes and goes. The cloud's memory is also AWS's disks: its logs,
 which have a size that they do not exceed, are filled first; metrics take more with each minute, so that it
-may grow by 10 %. It is judged while the endpoint has the same instances, for the longest time that it has:
-the cloud keeps connections to each. Of functions the memory counts, of the deployer the handles, too; the
-other's clients open connections as they need them, up to ten each, which is shown.
+may grow by 10 %. It is judged while the endpoint has the same instances and the functions the same
+environments, for the longest time that they have: the cloud keeps connections to each instance, and three
+pipes to each environment. Of functions the memory counts, of the deployer the handles, too; the other's
+clients open connections as they need them, up to ten each, which is shown.
 """
 
 from __future__ import annotations
@@ -240,7 +241,7 @@ def summary(run: Run) -> dict[str, Any]:
     """Figures, and whether they hold."""
     warm_up = run.minutes * 60 * WARM_UP
     counted = run.minutes * 60 - warm_up
-    changes = {CLOUD: fleet_changes(run.samples)}
+    changes = {CLOUD: changes_of_processes(run.samples)}
     courses = growth.courses(run.samples, warm_up=warm_up, least=LEAST * counted, changes=changes)
     trends = {role: [_trends(role, each, counted) for each in courses.get(role, [])] for role in JUDGED}
     judged = [
@@ -291,14 +292,14 @@ def summary(run: Run) -> dict[str, Any]:
     }
 
 
-def fleet_changes(samples: Sequence[Sample]) -> list[float]:
-    """When instances came or went, and when they have been there for a while."""
-    fleets: dict[float, set[int]] = {}
+def changes_of_processes(samples: Sequence[Sample]) -> list[float]:
+    """When instances and environments came or went, and when they have been there for a while."""
+    there: dict[float, set[int]] = {}
     for each in samples:
-        fleet = fleets.setdefault(each.at, set())
-        if each.role == SERVERS:
-            fleet.add(each.pid)
-    changed = [at for (_, before), (at, now) in itertools.pairwise(sorted(fleets.items())) if before != now]
+        found = there.setdefault(each.at, set())
+        if each.role in (SERVERS, *FUNCTIONS):
+            found.add(each.pid)
+    changed = [at for (_, before), (at, now) in itertools.pairwise(sorted(there.items())) if before != now]
     return sorted([*changed, *(at + SETTLE_S for at in changed)])
 
 

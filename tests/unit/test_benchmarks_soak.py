@@ -106,11 +106,12 @@ def test_a_process_counts_from_its_own_first_steady_sample() -> None:
     assert [each[0].pid for each in courses(samples, warm_up=20, least=50)["server"]] == [1]
 
 
-def test_the_cloud_counts_while_the_endpoint_has_the_same_instances() -> None:
-    """It keeps connections to each instance, which is no leak; what grows meanwhile is one."""
+@pytest.mark.parametrize("role", [soak.SERVERS, soak.INFERENCE, soak.DEPLOYER])
+def test_the_cloud_counts_while_it_has_the_same_processes(role: str) -> None:
+    """It has handles of each instance and each environment, which is no leak; what grows meanwhile is one."""
     instances = [sample(at, 1, soak.SERVERS) for at in range(300)]
-    instances += [sample(at, 2, soak.SERVERS) for at in range(100, 300)]
-    changes = soak.fleet_changes(instances)
+    instances += [sample(at, 2, role) for at in range(100, 300)]
+    changes = soak.changes_of_processes(instances)
     assert changes == [100, 100 + soak.SETTLE_S]
 
     def judged(leaked: float) -> dict[str, Any]:
@@ -126,6 +127,12 @@ def test_the_cloud_counts_while_the_endpoint_has_the_same_instances() -> None:
 
     assert judged(0)["handles"].holds
     assert not judged(0.1)["handles"].holds
+
+
+def test_a_trial_changes_nothing_for_the_cloud() -> None:
+    samples = [sample(at, 1, soak.SERVERS) for at in range(30)]
+    samples += [sample(at, 2, soak.TRIAL) for at in range(10, 20)]
+    assert soak.changes_of_processes(samples) == []
 
 
 def test_the_share_of_the_requests_within_a_time() -> None:
