@@ -102,13 +102,14 @@ class TrainingStack(StageStack):
             insights=settings.insights,
         )
         self.jobs = self._jobs(settings, environment, places, registration)
+        self.queues = self._queues(settings, environment, data)
         self.monitoring = TrainingMonitoring(
             self,
             "Monitoring",
             cluster=self.cluster.cluster.cluster_name,
             log_group=self.cluster.trainer.log_group,
+            queues={dataset: queue.events for dataset, queue in self.queues.items()},
         )
-        self.queues = self._queues(settings, environment, data)
         if alarm_topic:
             told = self.monitoring
             alarm_topic.hear([self.jobs.letters, self.jobs.broken, self.jobs.failed])

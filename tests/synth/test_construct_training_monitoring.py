@@ -13,7 +13,9 @@ from aws_cdk import aws_sns as sns
 from aws_cdk.assertions import Template
 from cdk_nag import AwsSolutionsChecks
 
+from modelyard.storage import DataBucket
 from modelyard.training import TrainingAlarms, TrainingMonitoring
+from modelyard.training.event_queue import EventQueue
 from training.vision.telemetry import names
 
 REPO = Path(__file__).parents[2]
@@ -88,6 +90,31 @@ def test_a_log_group_brings_the_history(stack):
     TrainingMonitoring(stack, "Monitoring", log_group=logs.LogGroup(stack, "Jobs"))
     (widget,) = (widget for widget in body_of(stack)["widgets"] if widget["type"] == "log")
     assert "SOURCE 'REFERENCE'" in widget["properties"]["query"]
+
+
+def test_a_queue_shows_what_waits_is_held_and_is_set_aside(stack):
+    bucket = DataBucket(stack, "Data")
+    events = EventQueue(
+        stack, "Dogs", bucket=bucket, folder="uploads/dogs/", visibility_seconds=60, attempts=3
+    )
+    TrainingMonitoring(stack, "Monitoring", queues={"dogs": events}, log_group=logs.LogGroup(stack, "Jobs"))
+    widgets = body_of(stack)["widgets"]
+    (graph,) = (widget for widget in widgets if widget["properties"]["title"] == "Images of dogs to prepare")
+    assert [(line[1], line[-1]["label"]) for line in graph["properties"]["metrics"]] == [
+        ("ApproximateNumberOfMessagesVisible", "waiting"),
+        ("ApproximateNumberOfMessagesNotVisible", "held"),
+        ("ApproximateNumberOfMessagesVisible", "set aside"),
+    ]
+    dashboard = json.dumps(Template.from_stack(stack).find_resources("AWS::CloudWatch::Dashboard"))
+    letters = stack.get_logical_id(events.dead_letters.node.default_child)
+    waiting = stack.get_logical_id(events.queue.node.default_child)
+    assert (dashboard.count(f'"{waiting}", "QueueName"'), dashboard.count(f'"{letters}", "QueueName"')) == (
+        2,
+        1,
+    )
+    places = [(widget["x"], widget["y"]) for widget in widgets]
+    assert len(set(places)) == len(places)
+    assert max(widgets, key=lambda widget: widget["y"])["type"] == "log"
 
 
 def test_two_clusters_in_one_stack_and_a_name_that_is_not_known_yet(stack):

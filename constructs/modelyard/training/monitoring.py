@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,8 @@ from modelyard.training.monitoring_board import (
 if TYPE_CHECKING:
     from aws_cdk import aws_logs as logs
     from aws_cdk import aws_sns as sns
+
+    from modelyard.training.event_queue import EventQueue
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,255}")
 _GOODPUT_MINUTES = 5
@@ -85,6 +88,7 @@ class TrainingMonitoring(Construct):
         cluster: The jobs' environment variable TRAINING_CLUSTER; `default` where they have none.
         alarms: What is too bad.
         log_group: Of the jobs, whose history is then on the dashboard.
+        queues: Of images to prepare, by the name of their dataset: how much waits is then there, too.
         alarm_topic: Hears of all alarms, and of their end.
 
     Attributes:
@@ -115,6 +119,7 @@ class TrainingMonitoring(Construct):
         cluster: str = "default",
         alarms: TrainingAlarms | None = None,
         log_group: logs.ILogGroup | None = None,
+        queues: Mapping[str, EventQueue] | None = None,
         alarm_topic: sns.ITopic | None = None,
     ) -> None:
         super().__init__(scope, construct_id)
@@ -131,6 +136,10 @@ class TrainingMonitoring(Construct):
             region=region_of(self),
             alarms=[alarm.alarm_arn for alarm in watched],
             log_group=log_group.log_group_name if log_group else None,
+            queues={
+                dataset: (events.queue.queue_name, events.dead_letters.queue_name)
+                for dataset, events in (queues or {}).items()
+            },
         )
         self.dashboard = cloudwatch.CfnDashboard(
             self, "Dashboard", dashboard_body=json.dumps(board, separators=(",", ":"))

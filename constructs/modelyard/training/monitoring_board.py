@@ -3,7 +3,7 @@ each of those is three round trips to Node."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 # As the trainer writes them: `training/vision/telemetry/names.py`.
@@ -40,24 +40,38 @@ _HISTORY = (
 )
 
 
-def body(*, cluster: str, region: str, alarms: Sequence[str], log_group: str | None) -> dict[str, Any]:
-    """The dashboard of a cluster's jobs: its alarms, graphs three abreast, and the jobs' history.
+def body(
+    *,
+    cluster: str,
+    region: str,
+    alarms: Sequence[str],
+    log_group: str | None,
+    queues: Mapping[str, tuple[str, str]],
+) -> dict[str, Any]:
+    """The dashboard of a cluster's jobs: its alarms, graphs three abreast, queues of images to prepare,
+    and the jobs' history.
 
     Args:
         cluster: Dimension of the metrics.
         region: Of metrics and log.
         alarms: ARNs.
         log_group: Name of the jobs' log group; without one there is no history.
+        queues: By dataset the names of its queue and of the queue of what is set aside.
 
     Example:
-        >>> board = body(cluster="gpu", region="eu-west-1", alarms=[], log_group=None)
+        >>> board = body(cluster="gpu", region="eu-west-1", alarms=[], log_group=None, queues={})
         >>> board["widgets"][1]["properties"]["title"]
         'Loss'
 
     See https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/CloudWatch-Dashboard-Body-Structure.html
     """
     widgets = [_widget("alarm", 0, 0, _ACROSS, _ALARMS_HEIGHT, title="Alarms", alarms=list(alarms))]
-    for place, (title, metrics, by_rank) in enumerate(_GRAPHS):
+    graphs: list[tuple[str, list[Any]]] = [
+        (title, [[_search(cluster, name, statistic, by_rank)] for name, statistic in metrics])
+        for title, metrics, by_rank in _GRAPHS
+    ]
+    graphs += [(f"Images of {dataset} to prepare", _depth(*names)) for dataset, names in queues.items()]
+    for place, (title, lines) in enumerate(graphs):
         row, column = divmod(place, 3)
         widgets.append(
             _widget(
@@ -69,12 +83,12 @@ def body(*, cluster: str, region: str, alarms: Sequence[str], log_group: str | N
                 view="timeSeries",
                 title=title,
                 region=region,
-                metrics=[[_search(cluster, name, statistic, by_rank)] for name, statistic in metrics],
+                metrics=lines,
                 yAxis={},
             )
         )
     if log_group:
-        below = _ALARMS_HEIGHT + -(-len(_GRAPHS) // 3) * _HEIGHT
+        below = _ALARMS_HEIGHT + -(-len(graphs) // 3) * _HEIGHT
         widgets.append(
             _widget(
                 "log",
@@ -93,6 +107,19 @@ def body(*, cluster: str, region: str, alarms: Sequence[str], log_group: str | N
 
 def _widget(kind: str, x: int, y: int, width: int, height: int, **properties: Any) -> Widget:
     return {"type": kind, "width": width, "height": height, "x": x, "y": y, "properties": properties}
+
+
+def _depth(queue: str, dead_letters: str) -> list[Any]:
+    """Messages that wait, that workers hold, and that are set aside for a person."""
+    lines = (
+        ("waiting", "ApproximateNumberOfMessagesVisible", queue),
+        ("held", "ApproximateNumberOfMessagesNotVisible", queue),
+        ("set aside", "ApproximateNumberOfMessagesVisible", dead_letters),
+    )
+    return [
+        ["AWS/SQS", metric, "QueueName", name, {"label": label, "stat": "Maximum", "period": 60}]
+        for label, metric, name in lines
+    ]
 
 
 def _search(cluster: str, metric: str, statistic: str, by_rank: bool) -> dict[str, Any]:
