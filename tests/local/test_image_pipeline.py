@@ -163,15 +163,20 @@ def test_each_image_of_the_batch_is_answered_under_its_name(
         assert len(answer["probabilities"]) == 5
 
 
-def test_two_hosts_train_a_model_as_good(account: Account, first: dict[str, dict[str, Any]]) -> None:
+def test_several_hosts_train_a_model_as_good(account: Account, first: dict[str, dict[str, Any]]) -> None:
     assert first
     one = account.report()["classification_metrics"]["top1"]["value"]
     # The cache does not look at the number of hosts: another rate, by a hair, makes training new.
-    steps = succeeded(account.train(Top1Threshold="0.3", TrainingInstanceCount="2", LearningRate="0.0028965"))
-    assert "CacheHitResult" in steps["PreprocessData"]
-    assert "CacheHitResult" not in steps["TrainModel"]
-    # The same batches in the same order; sums in another order tip a few of the some fifty test images.
-    assert account.report()["classification_metrics"]["top1"]["value"] == pytest.approx(one, abs=0.15)
+    for hosts, rate in (("2", "0.0028965"), ("4", "0.0028966")):
+        steps = succeeded(account.train(Top1Threshold="0.3", TrainingInstanceCount=hosts, LearningRate=rate))
+        assert "CacheHitResult" in steps["PreprocessData"]
+        assert "CacheHitResult" not in steps["TrainModel"]
+        job = account.sagemaker.describe_training_job(
+            TrainingJobName=steps["TrainModel"]["Metadata"]["TrainingJob"]["Arn"].rsplit("/", 1)[-1]
+        )
+        assert job["ResourceConfig"]["InstanceCount"] == int(hosts)
+        # The same batches in the same order; sums in another order tip a few of the some fifty test images.
+        assert account.report()["classification_metrics"]["top1"]["value"] == pytest.approx(one, abs=0.15)
 
 
 def test_a_gate_that_fails_says_both_numbers(account: Account, first: dict[str, dict[str, Any]]) -> None:

@@ -58,18 +58,18 @@ def test_growth_is_judged_by_processor_time_and_by_wall_time():
     pairs = [(_cost(1.0), _cost(1.02)) for _ in range(7)]
     memory = [160.0, *(160.0 + number for number in range(7))]
 
-    def figures(pairs=pairs, memory=memory, cached=(0.01,)):
-        return pipeline_scale.summary(cached, pairs, memory)
+    def figures(steps=pairs, ages=pairs, memory=memory, cached=(0.01,)):
+        return pipeline_scale.summary(cached, steps, ages, memory)
 
     assert figures()["holds"]
-    assert figures()["step"]["cpu_ratio"] == 1.02
-    waits = [(_cost(1.0, 0.08 * number), _cost(1.0, 0.08 * number)) for number in range(1, 8)]
-    assert figures(pairs=waits)["last_over_first"]["wall_ratio"] == 3.0
-    assert not figures(pairs=waits)["holds"]
-    assert not figures(pairs=[(_cost(1.0), _cost(1.0, wall=0.1)) for _ in range(7)])["holds"]
-    assert not figures(pairs=[(_cost(1.0), _cost(1.2)) for _ in range(7)])["holds"]
-    growing = [(_cost(1.0 + number / 20), _cost(1.0 + number / 20)) for number in range(7)]
-    assert not figures(pairs=growing)["holds"]
+    assert figures()["step"]["cpu_ratio"] == figures()["old_over_fresh"]["cpu_ratio"] == 1.02
+    # A machine that becomes slow does so to both.
+    slows = [(_cost(1.0, 0.08 * number), _cost(1.0, 0.08 * number)) for number in range(1, 8)]
+    assert figures(ages=slows)["holds"]
+    for worse in ([(_cost(1.0), _cost(1.0, wall=0.1))] * 7, [(_cost(1.0), _cost(1.2))] * 7):
+        assert not figures(steps=worse)["holds"]
+        assert not figures(ages=worse)["holds"]
+    assert figures(ages=[(_cost(1.0), _cost(1.0, wall=0.1))] * 7)["old_over_fresh"]["wall_ratio"] == 1.25
     assert not figures(memory=[160.0 + 3 * number for number in range(8)])["holds"]
     assert not figures(cached=(0.01, 2.1))["holds"]
 
