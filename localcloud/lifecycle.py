@@ -27,7 +27,7 @@ from localcloud.run import (
     take_start,
 )
 
-_START_SECONDS = 60.0
+_START_SECONDS = 120.0
 _END_SECONDS = 10.0
 # Jobs get their stop signal first and two minutes to save a model, as on AWS.
 _STOP_SECONDS = 150.0
@@ -113,7 +113,8 @@ def _end(server: subprocess.Popen[str]) -> None:
 
 def _why_not(server: subprocess.Popen[str], folder: StateFolder) -> str:
     try:
-        code = server.wait(timeout=1)
+        # One that has given up has its threads to end first.
+        code = server.wait(timeout=_END_SECONDS)
     except subprocess.TimeoutExpired:
         _end(server)
         return f"The local cloud was not ready after {_START_SECONDS:.0f} s; its log is {folder.server_log}."

@@ -138,13 +138,14 @@ class Container:
         return self._code if self._ended.wait(timeout) else None
 
     def stop(self, grace: float) -> int:
-        """SIGTERM to the whole group, SIGKILL after `grace` seconds; the exit code."""
+        """SIGTERM to the whole group, SIGKILL after `grace` seconds, at once without any; the exit code."""
         if self._process is None:
             return 0
         if not self._ended.is_set():
-            if self._first_only:
+            # Without grace no SIGTERM: the program may obey it before the SIGKILL, and end otherwise.
+            if grace > 0 and self._first_only:
                 self._process.terminate()
-            else:
+            elif grace > 0:
                 signal_group(self._process.pid, signal.SIGTERM)
             if not self._ended.wait(grace):
                 signal_group(self._process.pid, signal.SIGKILL)

@@ -278,8 +278,7 @@ class Service(_Type):
             if settled and not failed and newest["rolloutState"] == "COMPLETED":
                 return
             if failed or time.monotonic() > deadline:
-                last = " ".join(event["message"] for event in service["events"][:_EVENTS])
-                raise RuntimeError(f"{arn} did not stabilize: {last}")
+                raise RuntimeError(f"{arn} did not stabilize: {why_unstable(service, deployment)}")
             time.sleep(_PAUSE)
 
     def _record(self, arn: str) -> dict[str, Any]:
@@ -287,6 +286,18 @@ class Service(_Type):
             "services"
         ][0]
         return found
+
+
+def why_unstable(service: Mapping[str, Any], deployment: str) -> str:
+    """What the events of a service say of a deployment: its failure first, however much came after, and the
+    newest.
+
+    Args:
+        service: as DescribeServices shows it.
+    """
+    told = [str(event["message"]) for event in service["events"]]
+    failure = [message for message in told if f"(deployment {deployment}) deployment failed" in message]
+    return " ".join(dict.fromkeys([*failure, *told[:_EVENTS]]))
 
 
 def _cluster(arn: str) -> str:

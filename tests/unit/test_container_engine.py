@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from localcloud.containers.engine import Container, ContainerRefusedError, Conta
 from localcloud.containers.image import Image, ImageStore
 from localcloud.containers.output import MAX_LINE
 from localcloud.containers.paths import Paths
+from localcloud.containers.processes import signal_group
 
 DOCKERFILE = """
 FROM python:3.11
@@ -166,6 +168,23 @@ def test_stop_is_sigterm_then_sigkill(engine: Engine, image: Image) -> None:
     began = time.monotonic()
     assert container.stop(0.2) == 137
     assert time.monotonic() - began < 30
+
+
+def test_stop_without_grace_is_sigkill_alone(
+    engine: Engine, image: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a host is lost: a program that obeys SIGTERM fast enough would end otherwise."""
+    sent: list[int] = []
+
+    def send(group: int, number: signal.Signals) -> bool:
+        sent.append(number)
+        return signal_group(group, number)
+
+    monkeypatch.setattr(engine_module, "signal_group", send)
+    container, lines = start(engine, image, "import time; print('up'); time.sleep(60)")
+    _until(lambda: "up" in lines)
+    assert container.stop(0) == 137
+    assert set(sent) == {signal.SIGKILL}
 
 
 @pytest.fixture(scope="module")

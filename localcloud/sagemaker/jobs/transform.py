@@ -33,6 +33,8 @@ from localcloud.sagemaker.store import now
 
 LOG_GROUP = "/aws/sagemaker/TransformJobs"
 _START_SECONDS = 480.0
+# Until the exit code of a server that has gone away is known: its output is delivered first.
+_END_SECONDS = 10.0
 _STRATEGIES = {"MULTI_RECORD": "MultiRecord", "SINGLE_RECORD": "SingleRecord"}
 
 
@@ -245,7 +247,7 @@ class _Worker:
                 problem = f"no answer within {settings.timeout:g} s"
                 continue
             except Unreachable as error:
-                code = self._server.container.wait(1.0)
+                code = self._server.container.wait(_END_SECONDS)
                 if code is not None and not self._job.stopping.is_set():
                     raise container_failed(self._server.last_line, code) from error
                 problem = str(error)

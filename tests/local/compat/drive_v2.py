@@ -21,9 +21,9 @@ def drive(role: str, bucket: str) -> dict[str, object]:
     created = made.upsert(role_arn=role, tags=[{"Key": "team", "Value": "shellfish"}])
     updated = made.upsert(role_arn=role, description="twice")
     execution = made.start(parameters={"MseThreshold": 8.0}, execution_display_name="first")
-    execution.wait(delay=1, max_attempts=240)
+    execution.wait(delay=1, max_attempts=600)
     again = made.start(parameters={"MseThreshold": 8.0})
-    again.wait(delay=1, max_attempts=240)
+    again.wait(delay=1, max_attempts=600)
     said = {
         "same": created["PipelineArn"] == updated["PipelineArn"],
         "description": made.describe()["PipelineDescription"],

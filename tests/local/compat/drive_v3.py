@@ -35,9 +35,9 @@ def pipeline(role: str, bucket: str) -> dict[str, object]:
     made.upsert(role_arn=role, tags=[{"Key": "team", "Value": "shellfish"}])
     made.upsert(role_arn=role)
     execution = made.start(parameters={"MseThreshold": 8.0}, execution_display_name="first")
-    execution.wait(delay=1, max_attempts=120)
+    execution.wait(delay=1, max_attempts=600)
     again = made.start(parameters={"MseThreshold": 8.0})
-    again.wait(delay=1, max_attempts=120)
+    again.wait(delay=1, max_attempts=600)
     return {
         "status": execution.describe()["PipelineExecutionStatus"],
         "steps": {step["StepName"]: step["StepStatus"] for step in execution.list_steps()},

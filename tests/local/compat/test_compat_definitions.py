@@ -60,7 +60,7 @@ def put_scripts(data: Any, text: str) -> None:
         data.put(match["key"], (FOLDER / "scripts" / match["name"]).read_text())
 
 
-def run(data: Any, name: str, text: str, seconds: float = 120) -> tuple[str, dict[str, Any]]:
+def run(data: Any, name: str, text: str, seconds: float = 600) -> tuple[str, dict[str, Any]]:
     """Create and start a pipeline; its ARN and description at the end."""
     put_scripts(data, text)
     sagemaker = data.client("sagemaker")
@@ -90,7 +90,7 @@ def aws(data: Any, operation: str, *options: str) -> Any:
 
 
 def run_with_command_line(
-    data: Any, name: str, version: int, seconds: float = 240
+    data: Any, name: str, version: int, seconds: float = 600
 ) -> tuple[str, dict[str, Any]]:
     """As `run`, with the AWS CLI alone, from the definition's file."""
     put_scripts(data, definition(version))
@@ -163,7 +163,7 @@ def test_tuning_over_two_algorithms_and_a_refit(data: Any) -> None:
         archive.add(FOLDER / "tuned" / "tuned.py", "tuned.py")
     for key in set(re.findall(rf"s3://{data.bucket}/([^\\\"]+/sourcedir\.tar\.gz)", text)):
         data.client("s3").put_object(Bucket=data.bucket, Key=key, Body=buffer.getvalue())
-    arn, answer = run(data, "ShellfishTuning", text, 240)
+    arn, answer = run(data, "ShellfishTuning", text)
     sagemaker = data.client("sagemaker")
     steps = {
         step["StepName"]: step
@@ -197,7 +197,7 @@ def driven(data: Any, python: Path, program: str, profile: str) -> dict[str, Any
         env=data.environment(),
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=1800,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-4000:]

@@ -85,13 +85,13 @@ def train(
         InputDataConfig=list(channels),
         OutputDataConfig={"S3OutputPath": f"s3://{account.bucket}/images/out"},
         ResourceConfig={"InstanceType": "ml.m5.large", "InstanceCount": count, "VolumeSizeInGB": 5},
-        StoppingCondition={"MaxRuntimeInSeconds": 120},
+        StoppingCondition={"MaxRuntimeInSeconds": 600},
     )
     return settled(lambda: sagemaker.describe_training_job(TrainingJobName=name), "TrainingJobStatus")
 
 
 def settled(describe: Any, member: str) -> dict[str, Any]:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while (answer := describe())[member] in {"InProgress", "Creating"}:
         assert time.monotonic() < deadline, answer
         time.sleep(0.1)

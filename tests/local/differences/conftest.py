@@ -27,7 +27,9 @@ def deploy(cloud: Cloud, admin: Credentials) -> Callable[..., dict[str, str]]:
         names = {stack["StackName"] for stack in client.describe_stacks()["Stacks"]}
         verb = "update" if name in names else "create"
         getattr(client, f"{verb}_stack")(StackName=name, TemplateBody=json.dumps(document))
-        client.get_waiter(f"stack_{verb}_complete").wait(StackName=name, WaiterConfig={"Delay": 1})
+        client.get_waiter(f"stack_{verb}_complete").wait(
+            StackName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 300}
+        )
         found = client.describe_stacks(StackName=name)["Stacks"][0].get("Outputs", [])
         return {output["OutputKey"]: output["OutputValue"] for output in found}
 

@@ -45,7 +45,7 @@ def test_event_rule_needs_the_functions_permission(cloud: Cloud, admin: Credenti
         SourceArn=rule,
     )
     send("after")
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while "after" not in keys() and time.monotonic() < deadline:
         time.sleep(0.1)
     assert keys() == ["after"]
@@ -71,7 +71,7 @@ def test_a_failed_event_is_tried_again(cloud: Cloud, admin: Credentials, role: R
     events.put_rule(Name="event-retries", EventPattern='{"source": ["test.retries"]}')
     events.put_targets(Rule="event-retries", Targets=[{"Id": "1", "Arn": function_arn}])
     events.put_events(Entries=[{"Source": "test.retries", "DetailType": "t", "Detail": "{}"}])
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while time.monotonic() < deadline and s3.list_objects_v2(Bucket="event-retries")["KeyCount"] < 3:
         time.sleep(0.2)
     assert s3.list_objects_v2(Bucket="event-retries")["KeyCount"] == 3
@@ -204,7 +204,7 @@ def test_where_failed_events_go(cloud: Cloud, admin: Credentials, role: Role, ki
     lambdas.create_function(**spec)
     lambdas.put_function_event_invoke_config(**options)
     lambdas.invoke(FunctionName=name, InvocationType="Event", Payload=b'{"a": 1}')
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     messages: list[dict[str, Any]] = []
     while not messages and time.monotonic() < deadline:
         answer = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=1, MessageAttributeNames=["All"])

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import io
 import json
+import socket
 import subprocess
 import sys
 import tarfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -168,7 +170,7 @@ def make_workplace() -> Callable[[Cloud, Credentials, Path], Workplace]:
     return set_up
 
 
-def wait(describe: Callable[[], dict[str, Any]], member: str, seconds: float = 180) -> dict[str, Any]:
+def wait(describe: Callable[[], dict[str, Any]], member: str, seconds: float = 300) -> dict[str, Any]:
     """Poll until a status is final."""
     deadline = time.monotonic() + seconds
     while True:
@@ -178,12 +180,73 @@ def wait(describe: Callable[[], dict[str, Any]], member: str, seconds: float = 1
             "Stopping",
             "Creating",
             "Updating",
+            "SystemUpdating",
             "RollingBack",
             "Deleting",
         ):
             return answer
         assert time.monotonic() < deadline, json.dumps(answer, default=str)
         time.sleep(0.05)
+
+
+def until(found: Callable[[], Any], seconds: float = 180) -> Any:
+    """Poll until there is something; what it is."""
+    deadline = time.monotonic() + seconds
+    while not (value := found()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return value
+
+
+def audited(cloud: Cloud, admin: Credentials) -> list[dict[str, Any]]:
+    """The audit's records of all that was decided before this call."""
+    mark = unique("audited")
+    # A thread that may be late writes decisions in their order: with this one all before it are there.
+    with suppress(ClientError):
+        cloud.client("s3", admin).list_objects_v2(Bucket=mark)
+
+    def whole() -> str | None:
+        text = cloud.folder.audit.read_text()
+        return text if mark in text and text.endswith("\n") else None
+
+    return [json.loads(line) for line in until(whole).splitlines()]
+
+
+GATE = """
+import socket
+gate = socket.create_connection({address!r})
+def shut(seconds=None):
+    gate.settimeout(seconds)
+    try:
+        gate.recv(1)
+    except TimeoutError:
+        return True
+    except OSError:
+        pass
+    return False
+"""
+
+
+class Gate:
+    """Holds a job's program for as long as the test needs it to run.
+
+    `code` goes before the program: `shut(seconds)` in it returns False once the gate is open, else True after
+    that time.
+    """
+
+    def __init__(self) -> None:
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.code = GATE.format(address=self._server.getsockname())
+
+    def open(self) -> None:
+        """Let the program go on."""
+        self._server.close()
+
+    def __enter__(self) -> Gate:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.open()
 
 
 @pytest.fixture(scope="session")
@@ -247,10 +310,7 @@ class Deployer:
         for name in self.endpoints:
             if self.exists(name) and self.ready(name):
                 self.workplace.sagemaker.delete_endpoint(EndpointName=name)
-        deadline = time.monotonic() + 60
-        while any(self.exists(name) for name in self.endpoints):
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        until(lambda: not any(self.exists(name) for name in self.endpoints))
 
     def exists(self, name: str) -> bool:
         try:

@@ -12,7 +12,7 @@ from localcloud.context import Cloud, Credentials
 from tests.local.support import Role, allow, unique
 from tests.local.workloads.conftest import PULL, docker
 
-PATIENCE = 60.0
+PATIENCE = 180.0
 SUBNETS = {"awsvpcConfiguration": {"subnets": ["subnet-1"]}}
 WAIT = "import time; print('here', flush=True); time.sleep(600)"
 DOCKERFILE = """
@@ -24,9 +24,9 @@ _TASKS = "ecs-tasks.amazonaws.com"
 
 
 def wait_for(reached: Callable[[], Any], what: str) -> Any:
-    until = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + PATIENCE
     while not (found := reached()):
-        assert time.monotonic() < until, f"not within {PATIENCE:.0f} s: {what}"
+        assert time.monotonic() < deadline, f"not within {PATIENCE:.0f} s: {what}"
         time.sleep(0.05)
     return found
 

@@ -85,8 +85,9 @@ def test_a_killed_cloud_leaves_no_process(tmp_path: Path) -> None:
         tasks = steady(yard, service(yard, 2), 2)
         run = json.loads((root / "run.json").read_text())["run_id"]
         assert processes.of_run(run)
-        os.kill(record["pid"], signal.SIGKILL)
-        psutil.wait_procs([psutil.Process(record["pid"])], timeout=10)
+        server = psutil.Process(record["pid"])
+        server.send_signal(signal.SIGKILL)
+        psutil.wait_procs([server], timeout=60)
         again = lifecycle.up(root)
         assert again["state_discarded"]
         wait_for(lambda: not any(processes_of(arn) for arn in tasks), "the end of every process")

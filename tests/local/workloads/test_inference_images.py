@@ -38,7 +38,7 @@ from tests.local.catalogue_support import push_image
 from tests.local.support import unique
 from tests.unit.vision.vision_support import COLOURS, draw_folders, drawn, encoded, pack, train_small
 
-pytestmark = [pytest.mark.torch, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.torch, pytest.mark.timeout(1200)]
 COLOUR = "red"
 
 
@@ -91,7 +91,7 @@ class Service:
         sent = urllib.request.Request(self.url, data=body, headers=dict(request.headers), method="POST")
         context = ssl.create_default_context(cafile=str(self.cloud.ca_bundle))
         try:
-            with urllib.request.urlopen(sent, context=context, timeout=120) as answer:
+            with urllib.request.urlopen(sent, context=context, timeout=300) as answer:
                 return answer.status, json.loads(answer.read())
         except urllib.error.HTTPError as error:
             return error.code, json.loads(error.read())

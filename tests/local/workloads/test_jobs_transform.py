@@ -6,13 +6,14 @@ import gzip
 import io
 import json
 import tarfile
-import time
 import uuid
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+
+from tests.local.workloads.conftest import until
 
 GROUP = "/aws/sagemaker/TransformJobs"
 
@@ -176,10 +177,10 @@ def test_a_record_over_the_payload_bound_is_refused(workplace: Any, settle: Any,
 
 
 def test_stop(workplace: Any, settle: Any, model: str) -> None:
-    workplace.put("b6", "sleep3")
+    workplace.put("b6", "sleep3600")
     name = start(workplace, model, "b6")
-    while not workplace.sagemaker.describe_transform_job(TransformJobName=name).get("TransformStartTime"):
-        time.sleep(0.05)
+    describe = workplace.sagemaker.describe_transform_job
+    until(lambda: "TransformStartTime" in describe(TransformJobName=name))
     workplace.sagemaker.stop_transform_job(TransformJobName=name)
     assert ended(workplace, settle, name)["TransformJobStatus"] == "Stopped"
 

@@ -24,7 +24,7 @@ def start(workplace: Any, code: str, **changes: Any) -> str:
         "HyperParameters": {"code": json.dumps(code), "depth": "4"},
         "OutputDataConfig": {"S3OutputPath": workplace.uri(f"{name}/")},
         "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
-        "StoppingCondition": {"MaxRuntimeInSeconds": 60},
+        "StoppingCondition": {"MaxRuntimeInSeconds": 3600},
     }
     workplace.sagemaker.create_training_job(**{**request, **changes})
     return name

@@ -27,7 +27,7 @@ def training(workplace: Any, code: str, **changes: Any) -> dict[str, Any]:
         "StaticHyperParameters": {"code": json.dumps(code)},
         "OutputDataConfig": {"S3OutputPath": workplace.uri("tuning/")},
         "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
-        "StoppingCondition": {"MaxRuntimeInSeconds": 60},
+        "StoppingCondition": {"MaxRuntimeInSeconds": 3600},
         **changes,
     }
 
