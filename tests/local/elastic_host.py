@@ -2,8 +2,8 @@
 
 A rank waits before step N while the file `hold-N-HOST` is there, and says so with `held-N-HOST`; while one
 is held the others wait for it in the middle of the step. `hold-evaluation-HOST` has it wait before the last
-batch of an evaluation. `told-HOST` says that a rank was told to stop. So a fault strikes at the same place on
-a machine of any speed.
+batch of an evaluation. `told-HOST` says that a rank was told to stop since it is held. So a fault strikes at
+the same place on a machine of any speed.
 """
 
 from __future__ import annotations
@@ -21,21 +21,27 @@ from training.common.failure import run, say
 def trainer(arguments: Sequence[str]) -> None:
     """The trainer, held where the test wants it; logs each step before it is computed.
 
-    With SILENCE_SECONDS a rank may be silent for so long only, and delivering the model takes longer.
+    With SILENCE_SECONDS a rank that has trained may be silent for so long only, and delivering the model
+    takes longer.
     """
+    from torch.distributed.distributed_c10d import _set_pg_timeout, barrier
+
     from training.vision import release, train
     from training.vision.checkpoints import saver
     from training.vision.config import Config
     from training.vision.data import Split
-    from training.vision.elastic import ranks
 
     folder, host = Path(os.environ["HOLDS"]), os.environ["HOST"]
     rate, note, batches_of = Config.rate, saver._Signals._note, Split.evaluation
     last = [-1]
 
     def wait(place: int | str) -> None:
-        while (folder / f"hold-{place}-{host}").exists():
-            (folder / f"held-{place}-{host}").touch()
+        hold, held = folder / f"hold-{place}-{host}", folder / f"held-{place}-{host}"
+        if hold.exists() and not held.exists():
+            # A rank of another round may have been told before it ended.
+            (folder / f"told-{host}").unlink(missing_ok=True)
+        while hold.exists():
+            held.touch()
             time.sleep(0.02)
 
     def held(config: Any, step: int, steps_per_epoch: int) -> float:
@@ -59,33 +65,41 @@ def trainer(arguments: Sequence[str]) -> None:
     Split.evaluation = evaluated  # type: ignore[method-assign]
     saver._Signals._note = noted  # type: ignore[method-assign]
     if silence := float(os.environ.get("SILENCE_SECONDS", "0")):
-        deliver = release.deliver
+        deliver, candidates = release.deliver, release._candidates
 
         def slowly(*given: Any) -> None:
             time.sleep(1.5 * silence)
             deliver(*given)
 
-        ranks.SILENCE, release.deliver = timedelta(seconds=silence), slowly
+        def trained(*given: Any) -> Any:
+            # Only now: on a machine that is busy ranks start, and compute a step, further apart than this.
+            barrier()
+            _set_pg_timeout(timedelta(seconds=silence))
+            return candidates(*given)
+
+        release._candidates, release.deliver = trained, slowly
     train.main(arguments)
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Hosts that are started together meet in one round, however long each takes to load its libraries."""
+    """Hosts that are started together meet in one round, however long each takes to come so far."""
     from training.vision.elastic import agent
     from training.vision.elastic.job import lay_out
     from training.vision.elastic.settings import Settings
 
-    folder, warm_up = Path(os.environ["HOLDS"]), agent._warm_up
+    folder, meet = Path(os.environ["HOLDS"]), agent.Agent._rendezvous
 
-    def warm_up_together() -> None:
-        warm_up()
-        (folder / f"warm-{os.environ['HOST']}").touch()
-        while not all((folder / f"warm-{name}").exists() for name in os.environ["TOGETHER"].split()):
+    def meet_together(own: Any, group: Any) -> None:
+        (folder / f"there-{os.environ['HOST']}").touch()
+        while not all((folder / f"there-{name}").exists() for name in os.environ["TOGETHER"].split()):
             time.sleep(0.02)
+        meet(own, group)
 
-    agent._warm_up = warm_up_together
+    agent.Agent._rendezvous = meet_together  # type: ignore[method-assign]
     # It passes only where fewer hosts meet than may.
     agent.TUNED["last_call_timeout"] = int(os.environ.get("LAST_CALL", "10"))
+    # A cut line is mended before that passes, at which a host would give up.
+    agent.TUNED["read_timeout"] = int(os.environ.get("READ_TIMEOUT", "15"))
     settings = Settings.read(os.environ)
     lay_out(settings)
     agent.supervise(settings, trainer, arguments)

@@ -33,7 +33,7 @@ COMMON = {
     "TORCH_CPP_LOG_LEVEL": "ERROR",
 }
 EVALUATION = "evaluation"
-SECONDS = 200.0  # for anything that a test waits for: a bound, not a measure
+SECONDS = 300.0  # for anything that a test waits for: a bound, not a measure
 
 
 def eventually(condition: Callable[[], Any], why: Callable[[], str], seconds: float = SECONDS) -> None:
@@ -87,7 +87,7 @@ class Session:
             code = self._process.wait(seconds)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"{self.log_file.name} did not end:\n{self.log}") from None
-        eventually(lambda: not self.members(), lambda: f"orphans: {self.members()}\n{self.log}", 30)
+        eventually(lambda: not self.members(), lambda: f"orphans: {self.members()}\n{self.log}")
         return code
 
     def send(self, number: int) -> None:

@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 
 REPO = Path(__file__).parents[2]
+# For whatever a test waits for: a bound, not a measure.
+PATIENCE = 240.0
 
 
 class Hosts:
@@ -47,10 +49,13 @@ class Hosts:
                     )
                 )
 
-    def codes(self, seconds: float) -> list[int]:
+    def codes(self, seconds: float = PATIENCE) -> list[int]:
         """Exit codes of the started ones, in the order of their starts."""
         deadline = time.monotonic() + seconds
-        return [process.wait(max(0.1, deadline - time.monotonic())) for process in self.processes]
+        try:
+            return [process.wait(max(0.1, deadline - time.monotonic())) for process in self.processes]
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"not all hosts ended within {seconds:g} s:\n{self.logs()}") from None
 
     def log(self, number: int) -> str:
         return (self.roots[number] / "log").read_text()
@@ -64,11 +69,12 @@ class Hosts:
         """What the host left as the reason of its failure."""
         return (self.roots[number] / "output" / "failure").read_text()
 
-    def wait_for(self, progress: str, seconds: float) -> None:
-        """Until a host has logged this."""
+    def wait_for(self, progress: str, seconds: float = PATIENCE) -> None:
+        """Until a host has logged this; it fails if one ends before."""
         deadline = time.monotonic() + seconds
         while progress not in self.logs():
             assert time.monotonic() < deadline, self.logs()
+            assert all(process.poll() is None for process in self.processes), self.logs()
             time.sleep(0.05)
 
     def end(self) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.local.support import PATIENCE
 from tests.local.workloads.ecs_yard import Yard
 from training.vision.job_record import JobRecord
 
@@ -17,6 +18,7 @@ ACCOUNT = "000000000000"
 TRAINER = """
 import signal, sys, time
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+print("ready", flush=True)
 time.sleep(600)
 """
 
@@ -118,7 +120,7 @@ class Place:
         answer = self.client("dynamodb").get_item(TableName=self.table, Key=key, ConsistentRead=True)
         return json.loads(answer["Item"]["record"]["S"]) if "Item" in answer else {"state": "missing"}
 
-    def until(self, name: str, state: str, seconds: float = 40) -> dict[str, Any]:
+    def until(self, name: str, state: str, seconds: float = PATIENCE) -> dict[str, Any]:
         deadline = time.monotonic() + seconds
         while (job := self.job(name))["state"] != state:
             assert time.monotonic() < deadline, (job, self.story(name))
@@ -149,7 +151,7 @@ class Place:
                 said += [f"{name} {status}", *(str(event)[:600] for event in history["events"])]
         return said
 
-    def ended(self, prefix: str, seconds: float = 20) -> dict[str, str]:
+    def ended(self, prefix: str, seconds: float = PATIENCE) -> dict[str, str]:
         """The executions of a job, once none of them runs."""
         deadline = time.monotonic() + seconds
         while True:
@@ -180,7 +182,7 @@ class Place:
         )
         return JobRecord(self.table, job, attempt, client=client)
 
-    def refused(self, seconds: float = 30) -> tuple[str, str]:
+    def refused(self, seconds: float = PATIENCE) -> tuple[str, str]:
         """Body and reason of the next dead letter."""
         sqs, deadline = self.client("sqs"), time.monotonic() + seconds
         while time.monotonic() < deadline:

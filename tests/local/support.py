@@ -9,7 +9,9 @@ import signal
 import time
 import uuid
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,12 +23,60 @@ Statements = list[dict[str, Any]]
 Actor = Callable[[Statements], Credentials]
 Role = Callable[[str, Statements], str]
 
+_AUDIT_WITHIN_S = 120.0
+# For whatever a test waits for: a machine of CI is slower than any. A bound, not a measure.
+PATIENCE = 240.0
+
 CODE = "def handler(event, context):\n    return {'ok': True}\n"
 
 
 def unique(name: str) -> str:
     """A name that no other test uses."""
     return f"{name}-{uuid.uuid4().hex[:8]}"
+
+
+def audited(path: Path, iam: Any) -> list[dict[str, Any]]:
+    """The audit's records of all that was decided before this call.
+
+    The cloud writes them a while later, in order: one more decision, on a name of its own, tells when all of
+    them are there.
+
+    Args:
+        path: of the audit.
+        iam: client of somebody who may read roles.
+    """
+    mark = unique("audited-until")
+    with pytest.raises(iam.exceptions.NoSuchEntityException):
+        iam.get_role(RoleName=mark)
+    deadline = time.monotonic() + _AUDIT_WITHIN_S
+    while mark not in (text := path.read_text()):
+        assert time.monotonic() < deadline, f"the audit does not get to {mark}"
+        time.sleep(0.05)
+    # What is being written may end in the middle of a line.
+    return [json.loads(line) for line in text[: text.index(mark)].split("\n")[:-1]]
+
+
+def until(reached: Callable[[], Any], what: Callable[[], object] = str, seconds: float = PATIENCE) -> Any:
+    """What the condition comes to, once that is true; else `what` is shown."""
+    deadline = time.monotonic() + seconds
+    while not (found := reached()):
+        assert time.monotonic() < deadline, what()
+        time.sleep(0.1)
+    return found
+
+
+@contextmanager
+def fault(cloud: Cloud, **members: Any) -> Iterator[None]:
+    """A fault until the block ends, see `localcloud.faults`: a state that would pass stays."""
+    file = cloud.folder.faults
+    # At once: the cloud does not read it again before it changes.
+    whole = file.with_suffix(".new")
+    whole.write_text(json.dumps([members]))
+    whole.replace(file)
+    try:
+        yield
+    finally:
+        file.unlink()
 
 
 def where_it_hangs(cloud: Cloud) -> str:

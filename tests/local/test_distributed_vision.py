@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.local.gang_support import REPO, Hosts
+from tests.local.gang_support import PATIENCE, REPO, Hosts
 from tests.unit.vision.vision_support import SIZE, Container, draw_folders
 from training.common.image_model import load_image_model
 
@@ -39,7 +39,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Container:
     draw_folders(container.data, 44)
     environment = os.environ | {"SAGEMAKER_BASE_DIR": str(container.root)}
     command = [sys.executable, "-m", "training.vision.preprocess", "--image-size", str(SIZE)]
-    subprocess.run(command, cwd=REPO, env=environment, check=True, timeout=120)
+    subprocess.run(command, cwd=REPO, env=environment, check=True, timeout=PATIENCE)
     return container
 
 
@@ -78,7 +78,7 @@ def jobs() -> Iterator[list[Job]]:
         job.end()
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_any_number_of_hosts_trains_the_same_model(data: Container, tmp_path: Path, jobs: list[Job]) -> None:
     """Nothing but the order in which numbers are added differs; 16 is not a multiple of 3."""
     # AdamW moves a weight by the learning rate even where its gradient is nothing but rounding, which another
@@ -88,7 +88,7 @@ def test_any_number_of_hosts_trains_the_same_model(data: Container, tmp_path: Pa
         job = Job(tmp_path / str(count), data, count, count, **changes)
         jobs.append(job)
         job.start(*reversed(range(count)))
-        assert job.codes(200) == [0] * count, job.logs()
+        assert job.codes() == [0] * count, job.logs()
     single, *others = jobs
     one = load_file(single.hosts[0].root / "model" / "model.safetensors")
     for job in others:
@@ -103,7 +103,7 @@ def test_any_number_of_hosts_trains_the_same_model(data: Container, tmp_path: Pa
         load_image_model(job.hosts[0].root / "model")
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_given_statistics_are_the_same_on_any_number_of_hosts(
     data: Container, tmp_path: Path, jobs: list[Job]
 ) -> None:
@@ -114,23 +114,23 @@ def test_given_statistics_are_the_same_on_any_number_of_hosts(
         job = Job(tmp_path / str(count), data, count, 8 + count, **changes)
         jobs.append(job)
         job.start(*range(count))
-        assert job.codes(200) == [0] * count, job.logs()
+        assert job.codes() == [0] * count, job.logs()
         states.append(load_file(job.hosts[0].root / "model" / "model.safetensors"))
     assert any("running_mean" in name for name in states[0])
     for name, value in states[0].items():
         assert torch.allclose(states[1][name], value, atol=1e-3), name
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(600)
 def test_a_killed_host_ends_the_others_with_the_reason(
     data: Container, tmp_path: Path, jobs: list[Job]
 ) -> None:
     job = Job(tmp_path, data, 3, 4, **SLOW)
     jobs.append(job)
     job.start(0, 1, 2)
-    job.wait_for("epoch 2 of", 120)
+    job.wait_for("epoch 2 of")
     job.processes[2].kill()
-    assert job.codes(20) == [1, 1, -signal.SIGKILL], job.logs()
+    assert job.codes() == [1, 1, -signal.SIGKILL], job.logs()
     for number in (0, 1):
         assert job.reason(number) == (
             "the job lost a host: 127.9.4.3 ended before the others were done; see the log of that host"
@@ -138,43 +138,43 @@ def test_a_killed_host_ends_the_others_with_the_reason(
     assert not (job.hosts[0].root / "model").exists()
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(600)
 def test_a_killed_first_host_ends_the_others(data: Container, tmp_path: Path, jobs: list[Job]) -> None:
     job = Job(tmp_path, data, 2, 5, **SLOW)
     jobs.append(job)
     job.start(0, 1)
-    job.wait_for("epoch 2 of", 120)
+    job.wait_for("epoch 2 of")
     job.processes[0].kill()
-    assert job.codes(20) == [-signal.SIGKILL, 1]
+    assert job.codes() == [-signal.SIGKILL, 1]
     assert "127.9.5.1 ended before the others were done" in job.reason(1)
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(600)
 def test_a_silent_host_is_lost(data: Container, tmp_path: Path, jobs: list[Job]) -> None:
     job = Job(tmp_path, data, 2, 6, **SLOW)
     jobs.append(job)
     job.start(0, 1, silence=6.0)
-    job.wait_for("epoch 2 of", 120)
+    job.wait_for("epoch 2 of")
     job.processes[1].send_signal(signal.SIGSTOP)
-    assert job.processes[0].wait(20) == 1
+    assert job.processes[0].wait(PATIENCE) == 1
     assert "127.9.6.2 gave no sign of life for 6 s" in job.reason(0)
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(600)
 def test_a_host_that_never_comes_is_named(data: Container, tmp_path: Path, jobs: list[Job]) -> None:
     job = Job(tmp_path, data, 2, 7)
     jobs.append(job)
     job.start(0, join=3.0)
-    assert job.codes(60) == [1]
+    assert job.codes() == [1]
     assert job.reason(0) == "127.9.7.2 did not join within 3 s"
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(600)
 def test_a_mistake_on_one_host_ends_all(data: Container, tmp_path: Path, jobs: list[Job]) -> None:
     job = Job(tmp_path, data, 2, 11)
     jobs.append(job)
     job.hosts[1].hyperparameters(backbone="resnet9000")
     job.start(0, 1)
-    assert job.codes(60) == [1, 1], job.logs()
+    assert job.codes() == [1, 1], job.logs()
     assert "backbone 'resnet9000' is not known to timm" in job.reason(1)
     assert "127.9.11.2 ended before the others were done" in job.reason(0)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.local.gang_support import Hosts
+from tests.local.gang_support import PATIENCE, Hosts
 from tests.local.training_support import held_out_r2, lay_out, prepare
 
 DRIVER = """
@@ -17,7 +17,7 @@ import sys
 from training.common.failure import run
 from training.common.gang import Limits
 from training.tabular import collective, train
-collective.LIMITS = Limits(join=float(sys.argv[1]), silence=2.0, beat=0.2)
+collective.LIMITS = Limits(join=float(sys.argv[1]), silence=float(sys.argv[2]), beat=0.2)
 raise SystemExit(run(train.main))
 """
 SLOW = {"num_round": "5000", "early_stopping_rounds": "5000", "eta": "0.001"}
@@ -36,8 +36,8 @@ class Job(Hosts):
         for host, name in zip(self.roots, self.names, strict=True):
             lay_out(host, splits, self.names, name, hyperparameters)
 
-    def start(self, *numbers: int, join: float = 60.0) -> None:
-        self.start_each(numbers, join)
+    def start(self, *numbers: int, join: float = 100.0, silence: float = 20.0) -> None:
+        self.start_each(numbers, join, silence)
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_two_hosts_train_the_model_of_one(splits: Path, tmp_path: Path, jobs: li
     jobs += [single, double]
     single.start(0)
     double.start(1, 0)
-    assert (single.codes(120), double.codes(120)) == ([0], [0, 0]), double.logs()
+    assert (single.codes(), double.codes()) == ([0], [0, 0]), double.logs()
 
     manifests = [json.loads((job.roots[0] / "model" / "manifest.json").read_text()) for job in jobs]
     assert list((double.roots[1] / "model").iterdir() if (double.roots[1] / "model").exists() else []) == []
@@ -71,7 +71,7 @@ def test_early_stopping_comes_in_the_same_round_everywhere(
     job = Job(tmp_path, splits, 2, 3, early_stopping_rounds="5", eta="0.3")
     jobs.append(job)
     job.start(0, 1)
-    assert job.codes(120) == [0, 0], job.logs()
+    assert job.codes() == [0, 0], job.logs()
     manifest = json.loads((job.roots[0] / "model" / "manifest.json").read_text())
     assert manifest["training"]["rounds"] < 100
 
@@ -80,9 +80,9 @@ def test_a_killed_host_ends_the_others_with_the_reason(splits: Path, tmp_path: P
     job = Job(tmp_path, splits, 3, 4, **SLOW)
     jobs.append(job)
     job.start(0, 1, 2)
-    job.wait_for("[20]", 60)
+    job.wait_for("[20]")
     job.processes[2].kill()
-    assert job.codes(15) == [1, 1, -signal.SIGKILL]
+    assert job.codes() == [1, 1, -signal.SIGKILL]
     for number in (0, 1):
         assert job.reason(number) == (
             "the job lost a host: 127.8.4.3 ended before the others were done; see the log of that host"
@@ -94,20 +94,20 @@ def test_a_killed_first_host_ends_the_others(splits: Path, tmp_path: Path, jobs:
     job = Job(tmp_path, splits, 2, 5, **SLOW)
     jobs.append(job)
     job.start(0, 1)
-    job.wait_for("[20]", 60)
+    job.wait_for("[20]")
     job.processes[0].kill()
-    assert job.codes(15) == [-signal.SIGKILL, 1]
+    assert job.codes() == [-signal.SIGKILL, 1]
     assert "127.8.5.1 ended before the others were done" in job.reason(1)
 
 
 def test_a_silent_host_is_lost(splits: Path, tmp_path: Path, jobs: list[Job]) -> None:
     job = Job(tmp_path, splits, 2, 6, **SLOW)
     jobs.append(job)
-    job.start(0, 1)
-    job.wait_for("[20]", 60)
+    job.start(0, 1, silence=4.0)
+    job.wait_for("[20]")
     job.processes[1].send_signal(signal.SIGSTOP)
-    assert job.processes[0].wait(15) == 1
-    assert "127.8.6.2 gave no sign of life for 2 s" in job.reason(0)
+    assert job.processes[0].wait(PATIENCE) == 1
+    assert "127.8.6.2 gave no sign of life for 4 s" in job.reason(0)
 
 
 @pytest.mark.parametrize(("present", "message"), [(0, "127.8.7.2 did not join"), (1, "did not answer")])
@@ -117,7 +117,7 @@ def test_a_host_that_never_comes_is_named(
     job = Job(tmp_path, splits, 2, 7)
     jobs.append(job)
     job.start(present, join=2.0)
-    assert job.codes(20) == [1]
+    assert job.codes() == [1]
     assert message in job.reason(present)
 
 
@@ -128,6 +128,6 @@ def test_a_hosts_own_mistake_is_its_reason_and_ends_the_others(
     jobs.append(job)
     (job.roots[1] / "input" / "data" / "encoder").unlink()
     job.start(0, 1)
-    assert job.codes(60) == [1, 1]
+    assert job.codes() == [1, 1]
     assert "training channel 'encoder' is missing" in job.reason(1)
     assert "127.8.8.2 ended before the others were done" in job.reason(0)

@@ -23,7 +23,7 @@ from tests.unit.vision.vision_support import SIZE, Container, draw_folders
 from training.vision.checkpoints.folder import FolderStore
 from training.vision.checkpoints.format import MAGIC
 
-pytestmark = [pytest.mark.torch, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.torch, pytest.mark.timeout(900)]
 EVERY = 5
 SETTINGS = {
     "epochs": 3,
@@ -81,7 +81,7 @@ def _trained(images: Container, root: Path, *command: str) -> FolderStore:
 
 def _run(container: Container, *command: str) -> None:
     environment = os.environ | {"SAGEMAKER_BASE_DIR": str(container.root)}
-    subprocess.run([sys.executable, *command], cwd=REPO, env=environment, check=True, timeout=200)
+    subprocess.run([sys.executable, *command], cwd=REPO, env=environment, check=True, timeout=400)
 
 
 @pytest.fixture
@@ -230,7 +230,7 @@ def test_a_host_whose_line_is_cut_goes_on_for_itself_and_comes_back(
     machine gives no namespaces that host stands still instead."""
     with network() as lines:
         job = start(lines)
-        first = hold_all(job, EVERY + 1, "a", "b", LAST_CALL="3")
+        first = hold_all(job, EVERY + 1, "a", "b", LAST_CALL="3", READ_TIMEOUT="150")
         (other,) = {"a", "b"} - {first}
         job.hold(15, other)
         hold_victims(job, [first], [other])

@@ -7,8 +7,10 @@ https://docs.aws.amazon.com/step-functions/latest/dg/sfn-local-mock-cfg-file.htm
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -119,8 +121,7 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     mocks.write_text(
         json.dumps({"StateMachines": {NAME: {"TestCases": cases}}, "MockedResponses": responses})
     )
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = _free_port()
     surroundings = {
         "PATH": os.environ["PATH"],
         "HOME": str(folder),
@@ -149,14 +150,22 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         yield client
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(120)
+
+
+def _free_port() -> int:
+    """Below those that the system gives to clients, one of which may take it before the server does."""
+    for port in random.SystemRandom().sample(range(20_000, 32_000), 100):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("none of a hundred ports is free")
 
 
 def _make(client: Any, log: Path) -> None:
     machine = definition(
         template_id="lt-1", template_version="3", document_name="train", limit_minutes=MINUTES
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while True:
         try:
             client.create_state_machine(name=NAME, roleArn=ROLE, definition=json.dumps(machine))
@@ -172,9 +181,9 @@ def test_however_it_goes_the_host_is_ended(steps: Any, case: str) -> None:
     _, status, error, ended = CASES[case]
     machine = f"arn:aws:states:us-east-1:000000000000:stateMachine:{NAME}#{case}"
     arn = steps.start_execution(stateMachineArn=machine, input=json.dumps(JOB))["executionArn"]
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while (execution := steps.describe_execution(executionArn=arn))["status"] == "RUNNING":
-        assert time.monotonic() < deadline
+        assert time.monotonic() < deadline, execution
         time.sleep(0.05)
     pages = steps.get_paginator("get_execution_history").paginate(executionArn=arn)
     events = [event for page in pages for event in page["events"]]

@@ -151,9 +151,17 @@ class Yard:
         return {item["name"]["S"] for item in items if item["state"]["S"] == state}
 
     def depth(self, url: str) -> int:
-        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-        answer = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)
-        return sum(int(value) for value in answer["Attributes"].values())
+        return sum(self._counts(url))
+
+    def held(self, url: str) -> int:
+        return self._counts(url)[1]
+
+    def _counts(self, url: str) -> tuple[int, int]:
+        """Messages that wait, and that workers hold."""
+        names = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
+        found = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=list(names))["Attributes"]
+        waiting, held = (int(found[name]) for name in names)
+        return waiting, held
 
 
 @pytest.fixture
@@ -178,9 +186,12 @@ def test_two_workers_of_which_one_is_killed(yard: Yard, tmp_path: Path) -> None:
     yard.s3.delete_object(Bucket=yard.uploads, Key="raw/b/gone.png")
     yard.sqs.send_message(QueueUrl=yard.url, MessageBody="not an event")
     # Each twice, and S3's test event and the poison.
-    wait_for(lambda: yard.depth(yard.url) >= 2 * (IMAGES + len(BROKEN) + 3) + 1, "all events are queued")
+    wait_for(lambda: yard.depth(yard.url) == 2 * (IMAGES + len(BROKEN) + 3) + 2, "all events are queued")
 
-    killed, other = yard.worker(), yard.worker()
+    killed = yard.worker()
+    # Else the other one might leave nothing to it.
+    wait_for(lambda: yard.held(yard.url) > 0, "it has messages")
+    other = yard.worker()
     assert killed.stdout is not None
     lines: list[str] = []
     while not lines or not lines[-1].startswith("received"):

@@ -35,7 +35,7 @@ from training.vision.shards import read_shards
 from training.vision.sources import read_source, resolved
 from training.vision.weights import start
 
-pytestmark = [pytest.mark.torch, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.torch, pytest.mark.timeout(900)]
 COLOURS = {"blue": (30, 60, 200), "red": (210, 40, 30)}
 EACH = 40
 SETTINGS = {"epochs": 2, "batch_size": 8, "augment": "crop_flip", "learning_rate": 0.003}

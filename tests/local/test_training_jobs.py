@@ -7,7 +7,6 @@ say, the test says through `JobRecord`, with the permissions that the construct 
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,7 +16,7 @@ from typer.testing import CliRunner
 from localcloud.context import Cloud, Credentials
 from modelyard_cli.main import app
 from tests.local.jobs_support import ACCOUNT, TRAINER, Place, synthesize
-from tests.local.support import Role, unique
+from tests.local.support import Role, fault, unique, until
 from tests.local.workloads.ecs_yard import Yard, wait_for
 from tests.local.workloads.test_ecs_capacity import Pool
 from training.vision.job_record import OutdatedError, Saved
@@ -39,13 +38,13 @@ def place(
         s3.put_object(Bucket=bucket, Key=asset.name.removeprefix("asset."), Body=asset.read_bytes())
     formation.create_stack(StackName=name, TemplateBody=json.dumps(template), Capabilities=["CAPABILITY_IAM"])
     formation.get_waiter("stack_create_complete").wait(
-        StackName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 60}
+        StackName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 300}
     )
     outputs = formation.describe_stacks(StackName=name)["Stacks"][0]["Outputs"]
     yield Place(yard, name, definition, {one["OutputKey"]: one["OutputValue"] for one in outputs})
     formation.delete_stack(StackName=name)
     formation.get_waiter("stack_delete_complete").wait(
-        StackName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 60}
+        StackName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 300}
     )
     yard.close()
 
@@ -59,18 +58,12 @@ def test_a_job_goes_its_way_and_the_next_one_gets_its_slots(place: Place, audit:
     place.until("second", "waiting")
     record = place.record("first", 1)
     record.progress(40, Saved(step=30, key="first/checkpoints/30"))
-    deadline = time.monotonic() + 20
-    while place.job("first")["step"] != 40:
-        assert time.monotonic() < deadline
-        time.sleep(0.3)
+    until(lambda: place.job("first")["step"] == 40, lambda: place.job("first"))
     assert place.job("first")["checkpoint"] == {"step": 30, "key": "first/checkpoints/30"}
     assert place.held() == {"first/1": 3}
     assert len(place.tasks("first/1")) == 3
     # It hands over to the next one after eight steps.
-    deadline = time.monotonic() + 60
-    while "first_1_2" not in place.executions():
-        assert time.monotonic() < deadline
-        time.sleep(0.3)
+    until(lambda: "first_1_2" in place.executions(), place.executions)
     record.finished(60, Saved(step=60, key="first/checkpoints/60"))
     record.finished(60, Saved(step=60, key="first/checkpoints/60"))
     with pytest.raises(OutdatedError, match="attempt 1 of job first is over"):
@@ -109,7 +102,7 @@ def test_the_models_of_a_job_wait_in_the_registry_for_their_approval(place: Plac
     ]
     place.record("registered", 1).finished(60, models=models)
     place.until("registered", "completed")
-    wait_for(lambda: len(place.job("registered")["models"]) == 2, "two versions")
+    until(lambda: len(place.job("registered")["models"]) == 2, lambda: place.job("registered"))
     assert set(place.ended("registered_").values()) == {"SUCCEEDED"}
     listed = place.client("sagemaker").list_model_packages(ModelPackageGroupName=group)
     arns = [one["ModelPackageArn"] for one in listed["ModelPackageSummaryList"]]
@@ -155,13 +148,18 @@ def test_cancel_and_resume(place: Place) -> None:
 def test_a_host_that_is_lost_is_asked_for_again_and_a_failure_is_tried_again(place: Place) -> None:
     place.submit("lossy", 2, elastic=False)
     place.until("lossy", "running")
-    place.client("ecs").stop_task(cluster=place.cluster, task=place.tasks("lossy/1")[0], reason="Spot")
-    job = place.until("lossy", "backing-off")
+    # Chance may make the pause nothing: it lasts until the next attempt can be started.
+    pausing = {"service": "states", "operation": "StartExecution"}
+    with fault(place.cloud, **pausing):
+        place.client("ecs").stop_task(cluster=place.cluster, task=place.tasks("lossy/1")[0], reason="Spot")
+        job = place.until("lossy", "backing-off")
     assert job["reason"].startswith("interrupted: again with 2 hosts")
     job = place.until("lossy", "running")
     assert job["attempt"] == 2
-    place.record("lossy", 2).failed(3, "the loss is no number\nat step 3")
-    assert "the loss is no number at step 3" in place.until("lossy", "backing-off")["reason"]
+    with fault(place.cloud, **pausing):
+        place.record("lossy", 2).failed(3, "the loss is no number\nat step 3")
+        job = place.until("lossy", "backing-off")
+    assert "the loss is no number at step 3" in job["reason"]
     place.send(cancel="lossy")
     place.until("lossy", "cancelled")
 
@@ -191,6 +189,8 @@ def test_a_spot_warning_stops_the_tasks_on_that_instance(place: Place) -> None:
         placementConstraints=[{"type": "distinctInstance"}],
     )
     mine, other = (place.yard.reached(arn, "RUNNING") for arn in tasks)
+    # From then on it takes a SIGTERM as torchrun does.
+    until(lambda: "ready" in place.yard.log(mine["taskArn"], "trainer"))
     instances = {one["containerInstanceArn"]: one["ec2InstanceId"] for one in pool.instances()}
 
     def warn(instance: str) -> dict[str, Any]:
@@ -209,17 +209,21 @@ def test_a_spot_warning_stops_the_tasks_on_that_instance(place: Place) -> None:
 def test_an_execution_that_is_aborted_leaves_nothing_behind(place: Place) -> None:
     place.submit("aborted", 4)
     place.until("aborted", "running")
-    deadline = time.monotonic() + 30
-    while place.job("aborted")["state"] == "running":
-        running = [name for name, status in place.executions().items() if status == "RUNNING"]
-        for name in running:
-            arn = f"arn:aws:states:{place.cloud.region}:{ACCOUNT}:execution:{place.name}:{name}"
-            place.client("stepfunctions").stop_execution(executionArn=arn)
-        time.sleep(0.5)
+
+    def swept() -> bool:
+        for name, status in place.executions().items():
+            # Those of other jobs may still give back what they held.
+            if status == "RUNNING" and name.startswith("aborted_"):
+                arn = f"arn:aws:states:{place.cloud.region}:{ACCOUNT}:execution:{place.name}:{name}"
+                place.client("stepfunctions").stop_execution(executionArn=arn)
         place.call({"sweep": True})
-        assert time.monotonic() < deadline
+        return bool(place.job("aborted")["state"] != "running")
+
+    until(swept, lambda: place.job("aborted"))
     assert place.job("aborted")["reason"] == "cancelled"
-    assert (place.held(), place.tasks("aborted/1")) == ({}, [])
+    assert place.tasks("aborted/1") == []
+    # The schedule sweeps, too: it may have written the one, and not yet the other.
+    until(lambda: place.held() == {}, place.held)
 
 
 @pytest.fixture
@@ -243,7 +247,8 @@ def test_the_command_line(place: Place, train: Callable[..., Any]) -> None:
     place.until("typed", "running")
     assert train("cancel", "typed")["state"] in ("cancelling", "cancelled")
     assert train("watch", "typed")["state"] == "cancelled"
-    assert train("resume", "typed")["state"] in ("queued", "waiting", "starting")
+    # It says so when it sees that the job goes on, which may be late.
+    assert train("resume", "typed")["state"] in ("queued", "waiting", "starting", "running")
     place.until("typed", "running")
     place.record("typed", 2).finished(9)
     assert train("watch", "typed")["attempt"] == 2
@@ -261,7 +266,4 @@ def test_a_job_that_failed_has_rung_the_alarm(place: Place, mistaken: dict[str, 
         )
         return any("to ALARM" in item["HistorySummary"] for item in history["AlarmHistoryItems"])
 
-    deadline = time.monotonic() + 180
-    while not rang():
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
+    until(rang)

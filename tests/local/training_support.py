@@ -56,5 +56,5 @@ def _run(root: Path, *command: str) -> None:
         env=os.environ | {"SAGEMAKER_BASE_DIR": str(root), "PYTHONPATH": str(REPO)},
         check=True,
         capture_output=True,
-        timeout=120,
+        timeout=300,
     )

@@ -4,28 +4,17 @@ from __future__ import annotations
 
 import functools
 import json
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from localcloud.connect import client_environment, connect
 from modelyard_cli.demo import commands
 from tests.local.loop.grants import Decision, read_audit
+from tests.local.support import until
 
 ENVIRONMENT, DATASET = "local-training", "digits"
 STACK = f"modelyard-{ENVIRONMENT}-training"
-# A machine of CI is slower than any: a bound, not a measure.
-PATIENCE = 240.0
-
-
-def until(reached: Callable[[], Any], what: Callable[[], object] = str, seconds: float = PATIENCE) -> Any:
-    """What the condition comes to, once that is true; else `what` is shown."""
-    deadline = time.monotonic() + seconds
-    while not (found := reached()):
-        assert time.monotonic() < deadline, what()
-        time.sleep(0.1)
-    return found
 
 
 class Stage:
@@ -88,13 +77,17 @@ class Stage:
         return [one["Key"] for page in pages for one in page.get("Contents", ())]
 
     def decisions(self, since: float) -> list[Decision]:
-        return read_audit(self.cloud.folder.audit, since)
+        return read_audit(self.cloud.folder.audit, self.client("iam"), since)
 
     def tasks(self, **which: str) -> list[dict[str, Any]]:
         """Those of the cluster, as `list_tasks` chooses them."""
         ecs, cluster = self.client("ecs"), self.outputs["ClusterName"]
         arns = ecs.list_tasks(cluster=cluster, **which)["taskArns"]
         return list(ecs.describe_tasks(cluster=cluster, tasks=arns)["tasks"]) if arns else []
+
+    def says(self, logical: str, words: str) -> None:
+        """Wait until a log group has this; what a process wrote takes its way there."""
+        until(lambda: words in self.logs(logical, 10_000), lambda: self.logs(logical))
 
     def logs(self, logical: str, most: int = 60) -> str:
         """The newest lines of a log group, for a test that fails."""

@@ -6,8 +6,9 @@ import json
 import time
 from pathlib import Path
 
-from tests.local.training.stage import DATASET, Stage, until
-from tests.local.training.uploads import IMAGES, counts, dataset_of, depth, upload
+from tests.local.support import until
+from tests.local.training.stage import DATASET, Stage
+from tests.local.training.uploads import IMAGES, counts, dataset_of, depth, upload, written
 
 
 def test_nothing_is_left_to_deploy(stage: Stage) -> None:
@@ -21,7 +22,8 @@ def test_images_become_shards_by_workers_that_come_and_go(stage: Stage, tmp_path
     upload(stage, tmp_path, IMAGES)
     broken = f"uploads/{DATASET}/3/broken.png"
     stage.client("s3").put_object(Bucket=stage.bucket, Key=broken, Body=b"no image")
-    until(lambda: counts(stage)[0] > 0, lambda: (depth(stage), counts(stage)))
+    # Events take their time to the queue, and workers may have gone again when somebody looks.
+    until(lambda: written(stage) == IMAGES + 1, lambda: (written(stage), depth(stage), counts(stage)))
     until(lambda: depth(stage) == (0, 0), lambda: (depth(stage), stage.logs("DatasetdigitsTaskLogs")))
     until(lambda: counts(stage) == (0, 0), lambda: counts(stage))
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 from tests.local.operations_page import TRAINING, Page
-from tests.local.training.stage import Stage, until
+from tests.local.support import until
+from tests.local.training.stage import Stage
 from tests.local.training.uploads import write_manifest
 
 JOB = "mistaken-1"

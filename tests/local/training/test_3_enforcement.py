@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Any
 
 import boto3
 import pytest
 
 from tests.local.loop.grants import Decision, without
-from tests.local.training.stage import Stage, until
+from tests.local.support import until
+from tests.local.training.stage import Stage
 from tests.local.training.uploads import IMAGES, upload, write_manifest
 
 
@@ -28,7 +28,8 @@ def cancel(stage: Stage, job: str) -> None:
     stage.client("sqs").send_message(
         QueueUrl=stage.outputs["JobsQueueUrl"], MessageBody=json.dumps({"cancel": job})
     )
-    stage.reached(job, "cancelled", through=("backing-off",))
+    # It may have failed for good before it heard of that.
+    stage.reached(job, "cancelled", "failed", through=("backing-off",))
 
 
 @pytest.mark.parametrize(
@@ -45,7 +46,8 @@ def test_a_job_cannot_go_on(stage: Stage, role: str, action: str, says: str) -> 
         submit(stage, job)
         reason = stage.reached(job, "backing-off", "failed")["reason"]
         assert {one.action for one in refusals(stage, since, name)} == {action}
-    assert says in reason or says in stage.logs("ClusterTrainerLogs"), reason
+    if says not in reason:
+        stage.says("ClusterTrainerLogs", says)
     cancel(stage, job)
 
 
@@ -55,6 +57,6 @@ def test_a_worker_loses_nothing(stage: Stage, tmp_path: Path) -> None:
     with without(boto3.Session(), name, "dynamodb:PutItem"):
         upload(stage, tmp_path, 1, first=IMAGES)
         until(lambda: refusals(stage, since, name), lambda: stage.logs("DatasetdigitsTaskLogs"))
+        # IAM's decision comes first, then the worker hears of it.
+        stage.says("DatasetdigitsTaskLogs", "dynamodb:PutItem")
     assert {one.action for one in refusals(stage, since, name)} == {"dynamodb:PutItem"}
-    _shown: Any = stage.logs("DatasetdigitsTaskLogs")
-    assert "dynamodb:PutItem" in _shown

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.local.training.stage import ENVIRONMENT, Stage, until
+from tests.local.support import until
+from tests.local.training.stage import ENVIRONMENT, Stage
 
 
 def test_nothing_is_left(stage: Stage) -> None:

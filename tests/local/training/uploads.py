@@ -44,6 +44,16 @@ def counts(stage: Stage) -> tuple[int, int]:
     return service["desiredCount"], service["runningCount"]
 
 
+def written(stage: Stage) -> int:
+    """Uploads of which the ledger knows what became of them."""
+    pages = (
+        stage.client("dynamodb")
+        .get_paginator("scan")
+        .paginate(TableName=stage.outputs["LedgerTableName"], Select="COUNT", ConsistentRead=True)
+    )
+    return sum(page["Count"] for page in pages)
+
+
 def write_manifest(stage: Stage) -> str:
     """Of all that is prepared; its address."""
     said = io.StringIO()
