@@ -18,9 +18,7 @@ Tests share the account: use names of your own (`unique("name")`) and do not ass
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,7 +27,7 @@ from localcloud import lifecycle
 from localcloud.connect import connect
 from localcloud.context import Cloud, Credentials
 from tests.local.pipeline_support import ALL, Bench
-from tests.local.support import unique
+from tests.local.support import audited, unique
 
 Statements = list[dict[str, Any]]
 
@@ -110,15 +108,7 @@ def bench(
 
 
 @pytest.fixture
-def audit(cloud: Cloud) -> Callable[[], list[dict[str, Any]]]:
+def audit(cloud: Cloud, admin: Credentials) -> Callable[[], list[dict[str, Any]]]:
     """Read the audit; waits for what is being written."""
-
-    def read() -> list[dict[str, Any]]:
-        time.sleep(0.5)
-        return _lines(cloud.folder.audit)
-
-    return read
-
-
-def _lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    iam = cloud.client("iam", admin)
+    return lambda: audited(cloud.folder.audit, iam)

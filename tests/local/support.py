@@ -9,9 +9,12 @@ import signal
 import time
 import uuid
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 from botocore.exceptions import ClientError
 
@@ -21,6 +24,7 @@ Statements = list[dict[str, Any]]
 Actor = Callable[[Statements], Credentials]
 Role = Callable[[str, Statements], str]
 
+_AUDIT_WITHIN_S = 120.0
 CODE = "def handler(event, context):\n    return {'ok': True}\n"
 
 
@@ -29,11 +33,53 @@ def unique(name: str) -> str:
     return f"{name}-{uuid.uuid4().hex[:8]}"
 
 
+def audited(path: Path, iam: Any) -> list[dict[str, Any]]:
+    """The audit's records of all that was decided before this call.
+
+    The cloud writes them a while later, in order: one more decision, on a name of its own, tells when all of
+    them are there.
+
+    Args:
+        path: of the audit.
+        iam: client of somebody who may read roles.
+    """
+    mark = unique("audited-until")
+    with pytest.raises(iam.exceptions.NoSuchEntityException):
+        iam.get_role(RoleName=mark)
+    deadline = time.monotonic() + _AUDIT_WITHIN_S
+    while mark not in (text := path.read_text()):
+        assert time.monotonic() < deadline, f"the audit does not get to {mark}"
+        time.sleep(0.05)
+    # What is being written may end in the middle of a line.
+    return [json.loads(line) for line in text[: text.index(mark)].split("\n")[:-1]]
+
+
 def where_it_hangs(cloud: Cloud) -> str:
     """What the cloud's log says last, with where each of its threads is."""
     os.kill(json.loads(cloud.folder.run_json.read_text())["pid"], signal.SIGUSR1)
     time.sleep(1)
     return cloud.folder.server_log.read_text()[-30_000:]
+
+
+@contextmanager
+def unscaled(session: boto3.Session, endpoint: str) -> Iterator[None]:
+    """The endpoint has as many instances as the test says: target tracking changes nothing until the end."""
+    scaling = session.client("application-autoscaling")
+    target = {
+        "ServiceNamespace": "sagemaker",
+        "ResourceId": f"endpoint/{endpoint}/variant/AllTraffic",
+        "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
+    }
+
+    def suspend(state: bool) -> None:
+        sides = ("DynamicScalingInSuspended", "DynamicScalingOutSuspended")
+        scaling.register_scalable_target(**target, SuspendedState=dict.fromkeys(sides, state))
+
+    suspend(True)
+    try:
+        yield
+    finally:
+        suspend(False)
 
 
 def code_of(call: Callable[..., object], **request: Any) -> tuple[str, str]:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import copy
 import json
 import re
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,8 +23,9 @@ from typing import Any
 
 import boto3
 
+from tests.local.support import audited
+
 _PREFIX = "modelyard-local-"
-_AUDIT_WRITES_EVERY_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -169,11 +169,10 @@ def without(session: boto3.Session, role: str, action: str, resource: str = "") 
             iam.put_role_policy(RoleName=role, PolicyName=policy, PolicyDocument=json.dumps(document))
 
 
-def read_audit(path: Path, since: float = 0.0) -> list[Decision]:
-    """Decisions since a moment, oldest first; waits for what is being written."""
-    time.sleep(2 * _AUDIT_WRITES_EVERY_S)
-    lines = (json.loads(line) for line in path.read_text().splitlines())
-    return [Decision(**line) for line in lines if line["time"] >= since]
+def read_audit(path: Path, iam: Any, since: float = 0.0) -> list[Decision]:
+    """Decisions since a moment, oldest first; waits for what is being written. `iam`: see `audited`."""
+    # The audit's times are in whole milliseconds.
+    return [Decision(**line) for line in audited(path, iam) if line["time"] >= since - 0.001]
 
 
 def _less(document: dict[str, Any], action: str, resource: str) -> dict[str, Any]:

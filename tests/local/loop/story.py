@@ -96,7 +96,7 @@ class Story:
 
     def decisions(self, since: float = 0.0) -> list[Decision]:
         """What IAM decided since a moment, oldest first."""
-        return read_audit(self.folder / "state" / "audit.jsonl", since)
+        return read_audit(self.folder / "state" / "audit.jsonl", self.administrator.client("iam"), since)
 
 
 def eventually(look: Callable[[], Any], seconds: float = WAIT_S) -> Any:

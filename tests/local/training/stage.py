@@ -88,7 +88,7 @@ class Stage:
         return [one["Key"] for page in pages for one in page.get("Contents", ())]
 
     def decisions(self, since: float) -> list[Decision]:
-        return read_audit(self.cloud.folder.audit, since)
+        return read_audit(self.cloud.folder.audit, self.client("iam"), since)
 
     def tasks(self, **which: str) -> list[dict[str, Any]]:
         """Those of the cluster, as `list_tasks` chooses them."""
