@@ -31,9 +31,9 @@ class App(Deployed):
         self.made += 1
         return self.register(archive(scale=float(self.made), trees=TREES))
 
-    def traffic(self, callers: int = 3) -> Traffic:
+    def traffic(self, callers: int = 3, per_second: float | None = 20.0) -> Traffic:
         """Callers of the function URL, some at once; none of them tries again."""
-        return Traffic(self._caller(callers), callers=callers, per_second=20.0)
+        return Traffic(self._caller(callers), callers=callers, per_second=per_second)
 
     def ask(self) -> Answer:
         """One request."""
