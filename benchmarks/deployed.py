@@ -136,7 +136,7 @@ class Deployed:
         return processes.of_run(run)
 
     @staticmethod
-    def wait(done: Callable[[], bool], seconds: float = 90.0) -> None:
+    def wait(done: Callable[[], bool], seconds: float = 240.0) -> None:
         """Raises TimeoutError unless `done` becomes true."""
         deadline = time.monotonic() + seconds
         while not done():

@@ -76,7 +76,7 @@ class Faults:
 
     def __init__(self, application: Application, file: Path) -> None:
         self._application, self._file = application, file
-        self._read: tuple[int, list[Fault]] = (0, [])
+        self._read: tuple[tuple[int, ...], list[Fault]] = ((), [])
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         fault = self._fault(scope) if scope["type"] == "http" else None
@@ -122,15 +122,19 @@ class Faults:
 
     def _current(self) -> list[Fault]:
         try:
-            changed = self._file.stat().st_mtime_ns
+            status = self._file.stat()
+            # Not the time alone: half of the file may have been read with that of all of it.
+            changed = status.st_mtime_ns, status.st_size, status.st_ino
+            if changed == self._read[0]:
+                return self._read[1]
+            text = self._file.read_text()
         except FileNotFoundError:
             return []
-        if changed != self._read[0]:
-            try:
-                self._read = changed, [Fault(**entry) for entry in json.loads(self._file.read_text())]
-            except (ValueError, TypeError) as error:
-                _log.error("%s is no list of faults: %s", self._file, error)
-                self._read = changed, []
+        try:
+            self._read = changed, [Fault(**entry) for entry in json.loads(text)]
+        except (ValueError, TypeError) as error:
+            _log.error("%s is no list of faults: %s", self._file, error)
+            self._read = changed, []
         return self._read[1]
 
 

@@ -44,7 +44,7 @@ class Page:
             env={**os.environ, **self._environment, "PATH": path, "AWS_PAGER": ""},
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=900,
             check=False,
         )
         assert result.returncode == 0, result.stdout + result.stderr

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 from botocore.exceptions import ClientError
 
@@ -84,6 +85,27 @@ def where_it_hangs(cloud: Cloud) -> str:
     os.kill(json.loads(cloud.folder.run_json.read_text())["pid"], signal.SIGUSR1)
     time.sleep(1)
     return cloud.folder.server_log.read_text()[-30_000:]
+
+
+@contextmanager
+def unscaled(session: boto3.Session, endpoint: str) -> Iterator[None]:
+    """The endpoint has as many instances as the test says: target tracking changes nothing until the end."""
+    scaling = session.client("application-autoscaling")
+    target = {
+        "ServiceNamespace": "sagemaker",
+        "ResourceId": f"endpoint/{endpoint}/variant/AllTraffic",
+        "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
+    }
+
+    def suspend(state: bool) -> None:
+        sides = ("DynamicScalingInSuspended", "DynamicScalingOutSuspended")
+        scaling.register_scalable_target(**target, SuspendedState=dict.fromkeys(sides, state))
+
+    suspend(True)
+    try:
+        yield
+    finally:
+        suspend(False)
 
 
 def code_of(call: Callable[..., object], **request: Any) -> tuple[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -101,6 +102,20 @@ def test_who_is_held_goes_on_once_the_fault_is_taken_away(faults: Path, when: st
 def test_who_is_held_waits_no_longer_than_the_fault_says(faults: Path) -> None:
     faults.write_text('[{"service": "s3", "when": "before", "hold_s": 0.2}]')
     assert ask(faults, scope("s3"))[0] == 200
+
+
+def test_a_file_that_was_read_half_written_is_read_again(faults: Path) -> None:
+    async def application(_scope: Any, _receive: Any, _send: Any) -> None:
+        pytest.fail("nobody asks")
+
+    known = Faults(application, faults)
+    faults.write_text("")
+    moment = faults.stat().st_mtime_ns
+    assert known._fault(scope("s3")) is None
+    faults.write_text('[{"service": "s3"}]')
+    # The file system's clock ticks in milliseconds: the whole file may bear the time of its beginning.
+    os.utime(faults, ns=(moment, moment))
+    assert known._fault(scope("s3")) == Fault(service="s3")
 
 
 def test_all_is_well_once_the_file_is_gone(faults: Path) -> None:

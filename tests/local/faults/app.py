@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
+import psutil
 import pytest
 
 from benchmarks.deployed import MODEL, Deployed, archive, row
@@ -14,6 +15,10 @@ from benchmarks.traffic import Answer, Caller, Traffic
 from modelyard_client import BadRequestError, Client
 
 TREES = 10
+# Requests to the model wait until that is over.
+_WAITING = {
+    "service": "sagemaker", "path": "/endpoints/", "operation": "POST", "when": "before", "hold_s": 60.0
+}  # fmt: skip
 
 
 class App(Deployed):
@@ -26,9 +31,9 @@ class App(Deployed):
         self.made += 1
         return self.register(archive(scale=float(self.made), trees=TREES))
 
-    def traffic(self, callers: int = 3) -> Traffic:
+    def traffic(self, callers: int = 3, per_second: float | None = 20.0) -> Traffic:
         """Callers of the function URL, some at once; none of them tries again."""
-        return Traffic(self._caller(callers), callers=callers, per_second=20.0)
+        return Traffic(self._caller(callers), callers=callers, per_second=per_second)
 
     def ask(self) -> Answer:
         """One request."""
@@ -64,11 +69,56 @@ class App(Deployed):
     @contextmanager
     def fault(self, *faults: dict[str, Any]) -> Iterator[None]:
         """AWS fails so until the block ends; see `localcloud.faults`."""
-        self.state.faults.write_text(json.dumps(faults))
+        # At once: who reads half of it would take it for none.
+        new = self.state.faults.with_suffix(".new")
+        new.write_text(json.dumps(faults))
+        new.replace(self.state.faults)
         try:
             yield
         finally:
             self.state.faults.unlink()
+
+    def warm(self, callers: int = 3) -> None:
+        """So many requests at once find a process of the function each, which knows what serves."""
+        struck = self.struck()
+        # Whom the endpoint keeps waiting holds its process: the next request needs another one.
+        with self.traffic(callers), self.fault(_WAITING):
+            self.wait(lambda: self.struck() >= struck + callers)
+
+    def kill_workers(self, function: str) -> None:
+        """End the processes of a function; none of them is left to be asked."""
+        killed = self.workers(function)
+        for worker in killed:
+            with suppress(psutil.NoSuchProcess):
+                worker.kill()
+        self.wait(lambda: not any(map(_lives, killed)))
+
+    @contextmanager
+    def only_asked(self) -> Iterator[None]:
+        """The deployer looks when the test has it look: no approval, no schedule, no second attempt."""
+        events, lambda_ = self.client("events"), self.client("lambda")
+        rules = [
+            self.physical("serving", f"Deployer{rule}") for rule in ("Approval", "Periodic1", "Periodic2")
+        ]
+        function = {"FunctionName": self.physical("serving", "DeployerFunction"), "Qualifier": "$LATEST"}
+        known = lambda_.get_function_event_invoke_config(**function)
+        deployed = {name: known[name] for name in ("MaximumRetryAttempts", "MaximumEventAgeInSeconds")}
+        for rule in rules:
+            events.disable_rule(Name=rule)
+        lambda_.put_function_event_invoke_config(**function, **{**deployed, "MaximumRetryAttempts": 0})
+        try:
+            yield
+        finally:
+            lambda_.put_function_event_invoke_config(**function, **deployed)
+            for rule in rules:
+                events.enable_rule(Name=rule)
+
+    def look(self) -> None:
+        """Have the deployer look, and do not wait for it."""
+        function = self.physical("serving", "DeployerFunction")
+        self.client("lambda").invoke(
+            FunctionName=function, InvocationType="Event", Payload=json.dumps({"group": MODEL})
+        )
 
     def struck(self) -> int:
         """How many requests have met a fault so far."""
@@ -86,3 +136,10 @@ class App(Deployed):
     def kill_server(self) -> None:
         """End the model server of one instance, at once."""
         self.servers()[0].kill()
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False

@@ -9,7 +9,7 @@ from benchmarks.deployed import MODEL
 from tests.local.faults.app import App
 from tests.local.operations_page import Page
 
-pytestmark = [pytest.mark.loop, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.loop, pytest.mark.timeout(3600)]
 
 
 def test_every_command_of_the_page(app: App) -> None:

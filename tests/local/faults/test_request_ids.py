@@ -6,7 +6,7 @@ import pytest
 
 from tests.local.faults.app import App
 
-pytestmark = [pytest.mark.loop, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.loop, pytest.mark.timeout(900)]
 
 
 def test_the_id_that_a_caller_is_answered_stands_in_both_logs(app: App) -> None:

@@ -9,15 +9,17 @@ import pytest
 
 from benchmarks.traffic import percentile
 from tests.local.faults.app import App
+from tests.local.support import unscaled
 
-pytestmark = [pytest.mark.loop, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.loop, pytest.mark.timeout(900)]
 
 
 @pytest.fixture
 def two_instances(app: App) -> Iterator[App]:
-    _scale(app, 2)
-    yield app
-    _scale(app, 1)
+    with unscaled(app.session, app.outputs["EndpointName"]):
+        _scale(app, 2)
+        yield app
+        _scale(app, 1)
 
 
 def _scale(app: App, instances: int) -> None:
@@ -27,9 +29,9 @@ def _scale(app: App, instances: int) -> None:
         DesiredWeightsAndCapacities=[{"VariantName": "AllTraffic", "DesiredInstanceCount": instances}],
     )
     sagemaker.get_waiter("endpoint_in_service").wait(
-        EndpointName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 60}
+        EndpointName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 300}
     )
-    assert len(app.servers()) == instances
+    app.wait(lambda: len(app.servers()) == instances)
 
 
 def test_a_killed_model_server_is_started_again(app: App) -> None:
@@ -40,18 +42,18 @@ def test_a_killed_model_server_is_started_again(app: App) -> None:
         app.wait(lambda: bool(app.servers()) and app.servers() != [before])
         app.wait(app.answers)
         came_back = time.monotonic()
-        time.sleep(3)
+        app.wait(lambda: sum(answer.at > came_back for answer in traffic.answers) >= 10)
     # With one instance there is nobody else to ask: a typed error, at once, until it is back.
     assert {(answer.status, answer.code) for answer in traffic.failed} <= {(503, "not_ready")}
     assert max((answer.at for answer in traffic.failed), default=0.0) < came_back
     assert traffic.slowest() < 45
-    assert [answer.status for answer in traffic.answers[-10:]] == [200] * 10
 
 
 def test_with_two_instances_nobody_waits_for_the_one_that_died(two_instances: App) -> None:
     app = two_instances
-    with app.traffic() as traffic:
-        time.sleep(2)
+    # Each asks when it was answered: on a busy machine a timetable would lag behind what happens.
+    with app.traffic(per_second=None) as traffic:
+        app.wait(lambda: len(traffic.answers) >= 30)
         before = app.servers()
         killed = time.monotonic()
         app.kill_server()

@@ -19,7 +19,7 @@ from modelyard_cli.predict import invoke as invoke_url
 from tests.local.loop.enforcement import DATA_SCIENTIST, MODEL_APPROVER, refused, start_a_run
 from tests.local.loop.story import MODEL, Story, eventually
 
-pytestmark = [pytest.mark.loop, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.loop, pytest.mark.timeout(900)]
 
 
 def upload(story: Story) -> Any:

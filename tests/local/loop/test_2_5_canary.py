@@ -64,22 +64,22 @@ def test_its_archive_goes_once_the_deployer_may_delete(story: Story) -> None:
     prefix = f"models/multi/{MODEL}/{version}-"
     (unused,) = s3.list_objects_v2(Bucket=bucket, Prefix=prefix)["Contents"]
     artifact = unused["Key"].removeprefix("models/multi/")
-    # As if two days had passed since the deployer saw that nobody needs it.
-    story.administrator.client("dynamodb").update_item(
-        TableName=story.outputs["RecordTableName"],
-        Key={"group": {"S": MODEL}},
-        # A reconcile that read the record before writes no other over it.
-        UpdateExpression="SET #unused.#artifact = :then, generation = generation + :one",
-        ExpressionAttributeNames={"#unused": "unused", "#artifact": artifact},
-        ExpressionAttributeValues={
-            ":then": {"S": (datetime.now(UTC) - timedelta(days=2)).isoformat()},
-            ":one": {"N": "1"},
-        },
-    )
     with refused(story, DEPLOYER, "s3:DeleteObject"):
+        # As if two days had passed since the deployer saw that nobody needs it.
+        story.administrator.client("dynamodb").update_item(
+            TableName=story.outputs["RecordTableName"],
+            Key={"group": {"S": MODEL}},
+            # A reconcile that read the record before writes no other over it.
+            UpdateExpression="SET #unused.#artifact = :then, generation = generation + :one",
+            ExpressionAttributeNames={"#unused": "unused", "#artifact": artifact},
+            ExpressionAttributeValues={
+                ":then": {"S": (datetime.now(UTC) - timedelta(days=2)).isoformat()},
+                ":one": {"N": "1"},
+            },
+        )
         answer = reconcile(story)
+        assert s3.list_objects_v2(Bucket=bucket, Prefix=prefix)["KeyCount"] == 1
     assert f"cannot delete s3://{bucket}/{unused['Key']}" in answer["payload"]
-    assert s3.list_objects_v2(Bucket=bucket, Prefix=prefix)["KeyCount"] == 1
 
     assert json.loads(reconcile(story)["payload"]) == {"serving": {MODEL: 1}}
     assert s3.list_objects_v2(Bucket=bucket, Prefix=prefix)["KeyCount"] == 0
