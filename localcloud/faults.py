@@ -1,7 +1,7 @@
 """AWS that fails for a while: requests to a service are refused, or held, as `faults.json` says.
 
-The file lies in the state folder and counts from the next request on; take it away and all is well again. It
-holds a list of faults, the first that fits a request counts:
+The file lies in the state folder and counts from the next request on; take it away and all is well again, for
+requests that are held, too. It holds a list of faults, the first that fits a request counts:
 
     [{"service": "s3", "status": 503, "code": "SlowDown"}]
     [{"service": "dynamodb", "operation": "GetItem", "status": 400, "code": "Throttling", "share": 0.5}]
@@ -19,6 +19,7 @@ import json
 import logging
 import random
 import re
+import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,7 @@ Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Message, Receive, Send], Awaitable[None]]
 
 _log = logging.getLogger(__name__)
+_LOOK_S = 0.05  # while a request is held
 _SCOPE = re.compile(rb"Credential=[^/,]+/\d{8}/[^/,]+/(?P<service>[^/,]+)/aws4_request")
 
 
@@ -45,7 +47,7 @@ class Fault:
         path: part of the request's path.
         share: of these requests, 0 to 1.
         when: `instead` of being carried out it is refused; or it is held `before` or `after` that.
-        hold_s: how long it is held, seconds.
+        hold_s: how long it is held at most, seconds; it goes on once the fault is taken away.
         status, code: of the refusal.
     """
 
@@ -73,7 +75,7 @@ class Faults:
 
     def __init__(self, application: Application, file: Path) -> None:
         self._application, self._file = application, file
-        self._read: tuple[int, list[Fault]] = (0, [])
+        self._read: tuple[tuple[int, int], list[Fault]] = ((0, 0), [])
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         fault = self._fault(scope) if scope["type"] == "http" else None
@@ -82,14 +84,29 @@ class Faults:
             return
         said = f"fault: {fault.service} {operation_of(scope)} {scope['path']}"
         if fault.when == "after":
-            await self._application(scope, receive, _held(send, fault.hold_s, said))
+            await self._application(scope, receive, self._held(send, fault, said))
             return
         _log.warning(said)
-        await asyncio.sleep(fault.hold_s)
+        await self._hold(fault)
         if fault.when == "before":
             await self._application(scope, receive, send)
         else:
             await _refuse(fault, receive, send)
+
+    def _held(self, send: Send, fault: Fault, said: str) -> Send:
+        async def later(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                # Only now: who reads it may count on the request having been carried out.
+                _log.warning(said)
+                await self._hold(fault)
+            await send(message)
+
+        return later
+
+    async def _hold(self, fault: Fault) -> None:
+        until = time.monotonic() + fault.hold_s
+        while (left := until - time.monotonic()) > 0 and fault in self._current():
+            await asyncio.sleep(min(_LOOK_S, left))
 
     def _fault(self, scope: Message) -> Fault | None:
         faults = self._current()
@@ -104,9 +121,11 @@ class Faults:
 
     def _current(self) -> list[Fault]:
         try:
-            changed = self._file.stat().st_mtime_ns
+            found = self._file.stat()
         except FileNotFoundError:
             return []
+        # Whoever writes it empties it first, and the clock of files stands still for milliseconds.
+        changed = found.st_mtime_ns, found.st_size
         if changed != self._read[0]:
             try:
                 self._read = changed, [Fault(**entry) for entry in json.loads(self._file.read_text())]
@@ -131,17 +150,6 @@ def operation_of(scope: Message) -> str:
 
 def _header(scope: Message, name: bytes) -> bytes:
     return next((bytes(value) for key, value in scope["headers"] if key.lower() == name), b"")
-
-
-def _held(send: Send, seconds: float, said: str) -> Send:
-    async def later(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            # Only now: who reads it may count on the request having been carried out.
-            _log.warning(said)
-            await asyncio.sleep(seconds)
-        await send(message)
-
-    return later
 
 
 async def _refuse(fault: Fault, receive: Receive, send: Send) -> None:

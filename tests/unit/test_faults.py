@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -91,6 +93,34 @@ def test_all_is_well_once_the_file_is_gone(faults: Path) -> None:
     assert ask(faults, scope("s3"))[0] == 503
     faults.unlink()
     assert ask(faults, scope("s3"))[0] == 200
+
+
+def test_a_file_that_was_seen_while_it_was_written_is_read_again(faults: Path) -> None:
+    """Writing empties it first; the clock of files may stand still in between."""
+    faults.touch()
+    moment = faults.stat().st_mtime_ns
+    fails = Faults(_nothing, faults)
+    assert fails._current() == []
+    faults.write_text('[{"service": "s3"}]')
+    os.utime(faults, ns=(moment, moment))
+    assert fails._current() == [Fault(service="s3")]
+
+
+async def _nothing(_scope: Any, _receive: Any, _send: Any) -> None:
+    """An application that answers nothing."""
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_request_is_held_until_its_fault_is_taken_away(faults: Path, when: str) -> None:
+    faults.write_text(json.dumps([{"service": "s3", "when": when, "hold_s": 3600}]))
+    answered: list[int] = []
+    asking = threading.Thread(target=lambda: answered.append(ask(faults, scope("s3"))[0]), daemon=True)
+    asking.start()
+    asking.join(0.2)
+    assert asking.is_alive()
+    faults.unlink()
+    asking.join(60)
+    assert answered == [200]
 
 
 def test_refusals_have_the_form_of_their_service(faults: Path) -> None:
