@@ -20,10 +20,10 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from localcloud import lifecycle
 from localcloud.connect import connect
@@ -110,15 +110,18 @@ def bench(
 
 
 @pytest.fixture
-def audit(cloud: Cloud) -> Callable[[], list[dict[str, Any]]]:
-    """Read the audit; waits for what is being written."""
+def audit(cloud: Cloud, admin: Credentials) -> Callable[[], list[dict[str, Any]]]:
+    """Read the audit; all that was decided before is in it."""
 
     def read() -> list[dict[str, Any]]:
-        time.sleep(0.5)
-        return _lines(cloud.folder.audit)
+        # Lines are written later, in their order: whatever came before this one is there when it is.
+        mark = unique("audit-mark")
+        with pytest.raises(ClientError):
+            cloud.client("iam", admin).get_user(UserName=mark)
+        deadline = time.monotonic() + 60
+        while mark not in (whole := cloud.folder.audit.read_text().rpartition("\n")[0]):
+            assert time.monotonic() < deadline, whole[-1000:]
+            time.sleep(0.05)
+        return [json.loads(line) for line in whole.splitlines()]
 
     return read
-
-
-def _lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]

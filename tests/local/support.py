@@ -9,7 +9,8 @@ import signal
 import time
 import uuid
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -34,6 +35,16 @@ def where_it_hangs(cloud: Cloud) -> str:
     os.kill(json.loads(cloud.folder.run_json.read_text())["pid"], signal.SIGUSR1)
     time.sleep(1)
     return cloud.folder.server_log.read_text()[-30_000:]
+
+
+@contextmanager
+def fault(cloud: Cloud, **members: Any) -> Iterator[None]:
+    """Requests are refused or held, as `localcloud.faults.Fault` says, until the block ends."""
+    cloud.folder.faults.write_text(json.dumps([members]))
+    try:
+        yield
+    finally:
+        cloud.folder.faults.unlink()
 
 
 def code_of(call: Callable[..., object], **request: Any) -> tuple[str, str]:
@@ -62,4 +73,6 @@ def function(name: str, role: str) -> dict[str, Any]:
         "Runtime": "python3.11",
         "Handler": "index.handler",
         "Code": {"ZipFile": archive()},
+        # Lambda's own three seconds are less than a loaded machine may need to start a process.
+        "Timeout": 30,
     }
