@@ -156,7 +156,7 @@ def test_what_fails_a_lambda_step(bench: Bench, answer: Any, words: str) -> None
 def test_a_function_past_the_limit_fails_the_step(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(function, "TIMEOUT_SECONDS", 0.05)
     free = threading.Event()
-    end = bench.run(lambda_step(), Session(invoke=lambda _: free.wait(10)))
+    end = bench.run(lambda_step(), Session(invoke=lambda _: free.wait(60)))
     free.set()
     assert (end.status, end.timed_out) == (Status.FAILED, True)
     assert "within 0.05 s" in bench.record(lambda_step())["FailureReason"]
@@ -167,11 +167,11 @@ def test_a_stop_waits_for_the_function(bench: Bench) -> None:
 
     def work(_: Any) -> dict[str, Any]:
         running.set()
-        free.wait(10)
+        free.wait(60)
         return {}
 
     thread, ends = bench.begin(lambda_step(), Session(invoke=work))
-    assert running.wait(10)
+    assert running.wait(60)
     bench.stop.give()
     assert bench.record(lambda_step())["StepStatus"] == "Stopping"
     assert not ends

@@ -190,7 +190,7 @@ def test_subscribers_may_write(store: Store) -> None:
 
     store.subscribe(follow)
     store.create("first", "n", {})
-    assert done.wait(5)
+    assert done.wait(60)
 
 
 def test_names_that_differ_in_case_only_are_alike(store):
