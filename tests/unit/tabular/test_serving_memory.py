@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 from training.serving import memory, models
@@ -55,9 +56,18 @@ def test_a_model_is_freed_in_a_thread(tmp_path):
         def __del__(self):
             freed.append(threading.current_thread() is threading.main_thread())
 
+    class Waits(ThreadPoolExecutor):
+        """Its threads have done their work before the event loop goes on."""
+
+        def submit(self, *work):
+            done = super().submit(*work)
+            wait([done])
+            return done
+
     async def scenario():
         store = ModelStore(lambda _folder: Large(), 1000)
         await store.add("a", "u", tmp_path)
+        store._threads = Waits(1)
         await store.remove("a")
         async with asyncio.timeout(60):
             while not freed:
