@@ -58,6 +58,8 @@ def main(command, *arguments):
     elif command == "serve":
         port = int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080"))
         host = os.environ.get("SAGEMAKER_BIND_TO_HOST", "127.0.0.1")
+        while "GATE" in os.environ and not os.path.exists(os.environ["GATE"]):
+            time.sleep(0.05)
         http.server.ThreadingHTTPServer((host, port), Server).serve_forever()
 
 main(*sys.argv[1:])
@@ -150,7 +152,7 @@ class Bench:
         )["PipelineExecutionArn"]
         return arn
 
-    def wait(self, arn: str, seconds: float = 180) -> dict[str, Any]:
+    def wait(self, arn: str, seconds: float = 600) -> dict[str, Any]:
         """The execution when it is over."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:

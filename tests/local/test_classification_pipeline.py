@@ -57,7 +57,7 @@ class Account(Deployed):
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     tool = [sys.executable, str(REPO / "tools" / "classification_data.py")]
-    subprocess.run([*tool, "--out", str(folder)], check=True, timeout=60)
+    subprocess.run([*tool, "--out", str(folder)], check=True, timeout=300)
     return folder
 
 

@@ -64,6 +64,7 @@ def test_executions_are_listed_newest_first_and_drawn(cloud: Cloud, admin: Crede
         PipelineName=name, PipelineDefinition=DEFINITION, RoleArn=role("sagemaker.amazonaws.com", [])
     )
     for number in "12":
+        begun = time.monotonic()
         arn = sagemaker.start_pipeline_execution(
             PipelineName=name, PipelineParameters=[{"Name": "Number", "Value": number}]
         )["PipelineExecutionArn"]
@@ -72,11 +73,12 @@ def test_executions_are_listed_newest_first_and_drawn(cloud: Cloud, admin: Crede
             == "Executing"
         ):
             time.sleep(0.05)
+    took = time.monotonic() - begun
 
     rows = run("executions", name, "--json")
     assert [row["status"] for row in rows] == ["Failed", "Succeeded"]
     assert rows[0]["arn"] == arn
-    assert 0 < rows[0]["seconds"] < 30
+    assert 0 < rows[0]["seconds"] <= took
     assert name in {row["pipeline"] for row in run("executions", "--json")}
     assert "Failed" in run("executions", name, "--limit", "1")
     drawn = run("graph", "--execution", arn, "--json")

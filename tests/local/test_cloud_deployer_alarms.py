@@ -17,7 +17,7 @@ from localcloud import lifecycle
 from localcloud.connect import connect
 from localcloud.context import Cloud, Credentials
 
-pytestmark = [pytest.mark.loop, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.loop, pytest.mark.timeout(3000)]
 
 CLOCK = 10
 GROUP, STACK = "refinance", "modelyard-local-alarmed"
@@ -129,7 +129,7 @@ class World:
 
     def becomes(self, alarm: str, state: str) -> None:
         """Wait until an alarm is in a state, and the topic has heard of it."""
-        name, deadline = self.outputs[f"{alarm}Alarm"], time.monotonic() + 150
+        name, deadline = self.outputs[f"{alarm}Alarm"], time.monotonic() + 400
         cloudwatch = self.client("cloudwatch")
         while True:
             (found,) = cloudwatch.describe_alarms(AlarmNames=[name])["MetricAlarms"]

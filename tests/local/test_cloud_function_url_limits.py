@@ -47,7 +47,7 @@ def ask(cloud: Cloud, admin: Credentials, role: Role) -> Iterator[Ask]:
         Handler="index.handler",
         Role=role("lambda.amazonaws.com", []),
         Code={"ZipFile": file.getvalue()},
-        Timeout=30,
+        Timeout=120,
     )
     url = lambdas.create_function_url_config(FunctionName=name, AuthType="AWS_IAM")["FunctionUrl"]
     context = ssl.create_default_context(cafile=str(cloud.ca_bundle))
@@ -58,7 +58,7 @@ def ask(cloud: Cloud, admin: Credentials, role: Role) -> Iterator[Ask]:
         SigV4Auth(keys, "lambda", cloud.region).add_auth(request)
         sent = urllib.request.Request(url, data=body, headers=dict(request.headers), method="POST")
         try:
-            with urllib.request.urlopen(sent, context=context, timeout=60) as answer:
+            with urllib.request.urlopen(sent, context=context, timeout=180) as answer:
                 return int(answer.status), answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()

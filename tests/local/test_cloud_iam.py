@@ -28,7 +28,7 @@ def fetch(cloud: Cloud, path: str, **headers: str) -> tuple[int, str]:
     request = urllib.request.Request(cloud.endpoint_url + path, headers=headers)
     context = ssl.create_default_context(cafile=str(cloud.ca_bundle))
     try:
-        with urllib.request.urlopen(request, context=context, timeout=30) as answer:
+        with urllib.request.urlopen(request, context=context, timeout=120) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()

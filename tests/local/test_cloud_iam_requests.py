@@ -175,9 +175,7 @@ def test_templates_are_held_to_it(
         OnFailure="DO_NOTHING",
     )
     with pytest.raises(Exception, match="terminal failure"):
-        cloudformation.get_waiter("stack_create_complete").wait(
-            StackName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 20}
-        )
+        cloudformation.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig={"Delay": 1})
     events = cloudformation.describe_stack_events(StackName=name)["StackEvents"]
     assert any(words in event.get("ResourceStatusReason", "") for event in events)
     cloudformation.delete_stack(StackName=name)

@@ -22,6 +22,7 @@ def make_function(cloud: Cloud, admin: Credentials, name: str, role: str, code: 
         Runtime="python3.11",
         Handler="index.handler",
         Code={"ZipFile": archive(code)},
+        Timeout=60,
         **more,
     )
     arn: str = created["FunctionArn"]

@@ -6,11 +6,13 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import stat
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 
 import psutil
@@ -19,6 +21,7 @@ import pytest
 from localcloud import lifecycle, processes
 from localcloud.connect import NotRunning, connect
 from localcloud.context import RUN_ID_VARIABLE
+from tests.local.support import unique
 
 
 @pytest.fixture
@@ -35,11 +38,38 @@ def orphan_of(root: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], env=environment)
 
 
+def ended(pid: int) -> None:
+    """Wait until a process is gone."""
+    with suppress(psutil.NoSuchProcess):
+        gone, alive = psutil.wait_procs([psutil.Process(pid)], timeout=180)
+        assert (len(gone), alive) == (1, [])
+
+
+def lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def waited_for_a_processor(pid: int) -> float:
+    """Seconds for which threads of a process could run and others did; 0 where the kernel does not tell.
+
+    https://docs.kernel.org/scheduler/sched-stats.html
+    """
+    waited = 0
+    for file in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+        with suppress(OSError):
+            waited += int(file.read_text().split()[1])
+    return waited / 1e9
+
+
 def test_ready_in_three_seconds_and_300_megabytes(root: Path) -> None:
     started = time.monotonic()
-    lifecycle.up(root)
+    record = lifecycle.up(root)
+    took = time.monotonic() - started
     # The bound is for an idle machine of two cores; tests share them.
-    assert time.monotonic() - started < 10
+    assert took - waited_for_a_processor(record["pid"]) < 10
     report = lifecycle.status(root)
     assert report["running"]
     assert report["memory_bytes"] < 300e6
@@ -127,13 +157,18 @@ def test_a_refused_start_costs_nothing(root: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_start_costs_nothing(root: Path, number: signal.Signals) -> None:
     with_bucket(root)
-    for _attempt in range(2):
-        starting = server(root)
-        deadline = time.monotonic() + 60
-        while not (root / "run.json").exists() and time.monotonic() < deadline:
-            time.sleep(0.005)
-        starting.send_signal(number)
-        starting.wait(timeout=60)
+    with closing(sqlite3.connect(root / "sagemaker.db", isolation_level=None)) as database:
+        # No server gets past the opening of this database: none serves, however late the signal comes.
+        database.execute("PRAGMA locking_mode=EXCLUSIVE")
+        database.execute("BEGIN EXCLUSIVE")
+        for _attempt in range(2):
+            starting = server(root)
+            deadline = time.monotonic() + 180
+            while not (root / "run.json").exists():
+                assert time.monotonic() < deadline
+                time.sleep(0.005)
+            starting.send_signal(number)
+            starting.wait(timeout=180)
     assert lifecycle.down(root)["state_kept"]
     assert not lifecycle.up(root)["state_discarded"]
     assert buckets(root) == ["worth-keeping"]
@@ -158,7 +193,7 @@ def test_a_folder_keeps_its_region(root: Path) -> None:
     with pytest.raises(lifecycle.Refused, match="lie in eu-central-1, not in us-west-2") as refusal:
         lifecycle.up(root, region="us-west-2")
     assert "\n" not in str(refusal.value)
-    assert server(root, "--region", "us-west-2").wait(timeout=30) == 1
+    assert server(root, "--region", "us-west-2").wait(timeout=180) == 1
     assert lifecycle.up(root)["region"] == "eu-central-1"
 
 
@@ -167,7 +202,7 @@ def test_of_two_starts_at_once_one_wins_and_keeps_its_log(root: Path) -> None:
     code += "try: lifecycle.up(Path(sys.argv[1]))\nexcept lifecycle.Refused as e: sys.exit(str(e))"
     command = [sys.executable, "-c", code, str(root)]
     starts = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    errors = [start.communicate(timeout=60)[1] for start in starts]
+    errors = [start.communicate(timeout=180)[1] for start in starts]
     assert sorted(start.returncode for start in starts) == [0, 1]
     assert sum("already running" in error for error in errors) == 1
     assert lifecycle.status(root)["running"]
@@ -207,10 +242,8 @@ def test_sigterm_and_sigint_are_clean(root: Path) -> None:
         assert not record["state_discarded"]
         orphan = orphan_of(root)
         os.kill(record["pid"], number)
-        assert orphan.wait(timeout=60) == -signal.SIGTERM
-        psutil.wait_procs(
-            [psutil.Process(record["pid"])] if psutil.pid_exists(record["pid"]) else [], timeout=20
-        )
+        assert orphan.wait(timeout=180) == -signal.SIGTERM
+        ended(record["pid"])
         assert not (root / "run.json").exists()
         assert not (root / "cloud.json").exists()
 
@@ -248,15 +281,15 @@ def test_a_stack_operation_that_hangs_does_not_hold_up_the_stop(root: Path) -> N
         StackName="hangs", TemplateBody=json.dumps(template), Capabilities=["CAPABILITY_IAM"]
     )
     run = json.loads((root / "run.json").read_text())["run_id"]
-    deadline = time.monotonic() + 60
-    while not processes.of_run(run) and time.monotonic() < deadline:
+    deadline = time.monotonic() + 180
+    while not (workers := processes.of_run(run)):
+        assert time.monotonic() < deadline
         time.sleep(0.1)
-    workers = processes.of_run(run)
-    assert workers
     started = time.monotonic()
     assert lifecycle.down(root)["state_kept"]
-    assert time.monotonic() - started < 15
-    assert not any(worker.is_running() for worker in workers)
+    # The function goes on for ten minutes, and jobs that a stop waits for get two.
+    assert time.monotonic() - started < 60
+    assert not any(lives(worker) for worker in workers)
     lifecycle.up(root)
     cloud, admin = connect(root)
     stack = cloud.client("cloudformation", admin).describe_stacks(StackName="hangs")["Stacks"][0]
@@ -270,12 +303,12 @@ def test_next_up_ends_what_a_killed_server_left(root: Path) -> None:
     cloud.client("s3", admin).create_bucket(Bucket="lost-bucket")
     orphan = orphan_of(root)
     os.kill(record["pid"], signal.SIGKILL)
-    psutil.wait_procs([psutil.Process(record["pid"])], timeout=60)
+    ended(record["pid"])
     assert orphan.poll() is None
     assert not lifecycle.status(root)["running"]
     again = lifecycle.up(root)
     assert again["state_discarded"]
-    assert orphan.wait(timeout=60) == -signal.SIGTERM
+    assert orphan.wait(timeout=180) == -signal.SIGTERM
     cloud, admin = connect(root)
     assert cloud.client("s3", admin).list_buckets()["Buckets"] == []
 
@@ -284,10 +317,10 @@ def test_down_after_a_kill_cleans_up(root: Path) -> None:
     record = lifecycle.up(root)
     orphan = orphan_of(root)
     os.kill(record["pid"], signal.SIGKILL)
-    psutil.wait_procs([psutil.Process(record["pid"])], timeout=60)
+    ended(record["pid"])
     result = lifecycle.down(root)
     assert result == {"was_running": False, "ended": 1, "state_kept": False}
-    assert orphan.wait(timeout=60) == -signal.SIGTERM
+    assert orphan.wait(timeout=180) == -signal.SIGTERM
 
 
 def test_a_reused_number_is_not_ours(root: Path, tmp_path: Path) -> None:
@@ -295,7 +328,7 @@ def test_a_reused_number_is_not_ours(root: Path, tmp_path: Path) -> None:
     record = lifecycle.up(root)
     run = json.loads((root / "run.json").read_text())
     os.kill(record["pid"], signal.SIGKILL)
-    psutil.wait_procs([psutil.Process(record["pid"])], timeout=60)
+    ended(record["pid"])
     stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     try:
         (root / "run.json").write_text(json.dumps({**run, "pid": stranger.pid}))
@@ -308,14 +341,16 @@ def test_a_reused_number_is_not_ours(root: Path, tmp_path: Path) -> None:
 
 
 def test_a_process_of_another_run_is_left_alone() -> None:
-    environment = {**os.environ, RUN_ID_VARIABLE: "another-run"}
+    # This machine may have other runs of these tests.
+    another = unique("another-run")
+    environment = {**os.environ, RUN_ID_VARIABLE: another}
     other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], env=environment)
     try:
-        assert processes.end_run("this-run") == 0
+        assert processes.end_run(unique("this-run")) == 0
         assert other.poll() is None
-        assert [process.pid for process in processes.of_run("another-run")] == [other.pid]
-        assert processes.end_run("another-run") == 1
-        assert other.wait(timeout=60) == -signal.SIGTERM
+        assert [process.pid for process in processes.of_run(another)] == [other.pid]
+        assert processes.end_run(another) == 1
+        assert other.wait(timeout=180) == -signal.SIGTERM
     finally:
         if other.poll() is None:
             other.kill()
@@ -326,10 +361,11 @@ def test_a_process_that_ignores_sigterm_is_killed() -> None:
         "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
         "print(1, flush=True); time.sleep(600)"
     )
-    environment = {**os.environ, RUN_ID_VARIABLE: "stubborn-run"}
+    run = unique("stubborn-run")
+    environment = {**os.environ, RUN_ID_VARIABLE: run}
     stubborn = subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE)
     assert stubborn.stdout is not None
     with stubborn.stdout as output:
         output.readline()
-        assert processes.end_run("stubborn-run") == 1
-    assert stubborn.wait(timeout=60) == -signal.SIGKILL
+        assert processes.end_run(run) == 1
+    assert stubborn.wait(timeout=180) == -signal.SIGKILL

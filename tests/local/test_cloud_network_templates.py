@@ -12,7 +12,7 @@ from botocore.exceptions import WaiterError
 from localcloud.context import Cloud, Credentials
 from tests.local.support import Role, unique
 
-WAIT = {"Delay": 1, "MaxAttempts": 60}
+WAIT = {"Delay": 1, "MaxAttempts": 180}
 
 
 @pytest.fixture

@@ -70,9 +70,7 @@ def test_conditions_compare_values(cloud: Cloud, admin: Credentials) -> None:
         },
     }
     cloudformation.create_stack(StackName="conditions", TemplateBody=json.dumps(template))
-    cloudformation.get_waiter("stack_create_complete").wait(
-        StackName="conditions", WaiterConfig={"Delay": 1, "MaxAttempts": 20}
-    )
+    cloudformation.get_waiter("stack_create_complete").wait(StackName="conditions", WaiterConfig={"Delay": 1})
     outputs = cloudformation.describe_stacks(StackName="conditions")["Stacks"][0]["Outputs"]
     expected = {name: "holds" if holds else "does not" for name, (_values, holds) in cases.items()}
     assert {output["OutputKey"]: output["OutputValue"] for output in outputs} == {**expected, "Both": "holds"}
@@ -90,7 +88,7 @@ def test_unknown_properties_fail_before_anything_is_made(cloud: Cloud, admin: Cr
     cloudformation.create_stack(StackName="extraneous", TemplateBody=json.dumps(template))
     with pytest.raises(WaiterError):
         cloudformation.get_waiter("stack_create_complete").wait(
-            StackName="extraneous", WaiterConfig={"Delay": 1, "MaxAttempts": 20}
+            StackName="extraneous", WaiterConfig={"Delay": 1}
         )
     events = cloudformation.describe_events(StackName="extraneous")["OperationEvents"]
     reasons = [event.get("ValidationStatusReason") for event in events]

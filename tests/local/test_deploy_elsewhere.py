@@ -69,7 +69,7 @@ def account() -> Iterator[_Account]:
     server.server_close()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("command", [["deploy", "--all", "--require-approval", "never"], ["bootstrap"]])
 def test_the_cdk_cli_refuses_the_local_stage_in_another_account(
     account: _Account, tmp_path: Path, command: list[str]
@@ -94,7 +94,7 @@ def test_the_cdk_cli_refuses_the_local_stage_in_another_account(
         env=environment,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=300,
         check=False,
     )
 

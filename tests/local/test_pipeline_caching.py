@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
-from tests.local.pipeline_support import Bench
+from tests.local.pipeline_support import Bench, definition
 
 CACHED = {"CacheConfig": {"Enabled": True}}
 
@@ -51,12 +52,18 @@ def test_a_result_whose_objects_are_gone_is_made_again(bench: Bench) -> None:
 
 
 def test_a_result_expires(bench: Bench) -> None:
-    step = bench.processing("Step", "sleep", "0", CacheConfig={"Enabled": True, "ExpireAfter": "PT3S"})
-    pipeline = bench.create(step)
+    def step(expire_after: str) -> dict[str, Any]:
+        cached = {"Enabled": True, "ExpireAfter": expire_after}
+        return bench.processing("Step", "sleep", "0", CacheConfig=cached)
+
+    pipeline = bench.create(step("PT1H"))
     first, _ = outcome(bench, pipeline)
     assert outcome(bench, pipeline)[1] == {"Step": first}
-    time.sleep(3)
+    time.sleep(1)
+    bench.client.update_pipeline(PipelineName=pipeline, PipelineDefinition=definition(step("PT1S")))
     assert outcome(bench, pipeline)[1] == {"Step": None}
+    bench.client.update_pipeline(PipelineName=pipeline, PipelineDefinition=definition(step("PT1H")))
+    assert outcome(bench, pipeline)[1]["Step"] not in (first, None)
 
 
 def test_results_are_one_pipelines_own(bench: Bench) -> None:

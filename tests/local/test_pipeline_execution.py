@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.local.pipeline_support import Bench, definition, gate
+from tests.local.support import fault
 
 FAIL = {
     "Name": "TooBad",
@@ -188,11 +188,11 @@ def test_a_failed_execution_is_retried_from_where_it_failed(bench: Bench) -> Non
 def test_a_stop_reaches_the_running_job(bench: Bench) -> None:
     arn = bench.start(
         bench.create(
-            bench.processing("Sleep", "sleep", "60"),
+            bench.processing("Sleep", "sleep", "600"),
             bench.processing("Next", "sleep", "0", DependsOn=["Sleep"]),
         )
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while bench.steps(arn).get("Sleep", {}).get("StepStatus") != "Executing":
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -288,24 +288,15 @@ def test_an_execution_is_pinned_to_its_definition(bench: Bench) -> None:
 
 
 def test_a_retry_policy_outlasts_a_lack_of_capacity(bench: Bench) -> None:
-    lack = {
-        "service": "sagemaker",
-        "operation": "CreateProcessingJob",
-        "status": 400,
-        "code": "CapacityError",
-    }
+    lack = {"operation": "CreateProcessingJob", "status": 400, "code": "CapacityError"}
     policy = {"ExceptionType": ["SageMaker.CAPACITY_ERROR"], "IntervalSeconds": 1, "MaxAttempts": 20}
     patient = bench.processing("Patient", "write", "x", "1", RetryPolicies=[{**policy, "BackoffRate": 1.0}])
     name = bench.create(patient)
-    faults = bench.cloud.folder.faults
-    faults.write_text(json.dumps([lack]))
-    try:
+    with fault(bench.cloud, service="sagemaker", **lack):
         arn = bench.start(name)
         deadline = time.monotonic() + 120
         while bench.steps(arn).get("Patient", {}).get("AttemptCount", 0) < 2:
             assert time.monotonic() < deadline, bench.steps(arn)
             time.sleep(0.1)
-    finally:
-        faults.unlink()
     assert bench.wait(arn)["PipelineExecutionStatus"] == "Succeeded"
     assert bench.steps(arn)["Patient"]["AttemptCount"] >= 2

@@ -195,7 +195,7 @@ def test_pages(bench: Bench) -> None:
 
 
 def test_a_pipeline_with_a_running_execution_stays(bench: Bench) -> None:
-    name = bench.create(bench.processing("Sleep", "sleep", "60"))
+    name = bench.create(bench.processing("Sleep", "sleep", "600"))
     arn = bench.start(name)
     code, message = code_of(bench.client.delete_pipeline, PipelineName=name)
     assert code == "ConflictException"
@@ -286,7 +286,7 @@ def test_a_restart_leaves_nothing_half_alive(tmp_path: Path) -> None:
         folder = tmp_path / "image"
         folder.mkdir()
         bench = Bench(cloud, admin, arn, folder)
-        name = bench.create(bench.processing("Sleep", "sleep", "60"))
+        name = bench.create(bench.processing("Sleep", "sleep", "600"))
         execution = bench.start(name)
         lifecycle.down(root)
         lifecycle.up(root)

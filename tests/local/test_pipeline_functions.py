@@ -36,9 +36,17 @@ def function(cloud: Cloud, admin: Credentials, role: Role) -> str:
         Handler="code.handler",
         Role=role("lambda.amazonaws.com", ALL),
         Code={"ZipFile": archive.getvalue()},
-        Timeout=30,
+        Timeout=120,
     )["FunctionArn"]
     return arn
+
+
+def until(look: Callable[[], Any], seconds: float = 180) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (value := look()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return value
 
 
 def call(function: str, number: Any, **members: Any) -> dict[str, Any]:
@@ -103,7 +111,7 @@ def test_a_callback_step_through_a_queue(bench: Bench, cloud: Cloud, admin: Cred
     queue = sqs.create_queue(QueueName=f"ask-{uuid.uuid4().hex[:8]}")["QueueUrl"]
 
     def receive() -> dict[str, Any]:
-        (message,) = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=10)["Messages"]
+        (message,) = until(lambda: sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=10).get("Messages"))
         sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
         body: dict[str, Any] = json.loads(message["Body"])
         return body
@@ -154,9 +162,8 @@ def test_who_may_answer_a_callback(
     ask = {"Name": "Ask", "Type": "Callback", "SqsQueueUrl": queue, "Arguments": {}}
     name = bench.create(ask)
     arn = bench.start(name)
-    while "Callback" not in bench.steps(arn).get("Ask", {}).get("Metadata", {}):
-        time.sleep(0.05)
-    token = bench.steps(arn)["Ask"]["Metadata"]["Callback"]["CallbackToken"]
+    callback = until(lambda: bench.steps(arn).get("Ask", {}).get("Metadata", {}).get("Callback"))
+    token = callback["CallbackToken"]
 
     def allowed(resource: str) -> Any:
         action = "sagemaker:SendPipelineExecutionStepSuccess"
@@ -200,17 +207,20 @@ def test_versions(bench: Bench) -> None:
 
 
 def test_an_execution_is_changed_while_it_runs(bench: Bench) -> None:
-    steps = [bench.processing(f"S{number}", "sleep", "2") for number in range(3)]
+    steps = [bench.processing(f"S{number}", "sleep", "600") for number in range(3)]
     arn = bench.start(bench.create(*steps), ParallelismConfiguration={"MaxParallelExecutionSteps": 1})
-    time.sleep(0.3)
+    until(lambda: [step for step in bench.steps(arn).values() if step["StepStatus"] == "Executing"])
+    # All that may start at once has started by then.
     assert len(bench.steps(arn)) == 1
     bench.client.update_pipeline_execution(
         PipelineExecutionArn=arn,
         PipelineExecutionDisplayName="wider",
         ParallelismConfiguration={"MaxParallelExecutionSteps": 3},
     )
-    time.sleep(0.3)
-    assert len(bench.steps(arn)) == 3
+    until(lambda: len(bench.steps(arn)) == 3)
+    assert "EndTime" not in bench.steps(arn)["S0"]
+    bench.client.stop_pipeline_execution(PipelineExecutionArn=arn)
     execution = bench.wait(arn)
+    assert execution["PipelineExecutionStatus"] == "Stopped"
     assert execution["PipelineExecutionDisplayName"] == "wider"
     assert execution["ParallelismConfiguration"] == {"MaxParallelExecutionSteps": 3}

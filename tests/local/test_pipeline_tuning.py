@@ -181,8 +181,8 @@ def test_a_tuning_job_that_fails_fails_its_step(bench: Bench) -> None:
 
 
 def test_a_stopped_execution_stops_its_tuning_job(bench: Bench) -> None:
-    arn = bench.start(bench.create(tuning(bench, static={"sleep": "60"}), parameters=PARAMETERS))
-    deadline = time.monotonic() + 60
+    arn = bench.start(bench.create(tuning(bench, static={"sleep": "600"}), parameters=PARAMETERS))
+    deadline = time.monotonic() + 180
     while "TuningJob" not in bench.steps(arn).get(TUNE, {}).get("Metadata", {}):
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -223,7 +223,7 @@ def test_approval_reaches_a_rule(cloud: Cloud, admin: Credentials, sagemaker: An
     events.put_targets(Rule=rule, Targets=[{"Id": "queue", "Arn": arn}])
     package = register(sagemaker, group)
     sagemaker.update_model_package(ModelPackageArn=package, ModelApprovalStatus="Approved")
-    deadline, messages = time.monotonic() + 60, []
+    deadline, messages = time.monotonic() + 180, []
     while not messages and time.monotonic() < deadline:
         messages = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=1).get("Messages", [])
     event = json.loads(messages[0]["Body"])

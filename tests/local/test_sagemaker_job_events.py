@@ -37,8 +37,8 @@ def test_a_rule_gets_what_jobs_go_through(bench: Bench, cloud: Cloud, admin: Cre
     got: list[dict[str, Any]] = []
 
     def last(status: str, *ends: str) -> str:
-        """Receive until a job's last event, or for a minute."""
-        deadline = time.monotonic() + 60
+        """Receive until a job's last event, or for some minutes."""
+        deadline = time.monotonic() + 180
         while time.monotonic() < deadline:
             asked = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=1)
             for message in asked.get("Messages", []):

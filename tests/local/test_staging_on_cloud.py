@@ -16,6 +16,7 @@ from localcloud import lifecycle
 from localcloud.connect import client_environment, connect
 from modelyard_cli.demo import commands
 from modelyard_client import ApiError, Client
+from tests.local.support import fault
 
 pytestmark = [pytest.mark.loop, pytest.mark.timeout(1800)]
 
@@ -24,7 +25,7 @@ CLOCK = 60
 INFERENCE = "modelyard-staging-inference"
 
 
-def until(done: Callable[[], bool], seconds: float = 120) -> None:
+def until(done: Callable[[], bool], seconds: float = 400) -> None:
     deadline = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < deadline
@@ -115,13 +116,16 @@ def a_new_version_of_the_function_takes_over(stage: Staging) -> None:
     function["Properties"]["Description"] = "another version"
     # As CDK does: a version is a resource named by what it is of.
     text = re.sub(r"(CurrentVersion)[0-9A-Fa-f]{40,}", r"\1Another", json.dumps(template))
-    stacks.update_stack(
-        StackName=INFERENCE,
-        TemplateBody=text,
-        Capabilities=["CAPABILITY_IAM"],
-        Parameters=[{"ParameterKey": "BootstrapVersion", "UsePreviousValue": True}],
-    )
-    until(lambda: stage.alias().get("RoutingConfig", {}).get("AdditionalVersionWeights") == {"2": 0.1})
+    # Until CodeDeploy hears that its first step is made, the second one's time does not run.
+    held = {"operation": "PUT", "path": "/aliases/live", "when": "after", "hold_s": 600}
+    with fault(stage.cloud, service="lambda", **held):
+        stacks.update_stack(
+            StackName=INFERENCE,
+            TemplateBody=text,
+            Capabilities=["CAPABILITY_IAM"],
+            Parameters=[{"ParameterKey": "BootstrapVersion", "UsePreviousValue": True}],
+        )
+        until(lambda: stage.alias().get("RoutingConfig", {}).get("AdditionalVersionWeights") == {"2": 0.1})
     until(lambda: not stage.status(INFERENCE).endswith("_IN_PROGRESS"))
     assert stage.status(INFERENCE) == "UPDATE_COMPLETE"
     assert stage.alias()["FunctionVersion"] == "2"

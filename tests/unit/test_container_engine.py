@@ -58,7 +58,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 
 def run(engine: Engine, image: Image, code: str = "", **spec: object) -> tuple[int, list[str]]:
     container, lines = start(engine, image, code, **spec)
-    result = container.wait(30)
+    result = container.wait(180)
     assert result is not None
     container.remove()
     return result, lines
@@ -118,7 +118,7 @@ def test_without_namespaces_what_needs_them_is_refused(plain: Engine, image: Ima
         container.start(spec, lambda _: None)
     script.write_text("import os; base = os.environ.get('SAGEMAKER_BASE_DIR', '/opt/ml')")
     container.start(spec, lambda _: None)
-    assert container.wait(20) == 0
+    assert container.wait(180) == 0
     with pytest.raises(ContainerRefusedError, match="EnableNetworkIsolation"):
         plain.create("test").start(ContainerSpec(image=image, isolate_network=True), lambda _: None)
 
@@ -142,7 +142,7 @@ def test_a_failing_sink_does_not_stop_the_process(engine: Engine, image: Image) 
 
     container = engine.create("test")
     container.start(ContainerSpec(image=image, environment={"CODE": "print('x' * 1000000)"}), fail)
-    assert container.wait(20) == 0
+    assert container.wait(180) == 0
 
 
 def test_nothing_of_the_machine_s_environment_leaks(
@@ -158,11 +158,11 @@ def test_nothing_of_the_machine_s_environment_leaks(
 
 
 def test_stop_is_sigterm_then_sigkill(engine: Engine, image: Image) -> None:
-    polite = "import signal,time; signal.signal(15, lambda *_: sys.exit(3)); print('up'); time.sleep(60)"
+    polite = "import signal,time; signal.signal(15, lambda *_: sys.exit(3)); print('up'); time.sleep(600)"
     container, lines = start(engine, image, polite)
     _until(lambda: "up" in lines)
-    assert container.stop(20) == 3
-    deaf = "import signal,time; signal.signal(15, signal.SIG_IGN); print('up'); time.sleep(60)"
+    assert container.stop(60) == 3
+    deaf = "import signal,time; signal.signal(15, signal.SIG_IGN); print('up'); time.sleep(600)"
     container, lines = start(engine, image, deaf)
     _until(lambda: "up" in lines)
     began = time.monotonic()
@@ -218,7 +218,7 @@ def _alive(pid: int) -> bool:
 
 
 def _until(condition: object) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -226,9 +226,9 @@ def _until(condition: object) -> None:
 
 def test_close_stops_everything_and_starts_nothing(tmp_path: Path, image: Image) -> None:
     made = Engine(tmp_path)
-    container, lines = start(made, image, "import time; print('up'); time.sleep(60)")
+    container, lines = start(made, image, "import time; print('up'); time.sleep(600)")
     _until(lambda: lines)
-    made.close(grace=1)
+    made.close(grace=60)
     assert container.wait(0) == 143
     with pytest.raises((ContainerRefusedError, RuntimeError)):
         start(made, image)

@@ -22,7 +22,7 @@ def make(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
         env=kept | environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
 
@@ -72,7 +72,7 @@ def test_fuzz_gives_each_part_as_many_cases_as_it_is_told():
         cwd=REPO,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=True,
     )
     counts = {"FUZZ_CASES", "FUZZ_URL_CASES", "RECONCILE_SEQUENCES"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import queue
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -40,7 +41,7 @@ class Session:
     def __init__(self, *, invoke: Callable[[Any], Any] | None = None) -> None:
         self._invoke = invoke
         self.messages: list[dict[str, Any]] = []
-        self.sent = threading.Event()
+        self._sent = threading.Condition()
 
     def client(self, _: str) -> Session:
         return self
@@ -55,9 +56,16 @@ class Session:
 
     def send_message(self, QueueUrl: str, MessageBody: str) -> dict[str, Any]:
         assert QueueUrl == QUEUE
-        self.messages.append(json.loads(MessageBody))
-        self.sent.set()
+        with self._sent:
+            self.messages.append(json.loads(MessageBody))
+            self._sent.notify_all()
         return {}
+
+    def wait(self, count: int = 1) -> list[dict[str, Any]]:
+        """The messages, once there are so many."""
+        with self._sent:
+            assert self._sent.wait_for(lambda: len(self.messages) >= count, 60)
+            return self.messages
 
 
 class Bench:
@@ -148,7 +156,7 @@ def test_what_fails_a_lambda_step(bench: Bench, answer: Any, words: str) -> None
 def test_a_function_past_the_limit_fails_the_step(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(function, "TIMEOUT_SECONDS", 0.05)
     free = threading.Event()
-    end = bench.run(lambda_step(), Session(invoke=lambda _: free.wait(10)))
+    end = bench.run(lambda_step(), Session(invoke=lambda _: free.wait(60)))
     free.set()
     assert (end.status, end.timed_out) == (Status.FAILED, True)
     assert "within 0.05 s" in bench.record(lambda_step())["FailureReason"]
@@ -159,24 +167,23 @@ def test_a_stop_waits_for_the_function(bench: Bench) -> None:
 
     def work(_: Any) -> dict[str, Any]:
         running.set()
-        free.wait(10)
+        free.wait(60)
         return {}
 
     thread, ends = bench.begin(lambda_step(), Session(invoke=work))
-    assert running.wait(10)
+    assert running.wait(60)
     bench.stop.give()
     assert bench.record(lambda_step())["StepStatus"] == "Stopping"
     assert not ends
     free.set()
-    thread.join(10)
+    thread.join(60)
     assert ends[0].status is Status.SUCCEEDED
 
 
 def test_a_callback_waits_for_its_token(bench: Bench) -> None:
     session, step = Session(), callback_step({"n": "Integer"})
     thread, ends = bench.begin(step, session)
-    assert session.sent.wait(10)
-    (message,) = session.messages
+    (message,) = session.wait()
     token = message.pop("token")
     assert message == {"pipelineExecutionArn": ARN, "arguments": {"x": 1}, "status": "Executing"}
     assert len(token) == 10
@@ -187,7 +194,7 @@ def test_a_callback_waits_for_its_token(bench: Bench) -> None:
             send_pipeline_execution_step_success, CallbackToken=token, OutputParameters=outputs
         )
         assert answer == {"PipelineExecutionArn": ARN}
-    thread.join(10)
+    thread.join(60)
     assert ends[0].result is not None
     assert ends[0].result.properties == {"OutputParameters": {"n": 3}}
     metadata = bench.record(step)["Metadata"]["Callback"]
@@ -196,13 +203,27 @@ def test_a_callback_waits_for_its_token(bench: Bench) -> None:
         bench.answer(send_pipeline_execution_step_failure, CallbackToken=token, ClientRequestToken="two")
 
 
+def test_a_token_can_be_sent_back_as_soon_as_it_is_shown(bench: Bench) -> None:
+    changes: queue.SimpleQueue[tuple[str, dict[str, Any] | None]] = queue.SimpleQueue()
+    bench.store.subscribe(lambda kind, _, new: changes.put((kind, new)))
+    session, step = Session(), callback_step()
+    thread, _ = bench.begin(step, session)
+    bench.answer(send_pipeline_execution_step_success, CallbackToken=session.wait()[0]["token"])
+    thread.join(60)
+    seen = [changes.get(timeout=60) for _ in range(3)]
+    known = next(place for place, (kind, _) in enumerate(seen) if kind == "callback-token")
+    shown = next(
+        place for place, (_, new) in enumerate(seen) if new and "Callback" in new.get("Metadata", {})
+    )
+    assert known < shown
+
+
 def test_a_callback_that_fails_says_why(bench: Bench) -> None:
     session, step = Session(), callback_step()
     thread, ends = bench.begin(step, session)
-    assert session.sent.wait(10)
-    token = session.messages[0]["token"]
+    token = session.wait()[0]["token"]
     bench.answer(send_pipeline_execution_step_failure, CallbackToken=token, FailureReason="no people")
-    thread.join(10)
+    thread.join(60)
     assert ends[0].status is Status.FAILED
     assert bench.record(step)["FailureReason"] == "no people"
 
@@ -210,9 +231,8 @@ def test_a_callback_that_fails_says_why(bench: Bench) -> None:
 def test_a_callback_without_its_outputs_fails(bench: Bench) -> None:
     session, step = Session(), callback_step({"n": "Integer"})
     thread, ends = bench.begin(step, session)
-    assert session.sent.wait(10)
-    bench.answer(send_pipeline_execution_step_success, CallbackToken=session.messages[0]["token"])
-    thread.join(10)
+    bench.answer(send_pipeline_execution_step_success, CallbackToken=session.wait()[0]["token"])
+    thread.join(60)
     assert ends[0].status is Status.FAILED
     assert "lacks the output n" in bench.record(step)["FailureReason"]
 
@@ -220,13 +240,14 @@ def test_a_callback_without_its_outputs_fails(bench: Bench) -> None:
 def test_a_stop_tells_the_queue_and_waits_for_the_token(bench: Bench) -> None:
     session, step = Session(), callback_step()
     thread, ends = bench.begin(step, session)
-    assert session.sent.wait(10)
+    session.wait()
     bench.stop.give()
-    assert [message["status"] for message in session.messages] == ["Executing", "Stopping"]
+    # By whoever comes second: the signal, or the step that has just sent its message.
+    assert [message["status"] for message in session.wait(2)] == ["Executing", "Stopping"]
     assert len({message["token"] for message in session.messages}) == 1
     assert not ends
     bench.answer(send_pipeline_execution_step_success, CallbackToken=session.messages[0]["token"])
-    thread.join(10)
+    thread.join(60)
     assert ends[0].status is Status.STOPPED
 
 

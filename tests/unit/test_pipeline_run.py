@@ -94,7 +94,7 @@ def executor(cloud: Cloud, store: Store) -> Iterator[PipelineExecutor]:
 
 def wait(store: Store) -> dict[str, Any]:
     return store.wait(
-        EXECUTION, ARN, lambda record: record["PipelineExecutionStatus"] not in ("Executing", "Stopping"), 10
+        EXECUTION, ARN, lambda record: record["PipelineExecutionStatus"] not in ("Executing", "Stopping"), 60
     )
 
 
@@ -198,7 +198,7 @@ def test_a_stop_lets_nothing_more_start(executor: PipelineExecutor, store: Store
         executor.stop(ARN)
         for thread in threading.enumerate():
             if thread.name == "stop-abcdefghijkl":
-                thread.join(10)
+                thread.join(60)
     assert wait(store)["PipelineExecutionStatus"] == "Stopped"
     assert {name: step["StepStatus"] for name, step in listed(store).items()} == {"First": "Succeeded"}
 
@@ -216,13 +216,13 @@ def test_a_time_limit_that_is_hit_while_stopping_fails_the_execution(
     def work(context: StepContext) -> StepResult:
         started.set()
         with pytest.raises(StepStopped):
-            context.stop.pause(10)
+            context.stop.pause(60)
         raise StepFailure("ClientError: too late", timed_out=timed_out)
 
     monkeypatch.setattr(step_run, "RUNNERS", {"Fail": work})
     create_execution(store, fail("Work", "x"))
     executor.start(ARN)
-    assert started.wait(10)
+    assert started.wait(60)
     executor.stop(ARN)
     assert wait(store)["PipelineExecutionStatus"] == status
 

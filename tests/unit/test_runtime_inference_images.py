@@ -181,7 +181,7 @@ def test_images_are_read_side_by_side(world):
     plain = world.bucket.get_object
 
     def get_object(**call):
-        meeting.wait(timeout=20)
+        meeting.wait(timeout=60)
         return plain(**call)
 
     world.bucket.get_object = get_object

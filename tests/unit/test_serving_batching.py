@@ -30,7 +30,7 @@ def together(batcher, requests, cancelled=()):
         await asyncio.sleep(0)
         for index in cancelled:
             tasks[index].cancel()
-        return await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 10)
+        return await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 60)
 
     return asyncio.run(scenario())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 from localcloud.ticking import Ticking
 
@@ -37,7 +38,14 @@ def test_closing_waits_for_a_tick_that_runs() -> None:
     clock = Clock()
     clock.start()
     assert clock.begun.acquire(timeout=30)
-    threading.Timer(0.05, clock.held.set).start()
+
+    def let_go() -> None:
+        # Not before it is closed: another tick would begin.
+        assert clock._closed.wait(30)
+        time.sleep(0.05)
+        clock.held.set()
+
+    threading.Thread(target=let_go).start()
     clock.close()
     assert clock.ended == 1
 

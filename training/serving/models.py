@@ -70,7 +70,7 @@ class ModelStore:
         # Of their own, so that large requests do not wait behind loads.
         self._threads = ThreadPoolExecutor(LOADS, thread_name_prefix="load")
         self._models: OrderedDict[str, LoadedModel] = OrderedDict()
-        self._loading: dict[str, asyncio.Task[LoadedModel]] = {}
+        self._loading: dict[str, asyncio.Task[None]] = {}
 
     def gauges(self) -> Mapping[str, float]:
         """What is loaded, and what loading took, for the metrics."""
@@ -139,15 +139,16 @@ class ModelStore:
         self._quiet = None
         self._threads.submit(give_back)
 
-    async def _add_once(self, name: str, url: str, folder: Path) -> LoadedModel:
+    async def _add_once(self, name: str, url: str, folder: Path) -> None:
+        # Returns nothing: who waited for it would keep the model, and free it on the event loop.
         try:
-            return await self._add(name, url, folder)
+            await self._add(name, url, folder)
         finally:
             # Not by a callback of the task: until that ran, who waits for it in a loop would never give way,
             # since a task that is done is no wait.
             del self._loading[name]
 
-    async def _add(self, name: str, url: str, folder: Path) -> LoadedModel:
+    async def _add(self, name: str, url: str, folder: Path) -> None:
         loop = asyncio.get_running_loop()
         size = await loop.run_in_executor(self._threads, memory_of, folder)
         while self._evict and self._models and size <= self._budget < self._used + size:
@@ -179,8 +180,7 @@ class ModelStore:
             raise
         self._loads += 1
         self._load_seconds += time.perf_counter() - started
-        self._models[name] = model = LoadedModel(name, url, size, handler)
-        return model
+        self._models[name] = LoadedModel(name, url, size, handler)
 
 
 def memory_of(folder: Path) -> int:

@@ -232,7 +232,9 @@ def test_messages_stay_hidden_while_a_function_works_on_them(
     cloud: Cloud, admin: Credentials, role: Role, queue: tuple[str, str]
 ) -> None:
     lambdas, name = cloud.client("lambda", admin), unique("slow")
-    lambdas.create_function(**function(name, role("lambda.amazonaws.com", [allow("sqs:*")])), Timeout=31)
+    lambdas.create_function(
+        **{**function(name, role("lambda.amazonaws.com", [allow("sqs:*")])), "Timeout": 31}
+    )
 
     def create() -> object:
         return lambdas.create_event_source_mapping(FunctionName=name, EventSourceArn=queue[1])

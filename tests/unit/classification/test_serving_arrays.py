@@ -43,7 +43,7 @@ def test_others_are_answered_while_a_forest_predicts(client, monkeypatch):
 
     def slow(arrays, rows):
         predicts.set()
-        waited.append(answered.wait(20))
+        waited.append(answered.wait(60))
         return KINDS["random-forest"](arrays, rows)
 
     monkeypatch.setattr(array_models, "KINDS", {"random-forest": slow})

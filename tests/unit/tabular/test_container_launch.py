@@ -35,7 +35,7 @@ def start(container):
         }
         return subprocess.run(
             [sys.executable, "-m", "training.container", *arguments],
-            env=environment, cwd=program, capture_output=True, text=True, timeout=60, check=False,
+            env=environment, cwd=program, capture_output=True, text=True, timeout=300, check=False,
         )  # fmt: skip
 
     return run

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ import psutil
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
+from localcloud.sagemaker.hosting.ports import Port
 from tests.unit.classification.conftest import ARGUMENTS, train
 from tests.unit.fuzz_report import report
 from tests.unit.fuzz_server import Answer, Case, complaint, talk
@@ -63,8 +63,8 @@ class Running:
             (root / "models" / "c" / "model").symlink_to("/etc")
         self.golden = {name: read_manifest(folder).golden for name, folder in self.folders.items()}
         self.log = (root / "log").open("w+b")
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.port = probe.getsockname()[1]
+        self._held = Port()
+        self.port = self._held.number
         largest = max(
             sum(path.stat().st_size for path in folder.iterdir()) for folder in self.folders.values()
         )
@@ -148,6 +148,7 @@ class Running:
     def close(self) -> None:
         self.process.terminate()
         assert self.process.wait(120) == 0, self.said()
+        self._held.release()
         self.log.close()
 
 

@@ -15,20 +15,18 @@ from pathlib import Path
 
 import pytest
 
+from localcloud.sagemaker.hosting.ports import Port
+
 REPO = Path(__file__).resolve().parents[3]
 VARIABLE = "SERVING_METRICS_PORT"
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
 
 
 class Server:
     """A server process without models; `log`: what it said before it served, all of it after `stop`."""
 
     def __init__(self, root, **variables):
-        self.port = free_port()
+        self.held = Port()
+        self.port = self.held.number
         environment = {
             "SAGEMAKER_BASE_DIR": str(root),
             "SAGEMAKER_MULTI_MODEL": "true",
@@ -54,7 +52,7 @@ class Server:
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
-        output, _ = self.process.communicate(timeout=60)
+        output, _ = self.process.communicate(timeout=180)
         self.log += output.splitlines(keepends=True)
         return self.process.returncode
 
@@ -68,10 +66,11 @@ def started(root, **variables):
         if server.process.poll() is None:
             server.process.kill()
             server.process.communicate()
+        server.held.release()
 
 
 def get(port, path):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=180)
     try:
         connection.request("GET", path)
         response = connection.getresponse()
@@ -81,7 +80,8 @@ def get(port, path):
 
 
 def test_a_server_process_tells_its_metrics(tmp_path):
-    metrics_port = free_port()
+    held = Port()
+    metrics_port = held.number
     with started(tmp_path, **{VARIABLE: str(metrics_port)}) as server:
         assert get(server.port, "/ping") == (200, "")
         status, text = get(metrics_port, "/metrics")
@@ -91,6 +91,7 @@ def test_a_server_process_tells_its_metrics(tmp_path):
         assert get(metrics_port, "/ping")[0] == 404
         assert get(server.port, "/metrics")[0] == 404
         assert server.stop() == 0
+    held.release()
 
 
 def test_a_metrics_port_in_use_costs_the_metrics_only(tmp_path):

@@ -164,7 +164,7 @@ def test_loads_beyond_the_limit_are_told_to_come_back(serve, place, monkeypatch)
     release, real = threading.Event(), server.load
 
     def slow(folder):
-        assert release.wait(10)
+        assert release.wait(60)
         return real(folder)
 
     monkeypatch.setattr(server, "load", slow)
@@ -228,7 +228,7 @@ def test_ping_answers_while_a_model_loads(call, place, monkeypatch):
     real = server.load
 
     def slow(folder):
-        assert release.wait(10)
+        assert release.wait(60)
         return real(folder)
 
     monkeypatch.setattr(server, "load", slow)

@@ -67,7 +67,7 @@ def test_success_leaves_no_message(container):
 def test_a_stop_ends_the_process_at_once(container):
     code = (
         "import time; from training.common.failure import run;"
-        "raise SystemExit(run(lambda a: (print('up', flush=True), time.sleep(60))))"
+        "raise SystemExit(run(lambda a: (print('up', flush=True), time.sleep(600))))"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code],
@@ -76,4 +76,4 @@ def test_a_stop_ends_the_process_at_once(container):
     ) as process:
         assert process.stdout.readline() == b"up\n"
         process.terminate()
-        assert process.wait(10) == 128 + signal.SIGTERM
+        assert process.wait(60) == 128 + signal.SIGTERM

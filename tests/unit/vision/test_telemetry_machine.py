@@ -8,6 +8,7 @@ import time
 from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 
 from training.vision.telemetry import names
@@ -69,7 +70,9 @@ def test_the_time_of_this_process_and_its_children(monkeypatch: pytest.MonkeyPat
     machine = Machine()
     machine.look()
     with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as child:
-        time.sleep(0.5)
+        used = psutil.Process(child.pid)
+        while used.cpu_times().user < 0.3:
+            time.sleep(0.05)
         busy = machine.look()
         child.kill()
     assert 0 < busy[names.CPU] <= 100

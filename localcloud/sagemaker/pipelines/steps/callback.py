@@ -30,10 +30,10 @@ def run_callback(context: StepContext) -> StepResult:
     token = "".join(secrets.choice(_CHARACTERS) for _ in range(_TOKEN_LENGTH))
     metadata: dict[str, Any] = {"Callback": {"CallbackToken": token, "SqsQueueUrl": queue}}
     name = f"{context.execution.id}/{context.step.name}"
-    # Before the message is out: an answer may come at once.
-    context.record.executing(metadata)
+    # Before anybody can see the token, in the list of steps or in the message: an answer may come at once.
     record = {"Token": token, "Step": name, "PipelineExecutionArn": context.execution.arn, "Answer": None}
     context.store.create(CALLBACK, token, record)
+    context.record.executing(metadata)
     try:
         _send(context, queue, token, arguments, "Executing")
         context.stop.on_stop(context, lambda: _say_stopping(context, queue, token, arguments))
