@@ -25,6 +25,7 @@ NAMES = (
     "tuning",
     "serving",
     "model_cache",
+    "model_eviction",
     "micro_batching",
     "lambda_overhead",
     "image_path",

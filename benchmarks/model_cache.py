@@ -94,29 +94,44 @@ def measure(scale: Scale | None = None) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
         root = Path(scratch)
         body, size = write_archives(root / "s3", scale)
-        (root / "ml" / "models").mkdir(parents=True)
         budget = int((scale.held + 0.5) * size)
-        port = free_port()
-        server = Server(
-            command=(sys.executable, "-m", "training.container", "serve"),
-            path="/ping",
-            body=b"",
-            environment={
-                "SAGEMAKER_BASE_DIR": str(root / "ml"),
-                "SAGEMAKER_MULTI_MODEL": "true",
-                "SAGEMAKER_BIND_TO_PORT": str(port),
-                "SERVING_MODEL_BYTES": str(budget),
-                "UVICORN_HOST": "127.0.0.1",
-            },
-            port=port,
-        )
-        process = stack.enter_context(running(server, cores[0], lambda: exchange(port, PING)))
+        pid, port = stack.enter_context(cached_server(root, budget, cores[0]))
         os.sched_setaffinity(0, {cores[-1]})
         try:
-            figures = _drive(_cache(port, root), process.pid, body, scale)
+            figures = _drive(_cache(port, root), pid, body, scale)
         finally:
             os.sched_setaffinity(0, cores)
     return summary(figures, budget, scale)
+
+
+@contextmanager
+def cached_server(root: Path, budget: int, core: int, *, evict: bool = False) -> Iterator[tuple[int, int]]:
+    """A server of several models on one core: its process and its port.
+
+    Args:
+        root: folder; its models are below `ml/models`.
+        budget: bytes of all models that are loaded.
+        core: processor.
+        evict: whether it takes models out itself.
+    """
+    (root / "ml" / "models").mkdir(parents=True)
+    port = free_port()
+    server = Server(
+        command=(sys.executable, "-m", "training.container", "serve"),
+        path="/ping",
+        body=b"",
+        environment={
+            "SAGEMAKER_BASE_DIR": str(root / "ml"),
+            "SAGEMAKER_MULTI_MODEL": "true",
+            "SAGEMAKER_BIND_TO_PORT": str(port),
+            "SERVING_MODEL_BYTES": str(budget),
+            "SERVING_EVICT": str(evict).lower(),
+            "UVICORN_HOST": "127.0.0.1",
+        },
+        port=port,
+    )
+    with running(server, core, lambda: exchange(port, PING)) as process:
+        yield process.pid, port
 
 
 def _cache(port: int, root: Path) -> tuple[ModelCache, Pool]:
@@ -129,14 +144,14 @@ def _cache(port: int, root: Path) -> tuple[ModelCache, Pool]:
 
 def _drive(path: tuple[ModelCache, Pool], pid: int, body: bytes, scale: Scale) -> dict[str, Any]:
     _replay(path, [0] * 20, body, scale.rate)
-    base = _memory(pid)
+    base = memory(pid)
     head = list(range(scale.held))[::-1]
     _replay(path, head, body, 0)
-    full = _memory(pid)
+    full = memory(pid)
     trace = zipf(scale.models, EXPONENT, scale.warm_up + scale.rounds * scale.requests)
     # What is held when the trace begins, so that the computed caches begin with the same.
     _replay(path, trace[: scale.warm_up], body, 0)
-    with _watched(pid) as peak:
+    with watched(pid) as peak:
         calm, busy = [], []
         asked = [*head, *trace[: scale.warm_up]]
         counted: list[bool] = [False] * len(asked)
@@ -170,7 +185,7 @@ def summary(found: dict[str, Any], budget: int, scale: Scale) -> dict[str, Any]:
     calm = statistics.median(stretch.p99 for stretch in found["calm"])
     pairs = [busy.p99 / still.p99 for busy, still in zip(found["busy"], found["calm"], strict=True)]
     times = statistics.median(pairs)
-    memory = (found["peak"] - found["base"]) / budget
+    peak = (found["peak"] - found["base"]) / budget
     misses_in_calm = sum(not hit for stretch in found["calm"] for hit in stretch.hits)
     return {
         "models": scale.models,
@@ -193,9 +208,9 @@ def summary(found: dict[str, Any], budget: int, scale: Scale) -> dict[str, Any]:
         "base_mb": round(found["base"] / 1e6, 1),
         "full_mb": round((found["full"] - found["base"]) / 1e6, 1),
         "peak_mb": round((found["peak"] - found["base"]) / 1e6, 1),
-        "peak_of_budget": round(memory, 3),
+        "peak_of_budget": round(peak, 3),
         "bounds": {"hit_share": HIT_SHARE, "p99_times": P99_TIMES, "memory_times": MEMORY_TIMES},
-        "holds": of_lru >= HIT_SHARE and times <= P99_TIMES and memory <= MEMORY_TIMES,
+        "holds": of_lru >= HIT_SHARE and times <= P99_TIMES and peak <= MEMORY_TIMES,
     }
 
 
@@ -241,7 +256,7 @@ def _share(hits: Sequence[bool], counted: Sequence[bool]) -> float:
     return sum(chosen) / len(chosen)
 
 
-def _memory(pid: int) -> int:
+def memory(pid: int) -> int:
     """Resident bytes of the server and what it started."""
     root = psutil.Process(pid)
     total = 0
@@ -254,13 +269,13 @@ def _memory(pid: int) -> int:
 
 
 @contextmanager
-def _watched(pid: int) -> Iterator[list[int]]:
+def watched(pid: int) -> Iterator[list[int]]:
     """The server's memory, four times a second."""
-    found, stop = [_memory(pid)], threading.Event()
+    found, stop = [memory(pid)], threading.Event()
 
     def watch() -> None:
         while not stop.wait(0.25):
-            found.append(_memory(pid))
+            found.append(memory(pid))
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()

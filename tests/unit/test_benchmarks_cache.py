@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import micro_batching
+from benchmarks import micro_batching, model_eviction
 from benchmarks.cache_policies import lru_hits, optimal_hits, zipf
 from benchmarks.model_cache import Scale, Stretch, summary
 
@@ -73,6 +73,20 @@ def test_one_round_in_nine_decides_nothing_and_is_told():
     told = summary(figures, 100, Scale())
     assert (told["p99_times"], told["p99_times_min"], told["p99_times_max"]) == (1.5, 1.5, 9.0)
     assert told["holds"]
+
+
+def test_the_servers_own_eviction_has_the_same_bounds():
+    lru, optimal = [True] * 100, [True] * 100
+
+    def holds(hits=100, memory=1.0):
+        told = model_eviction.summary(
+            hits=[True] * hits + [False] * (100 - hits), lru=lru, optimal=optimal, memory=memory
+        )
+        return told["holds"]
+
+    assert holds(95)
+    assert not holds(94)
+    assert not holds(memory=1.11)
 
 
 def test_shared_calls_must_not_cost_where_the_server_shares_them():
