@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from localcloud import lifecycle
 from localcloud.connect import connect
-from tests.local.workloads.conftest import until
+from tests.local.workloads.conftest import Gate, until
 from tests.local.workloads.tuning_jobs import (
     QUADRATIC,
     SCORE,
@@ -85,23 +85,27 @@ def test_a_regex_that_matches_nothing(workplace: Any, ended: Any) -> None:
 
 
 def test_a_stop_in_the_middle(workplace: Any, ended: Any) -> None:
-    # The first finishes; the others do not.
+    # The first finishes; the others do not, and end no sooner than the second stop has been answered.
     code = SCORE + (
-        'import os, time\nif "-001-" not in os.environ["TRAINING_JOB_NAME"]: time.sleep(3600)\n'
+        "import os, signal, time\n"
+        "def end(*_):\n    while shut(0.05):\n        pass\n    os._exit(1)\n"
+        "signal.signal(signal.SIGTERM, end)\n"
+        'if "-001-" not in os.environ["TRAINING_JOB_NAME"]: time.sleep(3600)\n'
         'print("score=1;")'
     )
-    name = start(workplace, config(jobs=5), TrainingJobDefinition=training(workplace, code))
+    with Gate() as gate:
+        name = start(workplace, config(jobs=5), TrainingJobDefinition=training(workplace, gate.code + code))
 
-    def waits() -> bool:
-        now = describe(workplace, name)
-        return bool(
-            now["ObjectiveStatusCounters"]["Succeeded"]
-            and now["TrainingJobStatusCounters"]["InProgress"] == 2
-        )
+        def waits() -> bool:
+            now = describe(workplace, name)
+            return bool(
+                now["ObjectiveStatusCounters"]["Succeeded"]
+                and now["TrainingJobStatusCounters"]["InProgress"] == 2
+            )
 
-    until(waits)
-    workplace.sagemaker.stop_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
-    workplace.sagemaker.stop_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
+        until(waits)
+        workplace.sagemaker.stop_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
+        workplace.sagemaker.stop_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
     answer = ended(name)
     assert answer["HyperParameterTuningJobStatus"] == "Stopped"
     assert answer["TrainingJobStatusCounters"]["Completed"] == 1
