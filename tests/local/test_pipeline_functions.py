@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import time
 import uuid
 import zipfile
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from botocore.exceptions import ClientError
 
 from localcloud.context import Cloud, Credentials
 from tests.local.pipeline_support import ALL, Bench, definition
+from tests.local.support import until
 
 Role = Callable[[str, list[dict[str, Any]]], str]
 CODE = """
@@ -39,14 +39,6 @@ def function(cloud: Cloud, admin: Credentials, role: Role) -> str:
         Timeout=120,
     )["FunctionArn"]
     return arn
-
-
-def until(look: Callable[[], Any], seconds: float = 180) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (value := look()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    return value
 
 
 def call(function: str, number: Any, **members: Any) -> dict[str, Any]:

@@ -14,7 +14,6 @@ import tarfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from botocore.exceptions import ClientError
 
 from localcloud.connect import client_environment
 from localcloud.context import Cloud, Credentials
+from tests.local.support import audited as read_audit
 from tests.local.support import unique
 
 DOCKERFILE = """
@@ -200,16 +200,7 @@ def until(found: Callable[[], Any], seconds: float = 180) -> Any:
 
 def audited(cloud: Cloud, admin: Credentials) -> list[dict[str, Any]]:
     """The audit's records of all that was decided before this call."""
-    mark = unique("audited")
-    # A thread that may be late writes decisions in their order: with this one all before it are there.
-    with suppress(ClientError):
-        cloud.client("s3", admin).list_objects_v2(Bucket=mark)
-
-    def whole() -> str | None:
-        text = cloud.folder.audit.read_text()
-        return text if mark in text and text.endswith("\n") else None
-
-    return [json.loads(line) for line in until(whole).splitlines()]
+    return read_audit(cloud.folder.audit, cloud.client("iam", admin))
 
 
 GATE = """

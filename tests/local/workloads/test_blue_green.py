@@ -229,8 +229,7 @@ def test_an_update_that_takes_too_long_goes_back(bench: Any) -> None:
     began = time.monotonic()
     update(bench, endpoint, bench.single("new"), config)
     answer = bench.ready(endpoint)
-    # The canary alone would take as long as a minute.
-    assert 9 <= time.monotonic() - began < 60
+    assert 9 <= time.monotonic() - began < 50
     assert "did not complete within 600 seconds" in answer["FailureReason"]
     assert bench.ask(endpoint, b"1") == "old:1"
 
