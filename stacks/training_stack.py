@@ -119,9 +119,11 @@ class TrainingStack(StageStack):
         self._tell()
 
     def grant_use(self, grantee: iam.IGrantable, data: IDataBucket) -> None:
-        """Allow uploading images, writing manifests of datasets, asking for jobs, reading what they made."""
+        """Allow uploading images, writing manifests of datasets, asking for jobs, reading what they made and
+        said."""
         data.grant_read(grantee, JOBS)
         self.jobs.grant_submit(grantee)
+        self.cluster.trainer.grant_read_log(grantee)
         for queue in self.queues.values():
             queue.grant_use(grantee)
 
@@ -223,6 +225,7 @@ class TrainingStack(StageStack):
             "JobsQueueUrl": self.jobs.queue.queue_url,
             "JobsTableName": self.jobs.records.table.table_name,
             "ClusterName": self.cluster.cluster.cluster_name,
+            "TrainerLogGroup": self.cluster.trainer.log_group.log_group_name,
             "TrainerTaskDefinition": self.cluster.trainer.definition_arn,
             "TrainerSecurityGroup": self.cluster.trainer_security_group.security_group_id,
             "TrainingSubnets": ",".join(self.network.subnet_ids),

@@ -1,7 +1,8 @@
-"""`modelyard train submit`, `watch`, `list`, `cancel` and `resume`."""
+"""`modelyard train submit`, `watch`, `logs`, `list`, `cancel` and `resume`."""
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
@@ -15,7 +16,8 @@ from rich.text import Text
 
 from modelyard_cli.errors import FAILED, CliError
 from modelyard_cli.output import JsonOption, console, print_json, progress, styled
-from modelyard_cli.train.jobs import ENDED, Cluster, Job, cluster, request
+from modelyard_cli.train.jobs import ENDED, Cluster, Job, cluster, request, trainers_log
+from modelyard_cli.train.logs import Line, Log
 
 app = typer.Typer(help="Train on the cluster: jobs that survive the loss of hosts.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="Name of the job.")]
@@ -68,6 +70,32 @@ def watch(job: Name, as_json: JsonOption = False) -> None:
     place = cluster()
     place.get(job)
     _follow(place, job, as_json=as_json)
+
+
+@app.command()
+def logs(
+    job: Name,
+    rank: Annotated[int | None, typer.Option(min=0, help="Of one rank only.")] = None,
+    attempt: Annotated[int | None, typer.Option(min=1, help="Of one attempt only.")] = None,
+    follow_: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job has ended.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, metrics too.")] = False,
+) -> None:
+    """Print what a job's hosts have written: time, attempt/rank, line; after its last line why it ended."""
+    place = cluster()
+    known = place.get(job)
+    log = Log(*trainers_log(), attempt=attempt, rank=rank)
+    states = follow(place, job, _EVERY_S) if follow_ else [known]
+    said = False
+    for known in states:
+        for line in log.new(known):
+            said = _print_line(line, as_json=as_json) or said
+    if follow_:
+        # What its hosts wrote last may come after the record says that it has ended.
+        time.sleep(_EVERY_S)
+        for line in log.new(known):
+            said = _print_line(line, as_json=as_json) or said
+    told = "" if said else "no lines: none was written, or they are no longer kept. "
+    progress.print(f"{job}: {told}{known.state}: {known.reason}", markup=False, soft_wrap=True)
 
 
 @app.command("list")
@@ -159,6 +187,15 @@ def show(states: Iterable[Job], to: Console) -> Job:
     if final is None:
         raise ValueError("a job has at least one state")
     return final
+
+
+def _print_line(line: Line, *, as_json: bool) -> bool:
+    """Whether there was something to print: metrics are for machines."""
+    if as_json:
+        typer.echo(json.dumps(line.as_json()))
+    elif not line.is_metric:
+        typer.echo(str(line))
+    return as_json or not line.is_metric
 
 
 def _line(job: Job) -> str:

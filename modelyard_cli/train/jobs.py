@@ -23,7 +23,8 @@ _INDEX = "standing"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A record: what was asked for, and how far it is; `as_json` has all of it."""
+    """A record: what was asked for, and how far it is; `as_json` has all of it. `tasks`: attempt and ECS's id
+    of each that was started."""
 
     name: str
     state: str
@@ -37,6 +38,7 @@ class Job:
     cost: float
     submitted: float
     updated: float
+    tasks: tuple[tuple[int, str], ...]
     document: Mapping[str, Any]
 
     def as_json(self) -> dict[str, Any]:
@@ -125,6 +127,12 @@ def cluster() -> Cluster:
     return Cluster(client("sqs"), client("dynamodb"), queue, table)
 
 
+def trainers_log() -> tuple[Any, str]:
+    """A client, and the group of the trainers' log. Raises CliError where none is deployed."""
+    (group,) = stack_outputs(client("cloudformation"), "training", "TrainerLogGroup")
+    return client("logs"), group
+
+
 def request(job: str, data: str, settings: list[str], **members: Any) -> dict[str, Any]:
     """A message that asks for a job; members that are None are left to their defaults.
 
@@ -168,5 +176,6 @@ def _job(item: Mapping[str, Any]) -> Job:
         cost=record["spent"] + record["attempt_cost"],
         submitted=record["submitted"],
         updated=record["updated"],
+        tasks=tuple((one["attempt"], one["task"]) for one in record.get("tasks", ())),
         document=record,
     )

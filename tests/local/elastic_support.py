@@ -17,10 +17,10 @@ from typing import Any
 import psutil
 from safetensors.torch import load_file
 
-from tests.local.elastic_network import SWITCH, Network
 from tests.local.gang_support import REPO
 from tests.unit.vision.checkpoint_support import pointer_in
 from tests.unit.vision.vision_support import HYPERPARAMETERS, Container
+from tools.network import SWITCH, Network
 from training.common.archive import unpack
 from training.vision.checkpoints.folder import FolderStore
 
@@ -48,7 +48,7 @@ class Session:
     """A program and all that it starts, as a host's container is.
 
     Args:
-        inside: the command that runs a command on its machine, see `elastic_network`.
+        inside: the command that runs a command on its machine, see `tools.network`.
     """
 
     def __init__(

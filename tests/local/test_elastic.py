@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 import torch
 
-from tests.local.elastic_network import Network, network
 from tests.local.elastic_support import EVALUATION, Job, Session
 from tests.local.gang_support import REPO
 from tests.unit.vision.checkpoint_support import pointer_in
 from tests.unit.vision.vision_support import SIZE, Container, draw_folders
+from tools.network import Network, network
 from training.vision.checkpoints.folder import FolderStore
 from training.vision.checkpoints.format import MAGIC
 

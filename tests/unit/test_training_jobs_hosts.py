@@ -25,6 +25,8 @@ def test_a_lost_host_is_replaced_while_the_others_train() -> None:
     world.hosts.arrive()
     world.step("dogs-1_1")
     assert [one.hosts for one in world.job().worlds] == [4, 3, 4]
+    # Whose logs there are: of the lost one too.
+    assert [(one.attempt, one.task) for one in world.job().tasks] == [(1, f"task-{n}") for n in range(5)]
     assert world.slots.read().held["dogs-1/1"].slots == 4
 
 
@@ -131,3 +133,16 @@ def test_hosts_that_ecs_does_not_start_are_all_let_go() -> None:
     world.until("backing-off")
     assert "(3 of 4 tasks were started: RESOURCE:GPU)" in world.job().reason
     assert world.hosts.living() == []
+
+
+def test_the_tasks_of_all_attempts_are_kept_also_of_one_that_ended_before_it_was_looked_at() -> None:
+    world = World()
+    world.submit(hosts=2)
+    world.until("starting")
+    world.step("dogs-1_1")
+    for task in ("task-0", "task-1"):
+        world.hosts.end(task, Cause.FAILED, "its image cannot be pulled")
+    world.until("backing-off")
+    world.until("running")
+    attempts = {one.task: one.attempt for one in world.job().tasks}
+    assert attempts == {"task-0": 1, "task-1": 1, "task-2": 2, "task-3": 2}

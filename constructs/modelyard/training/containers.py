@@ -71,12 +71,14 @@ class ContainerTask(Construct):
         )
         self.task_role = self._role("TaskRole", description)
         self.execution_role = self._role("ExecutionRole", f"Starts: {description}")
+        # Asked once: each is a round trip to Node.
+        self._log_arn, log_name = self.log_group.log_group_arn, self.log_group.log_group_name
         with in_one_policy(self.execution_role, "Permissions") as permissions:
             image.grant_pull(self.execution_role)
             allow(
                 self.execution_role,
                 actions=["logs:CreateLogStream", "logs:PutLogEvents"],
-                resources=[self.log_group.log_group_arn],
+                resources=[self._log_arn],
             )
         self.definition = _DEFINITION(
             self,
@@ -99,7 +101,7 @@ class ContainerTask(Construct):
                     log_configuration=_DEFINITION.LogConfigurationProperty(
                         log_driver="awslogs",
                         options={
-                            "awslogs-group": self.log_group.log_group_name,
+                            "awslogs-group": log_name,
                             "awslogs-region": region_of(self),
                             "awslogs-stream-prefix": name,
                             # Logs that cannot be delivered do not stop the work.
@@ -123,6 +125,10 @@ class ContainerTask(Construct):
     def definition_arn(self) -> str:
         """ARN of the task definition's newest revision."""
         return self.definition.ref
+
+    def grant_read_log(self, grantee: iam.IGrantable) -> None:
+        """Allow reading the log of a task whose id is known: stream `NAME/NAME/ID`, of no other group."""
+        allow(grantee, actions=["logs:GetLogEvents"], resources=[self._log_arn])
 
     def _role(self, construct_id: str, description: str) -> iam.Role:
         role = iam.Role(

@@ -123,6 +123,13 @@ class Agent(LocalElasticAgent):  # type: ignore[misc]  # torch is not followed b
             return RunResult(state=WorkerState.UNHEALTHY)
         return result
 
+    def _start_workers(self, worker_group: WorkerGroup) -> dict[int, Any]:
+        # Whoever reads the log learns here whose lines follow: `modelyard train logs`.
+        numbers = _listed({worker.global_rank for worker in worker_group.workers})
+        say(f"starts ranks {numbers} of {worker_group.workers[0].world_size}")
+        found: dict[int, Any] = super()._start_workers(worker_group)
+        return found
+
     def _lacks_a_host(self, worker_group: WorkerGroup) -> bool:
         """Whether the rendezvous has dropped a host of this round; the caller asks it ten times a second."""
         known = len(self._rdzv_handler._state_holder.state.participants)

@@ -10,7 +10,7 @@ gone. A job that failed or was cancelled can be resumed: it is queued again and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
@@ -19,7 +19,7 @@ from .attempts import Action, Decision, Ended, Rules, Tally, after
 from .errors import TransitionError
 from .job_request import JobRequest
 
-# Of world sizes and of their number: a DynamoDB item holds 400 KB, and the newest tell the most.
+# Of world sizes, and of tasks: a DynamoDB item holds 400 KB, and the newest tell the most.
 _KEPT = 100
 
 
@@ -67,6 +67,14 @@ class World:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """A task that an attempt started, by ECS's id of it: the end of the name of its log's stream."""
+
+    attempt: int
+    task: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
     """The newest one: its step and its key in the bucket."""
 
@@ -84,6 +92,7 @@ class Job:
         updated: Likewise.
         attempt: Number of the last attempt, from 1; 0 before the first.
         hosts: That train now.
+        tasks: The newest of those that were started for it, of all attempts.
         step: Last one that was reported; it falls when an attempt starts from a checkpoint.
         images_per_second: Likewise as reported; 0 while nothing was.
         spent: Cost of the attempts before this one.
@@ -103,6 +112,7 @@ class Job:
     attempt: int = 0
     hosts: int = 0
     worlds: tuple[World, ...] = ()
+    tasks: tuple[Placed, ...] = ()
     step: int = 0
     images_per_second: float = 0.0
     checkpoint: Checkpoint | None = None
@@ -182,6 +192,13 @@ def trains(job: Job, hosts: int, now: float) -> Job:
     world = World(attempt=job.attempt, hosts=hosts, step=step, since=now)
     job = move(job, State.RUNNING, now, words)
     return replace(job, hosts=hosts, step=step, worlds=(*job.worlds, world)[-_KEPT:])
+
+
+def placed(job: Job, attempt: int, arns: Iterable[str]) -> Job:
+    """The job with the tasks of an attempt; those that are known change nothing."""
+    asked = [Placed(attempt=attempt, task=arn.rpartition("/")[2]) for arn in arns]
+    new = [task for task in asked if task not in job.tasks]
+    return replace(job, tasks=(*job.tasks, *new)[-_KEPT:]) if new else job
 
 
 def report(

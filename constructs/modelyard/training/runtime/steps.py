@@ -17,7 +17,7 @@ from . import admission
 from .attempt import Attempt, Step
 from .attempts import Cause, Ended
 from .errors import RefusedError
-from .job import BEFORE, ENDS, Job, State, ended, move, report, trains
+from .job import BEFORE, ENDS, Job, State, ended, move, placed, report, trains
 from .judging import View, Wanted, judge, node_seconds
 from .launching import environment
 from .ports import Ports, Report
@@ -169,7 +169,7 @@ def _reported(job: Job, at: Attempt, told: Report | None, paid: float, now: floa
     """The record with what the attempt's hosts were paid for, and what its trainer has told."""
     told = told if told and told.attempt == at.number else None
     return report(
-        job,
+        placed(job, at.number, at.tasks),
         attempt=at.number,
         step=told.step if told else job.step,
         cost=max(paid / 3600 * settings.host_price_usd, job.attempt_cost),
