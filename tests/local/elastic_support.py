@@ -102,12 +102,10 @@ class Session:
         os.killpg(self._process.pid, signal.SIGCONT)
 
     def kill(self) -> None:
-        """All of it at once, as when the machine is gone."""
-        try:
+        """All of it at once, as when the machine is gone; nothing of it is left when this returns."""
+        if self._process.returncode is None:  # else it was waited for, and its number may be another's
             os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            return
-        self._process.wait()
+            self.wait()
 
 
 @dataclass(frozen=True)

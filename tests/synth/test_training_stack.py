@@ -217,6 +217,7 @@ def test_what_a_person_needs_is_told(built):
         "JobsQueueUrl",
         "JobsTableName",
         "ClusterName",
+        "TrainerLogGroup",
         "TrainerTaskDefinition",
         "TrainerSecurityGroup",
         "TrainingSubnets",
