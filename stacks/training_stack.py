@@ -103,10 +103,11 @@ class TrainingStack(StageStack):
         )
         self.jobs = self._jobs(settings, environment, places, registration)
         self.queues = self._queues(settings, environment, data)
+        cluster_name = self.cluster.cluster.cluster_name
         self.monitoring = TrainingMonitoring(
             self,
             "Monitoring",
-            cluster=self.cluster.cluster.cluster_name,
+            cluster=cluster_name,
             log_group=self.cluster.trainer.log_group,
             queues={dataset: queue.events for dataset, queue in self.queues.items()},
         )
@@ -116,7 +117,7 @@ class TrainingStack(StageStack):
             alarm_topic.hear([told.stall, told.non_finite, told.goodput, told.checkpoint])
             alarm_topic.hear([queue.events.letters for queue in self.queues.values()])
         self.instance = self._instance(settings, image, places)
-        self._tell()
+        self._tell(cluster_name)
 
     def grant_use(self, grantee: iam.IGrantable, data: IDataBucket) -> None:
         """Allow uploading images, writing manifests of datasets, asking for jobs, reading what they made and
@@ -219,13 +220,13 @@ class TrainingStack(StageStack):
             queues[dataset.name] = queue
         return queues
 
-    def _tell(self) -> None:
+    def _tell(self, cluster_name: str) -> None:
         """What `modelyard train`, `aws ecs run-task` and `aws stepfunctions start-execution` want to know."""
         outputs = {
             "JobsQueueUrl": self.jobs.queue.queue_url,
             "JobsTableName": self.jobs.records.table.table_name,
-            "ClusterName": self.cluster.cluster.cluster_name,
-            "TrainerLogGroup": self.cluster.trainer.log_group.log_group_name,
+            "ClusterName": cluster_name,
+            "TrainerLogGroup": self.cluster.trainer.log_group_name,
             "TrainerTaskDefinition": self.cluster.trainer.definition_arn,
             "TrainerSecurityGroup": self.cluster.trainer_security_group.security_group_id,
             "TrainingSubnets": ",".join(self.network.subnet_ids),

@@ -41,6 +41,7 @@ class ContainerTask(Construct):
         task_role: What the container's code may do: nothing yet.
         execution_role: What ECS may do to start it: pull the image, write the log.
         log_group: Its log.
+        log_group_name: Likewise by name.
     """
 
     definition: ecs.CfnTaskDefinition
@@ -48,6 +49,7 @@ class ContainerTask(Construct):
     task_role: iam.Role
     execution_role: iam.Role
     log_group: logs.LogGroup
+    log_group_name: str
 
     def __init__(
         self,
@@ -72,7 +74,7 @@ class ContainerTask(Construct):
         self.task_role = self._role("TaskRole", description)
         self.execution_role = self._role("ExecutionRole", f"Starts: {description}")
         # Asked once: each is a round trip to Node.
-        self._log_arn, log_name = self.log_group.log_group_arn, self.log_group.log_group_name
+        self._log_arn, self.log_group_name = self.log_group.log_group_arn, self.log_group.log_group_name
         with in_one_policy(self.execution_role, "Permissions") as permissions:
             image.grant_pull(self.execution_role)
             allow(
@@ -101,7 +103,7 @@ class ContainerTask(Construct):
                     log_configuration=_DEFINITION.LogConfigurationProperty(
                         log_driver="awslogs",
                         options={
-                            "awslogs-group": log_name,
+                            "awslogs-group": self.log_group_name,
                             "awslogs-region": region_of(self),
                             "awslogs-stream-prefix": name,
                             # Logs that cannot be delivered do not stop the work.
@@ -114,6 +116,7 @@ class ContainerTask(Construct):
             ],
             **definition,
         )
+        self._arn = self.definition.ref
         if permissions.policy:
             # A task that starts before it finds no image.
             self.definition.node.add_dependency(permissions.policy)
@@ -124,7 +127,7 @@ class ContainerTask(Construct):
     @property
     def definition_arn(self) -> str:
         """ARN of the task definition's newest revision."""
-        return self.definition.ref
+        return self._arn
 
     def grant_read_log(self, grantee: iam.IGrantable) -> None:
         """Allow reading the log of a task whose id is known: stream `NAME/NAME/ID`, of no other group."""
