@@ -12,7 +12,8 @@ hosts, over and over: two of them, or four. When they train and a checkpoint is 
 - `replaced`: a host was killed and the other trains alone; another host is started.
 - `shrunk`, `grown`: of four hosts two are killed; and two are started when the two that are left train.
 
-Measured from there to the first step that is done in what follows; for hosts that come, the first with them.
+Measured from there to the first step that is done in what follows; for hosts that come, the first with them:
+until they are ready the others train, so that the longest time without a step is told too.
 What a platform takes to notice, and to find capacity, is not in it. Steps are read from telemetry, told ten
 times a second. Bounds: 15 s each time; the steps of an interval between checkpoints lost, with SIGTERM, the
 rendezvous and hosts that come none.
@@ -21,6 +22,7 @@ rendezvous and hosts that come none.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import signal
 import statistics
 import tempfile
@@ -42,10 +44,12 @@ IMAGES, SIZE = 1330, (48, 40)
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """Seconds until the first step, and steps that were done and are to be done again."""
+    """Seconds until the first step, and steps that were done and are to be done again. `still`: the longest
+    time in between without a step, which for hosts that come is less."""
 
     seconds: float
     lost: int
+    still: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +78,7 @@ def recovery(found: Sequence[Life], struck: float, hosts: int | None = None) -> 
 
     >>> before = Life(0.0, 1, 2, [(0.0, 0), (4.0, 38)])
     >>> recovery([before, Life(9.0, 1, 1, [(9.0, 20), (9.1, 20), (9.2, 22)])], struck=4.2)
-    Recovery(seconds=5.0, lost=18)
+    Recovery(seconds=5.0, lost=18, still=5.2)
     """
     done = max(step for life in found if life.began <= struck for _, step in life.points)
     lost = 0
@@ -88,8 +92,20 @@ def recovery(found: Sequence[Life], struck: float, hosts: int | None = None) -> 
             continue
         for at, step in life.points:
             if step > resumed:
-                return Recovery(round(at - struck, 2), lost)
+                return Recovery(round(at - struck, 2), lost, _still(found, struck, at))
     return None
+
+
+def _still(found: Sequence[Life], struck: float, until: float) -> float:
+    steps = [
+        at
+        for life in found
+        for (_, before), (at, step) in itertools.pairwise(life.points)
+        if step > before and at <= until
+    ]
+    begin = max((at for at in steps if at <= struck), default=struck)
+    times = [begin, *sorted(at for at in steps if at > struck)]
+    return round(max(after - before for before, after in itertools.pairwise(times)), 2)
 
 
 def _kill(job: Job, *names: str) -> None:
@@ -179,6 +195,7 @@ def summary(found: Mapping[str, Sequence[Recovery]]) -> dict[str, Any]:
             "median_s": statistics.median(seconds),
             "min_s": min(seconds),
             "max_s": max(seconds),
+            "without_a_step_s": statistics.median(run.still for run in runs),
             "lost_steps_at_most": lost,
             "lost_steps_allowed": 2 * EVERY if FAULTS[name].loses else 0,
         }

@@ -17,22 +17,22 @@ def test_a_recovery_ends_with_the_first_step_that_is_done():
     assert recovery([before], 4.2) is None
     assert recovery([before, resumed], 4.2) is None
     resumed.points.append((9.2, 22))
-    assert recovery([before, resumed], 4.2) == Recovery(seconds=5.0, lost=18)
+    assert recovery([before, resumed], 4.2) == Recovery(seconds=5.0, lost=18, still=5.2)
 
 
 def test_steps_that_are_done_on_the_way_to_a_stop_are_not_lost():
     lives = [Life(0.0, 1, 2, [(0.0, 0), (4.0, 38), (4.4, 41)]), Life(8.0, 1, 1, [(8.0, 41), (8.2, 43)])]
-    assert recovery(lives, 4.2) == Recovery(seconds=4.0, lost=0)
+    assert recovery(lives, 4.2) == Recovery(seconds=4.0, lost=0, still=3.8)
 
 
 def test_hosts_that_come_are_waited_for_until_all_train():
     alone, both = Life(0.0, 1, 2, [(0.0, 0), (4.0, 38), (6.0, 50)]), Life(9.0, 1, 3, [(9.0, 50), (9.2, 52)])
     assert recovery([alone, both], 4.2, hosts=4) is None
     four = Life(12.0, 1, 4, [(12.0, 52), (12.5, 53)])
-    assert recovery([alone, both, four], 4.2, hosts=4) == Recovery(seconds=8.3, lost=0)
+    assert recovery([alone, both, four], 4.2, hosts=4) == Recovery(seconds=8.3, lost=0, still=3.3)
     # One that came first may have cost steps that are not seen from the last one.
     both.points[0] = (9.0, 40)
-    assert recovery([alone, both, four], 4.2, hosts=4) == Recovery(seconds=8.3, lost=10)
+    assert recovery([alone, both, four], 4.2, hosts=4) == Recovery(seconds=8.3, lost=10, still=3.3)
 
 
 def test_hosts_that_come_cost_no_step():
