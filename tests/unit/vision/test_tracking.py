@@ -88,6 +88,10 @@ def test_a_real_run_is_copied_when_its_host_is_stopped(base: Path, monkeypatch: 
     assert any(line.get("top1") == 0.75 and line["_step"] == 1 for line in run.history)
     assert any(line.get("Loss") == 0.5 for line in run.history)
     assert run.ended
+    # What a person does with it next, as far as that goes without an account.
+    command = [sys.executable, "-m", "wandb", "sync", "--dry-run", str(file.parent)]
+    synced = subprocess.run(command, cwd=base, capture_output=True, text=True, check=True)
+    assert f"{file.parent.name}/{file.name}" in synced.stderr
     # Neither in its user's home nor anywhere else that stays.
     assert not (base / "home").exists()
 
