@@ -95,8 +95,8 @@ class Stage:
         events = self.client("logs").filter_log_events(logGroupName=group)["events"]
         return "\n".join(event["message"] for event in events[-most:])
 
-    def told(self, logical: str, task: str) -> list[dict[str, Any]]:
-        """The lines of JSON among those that a task wrote to a log group, oldest first."""
+    def told(self, logical: str, task: str = "") -> list[dict[str, Any]]:
+        """The lines of JSON in a log group, oldest first; those of one task, or of all."""
         group = self.resource(logical, "AWS::Logs::LogGroup")
         pages = self.client("logs").get_paginator("filter_log_events").paginate(logGroupName=group)
         lines = [
