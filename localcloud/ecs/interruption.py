@@ -24,7 +24,7 @@ from typing import Any
 
 from localcloud.aws.events import emit
 from localcloud.context import Cloud
-from localcloud.ecs.hosts import Hosts
+from localcloud.ecs.runner import Runner
 from localcloud.ecs.service import HOST
 from localcloud.sagemaker.store import NotFound, Store
 from localcloud.ticking import Ticking
@@ -38,12 +38,12 @@ class Interruptions(Ticking):
     """Carries out what the file says.
 
     Args:
-        hosts: The container instances.
+        runner: Of the tasks, who knows the instances.
     """
 
-    def __init__(self, cloud: Cloud, store: Store, hosts: Hosts) -> None:
+    def __init__(self, cloud: Cloud, store: Store, runner: Runner) -> None:
         super().__init__("spot")
-        self._cloud, self._store, self._hosts = cloud, store, hosts
+        self._cloud, self._store, self._runner = cloud, store, runner
         self._due: dict[str, float] = {}
         self._read: tuple[str, dict[str, float]] = ("", {})
 
@@ -58,7 +58,7 @@ class Interruptions(Ticking):
                     self._warn(found)
             for instance in [name for name, due in self._due.items() if due <= time.monotonic()]:
                 self._due[instance] = math.inf
-                self._hosts.lose(instance)
+                self._runner.lose(instance)
         except Exception:
             # One bad turn must not end all others.
             _log.exception("an interruption failed")
@@ -68,13 +68,12 @@ class Interruptions(Ticking):
         return found[0] if found else None
 
     def _warn(self, host: dict[str, Any]) -> None:
-        instance, key = (
-            host["ec2InstanceId"],
-            f"{host['_cluster']}/{host['containerInstanceArn'].rpartition('/')[2]}",
-        )
-        if self._hosts.drains(host):
+        instance, identity = host["ec2InstanceId"], host["containerInstanceArn"].rpartition("/")[2]
+        if self._runner.hosts.drains(host):
             try:
-                self._store.update(HOST, key, lambda record: record.update(status="DRAINING"))
+                self._store.update(
+                    HOST, f"{host['_cluster']}/{identity}", lambda record: record.update(status="DRAINING")
+                )
             except NotFound:
                 return  # it went by itself
         detail = {"instance-id": instance, "instance-action": "terminate"}

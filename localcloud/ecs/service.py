@@ -244,7 +244,7 @@ def install(cloud: Cloud) -> Installed:
     service.scheduler.start()
     utilization = Utilization(cloud, runner)
     utilization.start()
-    interruptions = Interruptions(cloud, store, runner.hosts)
+    interruptions = Interruptions(cloud, store, runner)
     interruptions.start()
     return Installed(service, utilization, interruptions)
 
