@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.vision.tracking_support import read_run
+from tests.unit.vision.tracking_support import FINDS_IT, read_run
 from training.vision.checkpoints.store import Store
 from training.vision.elastic import tracking
-from training.vision.elastic.tracking import Copies, tracked
+from training.vision.elastic.tracking import Copies, reach_package, tracked
 from training.vision.elastic.worker import STOPPED, work
 from training.vision.telemetry.recorder import Process, Telemetry
 from training.vision.telemetry.settings import Settings
@@ -71,7 +71,10 @@ def test_a_real_run_is_copied_when_its_host_is_stopped(base: Path, monkeypatch: 
     monkeypatch.setenv("WANDB_MODE", "offline")
     output = base / "output"
 
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+
     def trains() -> None:
+        reach_package()
         settings = Settings(project="dogs", job="dogs-1", attempt=2, target="off")
         with Telemetry(settings, Process(), config={"seed": 7}) as telemetry:
             telemetry.begin(total=2)
@@ -90,7 +93,7 @@ def test_a_real_run_is_copied_when_its_host_is_stopped(base: Path, monkeypatch: 
     assert run.ended
     # What a person does with it next, as far as that goes without an account.
     command = [sys.executable, "-m", "wandb", "sync", "--dry-run", str(file.parent)]
-    synced = subprocess.run(command, cwd=base, capture_output=True, text=True, check=True)
+    synced = subprocess.run(command, cwd=base, env=FINDS_IT, capture_output=True, text=True, check=True)
     assert f"{file.parent.name}/{file.name}" in synced.stderr
     # Neither in its user's home nor anywhere else that stays.
     assert not (base / "home").exists()

@@ -6,11 +6,14 @@ In a process of its own: a test asserts that nothing here imports the package.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from training.vision.elastic.tracking import PACKAGES
 
 # The file is a log of LevelDB's form behind a head of seven bytes:
 # https://github.com/google/leveldb/blob/main/doc/log_format.md
@@ -42,6 +45,9 @@ print(json.dumps(found))
 """
 
 
+FINDS_IT = {**os.environ, "PYTHONPATH": str(PACKAGES)}
+
+
 @dataclass(frozen=True)
 class Run:
     """`run`: project, name, group and config. `history`: a member for each line of figures. `ended`: in
@@ -55,7 +61,7 @@ class Run:
 def read_run(path: Path) -> Run:
     """The run in a .wandb file."""
     done = subprocess.run(
-        [sys.executable, "-c", READER, str(path)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", READER, str(path)], env=FINDS_IT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     return Run(**json.loads(done.stdout))

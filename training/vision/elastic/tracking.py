@@ -1,7 +1,8 @@
 """Runs of Weights & Biases that were written offline, brought to where the job's output goes.
 
 Hosts of a cluster have no way to its servers. Its package writes a folder on the host, which ends with the
-host; whoever has a way, and a key, uploads the copy: `wandb sync`. https://docs.wandb.ai/models/ref/cli/wandb-sync
+host; whoever has a way, and a key, uploads the copy: `wandb sync`.
+https://docs.wandb.ai/models/ref/cli/wandb-sync
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +19,8 @@ from training.common.failure import UserError, say
 from training.common.paths import base_dir
 from training.vision.checkpoints.store import ConflictError, Store, StoreError, open_store
 
+# Of its package, apart from all others: timm, which each trainer loads, imports it where it finds it.
+PACKAGES = Path(sys.prefix) / "tracking"
 PROJECT, FOLDER = "WANDB_PROJECT", "WANDB_DIR"
 BELOW = "wandb"
 RUNS = "offline-run-*"
@@ -63,6 +67,13 @@ def tracked(output: str | None, every: float = EVERY_SECONDS) -> Iterator[None]:
         with _undisturbed():
             thread.join()
             copies.copy()
+
+
+def reach_package() -> None:
+    """Let programs that this process starts find the package, if the job asks for a project."""
+    if os.environ.get(PROJECT):
+        others = os.environ.get("PYTHONPATH")
+        os.environ["PYTHONPATH"] = os.pathsep.join([str(PACKAGES), *([others] if others else [])])
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from torch import distributed
 from training.common.failure import UserError, fail
 from training.vision.checkpoints.store import StoreError
 from training.vision.checkpoints.writer import ReplacedError
+from training.vision.elastic.tracking import reach_package
 from training.vision.job_record import UntoldError
 
 # Exit codes, from sysexits.h; any other is a defect of code or machine, or memory that ran out.
@@ -37,6 +38,7 @@ def work(trainer: Trainer, arguments: Sequence[str]) -> None:
     """
     _end_with_agent()
     signal.signal(signal.SIGTERM, _stop)
+    reach_package()
     try:
         trainer(arguments)
     except SystemExit as error:
