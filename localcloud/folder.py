@@ -121,6 +121,11 @@ class StateFolder:
         return self.root / "faults.json"
 
     @property
+    def interruptions(self) -> Path:
+        """Hosts that Spot takes back, if any; see `localcloud.ecs.interruption`."""
+        return self.root / "interruptions.json"
+
+    @property
     def env_file(self) -> Path:
         """Shell exports that point any AWS client at the cloud."""
         return self.root / "env"

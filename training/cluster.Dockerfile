@@ -21,6 +21,11 @@ RUN apt-get update && apt-get install -y --no-install-recommends g++ && rm -rf /
 COPY requirements-vision.txt /opt/program/requirements-vision.txt
 RUN pip install --no-cache-dir --disable-pip-version-check --no-deps -r /opt/program/requirements-vision.txt
 
+# Of jobs that ask for it, in a process of its own. In a folder of its own: timm imports it where it finds it.
+COPY requirements-tracking.txt /opt/program/requirements-tracking.txt
+RUN pip install --no-cache-dir --disable-pip-version-check --no-deps --target /usr/local/tracking \
+    -r /opt/program/requirements-tracking.txt
+
 COPY __init__.py /opt/program/training/__init__.py
 COPY common /opt/program/training/common
 COPY reporting /opt/program/training/reporting

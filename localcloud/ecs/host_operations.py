@@ -51,11 +51,12 @@ def _list(call: Call) -> dict[str, Any]:
     meant = query_language.parse(call.request["filter"]) if call.request.get("filter") else None
     cluster = call.service.cluster(call.request.get("cluster"))
     call.service.runner.refresh(cluster)
-    wanted = call.request.get("status", "ACTIVE")
+    # Without one all but INACTIVE, of which there are none here.
+    wanted = call.request.get("status")
     found = [
         record["containerInstanceArn"]
         for record in call.service.runner.hosts.records(cluster["clusterName"])
-        if record["status"] == wanted and (meant is None or meant(_facts(call, record)))
+        if wanted in (None, record["status"]) and (meant is None or meant(_facts(call, record)))
     ]
     arns, token = call.page(found)
     return {"containerInstanceArns": arns, "nextToken": token}

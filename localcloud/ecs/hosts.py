@@ -7,6 +7,9 @@ https://docs.aws.amazon.com/AmazonECS/latest/developerguide/cluster-auto-scaling
 
 from __future__ import annotations
 
+import base64
+import contextlib
+import re
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import Any
@@ -22,6 +25,7 @@ from localcloud.sagemaker.store import Store, now
 FARGATE = ("FARGATE", "FARGATE_SPOT")
 _IDLE_SECONDS = 60.0
 _TYPES = "_InstanceTypes"
+DRAINS = re.compile(r"ECS_ENABLE_SPOT_INSTANCE_DRAINING\s*=\s*\"?true")
 Active = Callable[[Callable[[dict[str, Any]], bool]], list[dict[str, Any]]]
 
 
@@ -115,6 +119,29 @@ class Hosts:
                 ]
             self._idle.pop(arn, None)
             self._store.delete(HOST, _key(record))
+
+    def lose(self, instance: str) -> None:
+        """An instance is gone; its group, which is to have as many as before, gets another one."""
+        from ministack.services import autoscaling
+
+        with self._scope():
+            for group in autoscaling._asgs.values():
+                group["Instances"][:] = [
+                    each for each in group["Instances"] if each["InstanceId"] != instance
+                ]
+
+    def drains(self, record: dict[str, Any]) -> bool:
+        """Whether the instance's agent takes no more tasks once Spot has given notice.
+
+        https://docs.aws.amazon.com/AmazonECS/latest/developerguide/container-instance-spot.html
+        """
+        provider = self._store.find(PROVIDER, record["capacityProviderName"])
+        with self._scope():
+            group = _group(provider) if provider else None
+            data = _template(group).get("UserData") or "" if group else ""
+        with contextlib.suppress(ValueError):
+            data = base64.b64decode(data, validate=True).decode(errors="replace")
+        return DRAINS.search(data) is not None
 
     def _providers(self, cluster: dict[str, Any]) -> Iterable[dict[str, Any]]:
         for name in cluster["capacityProviders"]:
@@ -237,13 +264,16 @@ def _instances(group: dict[str, Any], most: int) -> Iterable[dict[str, Any]]:
 
 def _instance_type(group: dict[str, Any]) -> str:
     """Of the group's first choice; empty if it names none."""
+    return str(group[_TYPES][0] if group.get(_TYPES) else _template(group).get("InstanceType", ""))
+
+
+def _template(group: dict[str, Any]) -> dict[str, Any]:
+    """The newest data of its launch template; empty if it has none."""
     from ministack.services import ec2
 
-    if group.get(_TYPES):
-        return str(group[_TYPES][0])
     template = ec2._launch_templates.get((group.get("LaunchTemplate") or {}).get("LaunchTemplateId", ""))
     versions = template["Versions"] if template else []
-    return str(versions[-1]["LaunchTemplateData"].get("InstanceType", "")) if versions else ""
+    return dict(versions[-1]["LaunchTemplateData"]) if versions else {}
 
 
 def _key(record: dict[str, Any]) -> str:

@@ -220,6 +220,11 @@ class Runner:
                 for task in self.active(lambda each, arn=arn: each.get("containerInstanceArn") == arn):
                     self.stop(key_of(task), reason, "TerminationNotice", most_grace=0)
 
+    def lose(self, instance: str) -> None:
+        """Spot takes an instance; its tasks end when somebody looks, within a second."""
+        with self._lock:
+            self.hosts.lose(instance)
+
     def look_around(self) -> None:
         """Place tasks that wait, let names be found, take idle instances away, forget old tasks."""
         with self._lock:

@@ -38,6 +38,10 @@ def submit(
     register: Annotated[
         str | None, typer.Option(help="Model package group in which its best and last model are registered.")
     ] = None,
+    wandb: Annotated[
+        str | None,
+        typer.Option(help="Project of Weights & Biases: its runs are below the job's output, to be synced."),
+    ] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Return when the job is accepted.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -51,10 +55,13 @@ def submit(
         elastic=not rigid,
         budget_usd=budget,
         model_group=register,
+        wandb=wandb,
     )
     place = cluster()
     known = place.find(job)
-    if known is not None and any(known.document["request"][name] != value for name, value in asked.items()):
+    if known is not None and any(
+        known.document["request"].get(name) != value for name, value in asked.items()
+    ):
         raise CliError(f"job {job} exists and asks for something else; choose another name")
     place.send(asked)
     accepted = place.until(job, lambda _: True)

@@ -88,6 +88,7 @@ def test_submit_sends_a_message_that_the_queue_understands(call: Any) -> None:
 
     aws = Aws(after=lambda records: records.update({"dogs-1": {**RECORD, "state": "queued"}}))
     options = ["--data", "s3://bucket/m.json", "--hosts", "4", "--min-hosts", "2", "--budget", "25"]
+    options += ["--wandb", "zoo"]
     told = ["-s", "epochs=3", "-s", "backbone=resnet18", "-s", "ema=true", "-s", "note=a=b"]
     result = call(aws, "submit", "dogs-1", *options, *told, "--detach", "--json")
     assert result.exit_code == 0, result.output
@@ -95,6 +96,7 @@ def test_submit_sends_a_message_that_the_queue_understands(call: Any) -> None:
     (message,) = aws.sent
     asked = parse(json.dumps(message))
     assert (asked.hosts, asked.min_hosts, asked.elastic, asked.budget_usd) == (4, 2, True, 25)
+    assert asked.wandb == "zoo"
     assert asked.settings == {"epochs": 3, "backbone": "resnet18", "ema": True, "note": "a=b"}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 
@@ -80,6 +81,8 @@ def test_a_message_becomes_a_request() -> None:
         (body(budget_usd=True), "budget_usd is True"),
         (body()[:-1] + ', "budget_usd": 1e999}', "budget_usd is inf"),
         (body(budget_usd=10**400), "budget_usd is 1000"),
+        (body(wandb="a/b"), "wandb is 'a/b'; it must be 1 to 128 letters"),
+        (body(wandb=""), "wandb is ''; it must"),
         (body(settings=[]), "settings is not an object"),
         (body(settings={"Bad name": 1}), "setting 'Bad name' is not"),
         (body(settings={"layers": [1]}), "setting layers is \\[1\\]"),
@@ -115,6 +118,14 @@ def test_a_repeated_message_is_no_error_and_another_one_is() -> None:
     assert is_repeated(again, first.digest)
     with pytest.raises(RequestError, match="job dogs-1 exists and asks for something else"):
         is_repeated(parse(body(hosts=3)), first.digest)
+
+
+def test_a_request_that_is_older_than_a_member_is_still_repeated() -> None:
+    """Its record has the digest that it had then."""
+    told = {**ASKED, "min_hosts": 1, "elastic": True, "budget_usd": None, "settings": {}, "model_group": ""}
+    before = hashlib.sha256(json.dumps(told, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    assert parse(body()).digest == before
+    assert parse(body(wandb="zoo")).digest != before
 
 
 def test_the_way_of_a_job_that_loses_a_host() -> None:

@@ -68,6 +68,12 @@ def test_what_a_container_is_told() -> None:
         "OUTPUT_URI": "s3://bucket/training/dogs-1/output/",
         "HYPERPARAMETERS": '{"epochs":3,"lr":0.1}',
     }
+    tracked = World().submit("birds", wandb="zoo").request
+    told = environment(tracked, 1, SETTINGS)
+    assert {name: told[name] for name in told if name.startswith("WANDB")} == {
+        "WANDB_PROJECT": "zoo",
+        "WANDB_MODE": "offline",
+    }
     rigid = World().submit("cats", hosts=3, elastic=False).request
     assert environment(rigid, 2, SETTINGS)["MIN_HOSTS"] == "3"
 

@@ -30,11 +30,13 @@ def main(arguments: Sequence[str]) -> None:
     from training.vision.elastic.agent import supervise
     from training.vision.elastic.job import lay_out
     from training.vision.elastic.settings import Settings
+    from training.vision.elastic.tracking import tracked
 
     settings = Settings.read(os.environ)
     lay_out(settings)
     given = list(arguments)
-    supervise(settings, train.main, given[1:] if given[:1] == ["--"] else given)
+    with tracked(settings.output):
+        supervise(settings, train.main, given[1:] if given[:1] == ["--"] else given)
 
 
 if __name__ == "__main__":

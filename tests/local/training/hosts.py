@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from tests.local.training.stage import Stage
 
 
 def lose(stage: Stage, task: dict[str, Any]) -> None:
-    """Take the host of a task away, as Spot does."""
-    host = task["containerInstanceArn"]
-    (found,) = stage.client("ecs").describe_container_instances(
-        cluster=stage.outputs["ClusterName"], containerInstances=[host]
-    )["containerInstances"]
+    """Take the host of a task away, without a word."""
     stage.client("autoscaling").terminate_instance_in_auto_scaling_group(
-        InstanceId=found["ec2InstanceId"], ShouldDecrementDesiredCapacity=True
+        InstanceId=host_of(stage, task)["ec2InstanceId"], ShouldDecrementDesiredCapacity=True
     )
+
+
+def warn(stage: Stage, task: dict[str, Any]) -> None:
+    """Have Spot give notice of taking the host of a task away, two minutes ahead as on AWS."""
+    file = stage.cloud.folder.interruptions
+    whole = file.with_suffix(".new")
+    whole.write_text(json.dumps({host_of(stage, task)["ec2InstanceId"]: 120}))
+    whole.replace(file)
+
+
+def host_of(stage: Stage, task: dict[str, Any]) -> dict[str, Any]:
+    """The container instance that a task is on."""
+    (found,) = stage.client("ecs").describe_container_instances(
+        cluster=stage.outputs["ClusterName"], containerInstances=[task["containerInstanceArn"]]
+    )["containerInstances"]
+    return dict(found)

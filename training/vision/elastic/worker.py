@@ -12,17 +12,21 @@ from collections.abc import Callable, Sequence
 from multiprocessing.connection import wait
 from types import FrameType
 
+import psutil
 from torch import distributed
 
 from training.common.failure import UserError, fail
 from training.vision.checkpoints.store import StoreError
 from training.vision.checkpoints.writer import ReplacedError
+from training.vision.elastic.tracking import reach_package
 from training.vision.job_record import UntoldError
 
 # Exit codes, from sysexits.h; any other is a defect of code or machine, or memory that ran out.
 LOST = os.EX_TEMPFAIL  # another rank is gone: start again with those that are there
 REFUSED = os.EX_CONFIG  # a mistake of whoever started the job: it would be one again
 STOPPED = 128 + signal.SIGTERM  # told to, with a checkpoint
+# A run of Weights & Biases ends itself after eight, whatever its server does.
+CHILDREN_SECONDS = 10
 
 Trainer = Callable[[Sequence[str]], None]
 
@@ -34,9 +38,11 @@ def work(trainer: Trainer, arguments: Sequence[str]) -> None:
     """
     _end_with_agent()
     signal.signal(signal.SIGTERM, _stop)
+    reach_package()
     try:
         trainer(arguments)
     except SystemExit as error:
+        _wait_for_children()
         _end(error.code if isinstance(error.code, int) else 1)
     except BaseException as error:
         code = code_of(error)
@@ -72,6 +78,11 @@ def _end_with_agent() -> None:
 def _stop(_signum: int, _frame: FrameType | None) -> None:
     """Before the trainer listens itself: there is nothing yet to lose."""
     raise SystemExit(STOPPED)
+
+
+def _wait_for_children() -> None:
+    """Who was told to stop while a run of Weights & Biases ended lets it end: the host is gone then."""
+    psutil.wait_procs(psutil.Process().children(), CHILDREN_SECONDS)
 
 
 def _end(code: int) -> None:

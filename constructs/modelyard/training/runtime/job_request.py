@@ -4,7 +4,7 @@ The body is one JSON object:
 
     {"job": "dogs-1", "data": "s3://bucket/datasets/dogs/manifest.json", "hosts": 4, "min_hosts": 2,
      "elastic": true, "budget_usd": 25, "settings": {"backbone": "resnet18", "epochs": 10},
-     "model_group": "dogs"}
+     "model_group": "dogs", "wandb": "dogs"}
 
 `job` and `data` are required. SQS delivers a message at least once, so the same request for the same job is
 no error: it is `repeated`. Another request under the name of a job that exists is refused.
@@ -30,7 +30,8 @@ _JOB = re.compile(r"[a-z0-9](-?[a-z0-9]){0,62}")
 _SETTING = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _DATA = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/\S{1,1024}")
 _GROUP = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
-_MEMBERS = ("job", "data", "hosts", "min_hosts", "elastic", "budget_usd", "settings", "model_group")
+_PROJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+_MEMBERS = ("job", "data", "hosts", "min_hosts", "elastic", "budget_usd", "settings", "model_group", "wandb")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +47,8 @@ class JobRequest:
         budget_usd: Cost at which it ends; None for no bound.
         settings: Of the trainer, which checks them itself.
         model_group: In which its models are registered; empty for none.
+        wandb: Project of Weights & Biases, for which its figures are written to a folder of its output; empty
+            for none.
     """
 
     job: str
@@ -56,11 +59,16 @@ class JobRequest:
     budget_usd: float | None = None
     settings: Mapping[str, Setting] = field(default_factory=dict)
     model_group: str = ""
+    wandb: str = ""
 
     @property
     def digest(self) -> str:
         """SHA-256 of what is asked for, the same however the message was written."""
-        told = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        members = asdict(self)
+        if not self.wandb:
+            # Requests are older than this member.
+            del members["wandb"]
+        told = json.dumps(members, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(told.encode()).hexdigest()
 
 
@@ -90,6 +98,9 @@ def parse(body: str) -> JobRequest:
         settings=_settings(members),
         model_group=_text(members, "model_group", _GROUP, "the name of a model package group")
         if "model_group" in members
+        else "",
+        wandb=_text(members, "wandb", _PROJECT, "1 to 128 letters, digits, -, _ and . of a project's name")
+        if "wandb" in members
         else "",
     )
 

@@ -49,6 +49,8 @@ def environment(
         "CHECKPOINT_URI": f"{place}checkpoints/",
         "OUTPUT_URI": f"{place}output/",
         "HYPERPARAMETERS": json.dumps(dict(request.settings), sort_keys=True, separators=(",", ":")),
+        # Offline: hosts have no way to its servers, and no key.
+        **({"WANDB_PROJECT": request.wandb, "WANDB_MODE": "offline"} if request.wandb else {}),
     }
 
 
