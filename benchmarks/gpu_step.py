@@ -60,7 +60,7 @@ class Size:
 
 
 TINY = Size(
-    backbone="test_resnet", image_size=32, batch=4, steps=2, rounds=2, images=16, pictures=4, classes=3
+    backbone="test_resnet", image_size=32, batch=4, steps=2, rounds=1, images=16, pictures=4, classes=3
 )
 
 

@@ -94,12 +94,12 @@ class Race(Watch):
 
     def __init__(self, target: float) -> None:
         super().__init__(read_settings(), Process())
-        self._target, self._begun = target, time.perf_counter()
+        self._target, self._raced = target, time.perf_counter()
         self.seen: list[tuple[float, float]] = []
 
     def evaluated(self, epoch: int, **values: float) -> None:
         super().evaluated(epoch, **values)
-        self.seen.append((time.perf_counter() - self._begun, values["top1"]))
+        self.seen.append((time.perf_counter() - self._raced, values["top1"]))
         if values["top1"] >= self._target:
             raise Reached
 
