@@ -99,7 +99,7 @@ class Slots:
 class Fleet:
     """`ports.Hosts`: tasks come when told to, and end some time after they were stopped.
 
-    Those of `deaf` hosts do not obey; only with their hosts they end, unless these cannot be taken (`fargate`).
+    Those of `deaf` hosts do not obey, and end with these only; on Fargate nobody can take them away.
     """
 
     tasks: dict[str, Task] = field(default_factory=dict)

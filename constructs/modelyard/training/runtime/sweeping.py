@@ -57,19 +57,28 @@ def _follow(name: str, ports: Ports, settings: Settings) -> str:
         at = at.ending(Cause.CANCELLED, "its execution was stopped by hand")
     else:
         at = at.ending(Cause.INTERRUPTED, f"its execution is {(status or 'gone').lower()}")
-    if left := ports.hosts.stop(at.id, (), at.reason):
-        # They still train; a later sweep finds them ended. The record says since when that is waited for.
-        job = ports.jobs.change(name, lambda job: _ending(job, at.reason, ports.clock()))
-        if ports.clock() - job.updated < settings.end_seconds:
-            return f"stopped {at.id}"
-        evicted = ports.hosts.evict(left)
-        if evicted:
-            ports.listener.noticed(Notice.EVICTED, at.id, len(evicted), at.reason)
-        if set(left) - set(evicted):
-            return f"stopped {at.id}"
+    if not _have_ended(at, ports, settings):
+        # They still train; a later sweep finds them ended.
+        return f"stopped {at.id}"
     if finish(at, ports, settings).next is Step.REGISTER:
         register(at, ports, settings)
     return f"ended {at.id}"
+
+
+def _have_ended(at: Attempt, ports: Ports, settings: Settings) -> bool:
+    """Whether an attempt's hosts have, which are told to; after a while they are taken away."""
+    left = ports.hosts.stop(at.id, (), at.reason)
+    if not left:
+        return True
+    # The record says since when they are waited for.
+    now = ports.clock()
+    job = ports.jobs.change(at.job, lambda job: _ending(job, at.reason, now))
+    if now - job.updated < settings.end_seconds:
+        return False
+    evicted = ports.hosts.evict(left)
+    if evicted:
+        ports.listener.noticed(Notice.EVICTED, at.id, len(evicted), at.reason)
+    return not set(left) - set(evicted)
 
 
 def _ending(job: Job, reason: str, now: float) -> Job:
