@@ -30,6 +30,7 @@ def submit(
     min_hosts: Annotated[int, typer.Option(min=1, help="Fewest that it goes on with after a loss.")] = 1,
     rigid: Annotated[bool, typer.Option("--rigid", help="Start anew when any host is lost.")] = False,
     budget: Annotated[float | None, typer.Option(help="Cost in USD at which it ends.")] = None,
+    max_hours: Annotated[float | None, typer.Option(help="Hours with hosts after which it ends.")] = None,
     setting: Annotated[
         list[str] | None, typer.Option("--setting", "-s", help="NAME=VALUE for the trainer; repeat for more.")
     ] = None,
@@ -48,11 +49,14 @@ def submit(
         min_hosts=min_hosts,
         elastic=not rigid,
         budget_usd=budget,
+        max_hours=max_hours,
         model_group=register,
     )
     place = cluster()
     known = place.find(job)
-    if known is not None and any(known.document["request"][name] != value for name, value in asked.items()):
+    if known is not None and any(
+        known.document["request"].get(name) != value for name, value in asked.items()
+    ):
         raise CliError(f"job {job} exists and asks for something else; choose another name")
     place.send(asked)
     accepted = place.until(job, lambda _: True)

@@ -67,21 +67,22 @@ class TrainingNetwork(Construct):
             enable_dns_hostnames=True,
             tags=name,
         )
-        vpc_id, every = network.ref, Fn.get_azs()
-        zones = [Fn.select(place, every) for place in range(layout.zones)]
+        vpc_id, zones = network.ref, _places(layout)
         routes = ec2.CfnRouteTable(self, "Routes", vpc_id=vpc_id, tags=name).ref
         subnets = []
-        for place, (zone, block) in enumerate(zip(zones, layout.subnets, strict=True)):
+        for place, (where, block) in enumerate(zip(zones, layout.subnets, strict=True)):
             subnet = ec2.CfnSubnet(
                 self,
                 f"Subnet{place}",
                 vpc_id=vpc_id,
                 cidr_block=block,
-                availability_zone=zone,
+                **where,
                 map_public_ip_on_launch=False,
                 tags=name,
             )
             subnets.append(subnet.ref)
+            if layout.zone_ids:
+                where["availability_zone"] = subnet.attr_availability_zone
             ec2.CfnSubnetRouteTableAssociation(
                 self, f"Routes{place}", subnet_id=subnets[-1], route_table_id=routes
             )
@@ -90,9 +91,9 @@ class TrainingNetwork(Construct):
             "Imported",
             vpc_id=vpc_id,
             vpc_cidr_block=layout.cidr,
-            availability_zones=zones,
+            availability_zones=[where["availability_zone"] for where in zones],
             isolated_subnet_ids=subnets,
-            isolated_subnet_route_table_ids=[routes] * layout.zones,
+            isolated_subnet_route_table_ids=[routes] * len(subnets),
         )
         self.subnet_ids = subnets
         self.endpoint_security_group = ec2.SecurityGroup(
@@ -167,6 +168,15 @@ class TrainingNetwork(Construct):
         )
         if permissions.policy:
             log.node.add_dependency(permissions.policy)
+
+
+def _places(layout: NetworkLayout) -> list[dict[str, str]]:
+    """Where each subnet lies, as the subnet is told."""
+    if isinstance(layout.zones, int):
+        every = Fn.get_azs()
+        return [{"availability_zone": Fn.select(place, every)} for place in range(layout.zones)]
+    member = "availability_zone_id" if layout.zone_ids else "availability_zone"
+    return [{member: zone} for zone in layout.zones]
 
 
 def _id(service: str) -> str:

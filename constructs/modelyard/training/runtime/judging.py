@@ -97,11 +97,11 @@ def _judged(job: Job, at: Attempt, view: View, settings: Settings) -> tuple[Job,
         job = trains(job, len(running), view.now)
     left = tuple(arn for arn in at.tasks if arn not in missed)
     at = replace(at, training=running, tasks=left, elsewhere=at.elsewhere + bool(missed))
-    missing = job.request.hosts - len(left)
+    missing, wanted = job.request.hosts - len(left), _NOTHING
     if missing > 0 and view.now - at.replaced >= REPLACEMENT_SECONDS:
         instead_of = tuple(task.arn for task in here if task.arn in missed)
-        return job, replace(at, replaced=view.now), Wanted(hosts=missing, instead_of=instead_of)
-    return job, at, _NOTHING
+        at, wanted = replace(at, replaced=view.now), Wanted(hosts=missing, instead_of=instead_of)
+    return job, at, wanted
 
 
 def node_seconds(job: Job, at: Attempt, now: float) -> float:
