@@ -122,6 +122,9 @@ def test_hosts_that_do_not_come_for_days_are_the_end() -> None:
     decisions = follow(rules, misses)
     assert [decision.action for decision in decisions] == [Action.REQUEUE] * 3 + [Action.GIVE_UP]
     assert "4 attempts in 0.0115741 days got no hosts; no checkpoint" in decisions[-1].reason
+    # A record from before this was counted waits from now on.
+    old, _ = after(rules, Tally(unplaced=7), misses[0], 0.5)
+    assert old.action is Action.REQUEUE
     # Hosts in between begin a new count.
     came = Ended(cause=Cause.INTERRUPTED, now=5500.0)
     assert follow(rules, [*misses[:3], came, *misses[3:5]])[-1].action is Action.REQUEUE

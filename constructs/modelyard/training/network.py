@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from aws_cdk import CfnTag, Fn, RemovalPolicy
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
@@ -104,7 +106,7 @@ class TrainingNetwork(Construct):
             allow_all_outbound=False,
         )
         self.endpoint_security_group.add_ingress_rule(
-            ec2.Peer.ipv4(layout.cidr), ec2.Port.tcp(443), "TLS from the network"
+            ec2.Peer.ipv4(layout.cidr), _tls(), "TLS from the network"
         )
         tls_in = [self.endpoint_security_group.security_group_id]
         services = f"com.amazonaws.{region_of(self)}"
@@ -136,7 +138,7 @@ class TrainingNetwork(Construct):
         group = ec2.SecurityGroup(
             scope, construct_id, vpc=self.vpc, description=description, allow_all_outbound=False
         )
-        group.add_egress_rule(ec2.Peer.any_ipv4(), ec2.Port.tcp(443), "TLS to the services")
+        group.add_egress_rule(_anywhere(), _tls(), "TLS to the services")
         return group
 
     def _log_refusals(self, vpc_id: str, retention: logs.RetentionDays) -> None:
@@ -168,6 +170,16 @@ class TrainingNetwork(Construct):
         )
         if permissions.policy:
             log.node.add_dependency(permissions.policy)
+
+
+@functools.cache
+def _anywhere() -> ec2.IPeer:
+    return ec2.Peer.any_ipv4()
+
+
+@functools.cache
+def _tls() -> ec2.Port:
+    return ec2.Port.tcp(443)
 
 
 def _places(layout: NetworkLayout) -> list[dict[str, str]]:

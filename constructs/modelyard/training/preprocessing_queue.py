@@ -87,12 +87,12 @@ class PreprocessingQueue(Construct):
         self.task = self._task(image, workers, log_retention)
         with in_one_policy(self.task.task_role, "Data") as permissions:
             self._grant(self.task.task_role)
-        service = ecs.CfnService
+        service, cluster_name = ecs.CfnService, cluster.cluster_name
         group = network.security_group(self, "Group", f"Workers that prepare {folder.dataset}")
         self.service = service(
             self,
             "Service",
-            cluster=cluster.cluster_name,
+            cluster=cluster_name,
             task_definition=self.task.definition_arn,
             capacity_provider_strategy=_strategy(spot=workers.spot),
             # No number of tasks: scaling's is kept by updates, and the one at creation ends when it is idle.
@@ -117,7 +117,7 @@ class PreprocessingQueue(Construct):
         self.scaling = WorkerScaling(
             self,
             "Scaling",
-            cluster_name=cluster.cluster_name,
+            cluster_name=cluster_name,
             service=self.service,
             events=self.events,
             workers=workers,

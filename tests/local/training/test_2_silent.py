@@ -29,11 +29,12 @@ def send(stage: Stage, **message: object) -> None:
     stage.client("sqs").send_message(QueueUrl=stage.outputs["JobsQueueUrl"], MessageBody=json.dumps(message))
 
 
-def instance_of(stage: Stage, task: dict[str, Any]) -> dict[str, Any]:
-    (found,) = stage.client("ecs").describe_container_instances(
+def instances(stage: Stage, task: dict[str, Any]) -> dict[str, str]:
+    """The EC2 instance of a task, by the status of its entry in ECS; none where that is forgotten."""
+    found = stage.client("ecs").describe_container_instances(
         cluster=stage.outputs["ClusterName"], containerInstances=[task["containerInstanceArn"]]
     )["containerInstances"]
-    return dict(found)
+    return {one["status"]: one["ec2InstanceId"] for one in found}
 
 
 def test_a_job_goes_on_without_a_host_that_nobody_hears(stage: Stage) -> None:
@@ -42,13 +43,13 @@ def test_a_job_goes_on_without_a_host_that_nobody_hears(stage: Stage) -> None:
     stage.reached(JOB, "running")
     until(lambda: stage.job(JOB)["step"] > 0, lambda: stage.logs("ClusterTrainerLogs"))
     lost, kept = running(stage)
-    instance = instance_of(stage, lost)["ec2InstanceId"]
+    instance = instances(stage, lost)["ACTIVE"]
     with fault(stage.cloud, service="ecs-agent", path=instance):
         until(lambda: stage.job(JOB)["worlds"][1:2], lambda: (stage.job(JOB), stage.logs("JobsAttemptsLogs")))
         job = stage.job(JOB)
         assert (job["worlds"][1]["hosts"], job["attempt"], job["tally"]["failures"]) == (1, 1, 0)
         # Its instance is gone, and ECS has forgotten it, with its task.
-        until(lambda: instance_of(stage, lost)["status"] == "INACTIVE", lambda: instance_of(stage, lost))
+        until(lambda: "ACTIVE" not in instances(stage, lost), lambda: stage.logs("JobsAttemptsLogs"))
     groups = stage.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
     assert instance not in {one["InstanceId"] for group in groups for one in group["Instances"]}
     stage.says("JobsAttemptsLogs", "hosts taken away")

@@ -175,7 +175,8 @@ def after(rules: Rules, tally: Tally, ended: Ended, draw: float) -> tuple[Decisi
 
 def _counted(tally: Tally, ended: Ended, *, attempt_ended: bool) -> Tally:
     if ended.cause is Cause.NO_CAPACITY:
-        since = tally.unplaced_since if tally.unplaced else ended.now
+        # Records of before it was counted have no time.
+        since = tally.unplaced_since or ended.now
         return replace(tally, unplaced=tally.unplaced + 1, unplaced_since=since)
     if ended.checkpoint_step > tally.checkpoint_step:
         return Tally(checkpoint_step=ended.checkpoint_step)
