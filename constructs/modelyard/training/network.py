@@ -78,7 +78,8 @@ class TrainingNetwork(Construct):
                 f"Subnet{place}",
                 vpc_id=vpc_id,
                 cidr_block=block,
-                **where,
+                availability_zone=where.get("availability_zone"),
+                availability_zone_id=where.get("availability_zone_id"),
                 map_public_ip_on_launch=False,
                 tags=name,
             )
