@@ -276,7 +276,7 @@ def _training_locally(local: Environment) -> Environment:
             ),
             size=TrainerSize(gpus=0, memory_mib=3072, shared_memory_mib=512),
             host_price_usd=0.08925,
-            pace=Pace(ask_seconds=1, watch_seconds=1, stop_seconds=1),
+            pace=Pace(ask_seconds=1, watch_seconds=1, stop_seconds=1, silent_seconds=15, end_seconds=150),
             insights="disabled",
             datasets=(PreparedDataset(name="digits", image_size=32),),
             workers=Workers(most=2, backlog=1000, cpu=1024, memory_mib=2048),

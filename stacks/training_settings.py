@@ -48,7 +48,8 @@ class TrainingSettings:
         network: Addresses and zones. Interface endpoints are paid by the hour and zone, used or not.
         pools: Hosts, in the order in which a job tries them.
         size: Of a trainer's task.
-        host_price_usd: Of a host and hour, for the budgets of jobs and the cost in their records.
+        host_price_usd: Of a host and hour, for the budgets of jobs and the cost in their records; 0 where
+            nobody knows it, and then jobs with a budget are refused.
         pace: How often jobs are looked after.
         insights: Container Insights.
         datasets: Image folders that are prepared by a queue.

@@ -113,9 +113,10 @@ class TrainingStack(StageStack):
         )
         if alarm_topic:
             told = self.monitoring
-            alarm_topic.hear([self.jobs.letters, self.jobs.broken, self.jobs.failed])
+            alarm_topic.hear(self.jobs.alarms)
             alarm_topic.hear([told.stall, told.non_finite, told.goodput, told.checkpoint])
-            alarm_topic.hear([queue.events.letters for queue in self.queues.values()])
+            for queue in self.queues.values():
+                alarm_topic.hear([queue.events.letters, queue.events.waits])
         self.instance = self._instance(settings, image, places)
         self._tell(cluster_name)
 

@@ -11,6 +11,7 @@ import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 from aws_cdk import FileAssetPackaging, IStackSynthesizer, Stack, Stage
 from constructs import Construct
@@ -59,8 +60,12 @@ def add_file(
 
     See https://docs.aws.amazon.com/cdk/v2/guide/assets.html
     """
-    place = staging(stack_of(scope))
-    digest = hashlib.sha256(content).hexdigest()
+    stack = stack_of(scope)
+    place, digest = staging(stack), hashlib.sha256(content).hexdigest()
+    known = _added.setdefault(stack, {})
+    if found := known.get((digest, suffix, name)):
+        # Several functions of one domain; each time it is seven requests to Node.
+        return found
     # As CDK names what it stages; the CLI's manifest says which of these files goes where.
     file = Path(place.folder) / f"asset.{digest}{suffix}"
     file.write_bytes(content)
@@ -71,13 +76,17 @@ def add_file(
         display_name=name,
         deploy_time=deploy_time,
     )
-    return FileAsset(
+    known[digest, suffix, name] = FileAsset(
         bucket_name=location.bucket_name,
         bucket_arn=f"arn:{partition_of(scope)}:s3:::{location.bucket_name}",
         object_key=location.object_key,
         url=location.s3_object_url,
         sha256=digest,
     )
+    return known[digest, suffix, name]
+
+
+_added: WeakKeyDictionary[Stack, dict[tuple[str, str, str], FileAsset]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -38,6 +38,7 @@ def _shown(call: Call, record: dict[str, Any]) -> dict[str, Any]:
     whole, left = host.offered, (host.cpu, host.memory, host.gpus)
     return {
         **record,
+        "agentConnected": record["status"] != "INACTIVE" and call.service.runner.hosts.agents.heard(record),
         "runningTasksCount": running,
         "pendingTasksCount": pending,
         "registeredResources": hosts.offered(whole, cpu=whole.cpu, memory=whole.memory, gpus=whole.gpus),
@@ -86,7 +87,22 @@ def _update_state(call: Call) -> dict[str, Any]:
     return {"containerInstances": found, "failures": failures}
 
 
+def _deregister(call: Call) -> dict[str, Any]:
+    """INACTIVE. By force its tasks count as ended, whatever becomes of their containers."""
+    cluster = call.cluster_name
+    call.require(call.names.arn("cluster", cluster))
+    call.service.cluster(cluster)
+    key = call.names.key(cluster, call.request["containerInstance"], "container-instance")
+    found = call.store.find(HOST, key)
+    if found is None or found["status"] == "INACTIVE":
+        raise invalid("The referenced container instance was not found.")
+    if not call.service.runner.deregister(key, by_force=call.request.get("force", False)):
+        raise invalid("Found running tasks on the instance.")
+    return {"containerInstance": _shown(call, call.store.get(HOST, key))}
+
+
 OPERATIONS: dict[str, Operation] = {
+    "DeregisterContainerInstance": _deregister,
     "DescribeContainerInstances": _describe,
     "ListContainerInstances": _list,
     "UpdateContainerInstancesState": _update_state,

@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from localcloud.context import Cloud
+from localcloud.ecs.agents import DEAD, Agents
 from localcloud.ecs.definitions import demand_from
 from localcloud.ecs.instance_types import UNKNOWN, Resources, resources_of
 from localcloud.ecs.names import Names, new_id
@@ -40,6 +41,7 @@ class Hosts:
     def __init__(self, cloud: Cloud, store: Store, names: Names, most: int, active: Active) -> None:
         self._cloud, self._store, self._names, self._most = cloud, store, names, most
         self._active = active
+        self.agents = Agents(cloud.folder.faults)
         self._idle: dict[str, float] = {}
 
     def records(self, cluster: str) -> list[dict[str, Any]]:
@@ -51,7 +53,9 @@ class Hosts:
         return [
             self.of(record)
             for record in self.records(cluster)
-            if record["status"] == "ACTIVE" and provider in (None, record["capacityProviderName"])
+            if record["status"] == "ACTIVE"
+            and provider in (None, record["capacityProviderName"])
+            and self.agents.heard(record)
         ]
 
     def of(self, record: dict[str, Any]) -> Host:
@@ -64,11 +68,18 @@ class Hosts:
             zone=record["_zone"],
             offered=_offered(record["_type"]),
             taken=tuple(demand_from(task["_demand"]) for task in tasks),
-            facts={"ec2InstanceId": record["ec2InstanceId"], "agentConnected": "true", **attributes},
+            facts={
+                "ec2InstanceId": record["ec2InstanceId"],
+                "agentConnected": str(self.agents.heard(record)).lower(),
+                **attributes,
+            },
         )
 
     def refresh(self, cluster: dict[str, Any]) -> list[str]:
-        """Bring the entries to what the groups have now; the ARNs of those whose instance is gone."""
+        """Bring the entries to what the groups have now; the ARNs of those whose instance is gone.
+
+        One whose agent is not heard stays, as `DEAD`.
+        """
         name, there = cluster["clusterName"], set()
         for provider in self._providers(cluster):
             with self._scope():
@@ -80,7 +91,10 @@ class Hosts:
                 self._register(name, provider["name"], instance, kind)
         gone = [record for record in self.records(name) if record["ec2InstanceId"] not in there]
         for record in gone:
-            self._store.delete(HOST, _key(record))
+            if record["status"] != "INACTIVE" and not self.agents.heard(record):
+                self._store.update(HOST, _key(record), lambda each: each.update({DEAD: True}))
+            else:
+                self._store.delete(HOST, _key(record))
         return [record["containerInstanceArn"] for record in gone]
 
     def grow(self, cluster: dict[str, Any], provider: str, demand: Demand) -> bool:
@@ -104,7 +118,7 @@ class Hosts:
         managed_names = {each["name"]: each for each in self._providers(cluster) if managed(each)}
         for record in self.records(cluster["clusterName"]):
             arn, provider = record["containerInstanceArn"], managed_names.get(record["capacityProviderName"])
-            if provider is None or self.of(record).taken:
+            if provider is None or self.of(record).taken or record.get(DEAD):
                 self._idle.pop(arn, None)
                 continue
             if now() - self._idle.setdefault(arn, now()) < _IDLE_SECONDS / clock:

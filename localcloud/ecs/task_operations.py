@@ -128,7 +128,9 @@ def _describe(call: Call) -> dict[str, Any]:
         if record is None:
             failures.append({"arn": call.names.arn("task", key), "reason": "MISSING"})
         else:
-            found.append(record if "TAGS" in call.request.get("include", []) else {**record, "tags": []})
+            connected = call.service.runner.heard(record) and record["connectivity"] == "CONNECTED"
+            shown = {**record, "connectivity": "CONNECTED" if connected else "DISCONNECTED"}
+            found.append(shown if "TAGS" in call.request.get("include", []) else {**shown, "tags": []})
     return {"tasks": found, "failures": failures}
 
 

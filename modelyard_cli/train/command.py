@@ -32,6 +32,7 @@ def submit(
     min_hosts: Annotated[int, typer.Option(min=1, help="Fewest that it goes on with after a loss.")] = 1,
     rigid: Annotated[bool, typer.Option("--rigid", help="Start anew when any host is lost.")] = False,
     budget: Annotated[float | None, typer.Option(help="Cost in USD at which it ends.")] = None,
+    max_hours: Annotated[float | None, typer.Option(help="Hours with hosts after which it ends.")] = None,
     setting: Annotated[
         list[str] | None, typer.Option("--setting", "-s", help="NAME=VALUE for the trainer; repeat for more.")
     ] = None,
@@ -54,6 +55,7 @@ def submit(
         min_hosts=min_hosts,
         elastic=not rigid,
         budget_usd=budget,
+        max_hours=max_hours,
         model_group=register,
         wandb=wandb,
     )

@@ -117,6 +117,17 @@ def _deployed(value):
     return text.replace("<", "").replace(">", "").lower() if text.startswith("s3://") else text
 
 
+def test_messages_that_nobody_works_on_ring(stack, make):
+    queue = make(workers=Workers(oldest_minutes=20)).events
+    alarm = Built(stack).one("CloudWatch::Alarm", "EventsWaits")
+    assert (alarm["MetricName"], alarm["Threshold"]) == ("ApproximateAgeOfOldestMessage", 1200)
+    assert alarm["Dimensions"] == [
+        {"Name": "QueueName", "Value": stack.resolve(queue.queue.queue_name)},
+    ]
+    with pytest.raises(ValueError, match="oldest_minutes is 0"):
+        Workers(oldest_minutes=0)
+
+
 def test_the_ledger_has_the_workers_keys(stack, make):
     make()
     table = Built(stack).one("DynamoDB::Table")
@@ -181,7 +192,11 @@ def test_the_service_leaves_its_number_to_scaling(stack, make):
     built = Built(stack)
     service = built.one("ECS::Service")
     assert "DesiredCount" not in service, "every update would stop what works"
-    assert service["CapacityProviderStrategy"] == [{"CapacityProvider": "FARGATE_SPOT", "Weight": 1}]
+    # With Spot alone nobody would work while it has no room: ECS takes no other provider by itself.
+    assert service["CapacityProviderStrategy"] == [
+        {"Base": 1, "CapacityProvider": "FARGATE", "Weight": 0},
+        {"CapacityProvider": "FARGATE_SPOT", "Weight": 1},
+    ]
     (container,) = built.one("ECS::TaskDefinition")["ContainerDefinitions"]
     assert container["StopTimeout"] == 120
 

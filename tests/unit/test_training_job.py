@@ -40,7 +40,13 @@ def running(hosts: int = 4) -> Job:
 
 
 def test_a_message_becomes_a_request() -> None:
-    text = body(min_hosts=2, elastic=False, budget_usd=25, settings={"epochs": 10, "ema": True, "lr": 0.1})
+    text = body(
+        min_hosts=2,
+        elastic=False,
+        budget_usd=25,
+        max_hours=12,
+        settings={"epochs": 10, "ema": True, "lr": 0.1},
+    )
     assert parse(text) == JobRequest(
         job="dogs-1",
         data="s3://bucket/datasets/dogs/manifest.json",
@@ -48,6 +54,7 @@ def test_a_message_becomes_a_request() -> None:
         min_hosts=2,
         elastic=False,
         budget_usd=25.0,
+        max_hours=12.0,
         settings={"epochs": 10, "ema": True, "lr": 0.1},
     )
 
@@ -79,6 +86,8 @@ def test_a_message_becomes_a_request() -> None:
         (body(elastic="yes"), "elastic is 'yes'; it must be true or false"),
         (body(budget_usd=0), "budget_usd is 0; it must be a number above 0"),
         (body(budget_usd=True), "budget_usd is True"),
+        (body(max_hours=0), "max_hours is 0; it must be a number above 0"),
+        (body(max_hours="12"), "max_hours is '12'"),
         (body()[:-1] + ', "budget_usd": 1e999}', "budget_usd is inf"),
         (body(budget_usd=10**400), "budget_usd is 1000"),
         (body(wandb="a/b"), "wandb is 'a/b'; it must be 1 to 128 letters"),
@@ -103,7 +112,7 @@ def test_a_malformed_message_has_one_clear_reason(text: str, words: str) -> None
     st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), st.lists, max_leaves=5)
 )
 def test_whatever_a_member_holds_it_is_refused_or_kept(value: Any) -> None:
-    for name in (*ASKED, "min_hosts", "elastic", "budget_usd", "settings"):
+    for name in (*ASKED, "min_hosts", "elastic", "budget_usd", "max_hours", "settings"):
         try:
             request = parse(body(**{name: value}))
         except RequestError:

@@ -71,6 +71,15 @@ def test_resume_of_what_goes_on_anyway_only_ends_its_pause() -> None:
     assert world.job().state is State.STARTING
 
 
+def test_a_budget_is_refused_where_hosts_have_no_price() -> None:
+    """It would never be spent, and nobody would know."""
+    words = "budget_usd is 25, and this cluster knows no price of its hosts"
+    with pytest.raises(RequestError, match=words):
+        World(host_price_usd=0.0).send({**ASKED, "budget_usd": 25})
+    assert World(host_price_usd=0.0).send({**ASKED, "max_hours": 2}).state is State.QUEUED
+    assert World(host_price_usd=0.1).send({**ASKED, "budget_usd": 25}).state is State.QUEUED
+
+
 @pytest.mark.parametrize(
     ("body", "words"),
     [

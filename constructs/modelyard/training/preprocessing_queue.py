@@ -82,21 +82,19 @@ class PreprocessingQueue(Construct):
             folder=folder.uploads,
             visibility_seconds=workers.visibility_seconds,
             attempts=workers.attempts,
+            oldest_minutes=workers.oldest_minutes,
         )
         self.task = self._task(image, workers, log_retention)
         with in_one_policy(self.task.task_role, "Data") as permissions:
             self._grant(self.task.task_role)
-        service = ecs.CfnService
-        provider = "FARGATE_SPOT" if workers.spot else "FARGATE"
+        service, cluster_name = ecs.CfnService, cluster.cluster_name
         group = network.security_group(self, "Group", f"Workers that prepare {folder.dataset}")
         self.service = service(
             self,
             "Service",
-            cluster=cluster.cluster_name,
+            cluster=cluster_name,
             task_definition=self.task.definition_arn,
-            capacity_provider_strategy=[
-                service.CapacityProviderStrategyItemProperty(capacity_provider=provider, weight=1)
-            ],
+            capacity_provider_strategy=_strategy(spot=workers.spot),
             # No number of tasks: scaling's is kept by updates, and the one at creation ends when it is idle.
             deployment_configuration=service.DeploymentConfigurationProperty(
                 # A worker may go any time: an update need not wait for new ones.
@@ -119,7 +117,7 @@ class PreprocessingQueue(Construct):
         self.scaling = WorkerScaling(
             self,
             "Scaling",
-            cluster_name=cluster.cluster_name,
+            cluster_name=cluster_name,
             service=self.service,
             events=self.events,
             workers=workers,
@@ -195,3 +193,17 @@ class PreprocessingQueue(Construct):
             },
             container={},
         )
+
+
+def _strategy(*, spot: bool) -> list[ecs.CfnService.CapacityProviderStrategyItemProperty]:
+    """The first task beside Spot, which may have no room: ECS then waits, and takes no other provider.
+
+    https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-capacity-providers.html
+    """
+    item = ecs.CfnService.CapacityProviderStrategyItemProperty
+    if not spot:
+        return [item(capacity_provider="FARGATE", weight=1)]
+    return [
+        item(capacity_provider="FARGATE", base=1, weight=0),
+        item(capacity_provider="FARGATE_SPOT", weight=1),
+    ]

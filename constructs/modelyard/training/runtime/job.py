@@ -99,6 +99,8 @@ class Job:
         attempt_cost: Of this one so far.
         node_seconds: For which hosts of the attempts before this one were paid.
         attempt_node_seconds: Of this one so far.
+        seconds: For which the attempts before this one had hosts.
+        attempt_seconds: Of this one so far.
         reason: Why the job is in its state.
         not_before: Of the next attempt (epoch seconds).
         heard: Identifiers of the last orders, which a queue may deliver again.
@@ -120,6 +122,8 @@ class Job:
     attempt_cost: float = 0.0
     node_seconds: float = 0.0
     attempt_node_seconds: float = 0.0
+    seconds: float = 0.0
+    attempt_seconds: float = 0.0
     tally: Tally = field(default_factory=Tally)
     reason: str = ""
     not_before: float = 0.0
@@ -133,6 +137,11 @@ class Job:
         return self.spent + self.attempt_cost
 
     @property
+    def time_with_hosts(self) -> float:
+        """So far, of all attempts, in seconds."""
+        return self.seconds + self.attempt_seconds
+
+    @property
     def attempt_id(self) -> str:
         """Under which the attempt holds slots."""
         return f"{self.request.job}/{self.attempt}"
@@ -142,7 +151,11 @@ class Job:
         """How the job is kept going."""
         asked = self.request
         return Rules(
-            hosts=asked.hosts, min_hosts=asked.min_hosts, elastic=asked.elastic, budget=asked.budget_usd
+            hosts=asked.hosts,
+            min_hosts=asked.min_hosts,
+            elastic=asked.elastic,
+            budget=asked.budget_usd,
+            longest_s=asked.max_hours * 3600 if asked.max_hours else None,
         )
 
 
@@ -171,6 +184,8 @@ def move(job: Job, to: State, now: float, reason: str) -> Job:
             attempt_cost=0.0,
             node_seconds=job.node_seconds + job.attempt_node_seconds,
             attempt_node_seconds=0.0,
+            seconds=job.time_with_hosts,
+            attempt_seconds=0.0,
             images_per_second=0.0,
         )
     if to is State.WAITING:
@@ -210,6 +225,7 @@ def report(
     checkpoint: Checkpoint | None,
     now: float,
     node_seconds: float = 0.0,
+    seconds: float = 0.0,
     images_per_second: float | None = None,
 ) -> Job:
     """What an attempt says about itself: the step it is at, its cost so far, its newest checkpoint.
@@ -228,26 +244,31 @@ def report(
         step=step,
         attempt_cost=max(cost, job.attempt_cost),
         attempt_node_seconds=max(node_seconds, job.attempt_node_seconds),
+        attempt_seconds=max(seconds, job.attempt_seconds),
         images_per_second=job.images_per_second if images_per_second is None else images_per_second,
         checkpoint=checkpoint,
     )
 
 
-def ended(job: Job, what: Ended, draw: float, now: float) -> tuple[Job, Decision]:
+def ended(
+    job: Job, what: Ended, draw: float, now: float, patience_s: float | None = None
+) -> tuple[Job, Decision]:
     """What follows when hosts were lost or the attempt ended; see `attempts.after`.
 
     Args:
         job: As it was when that happened.
-        what: Cause and hosts that are left; checkpoint and cost are the job's own.
+        what: Cause and hosts that are left; checkpoint, cost and time are the job's own.
         draw: Uniform in [0, 1).
         now: Epoch seconds.
+        patience_s: See `attempts.Rules`.
 
     Raises:
         TransitionError: where the job has no attempt that could end.
     """
     step = job.checkpoint.step if job.checkpoint else -1
-    what = replace(what, checkpoint_step=max(step, what.checkpoint_step), cost=job.cost)
-    decision, tally = after(job.rules, job.tally, what, draw)
+    saved = max(step, what.checkpoint_step)
+    what = replace(what, checkpoint_step=saved, cost=job.cost, seconds=job.time_with_hosts, now=now)
+    decision, tally = after(replace(job.rules, patience_s=patience_s), job.tally, what, draw)
     if job.state is State.CANCELLING and decision.action is not Action.COMPLETE:
         decision = Decision(action=Action.STOP, reason="cancelled")
     job = replace(job, tally=tally)

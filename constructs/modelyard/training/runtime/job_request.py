@@ -3,7 +3,7 @@
 The body is one JSON object:
 
     {"job": "dogs-1", "data": "s3://bucket/datasets/dogs/manifest.json", "hosts": 4, "min_hosts": 2,
-     "elastic": true, "budget_usd": 25, "settings": {"backbone": "resnet18", "epochs": 10},
+     "elastic": true, "budget_usd": 25, "max_hours": 12, "settings": {"backbone": "resnet18", "epochs": 10},
      "model_group": "dogs", "wandb": "dogs"}
 
 `job` and `data` are required. SQS delivers a message at least once, so the same request for the same job is
@@ -31,7 +31,10 @@ _SETTING = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _DATA = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/\S{1,1024}")
 _GROUP = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 _PROJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
-_MEMBERS = ("job", "data", "hosts", "min_hosts", "elastic", "budget_usd", "settings", "model_group", "wandb")
+_MEMBERS = (
+    "job", "data", "hosts", "min_hosts", "elastic", "budget_usd", "max_hours", "settings", "model_group",
+    "wandb",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +48,7 @@ class JobRequest:
         min_hosts: Fewest that it goes on with when hosts are lost.
         elastic: Whether it goes on with fewer at all.
         budget_usd: Cost at which it ends; None for no bound.
+        max_hours: With hosts, of all attempts together, at which it ends; None for no bound.
         settings: Of the trainer, which checks them itself.
         model_group: In which its models are registered; empty for none.
         wandb: Project of Weights & Biases, for which its figures are written to a folder of its output; empty
@@ -57,6 +61,7 @@ class JobRequest:
     min_hosts: int = 1
     elastic: bool = True
     budget_usd: float | None = None
+    max_hours: float | None = None
     settings: Mapping[str, Setting] = field(default_factory=dict)
     model_group: str = ""
     wandb: str = ""
@@ -94,7 +99,8 @@ def parse(body: str) -> JobRequest:
         hosts=hosts,
         min_hosts=_whole(members, "min_hosts", 1, hosts),
         elastic=_truth(members, "elastic"),
-        budget_usd=_budget(members),
+        budget_usd=_bound(members, "budget_usd"),
+        max_hours=_bound(members, "max_hours"),
         settings=_settings(members),
         model_group=_text(members, "model_group", _GROUP, "the name of a model package group")
         if "model_group" in members
@@ -175,12 +181,12 @@ def _truth(members: Mapping[str, Any], name: str) -> bool:
     return value
 
 
-def _budget(members: Mapping[str, Any]) -> float | None:
-    value = members.get("budget_usd")
+def _bound(members: Mapping[str, Any], name: str) -> float | None:
+    value = members.get(name)
     if value is None:
         return None
     if not _is_number(value) or value <= 0:
-        raise RequestError(f"budget_usd is {value!r:.80}; it must be a number above 0")
+        raise RequestError(f"{name} is {value!r:.80}; it must be a number above 0")
     return float(value)
 
 

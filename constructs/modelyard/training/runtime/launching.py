@@ -58,11 +58,16 @@ def check(request: JobRequest, settings: Settings) -> None:
     """Whether the cluster can ever run it.
 
     Raises:
-        RequestError: it asks for more hosts than there are, its settings are too long for ECS, or its models
-            would be registered where this cluster may not.
+        RequestError: it asks for more hosts than there are, has a budget where hosts have no price, its
+            settings are too long for ECS, or its models would be registered where this cluster may not.
     """
     if request.hosts > settings.slots:
         raise RequestError(f"hosts is {request.hosts}; this cluster has {settings.slots}")
+    if request.budget_usd is not None and not settings.host_price_usd:
+        raise RequestError(
+            f"budget_usd is {request.budget_usd:g}, and this cluster knows no price of its hosts, so that it "
+            "would never be spent; give max_hours, or the cluster a price (host_price_usd)"
+        )
     if request.model_group and request.model_group not in settings.model_groups:
         known = ", ".join(settings.model_groups) or "none"
         raise RequestError(f"model_group is {request.model_group}; this cluster registers models in: {known}")

@@ -27,7 +27,10 @@ class Settings:
     `start_seconds`: after which an attempt whose hosts have not all come lets go of all of them.
     `ask_seconds`, `watch_seconds`, `stop_seconds`: between two questions for slots, two looks at an attempt,
     and two while its hosts end.
-    `queue_days`: after which a job that waits for slots fails.
+    `queue_days`: after which a job that waits for slots fails, and one whose attempts never get their hosts.
+    `stall_seconds`: without a new step, checkpoint or host, after which an attempt ends as stalled.
+    `silent_seconds`: after which a host whose agent ECS does not hear counts as lost.
+    `end_seconds`: after which hosts that were told to end are taken away.
     `most_rounds`: steps of one execution; a standard one ends at 25,000 events, and a step takes about ten.
     `model_groups`: names of the groups in which a job may have its models registered.
     `serving_image`: URI of the image that serves them.
@@ -53,6 +56,9 @@ class Settings:
     watch_seconds: int = 15
     stop_seconds: int = 5
     queue_days: float = 7.0
+    stall_seconds: int = 1800
+    silent_seconds: int = 300
+    end_seconds: int = 600
     most_rounds: int = 1500
     model_groups: tuple[str, ...] = ()
     serving_image: str = ""
@@ -70,7 +76,10 @@ class Settings:
             raise ValueError(f"slots is {self.slots}; give 1 or more")
         if not 1 <= self.ask_seconds <= 120:
             raise ValueError(f"ask_seconds is {self.ask_seconds}; give 1 to 120, or places in the line lapse")
-        for name in ("start_seconds", "watch_seconds", "stop_seconds", "processes_per_host"):
+        for name in (
+            "start_seconds", "watch_seconds", "stop_seconds", "processes_per_host",
+            "stall_seconds", "silent_seconds", "end_seconds",
+        ):  # fmt: skip
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; give 1 or more")
         if min(self.host_price_usd, self.queue_days) < 0:

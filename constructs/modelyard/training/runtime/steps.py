@@ -10,7 +10,7 @@ and changes nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from . import admission
@@ -20,7 +20,7 @@ from .errors import RefusedError
 from .job import BEFORE, ENDS, Job, State, ended, move, placed, report, trains
 from .judging import View, Wanted, judge, node_seconds
 from .launching import environment
-from .ports import Ports, Report
+from .ports import Notice, Ports, Report
 from .registering import register
 from .settings import Settings
 
@@ -98,6 +98,8 @@ def watch(at: Attempt, ports: Ports, settings: Settings) -> Attempt:
 
     job = ports.jobs.change(at.job, change)
     after, wanted = found[0]
+    if wanted.evict:
+        after = _without(after, wanted.evict, "ECS does not hear them", ports)
     if wanted.instead_of:
         ports.hosts.let_go(wanted.instead_of, "it did not come; another capacity provider is asked")
     if wanted.hosts:
@@ -107,8 +109,17 @@ def watch(at: Attempt, ports: Ports, settings: Settings) -> Attempt:
 
 
 def stop(at: Attempt, ports: Ports, settings: Settings) -> Attempt:
-    """End the hosts. Their slots are given back only when all have ended: until then they train."""
-    left = ports.hosts.stop(at.id, at.tasks, at.reason or "the attempt is over")
+    """End the hosts. Their slots are given back only when all have ended: until then they train.
+
+    Those that do not end are taken away, so that no other job waits for them for ever.
+    """
+    now = ports.clock()
+    at = replace(at, stopping=at.stopping or now)
+    told = ports.hosts.stop(at.id, at.tasks, at.reason or "the attempt is over")
+    left = [arn for arn in told if arn not in at.evicted]
+    if left and now - at.stopping >= settings.end_seconds:
+        at = _without(at, left, f"they do not end within {settings.end_seconds} s", ports)
+        left = [arn for arn in left if arn not in at.evicted]
     return replace(at, next=Step.STOP, wait=settings.stop_seconds) if left else replace(at, next=Step.FINISH)
 
 
@@ -131,13 +142,17 @@ def finish(at: Attempt, ports: Ports, settings: Settings) -> Attempt:
         if job.state is State.STARTING and cause is Cause.FINISHED:
             # Between two looks it came, trained and ended.
             job = trains(job, job.request.hosts, now)
-        job, _ = ended(job, Ended(cause=cause), draw, now)
+        job, _ = ended(job, Ended(cause=cause), draw, now, patience_s=settings.queue_days * 86_400)
         return replace(job, reason=_explained(job.reason, cause, at.reason))
 
     job = ports.jobs.change(at.job, change) if ports.jobs.read(at.job) else None
     admission.settle(ports.capacity, lambda capacity: admission.release(capacity, at.id, now))
     if job is None or job.attempt != at.number:
         return replace(at, next=Step.OVER)
+    if at.cause == Cause.NO_CAPACITY and job.tally.unplaced:
+        ports.listener.noticed(Notice.UNPLACED, at.id, job.tally.unplaced, at.reason)
+    if at.cause == Cause.STALLED:
+        ports.listener.noticed(Notice.STALLED, at.id, 1, at.reason)
     if job.state in ENDS:
         # Every way to an end comes by here, the sweeps' too; a step that is repeated says it again.
         ports.listener.ended(job)
@@ -176,6 +191,7 @@ def _reported(job: Job, at: Attempt, told: Report | None, paid: float, now: floa
         checkpoint=told.checkpoint if told else None,
         now=now,
         node_seconds=paid,
+        seconds=now - at.launched if at.launched else 0.0,
         images_per_second=told.images_per_second if told else None,
     )
 
@@ -187,7 +203,7 @@ def _hopeless(at: Attempt) -> State:
 def _explained(decided: str, cause: Cause, told: str) -> str:
     if cause is Cause.REFUSED:
         return f"{decided}: {told}"
-    explains = told and cause in (Cause.FAILED, Cause.INTERRUPTED, Cause.NO_CAPACITY)
+    explains = told and cause in (Cause.FAILED, Cause.INTERRUPTED, Cause.STALLED, Cause.NO_CAPACITY)
     return f"{decided} ({told})" if explains else decided
 
 
@@ -200,6 +216,14 @@ def _refused(at: Attempt, answer: admission.Answer, slots: int, now: float, sett
     if now - at.began > settings.queue_days * 86_400:
         return at.ending(Cause.NO_CAPACITY, f"got no {slots} slots in {settings.queue_days:g} days")
     return replace(at, wait=settings.ask_seconds)
+
+
+def _without(at: Attempt, tasks: Sequence[str], reason: str, ports: Ports) -> Attempt:
+    """With the hosts of these tasks taken away, as far as there are any to take."""
+    evicted = ports.hosts.evict(tasks)
+    if evicted:
+        ports.listener.noticed(Notice.EVICTED, at.id, len(evicted), reason)
+    return replace(at, evicted=(*at.evicted, *evicted))
 
 
 def _moved(at: Attempt, ports: Ports, to: State, words: str, *, when: Callable[[Job], bool]) -> Job:

@@ -1,0 +1,111 @@
+"""Container instances whose agent ECS does not hear: what is there works on, and obeys nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from localcloud.context import Cloud, Credentials
+from tests.local.support import Role, code_of, fault
+from tests.local.workloads.ecs_yard import WAIT, Yard, wait_for
+from tests.local.workloads.test_ecs_capacity import Pool
+
+
+@pytest.fixture(scope="module")
+def yard(
+    cloud: Cloud, admin: Credentials, role: Role, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Yard]:
+    made = Yard(cloud, admin, role, tmp_path_factory.mktemp("image"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def pool(yard: Yard) -> Iterator[Pool]:
+    made = Pool(yard, scaled=False, smallest=2)
+    yield made
+    made.close()
+
+
+def begun(yard: Yard, pool: Pool) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A task that runs, and the instance that it is on."""
+    wait_for(lambda: len(pool.instances()) == 2, "two instances")
+    definition = yard.definition(yard.container(WAIT, stopTimeout=2))
+    (arn,) = yard.run(definition, capacityProviderStrategy=pool.strategy)
+    yard.said(arn, "here")
+    task = yard.reached(arn, "RUNNING")
+    return task, instance(yard, task["containerInstanceArn"])
+
+
+def instance(yard: Yard, arn: str) -> dict[str, Any]:
+    answer = yard.ecs.describe_container_instances(cluster=yard.name, containerInstances=[arn])
+    (found,) = answer["containerInstances"]
+    return dict(found)
+
+
+def test_what_is_told_to_a_silent_host_happens_when_it_is_heard_again(yard: Yard, pool: Pool) -> None:
+    task, host = begun(yard, pool)
+    arn = task["taskArn"]
+    assert (task["connectivity"], host["agentConnected"]) == ("CONNECTED", True)
+    with fault(yard.cloud, service="ecs-agent", path=host["ec2InstanceId"]):
+        assert yard.task(arn)["connectivity"] == "DISCONNECTED"
+        assert not instance(yard, host["containerInstanceArn"])["agentConnected"]
+        yard.ecs.stop_task(cluster=yard.name, task=arn)
+        seen = yard.task(arn)
+        assert (seen["desiredStatus"], seen["lastStatus"]) == ("STOPPED", "RUNNING")
+        # Nothing new comes there.
+        asked = {
+            "capacityProviderStrategy": pool.strategy,
+            "placementConstraints": [{"type": "distinctInstance"}],
+        }
+        definition = yard.definition(yard.container(WAIT, stopTimeout=2), family="other")
+        answer = yard.ask(definition, count=2, **asked)
+        assert len(answer["tasks"]) == 1
+        other = answer["tasks"][0]["containerInstanceArn"]
+        assert other != host["containerInstanceArn"]
+        assert yard.task(arn)["lastStatus"] == "RUNNING"
+    stopped = yard.reached(arn, "STOPPED")
+    assert (stopped["stopCode"], stopped["containers"][0]["exitCode"]) == ("UserInitiated", 143)
+
+
+def test_a_silent_host_that_is_gone_stays_until_it_is_deregistered(yard: Yard, pool: Pool) -> None:
+    task, host = begun(yard, pool)
+    arn, place = task["taskArn"], host["containerInstanceArn"]
+    asked = {"cluster": yard.name, "containerInstance": place}
+    assert "running tasks" in code_of(yard.ecs.deregister_container_instance, **asked)[1]
+    with fault(yard.cloud, service="ecs-agent", path=host["ec2InstanceId"]):
+        ec2 = yard.cloud.client("ec2", yard.admin)
+        (ended,) = ec2.terminate_instances(InstanceIds=[host["ec2InstanceId"]])["TerminatingInstances"]
+        assert ended["CurrentState"]["Name"] == "shutting-down"
+        # The group has another one, and nobody says that this one is no more.
+        wait_for(lambda: len(pool.instances()) == 3, "another instance")
+        seen = yard.task(arn)
+        assert (seen["lastStatus"], seen["connectivity"]) == ("RUNNING", "DISCONNECTED")
+    assert yard.task(arn)["lastStatus"] == "RUNNING"
+    gone = yard.ecs.deregister_container_instance(**asked, force=True)["containerInstance"]
+    assert (gone["status"], gone["agentConnected"]) == ("INACTIVE", False)
+    stopped = yard.task(arn)
+    assert (stopped["lastStatus"], stopped["stoppedReason"]) == (
+        "STOPPED",
+        "Container instance deregistration forced by user.",
+    )
+    assert "not found" in code_of(yard.ecs.deregister_container_instance, **asked, force=True)[1]
+    assert len(pool.instances()) == 2
+
+
+def test_who_may_end_instances_of_one_tag_ends_no_others(yard: Yard, pool: Pool, actor: Any) -> None:
+    statement = {
+        "Effect": "Allow",
+        "Action": "ec2:TerminateInstances",
+        "Resource": "*",
+        "Condition": {"StringEquals": {"aws:ResourceTag/modelyard:cluster": "training"}},
+    }
+    ec2 = yard.cloud.client("ec2", actor([statement]))
+    (first, second) = (each["ec2InstanceId"] for each in pool.instances())
+    assert code_of(ec2.terminate_instances, InstanceIds=[first])[0] in (
+        "UnauthorizedOperation",
+        "AccessDenied",
+    )
+    assert {each["ec2InstanceId"] for each in pool.instances()} == {first, second}
