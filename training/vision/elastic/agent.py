@@ -14,8 +14,9 @@ import os
 import signal
 import socket
 import struct
+import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from torch.distributed.elastic.agent.server.api import RunResult, WorkerGroup, WorkerSpec, WorkerState
 from torch.distributed.elastic.agent.server.local_elastic_agent import LocalElasticAgent
@@ -28,8 +29,9 @@ from torch.distributed.elastic.rendezvous import (
 )
 from torch.distributed.elastic.rendezvous.registry import get_rendezvous_handler
 
-from training.common.failure import UserError, say
+from training.common.failure import UserError, fail, say
 from training.common.paths import base_dir
+from training.vision.elastic.meeting import AbsentError, await_rendezvous
 from training.vision.elastic.settings import Settings
 from training.vision.elastic.worker import LOST, REFUSED, STOPPED, Trainer, work
 from training.vision.job_record import UntoldError, from_environment
@@ -55,16 +57,20 @@ def supervise(settings: Settings, trainer: Trainer, arguments: Sequence[str]) ->
     """Train on this host, with the others of the job, until the training has ended.
 
     Raises:
-        SystemExit: SIGTERM came; the ranks have written a checkpoint.
-        UserError: the job cannot go on: too few hosts, no rendezvous, or ranks that fail.
+        SystemExit: SIGTERM came, or the rendezvous is gone, LOST; the ranks have written a checkpoint.
+        UserError: the job cannot go on: too few hosts, or ranks that fail.
     """
+    try:
+        await_rendezvous(settings.rendezvous, settings.absence)
+    except AbsentError as error:
+        _give_up(f"there is no rendezvous at {settings.rendezvous} after {settings.absence} s: {error}")
     address = own_address(settings.rendezvous)
     _prepare(address)
     _warm_up()
     try:
         handler = get_rendezvous_handler(_parameters(settings, address))
     except RendezvousConnectionError:
-        raise UserError(f"there is no rendezvous at {settings.rendezvous}") from None
+        _give_up(f"the rendezvous at {settings.rendezvous} went as this host came")
     spec = WorkerSpec(
         role="trainer",
         local_world_size=settings.processes,
@@ -88,7 +94,7 @@ def supervise(settings: Settings, trainer: Trainer, arguments: Sequence[str]) ->
         say(f"{error.sigval.name}: this host leaves the job")
         raise SystemExit(128 + error.sigval) from None
     except RendezvousConnectionError:
-        raise UserError(f"the rendezvous at {settings.rendezvous} is gone: start the job again") from None
+        _give_up(f"the rendezvous at {settings.rendezvous} is gone: start the job again")
     except RendezvousClosedError:
         raise UserError("the job has ended, or another host ended it: see the logs of the others") from None
     except RendezvousTimeoutError:
@@ -111,7 +117,9 @@ class Agent(LocalElasticAgent):  # type: ignore[misc]  # torch is not followed b
             codes = {failure.exitcode for failure in result.failures.values()}
             if REFUSED in codes:
                 self._remaining_restarts = 0
-            elif codes <= {LOST, STOPPED}:
+            elif codes <= {LOST, STOPPED} or (
+                codes <= {LOST, STOPPED, ABORTED} and self._loses_a_host(worker_group)
+            ):
                 self._remaining_restarts += 1  # the caller takes one away
             if self._remaining_restarts:
                 say(f"ranks ended with {_listed(codes)}: starts them again with the hosts that are there")
@@ -127,6 +135,16 @@ class Agent(LocalElasticAgent):  # type: ignore[misc]  # torch is not followed b
         """Whether the rendezvous has dropped a host of this round; the caller asks it ten times a second."""
         known = len(self._rdzv_handler._state_holder.state.participants)
         return bool(known < worker_group.group_world_size)
+
+    def _loses_a_host(self, worker_group: WorkerGroup) -> bool:
+        """Whether the rendezvous drops a host of this round now. It takes seconds to notice that one is gone,
+        NCCL less."""
+        deadline = time.monotonic() + NOTICE_SECONDS
+        while not (lacks := self._lacks_a_host(worker_group)) and time.monotonic() < deadline:
+            if worker_group.group_world_size == 1:
+                break
+            time.sleep(0.1)
+        return lacks
 
     def _shutdown(self, *arguments: Any, **named: Any) -> None:
         # When it starts ranks anew it gives the old ones PyTorch's own 30 s.
@@ -198,6 +216,13 @@ def _tell_record(reason: str, *, refused: bool) -> None:
     except (UntoldError, UserError, OSError) as error:
         # Outdated: then another attempt has spoken. Else the task's exit code says it, without the reason.
         say(str(error))
+
+
+def _give_up(reason: str) -> NoReturn:
+    """End this host for what is neither its fault nor its user's: a cluster's job does not count it as a
+    failure, however often."""
+    fail(reason)
+    raise SystemExit(LOST)
 
 
 def _listed(codes: set[int]) -> str:
