@@ -21,7 +21,7 @@ RUN apt-get update && apt-get install -y --no-install-recommends g++ && rm -rf /
 COPY requirements-vision.txt /opt/program/requirements-vision.txt
 RUN pip install --no-cache-dir --disable-pip-version-check --no-deps -r /opt/program/requirements-vision.txt
 
-COPY __init__.py /opt/program/training/__init__.py
+COPY __init__.py rendezvous.py /opt/program/training/
 COPY common /opt/program/training/common
 COPY reporting /opt/program/training/reporting
 COPY vision /opt/program/training/vision

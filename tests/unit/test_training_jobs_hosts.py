@@ -131,3 +131,18 @@ def test_hosts_that_ecs_does_not_start_are_all_let_go() -> None:
     world.until("backing-off")
     assert "(3 of 4 tasks were started: RESOURCE:GPU)" in world.job().reason
     assert world.hosts.living() == []
+
+
+def test_a_rendezvous_that_is_away_for_long_is_no_failure_of_the_job() -> None:
+    """Its hosts come, wait as long as they may, and end; `aws_hosts` takes that for an interruption."""
+    world = World()
+    world.submit()
+    for attempt in range(1, 6):
+        assert world.until("running").attempt == attempt
+        for arn in world.hosts.living():
+            world.hosts.end(arn, Cause.INTERRUPTED, "Essential container in task exited; exit code 75")
+        world.until("backing-off")
+    assert world.job().tally.failures == 0
+    world.until("running")
+    world.report(outcome="finished")
+    world.until("completed")

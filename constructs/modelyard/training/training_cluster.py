@@ -32,8 +32,8 @@ class TrainingCluster(Construct):
         construct_id: Unique within the parent.
         network: Where everything stands.
         image: The trainer's, with `training.vision`.
-        rendezvous_image: Of `training.rendezvous` and little else: a new one ends the attempts of all jobs. The
-            trainer's by default, so that each change of the trainer does.
+        rendezvous_image: Of `training.rendezvous` and little else: a new one ends the attempts of all jobs.
+            The trainer's by default, so that each change of the trainer does.
         data: Where trainers read and write.
         pools: Hosts, in the order in which a job tries them.
         size: Of one trainer's task, one to a host.

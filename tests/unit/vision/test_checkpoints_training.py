@@ -347,7 +347,7 @@ def damage(job, change, last=1):
     ],
 )
 def test_a_damaged_checkpoint_is_passed_over(undisturbed, jobs, refused, capsys, change, reason):
-    """The one before it counts, and leads to the same model; that is said. Without one, the job is refused."""
+    """The one before it counts, and leads to the same model; that is said. Without one, the job ends."""
     job = jobs("damaged", undisturbed.root / "checkpoints")
     *_, before, newest = pointer_in(FolderStore(job.root / "checkpoints")).kept
     damage(job, change)

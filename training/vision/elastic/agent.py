@@ -45,6 +45,11 @@ TUNED = {
     "read_timeout": 15,
     "is_host": False,
 }
+# NCCL's watchdog so ends a rank, whose main thread waits on the GPU, when a connection breaks: what happened
+# to the other end it does not say, and a defect on this GPU may end it so too.
+# https://github.com/pytorch/pytorch/issues/150916
+ABORTED = -signal.SIGABRT
+NOTICE_SECONDS = 10.0  # for the rendezvous to drop a host that is gone: above, with room
 DEFECTS = 3  # restarts of a host's ranks that ended in another way than a lost or stopped rank does
 LEAVE_SECONDS = 60  # for a rank to write its checkpoint once it was told to stop
 SILENT_SECONDS = 3
@@ -117,9 +122,7 @@ class Agent(LocalElasticAgent):  # type: ignore[misc]  # torch is not followed b
             codes = {failure.exitcode for failure in result.failures.values()}
             if REFUSED in codes:
                 self._remaining_restarts = 0
-            elif codes <= {LOST, STOPPED} or (
-                codes <= {LOST, STOPPED, ABORTED} and self._loses_a_host(worker_group)
-            ):
+            elif codes <= {LOST, STOPPED} or self._loses_a_host(worker_group, codes):
                 self._remaining_restarts += 1  # the caller takes one away
             if self._remaining_restarts:
                 say(f"ranks ended with {_listed(codes)}: starts them again with the hosts that are there")
@@ -136,13 +139,13 @@ class Agent(LocalElasticAgent):  # type: ignore[misc]  # torch is not followed b
         known = len(self._rdzv_handler._state_holder.state.participants)
         return bool(known < worker_group.group_world_size)
 
-    def _loses_a_host(self, worker_group: WorkerGroup) -> bool:
-        """Whether the rendezvous drops a host of this round now. It takes seconds to notice that one is gone,
-        NCCL less."""
+    def _loses_a_host(self, worker_group: WorkerGroup, codes: set[int]) -> bool:
+        """Whether ranks were aborted since a host of this round has gone: died, or started its ranks again.
+        NCCL is quicker than the rendezvous, which takes seconds to notice."""
+        if not codes <= {LOST, STOPPED, ABORTED} or worker_group.group_world_size == 1:
+            return False
         deadline = time.monotonic() + NOTICE_SECONDS
         while not (lacks := self._lacks_a_host(worker_group)) and time.monotonic() < deadline:
-            if worker_group.group_world_size == 1:
-                break
             time.sleep(0.1)
         return lacks
 
