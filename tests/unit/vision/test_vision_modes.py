@@ -95,7 +95,7 @@ def test_the_network_that_is_trained_has_its_channels_last(trained_with, monkeyp
 
 @pytest.mark.parametrize("mixed", [True, False])
 def test_mixed_precision_computes_in_bfloat16_and_keeps_what_needs_more(monkeypatch, mixed):
-    """As a GPU does, here on the CPU: what convolutions give is short; weights, loss and gradients are not."""
+    """As a GPU does, here on the CPU: what convolutions give is short, weights, loss and gradients not."""
     monkeypatch.setattr(train, "mixes", lambda _device: mixed)
     torch.manual_seed(7)
     network = create("test_resnet", 3, "group")
