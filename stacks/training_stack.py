@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from modelyard.training import TrainingInstance
 
 TRAINER_IMAGE, WORKER_IMAGE = "cluster.Dockerfile", "preprocessing.Dockerfile"
+RENDEZVOUS_IMAGE = "rendezvous.Dockerfile"
 # Folders of the data bucket. Trainers read datasets, and nothing that was not prepared.
 UPLOADS, DATASETS = "uploads/", "datasets/"
 
@@ -97,6 +98,7 @@ class TrainingStack(StageStack):
             network=self.network,
             image=image,
             data=places,
+            rendezvous_image=self._image(RENDEZVOUS_IMAGE, "rendezvous image"),
             pools=settings.pools,
             size=settings.size,
             insights=settings.insights,

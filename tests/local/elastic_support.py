@@ -139,9 +139,9 @@ class Job:
         (root / "holds").mkdir(parents=True)
         self.meet_again()
 
-    def meet_again(self) -> None:
-        """Start a rendezvous, for the hosts to come."""
-        command = ["-m", "training.vision.rendezvous", "--port", "0"]
+    def meet_again(self, port: str = "0") -> None:
+        """Start a rendezvous, for the hosts to come; at a port where they wait for it, or at any."""
+        command = ["-m", "training.rendezvous", "--port", port]
         inside, address = (self.network.inside, SWITCH) if self.network else ([], "127.0.0.1")
         session = Session(command, {}, self.root / "rendezvous.log", inside)
         eventually(lambda: "on port" in session.log, lambda: session.log)

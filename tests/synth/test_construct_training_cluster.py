@@ -229,7 +229,7 @@ def test_the_store_has_a_name_in_the_network(stack, make):
     assert name["Name"] == "rendezvous"
     assert name["DnsConfig"]["DnsRecords"] == [{"TTL": 5, "Type": "A"}]
     (container,) = built.one("ECS::TaskDefinition", "Rendezvous")["ContainerDefinitions"]
-    command = ["python", "-m", "training.vision.rendezvous", "--port", "29400", "--own-address"]
+    command = ["python", "-m", "training.rendezvous", "--port", "29400", "--own-address"]
     assert container["EntryPoint"] == command
 
 

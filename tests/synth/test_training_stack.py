@@ -93,6 +93,18 @@ def test_a_stage_without_the_section_has_no_such_stack(new_app):
         TrainingStack(app, "Training", environment=environment, data=data)
 
 
+def test_the_rendezvous_is_not_replaced_with_the_trainer(built):
+    """All jobs would start again with each change of the trainer: its image is another one."""
+    template, _ = _template(built)
+    images = {
+        container["Name"]: json.dumps(container["Image"])
+        for resource in template["Resources"].values()
+        if resource["Type"] == "AWS::ECS::TaskDefinition"
+        for container in resource["Properties"]["ContainerDefinitions"]
+    }
+    assert images["rendezvous"] not in {image for name, image in images.items() if name != "rendezvous"}
+
+
 def test_cdk_nag_has_nothing_to_say(built):
     _, folder = built
     report = json.loads((folder / "validation-report.json").read_text())

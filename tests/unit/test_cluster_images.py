@@ -23,6 +23,7 @@ COMMANDS = {
         "training.vision.launch",
         "training.vision.rendezvous",
     ),
+    "rendezvous.Dockerfile": ("training.rendezvous",),
 }
 
 
@@ -36,6 +37,20 @@ def test_all_that_is_imported_is_copied(dockerfile: str) -> None:
     copied = {f"training/{file}" for file in BuildContext(folder=TRAINING, dockerfile=dockerfile).files()}
     needed = {file for module in COMMANDS[dockerfile] for file in code_files(module)}
     assert sorted(needed - copied) == []
+
+
+def test_the_rendezvous_carries_nothing_that_it_does_not_import() -> None:
+    """A new image of it ends the attempts of all jobs: a change of the trainer must not make one."""
+    copied = BuildContext(folder=TRAINING, dockerfile="rendezvous.Dockerfile").files()
+    code = {f"training/{file}" for file in copied if file.endswith(".py")}
+    assert code == set(code_files("training.rendezvous"))
+    assert not [file for file in code if "vision" in file or "preprocessing" in file]
+
+
+def test_hosts_and_rendezvous_speak_with_the_same_pytorch() -> None:
+    ours, trainer = _requirements("requirements-rendezvous.txt"), _requirements("requirements-vision.txt")
+    assert {name: trainer[name] for name in ours} == ours
+    assert "torch" in ours
 
 
 def test_workers_carry_no_more_of_the_trainer_than_they_import() -> None:

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from training_runtime.attempt import Attempt, Step, from_document
 from training_runtime.attempts import Cause
 from training_runtime.aws_executions import StepFunctions
-from training_runtime.aws_hosts import EcsHosts
+from training_runtime.aws_hosts import NO_RENDEZVOUS, EcsHosts
 from training_runtime.aws_metrics import Log
 from training_runtime.errors import RefusedError
 from training_runtime.job import State, submit
@@ -161,6 +161,15 @@ def test_what_is_wrong_for_good_is_told_from_what_may_pass(ecs: Ecs, hosts: EcsH
             Cause.FAILED,
             False,
             "Essential container in task exited; exit code 137; OutOfMemoryError: killed",
+        ),
+        (
+            task(
+                "t", "STOPPED", stopCode="EssentialContainerExited", containers=[{"exitCode": NO_RENDEZVOUS}]
+            ),
+            Phase.ENDED,
+            Cause.INTERRUPTED,  # by a rendezvous that is gone, which is no failure of the program
+            False,
+            "EssentialContainerExited; exit code 75",
         ),
         (
             task("t", "STOPPED", stopCode="EssentialContainerExited", containers=[{"exitCode": 0}]),

@@ -146,3 +146,18 @@ def test_the_tasks_of_all_attempts_are_kept_also_of_one_that_ended_before_it_was
     world.until("running")
     attempts = {one.task: one.attempt for one in world.job().tasks}
     assert attempts == {"task-0": 1, "task-1": 1, "task-2": 2, "task-3": 2}
+
+
+def test_a_rendezvous_that_is_away_for_long_is_no_failure_of_the_job() -> None:
+    """Its hosts come, wait as long as they may, and end; `aws_hosts` takes that for an interruption."""
+    world = World()
+    world.submit()
+    for attempt in range(1, 6):
+        assert world.until("running").attempt == attempt
+        for arn in world.hosts.living():
+            world.hosts.end(arn, Cause.INTERRUPTED, "Essential container in task exited; exit code 75")
+        world.until("backing-off")
+    assert world.job().tally.failures == 0
+    world.until("running")
+    world.report(outcome="finished")
+    world.until("completed")

@@ -22,8 +22,11 @@ from training.vision.order import BLOCK_BYTES
 from training.vision.shards import Entry
 
 READERS = 8  # requests on their way
-# With pauses between them that double: throttling lasts for seconds, as S3 makes room.
+# With pauses between them that double, up to 20 s: two minutes in all at most, while S3 makes room.
 ATTEMPTS = 10
+# For a block, whatever goes on below. Shorter than other ranks wait for one that is silent, by so much that
+# they hear the reason: `elastic.ranks.SILENCE`.
+WAIT_SECONDS = 150.0
 REGIONS, ENDPOINTS = ("AWS_REGION", "AWS_DEFAULT_REGION"), ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 Block = tuple[str, int]
 
@@ -196,7 +199,10 @@ class Ahead:
             if self._numbers[block] > self._wanted:
                 self._wanted = self._numbers[block]
                 self._change.notify_all()
-            self._change.wait_for(lambda: self._closed or block in self._data)
+            if not self._change.wait_for(lambda: self._closed or block in self._data, WAIT_SECONDS):
+                # As what S3 refuses: the job may go on when it answers.
+                slow = f"S3 has given nothing for {WAIT_SECONDS:.0f} s"
+                raise UserError(f"{block[0]} cannot be read: {slow}") from StoreError(slow)
             if self._closed:
                 raise RuntimeError("nobody asks for images any more")
             data = self._data[block]

@@ -32,6 +32,8 @@ class TrainingCluster(Construct):
         construct_id: Unique within the parent.
         network: Where everything stands.
         image: The trainer's, with `training.vision`.
+        rendezvous_image: Of `training.rendezvous` and little else: a new one ends the attempts of all jobs.
+            The trainer's by default, so that each change of the trainer does.
         data: Where trainers read and write.
         pools: Hosts, in the order in which a job tries them.
         size: Of one trainer's task, one to a host.
@@ -76,6 +78,7 @@ class TrainingCluster(Construct):
         network: TrainingNetwork,
         image: ContainerImage,
         data: TrainingData,
+        rendezvous_image: ContainerImage | None = None,
         pools: Sequence[Pool] = POOLS,
         size: TrainerSize | None = None,
         insights: Insights = "enabled",
@@ -111,7 +114,7 @@ class TrainingCluster(Construct):
             "Rendezvous",
             cluster_name=self._name,
             network=network,
-            image=image,
+            image=rendezvous_image or image,
             namespace=namespace,
             log_retention=log_retention,
         )

@@ -5,18 +5,23 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import tarfile
+import threading
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 from torch import distributed
+from training_runtime.aws_hosts import NO_RENDEZVOUS
 
+from training import rendezvous
 from training.common.failure import UserError
 from training.common.hosts import Hosts
-from training.vision import rendezvous
 from training.vision.checkpoints.store import StoreError
 from training.vision.checkpoints.writer import ReplacedError
 from training.vision.elastic import agent as agents
+from training.vision.elastic import meeting
 from training.vision.elastic.agent import Agent, interface_of, own_address, supervise
 from training.vision.elastic.job import lay_out
 from training.vision.elastic.output import ARCHIVE, OUTPUT, deliver, delivers
@@ -38,6 +43,7 @@ def test_settings_come_from_the_environment():
         "OUTPUT_URI": "s3://bucket/models/dogs-1",
         "HYPERPARAMETERS": '{"epochs": 3}',
         "JOIN_SECONDS": "60",
+        "RENDEZVOUS_SECONDS": "90",
         "DATASET_COPY": "1",
     }
     assert Settings.read(NEEDED | given) == Settings(
@@ -53,6 +59,7 @@ def test_settings_come_from_the_environment():
         output="s3://bucket/models/dogs-1",
         hyperparameters={"epochs": 3},
         patience=60,
+        absence=90,
     )
 
 
@@ -187,6 +194,7 @@ def test_an_exception_says_what_to_do(error, code):
         ([1], 3),
         ([-9], 3),
         ([LOST, 1], 3),
+        ([-signal.SIGABRT], 3),
         ([1, REFUSED], 0),
     ],
 )
@@ -197,7 +205,32 @@ def test_only_defects_use_up_restarts(monkeypatch, codes, left):
     monkeypatch.setattr(agents.LocalElasticAgent, "_monitor_workers", lambda *_: result)
     agent = Agent.__new__(Agent)
     agent._remaining_restarts = 3
-    assert agent._monitor_workers(None) is result
+    assert agent._monitor_workers(SimpleNamespace(group_world_size=1)) is result
+    assert agent._remaining_restarts == left
+
+
+@pytest.mark.parametrize(
+    ("codes", "known", "left"),
+    [
+        # Still there when NCCL aborts, gone a little later.
+        ([-signal.SIGABRT], [2, 2, 1], 4),
+        ([-signal.SIGABRT, LOST], [1], 4),
+        # All hosts stay: a defect on a GPU aborts its rank too.
+        ([-signal.SIGABRT], [2], 3),
+        # What else went wrong is a defect, whoever is gone.
+        ([-signal.SIGABRT, -9], [1], 3),
+    ],
+)
+def test_ranks_that_nccl_aborts_are_a_defect_unless_a_host_is_gone(monkeypatch, codes, known, left):
+    failures = {rank: SimpleNamespace(exitcode=code) for rank, code in enumerate(codes)}
+    result = agents.RunResult(state=agents.WorkerState.FAILED, failures=failures)
+    monkeypatch.setattr(agents.LocalElasticAgent, "_monitor_workers", lambda *_: result)
+    monkeypatch.setattr(agents, "NOTICE_SECONDS", 0.5)
+    agent = Agent.__new__(Agent)
+    agent._remaining_restarts = 3
+    looks = iter(known)
+    monkeypatch.setattr(agent, "_lacks_a_host", lambda _group: next(looks, known[-1]) < 2)
+    assert agent._monitor_workers(SimpleNamespace(group_world_size=2)) is result
     assert agent._remaining_restarts == left
 
 
@@ -244,15 +277,46 @@ def test_containers_of_one_machine_have_addresses_of_their_own(monkeypatch, name
     assert interface_of(address) == "lo"
 
 
-def test_no_rendezvous_is_said(monkeypatch):
+def test_a_rendezvous_that_goes_as_a_host_comes_is_nobodys_fault(monkeypatch, container):
     def refuse(_parameters):
         raise agents.RendezvousConnectionError("refused")
 
     monkeypatch.setattr(agents, "_warm_up", lambda: None)
     monkeypatch.setattr(agents, "get_rendezvous_handler", refuse)
-    with pytest.raises(UserError, match=r"there is no rendezvous at 127.0.0.1:29400"):
-        supervise(settings(), print, [])
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        endpoint = f"127.0.0.1:{listening.getsockname()[1]}"
+        with pytest.raises(SystemExit) as ended:
+            supervise(replace(settings(), rendezvous=endpoint), print, [])
+    assert ended.value.code == LOST
+    assert f"the rendezvous at {endpoint} went" in (container.root / "output" / "failure").read_text()
     assert os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] == "1"
+
+
+def test_a_rendezvous_that_never_comes_is_nobodys_fault(container, capsys):
+    """The code says so to the cluster, which counts such attempts apart."""
+    nowhere = replace(settings(), rendezvous="no-such-host.invalid:29400", absence=1)
+    with pytest.raises(SystemExit) as ended:
+        supervise(nowhere, print, [])
+    assert ended.value.code == LOST == NO_RENDEZVOUS
+    reason = "there is no rendezvous at no-such-host.invalid:29400 after 1 s: "
+    assert (container.root / "output" / "failure").read_text().startswith(reason)
+    out = capsys.readouterr().out
+    assert out.count("waits for the rendezvous no-such-host.invalid:29400, for 1 s at most: ") == 1
+
+
+def test_a_rendezvous_that_comes_late_is_waited_for(capsys, monkeypatch):
+    monkeypatch.setattr(meeting, "PAUSE_SECONDS", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port = found.getsockname()[1]
+    waiting = threading.Thread(target=meeting.await_rendezvous, args=(f"127.0.0.1:{port}", 60))
+    waiting.start()
+    said = ""
+    while "waits for the rendezvous" not in said:
+        said += capsys.readouterr().out
+    with socket.create_server(("127.0.0.1", port)):
+        waiting.join(30)
+    assert not waiting.is_alive()
+    assert f"the rendezvous 127.0.0.1:{port} is there, after" in capsys.readouterr().out
 
 
 def test_a_port_that_is_taken_is_refused():

@@ -22,6 +22,7 @@ from training.vision.checkpoints.saver import identity_of
 from training.vision.checkpoints.store import StoreError
 from training.vision.config import Config
 from training.vision.data import Split, batches_of
+from training.vision.elastic.ranks import SILENCE
 from training.vision.order import Blocks
 from training.vision.remote import Ahead, Distant
 from training.vision.shards import Entry, read_shards
@@ -111,6 +112,24 @@ def test_what_s3_does_not_give_is_said_by_whoever_needs_it():
     bucket.error = UserError("s3://b/0.tar cannot be read: SlowDown")
     with Ahead(entries, BLOCK) as ahead, pytest.raises(UserError, match="SlowDown"):
         ahead.read(0)
+
+
+def test_s3_that_does_not_answer_is_waited_for_so_long_only(monkeypatch):
+    """Other ranks wait for this one, and are to hear the reason before they take it for lost."""
+    monkeypatch.setattr(remote, "WAIT_SECONDS", 0.2)
+    bucket, entries = laid(1, 3)
+    bucket.gate.clear()
+    with Ahead(entries, BLOCK) as ahead:
+        with pytest.raises(UserError, match=r"^s3://b/0.tar cannot be read: S3 has given nothing") as refused:
+            ahead.read(0)
+        assert isinstance(refused.value.__cause__, StoreError)  # the job is tried again
+        bucket.gate.set()
+
+
+def test_a_rank_that_waits_for_s3_is_not_taken_for_lost():
+    """However its client pauses: boto3's "standard" mode, by up to 20 s between two attempts."""
+    pauses = sum(min(2**attempt, 20) for attempt in range(remote.ATTEMPTS - 1))
+    assert pauses < remote.WAIT_SECONDS < 0.6 * SILENCE.total_seconds()
 
 
 def test_whoever_waits_is_let_go_when_an_epoch_ends_early():

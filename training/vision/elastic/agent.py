@@ -14,8 +14,9 @@ import os
 import signal
 import socket
 import struct
+import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from torch.distributed.elastic.agent.server.api import RunResult, WorkerGroup, WorkerSpec, WorkerState
 from torch.distributed.elastic.agent.server.local_elastic_agent import LocalElasticAgent
@@ -28,8 +29,9 @@ from torch.distributed.elastic.rendezvous import (
 )
 from torch.distributed.elastic.rendezvous.registry import get_rendezvous_handler
 
-from training.common.failure import UserError, say
+from training.common.failure import UserError, fail, say
 from training.common.paths import base_dir
+from training.vision.elastic.meeting import AbsentError, await_rendezvous
 from training.vision.elastic.settings import Settings
 from training.vision.elastic.worker import LOST, REFUSED, STOPPED, Trainer, work
 from training.vision.job_record import UntoldError, from_environment
@@ -43,6 +45,11 @@ TUNED = {
     "read_timeout": 15,
     "is_host": False,
 }
+# NCCL's watchdog so ends a rank, whose main thread waits on the GPU, when a connection breaks: what happened
+# to the other end it does not say, and a defect on this GPU may end it so too.
+# https://github.com/pytorch/pytorch/issues/150916
+ABORTED = -signal.SIGABRT
+NOTICE_SECONDS = 10.0  # for the rendezvous to drop a host that is gone: above, with room
 DEFECTS = 3  # restarts of a host's ranks that ended in another way than a lost or stopped rank does
 LEAVE_SECONDS = 60  # for a rank to write its checkpoint once it was told to stop
 SILENT_SECONDS = 3
@@ -55,16 +62,20 @@ def supervise(settings: Settings, trainer: Trainer, arguments: Sequence[str]) ->
     """Train on this host, with the others of the job, until the training has ended.
 
     Raises:
-        SystemExit: SIGTERM came; the ranks have written a checkpoint.
-        UserError: the job cannot go on: too few hosts, no rendezvous, or ranks that fail.
+        SystemExit: SIGTERM came, or the rendezvous is gone, LOST; the ranks have written a checkpoint.
+        UserError: the job cannot go on: too few hosts, or ranks that fail.
     """
+    try:
+        await_rendezvous(settings.rendezvous, settings.absence)
+    except AbsentError as error:
+        _give_up(f"there is no rendezvous at {settings.rendezvous} after {settings.absence} s: {error}")
     address = own_address(settings.rendezvous)
     _prepare(address)
     _warm_up()
     try:
         handler = get_rendezvous_handler(_parameters(settings, address))
     except RendezvousConnectionError:
-        raise UserError(f"there is no rendezvous at {settings.rendezvous}") from None
+        _give_up(f"the rendezvous at {settings.rendezvous} went as this host came")
     spec = WorkerSpec(
         role="trainer",
         local_world_size=settings.processes,
@@ -88,7 +99,7 @@ def supervise(settings: Settings, trainer: Trainer, arguments: Sequence[str]) ->
         say(f"{error.sigval.name}: this host leaves the job")
         raise SystemExit(128 + error.sigval) from None
     except RendezvousConnectionError:
-        raise UserError(f"the rendezvous at {settings.rendezvous} is gone: start the job again") from None
+        _give_up(f"the rendezvous at {settings.rendezvous} is gone: start the job again")
     except RendezvousClosedError:
         raise UserError("the job has ended, or another host ended it: see the logs of the others") from None
     except RendezvousTimeoutError:
@@ -111,7 +122,7 @@ class Agent(LocalElasticAgent):  # type: ignore[misc]  # torch is not followed b
             codes = {failure.exitcode for failure in result.failures.values()}
             if REFUSED in codes:
                 self._remaining_restarts = 0
-            elif codes <= {LOST, STOPPED}:
+            elif codes <= {LOST, STOPPED} or self._loses_a_host(worker_group, codes):
                 self._remaining_restarts += 1  # the caller takes one away
             if self._remaining_restarts:
                 say(f"ranks ended with {_listed(codes)}: starts them again with the hosts that are there")
@@ -134,6 +145,16 @@ class Agent(LocalElasticAgent):  # type: ignore[misc]  # torch is not followed b
         """Whether the rendezvous has dropped a host of this round; the caller asks it ten times a second."""
         known = len(self._rdzv_handler._state_holder.state.participants)
         return bool(known < worker_group.group_world_size)
+
+    def _loses_a_host(self, worker_group: WorkerGroup, codes: set[int]) -> bool:
+        """Whether ranks were aborted since a host of this round has gone: died, or started its ranks again.
+        NCCL is quicker than the rendezvous, which takes seconds to notice."""
+        if not codes <= {LOST, STOPPED, ABORTED} or worker_group.group_world_size == 1:
+            return False
+        deadline = time.monotonic() + NOTICE_SECONDS
+        while not (lacks := self._lacks_a_host(worker_group)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return lacks
 
     def _shutdown(self, *arguments: Any, **named: Any) -> None:
         # When it starts ranks anew it gives the old ones PyTorch's own 30 s.
@@ -205,6 +226,13 @@ def _tell_record(reason: str, *, refused: bool) -> None:
     except (UntoldError, UserError, OSError) as error:
         # Outdated: then another attempt has spoken. Else the task's exit code says it, without the reason.
         say(str(error))
+
+
+def _give_up(reason: str) -> NoReturn:
+    """End this host for what is neither its fault nor its user's: a cluster's job does not count it as a
+    failure, however often."""
+    fail(reason)
+    raise SystemExit(LOST)
 
 
 def _listed(codes: set[int]) -> str:

@@ -32,6 +32,9 @@ _REFUSALS = frozenset(
 _GONE = frozenset({"InvalidInstanceID.NotFound", "UnauthorizedOperation"})
 # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/stopped-task-error-codes.html
 _BY_ITSELF = frozenset({"EssentialContainerExited", "TaskFailedToStart"})
+# EX_TEMPFAIL of sysexits.h: by which the trainer says that the rendezvous is gone. That is no fault of the
+# program, which would fare no better the next time: such attempts do not count towards the poison limit.
+NO_RENDEZVOUS = 75
 
 
 class EcsHosts:
@@ -198,7 +201,7 @@ def _task(task: Mapping[str, Any]) -> Task:
     containers = task.get("containers", [])
     codes = [container.get("exitCode") for container in containers]
     told = next((container["reason"] for container in containers if container.get("reason")), "")
-    by_itself = task.get("stopCode") in _BY_ITSELF
+    by_itself = task.get("stopCode") in _BY_ITSELF and NO_RENDEZVOUS not in codes
     words = [task.get("stoppedReason") or task.get("stopCode") or "stopped"]
     words += [f"exit code {value}" for value in codes if value] + ([told] if told else [])
     return Task(
