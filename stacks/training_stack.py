@@ -114,7 +114,8 @@ class TrainingStack(StageStack):
             told = self.monitoring
             alarm_topic.hear([self.jobs.letters, self.jobs.broken, self.jobs.failed])
             alarm_topic.hear([told.stall, told.non_finite, told.goodput, told.checkpoint])
-            alarm_topic.hear([queue.events.letters for queue in self.queues.values()])
+            for queue in self.queues.values():
+                alarm_topic.hear([queue.events.letters, queue.quarantine])
         self.instance = self._instance(settings, image, places)
         self._tell()
 
@@ -210,6 +211,7 @@ class TrainingStack(StageStack):
                 network=self.network,
                 image=image,
                 workers=settings.workers,
+                collection=settings.collection,
                 ledger=ledger,
             )
             # ECS refuses a service on providers that its cluster has not yet.

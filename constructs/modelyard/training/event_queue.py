@@ -138,6 +138,17 @@ class EventQueue(Construct):
             treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
         )
 
+    def let_in(self, *rules: events.CfnRule) -> None:
+        """Let further rules set aside what they cannot deliver, or what somebody must hear of."""
+        self.dead_letters.add_to_resource_policy(
+            iam.PolicyStatement(
+                principals=[service_principal("events")],
+                actions=["sqs:SendMessage"],
+                resources=[self.dead_letters.queue_arn],
+                conditions={"ArnEquals": {"aws:SourceArn": [rule.attr_arn for rule in rules]}},
+            )
+        )
+
     def grant_consume(self, grantee: iam.IGrantable) -> None:
         """Allow receiving, keeping hidden and deleting messages, and asking how many there are."""
         allow(
