@@ -112,7 +112,7 @@ class PreprocessingQueue(Construct):
         self.service = service(
             self,
             "Service",
-            cluster=cluster.cluster_name,
+            cluster=self._cluster_name,
             task_definition=self.task.definition_arn,
             capacity_provider_strategy=[
                 service.CapacityProviderStrategyItemProperty(capacity_provider=provider, weight=1)
@@ -139,7 +139,7 @@ class PreprocessingQueue(Construct):
         self.scaling = WorkerScaling(
             self,
             "Scaling",
-            cluster_name=cluster.cluster_name,
+            cluster_name=self._cluster_name,
             service=self.service,
             events=self.events,
             workers=workers,
