@@ -118,7 +118,7 @@ class TrainingStack(StageStack):
             alarm_topic.hear(self.jobs.alarms)
             alarm_topic.hear([told.stall, told.non_finite, told.goodput, told.checkpoint])
             for queue in self.queues.values():
-                alarm_topic.hear([queue.events.letters, queue.events.waits])
+                alarm_topic.hear([queue.events.letters, queue.events.waits, queue.quarantine])
         self.instance = self._instance(settings, image, places)
         self._tell(cluster_name)
 
@@ -216,6 +216,7 @@ class TrainingStack(StageStack):
                 network=self.network,
                 image=image,
                 workers=settings.workers,
+                collection=settings.collection,
                 ledger=ledger,
             )
             # ECS refuses a service on providers that its cluster has not yet.

@@ -195,6 +195,7 @@ def install(cloud: Cloud) -> Installed:
     from localcloud.ecs import (
         cluster_operations,
         definition_operations,
+        event_rules,
         events,
         host_operations,
         hosts,
@@ -240,6 +241,7 @@ def install(cloud: Cloud) -> Installed:
     iam_actions.SERVICE_TO_IAM_NAMESPACE.pop(SERVICE, None)
     register(SERVICE, lambda request: handle(service, operations, request))
     state_machines.install(cloud)
+    event_rules.install(cloud)
     resources.install(cloud)
     service.scheduler.start()
     utilization = Utilization(cloud, runner)

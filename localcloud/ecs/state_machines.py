@@ -60,14 +60,14 @@ def _call(cloud: Cloud, action: str, given: Any, prefix: str) -> dict[str, Any]:
         session = identity.assume_role(role or "", service=_PRINCIPAL, session="states")
         client = cloud.client(SERVICE, session)
         method = getattr(client, botocore.xform_name(operation))
-        answer = method(**_renamed(given, model.input_shape, small=True))
+        answer = method(**renamed(given, model.input_shape, small=True))
     except ClientError as error:
         found = error.response["Error"]
         code = found["Code"] if found["Code"].endswith("Exception") else f"{found['Code']}Exception"
         raise stepfunctions._ExecutionError(f"{prefix}{code}", found.get("Message", "")) from error
     except RoleNotAssumable as error:
         raise stepfunctions._ExecutionError("States.TaskFailed", error.message) from error
-    shown: dict[str, Any] = _renamed(answer, model.output_shape, small=False)
+    shown: dict[str, Any] = renamed(answer, model.output_shape, small=False)
     return shown
 
 
@@ -89,23 +89,23 @@ def _ended(cloud: Cloud, tasks: list[dict[str, Any]]) -> Any:
     return found[0] if len(found) == 1 else found
 
 
-def _renamed(value: Any, shape: Any, *, small: bool) -> Any:
+def renamed(value: Any, shape: Any, *, small: bool) -> Any:
     """Members with small first letters for the API, with capitals for the state machine; times as text."""
     if shape is None:
         return {}
     if shape.type_name == "structure" and isinstance(value, dict):
         known = {name.lower(): name for name in shape.members}
-        renamed = {}
+        found = {}
         for name, item in value.items():
             member = known.get(name.lower())
             if member is not None:
                 shown = member if small else member[0].upper() + member[1:]
-                renamed[shown] = _renamed(item, shape.members[member], small=small)
+                found[shown] = renamed(item, shape.members[member], small=small)
             elif small:
-                renamed[name] = item  # for the client to refuse
-        return renamed
+                found[name] = item  # for the client to refuse
+        return found
     if shape.type_name == "list" and isinstance(value, list):
-        return [_renamed(item, shape.member, small=small) for item in value]
+        return [renamed(item, shape.member, small=small) for item in value]
     if shape.type_name == "timestamp" and not small:
         return value.isoformat()
     return value

@@ -13,7 +13,7 @@ import pytest
 from cdk_nag import AwsSolutionsChecks
 from syrupy.extensions.json import JSONSnapshotExtension
 
-from modelyard.training import InstanceSize, Pool, TrainerSize
+from modelyard.training import Collection, InstanceSize, Pool, TrainerSize
 from modelyard_cli.check.run import check
 from stacks.alarm_topic import AlarmTopic
 from stacks.data_stack import DataStack
@@ -27,6 +27,7 @@ SETTINGS = {
     # Everything that the section can ask for.
     "prod": TrainingSettings(
         datasets=(PreparedDataset(name="dogs"), PreparedDataset(name="cats", image_size=160)),
+        collection=Collection(),
         instance=InstanceSize(max_hours=6),
     ),
     # As little as it can.

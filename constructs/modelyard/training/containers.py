@@ -31,7 +31,8 @@ class ContainerTask(Construct):
         image: What runs.
         command: Its entry point with its arguments.
         environment: Its variables, which are no secrets.
-        log_retention: How long its log is kept.
+        log_retention: How long its log is kept; needed without `beside`.
+        beside: A task of the same image whose log, and whose role for the start, this one shares.
         definition: Members of the task definition, besides.
         container: Members of the container definition, besides.
 
@@ -61,27 +62,31 @@ class ContainerTask(Construct):
         image: ContainerImage,
         command: list[str],
         environment: Mapping[str, str],
-        log_retention: logs.RetentionDays,
+        log_retention: logs.RetentionDays | None = None,
+        beside: ContainerTask | None = None,
         definition: Mapping[str, Any],
         container: Mapping[str, Any],
     ) -> None:
         super().__init__(scope, construct_id)
         inherit_stack(self, scope)
         self.container_name = name
-        self.log_group = logs.LogGroup(
-            self, "Logs", retention=log_retention, removal_policy=RemovalPolicy.DESTROY
-        )
         self.task_role = self._role("TaskRole", description)
-        self.execution_role = self._role("ExecutionRole", f"Starts: {description}")
-        # Asked once: each is a round trip to Node.
-        self._log_arn, self.log_group_name = self.log_group.log_group_arn, self.log_group.log_group_name
-        with in_one_policy(self.execution_role, "Permissions") as permissions:
-            image.grant_pull(self.execution_role)
-            allow(
-                self.execution_role,
-                actions=["logs:CreateLogStream", "logs:PutLogEvents"],
-                resources=[self._log_arn],
+        first: Construct | None
+        if beside:
+            self.log_group, self.execution_role, first = (
+                beside.log_group,
+                beside.execution_role,
+                beside.definition,
             )
+            self.log_group_name, self._log_arn = beside.log_group_name, beside._log_arn
+        else:
+            self.log_group = logs.LogGroup(
+                self, "Logs", retention=log_retention, removal_policy=RemovalPolicy.DESTROY
+            )
+            # Asked once: each is a round trip to Node.
+            self._log_arn, self.log_group_name = self.log_group.log_group_arn, self.log_group.log_group_name
+            self.execution_role = self._role("ExecutionRole", f"Starts: {description}")
+            first = self._may_start(image)
         self.definition = _DEFINITION(
             self,
             "Definition",
@@ -117,9 +122,9 @@ class ContainerTask(Construct):
             **definition,
         )
         self._arn = self.definition.ref
-        if permissions.policy:
+        if first:
             # A task that starts before it finds no image.
-            self.definition.node.add_dependency(permissions.policy)
+            self.definition.node.add_dependency(first)
         acknowledge(
             self.definition, "AwsSolutions-ECS2", "The variables are addresses and sizes; none is a secret."
         )
@@ -132,6 +137,16 @@ class ContainerTask(Construct):
     def grant_read_log(self, grantee: iam.IGrantable) -> None:
         """Allow reading the log of a task whose id is known: stream `NAME/NAME/ID`, of no other group."""
         allow(grantee, actions=["logs:GetLogEvents"], resources=[self._log_arn])
+
+    def _may_start(self, image: ContainerImage) -> iam.CfnPolicy | None:
+        with in_one_policy(self.execution_role, "Permissions") as permissions:
+            image.grant_pull(self.execution_role)
+            allow(
+                self.execution_role,
+                actions=["logs:CreateLogStream", "logs:PutLogEvents"],
+                resources=[self._log_arn],
+            )
+        return permissions.policy
 
     def _role(self, construct_id: str, description: str) -> iam.Role:
         role = iam.Role(

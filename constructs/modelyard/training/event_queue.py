@@ -141,7 +141,6 @@ class EventQueue(Construct):
             evaluation_periods=1,
             treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
         )
-
         self.waits = self.metric_age().create_alarm(
             self,
             "Waits",
@@ -150,6 +149,17 @@ class EventQueue(Construct):
             threshold=60 * oldest_minutes,
             evaluation_periods=5,
             treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+        )
+
+    def let_in(self, *rules: events.CfnRule) -> None:
+        """Let further rules set aside what they cannot deliver, or what somebody must hear of."""
+        self.dead_letters.add_to_resource_policy(
+            iam.PolicyStatement(
+                principals=[service_principal("events")],
+                actions=["sqs:SendMessage"],
+                resources=[self.dead_letters.queue_arn],
+                conditions={"ArnEquals": {"aws:SourceArn": [rule.attr_arn for rule in rules]}},
+            )
         )
 
     def grant_consume(self, grantee: iam.IGrantable) -> None:

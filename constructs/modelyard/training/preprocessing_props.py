@@ -32,6 +32,8 @@ class ImageFolder:
         output_bucket: Where that is; `bucket` itself if None.
         image_size: Pixels that a model sees, squared.
         validation_share, test_share: Of the images, for the two held-out splits.
+        quarantined_percent: Of an hour's images, from which on somebody is told: of so many that cannot be
+            used, the cause is rather one upload than single images.
 
     Raises:
         ValueError: A malformed name, not folders, an output within the uploads (each shard would be one), or
@@ -46,6 +48,7 @@ class ImageFolder:
     image_size: int = 224
     validation_share: float = 0.1
     test_share: float = 0.1
+    quarantined_percent: float = 10.0
 
     def __post_init__(self) -> None:
         if not _DATASET.fullmatch(self.dataset):
@@ -65,6 +68,11 @@ class ImageFolder:
         if min(shares) < 0 or sum(shares) >= 1:
             raise ValueError(
                 f"ImageFolder has shares {shares}; they must not be negative, and below 1 together"
+            )
+        if not 0 < self.quarantined_percent <= 100:
+            raise ValueError(
+                f"ImageFolder.quarantined_percent is {self.quarantined_percent:g}; give more than 0, "
+                "100 at most"
             )
 
     @property
@@ -129,3 +137,26 @@ class Workers:
                 f"Workers of {self.cpu} units and {self.memory_mib} MiB: Fargate has no such task; "
                 f"{', '.join(f'{cpu} with {low} to {high}' for cpu, (low, high) in _SIZES.items())}, in GiB"
             )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Collection:
+    """The deletion of shards that neither the ledger nor a manifest names.
+
+    Args:
+        every_days: Between two looks. A shard goes at the second look at the earliest.
+        grace_hours: For which nothing must have named a shard, at least a day. Longer than a restore of the
+            ledger takes to be noticed: what only the lost records named is garbage then.
+
+    Raises:
+        ValueError: A number out of range.
+    """
+
+    every_days: int = 7
+    grace_hours: int = 72
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.every_days <= 31:
+            raise ValueError(f"Collection.every_days is {self.every_days}; give 1 to 31")
+        if not 24 <= self.grace_hours <= 24 * 365:
+            raise ValueError(f"Collection.grace_hours is {self.grace_hours}; give 24 to 8760")
