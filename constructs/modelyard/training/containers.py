@@ -51,6 +51,7 @@ class ContainerTask(Construct):
     execution_role: iam.Role
     log_group: logs.LogGroup
     log_group_name: str
+    _log_arn: str
 
     def __init__(
         self,
