@@ -86,6 +86,11 @@ class StateFolder:
         return self.root / "ecs.db"
 
     @property
+    def ssm_db(self) -> Path:
+        """SQLite file of SSM's documents."""
+        return self.root / "ssm.db"
+
+    @property
     def images(self) -> Path:
         """Images that the stand-in for `docker` built."""
         return self.root / "images"
@@ -114,6 +119,11 @@ class StateFolder:
     def audit(self) -> Path:
         """Every authorization decision, one JSON object a line."""
         return self.root / "audit.jsonl"
+
+    @property
+    def interruptions(self) -> Path:
+        """A file for each host that Spot takes back; see `localcloud.ec2.interruptions`."""
+        return self.root / "interruptions"
 
     @property
     def faults(self) -> Path:
