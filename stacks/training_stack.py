@@ -242,8 +242,8 @@ class TrainingStack(StageStack):
 
 
 def _layout(settings: TrainingSettings) -> NetworkLayout:
-    """With the endpoints of SSM where a single host needs them."""
+    """With the endpoints of SSM where a single host needs them; not on a local cloud, which needs none."""
     layout = settings.network
-    if settings.instance is None:
+    if settings.instance is None or not layout.endpoints:
         return layout
     return replace(layout, endpoints=tuple(dict.fromkeys((*layout.endpoints, *SSM_ENDPOINTS))))

@@ -6,9 +6,9 @@ import math
 from typing import Any
 
 # An execution ends at 25,000 events, and a look takes sixteen.
-_MOST_POLLS, _LEAST_POLL_SECONDS = 1200, 30
+_MOST_POLLS = 1200
 # A host that boots, and a job that waits for it.
-_SEND_SECONDS, _SEND_TRIES = 20, 45
+_SEND_SECONDS, _SEND_MOST_SECONDS = 20, 900
 _DELIVERY_SECONDS = 900
 # A gap in the service's answers is no reason to leave a host running.
 _PATIENT = {"ErrorEquals": ["States.ALL"], "IntervalSeconds": 5, "MaxAttempts": 8, "BackoffRate": 2.0}
@@ -19,7 +19,12 @@ INTERRUPTED = 143
 
 
 def definition(
-    *, template_id: str, template_version: str, document_name: str, limit_minutes: int
+    *,
+    template_id: str,
+    template_version: str,
+    document_name: str,
+    limit_minutes: int,
+    watch_seconds: int = 30,
 ) -> dict[str, Any]:
     """Amazon States Language.
 
@@ -30,10 +35,12 @@ def definition(
         template_id, template_version: Of the host.
         document_name: Of the command.
         limit_minutes: After which the host is ended, whatever the job does.
+        watch_seconds: Between two looks at the job, at least.
 
     See https://docs.aws.amazon.com/step-functions/latest/dg/supported-services-awssdk.html
     """
-    poll = max(_LEAST_POLL_SECONDS, math.ceil(limit_minutes * 60 / _MOST_POLLS))
+    poll = max(watch_seconds, math.ceil(limit_minutes * 60 / _MOST_POLLS))
+    send = min(_SEND_SECONDS, watch_seconds)
     return {
         "Comment": "One training job on one host",
         "StartAt": "Begin",
@@ -86,8 +93,8 @@ def definition(
                 "Retry": [
                     {
                         "ErrorEquals": ["Ssm.InvalidInstanceIdException", "Ssm.InvalidInstanceId"],
-                        "IntervalSeconds": _SEND_SECONDS,
-                        "MaxAttempts": _SEND_TRIES,
+                        "IntervalSeconds": send,
+                        "MaxAttempts": _SEND_MOST_SECONDS // send,
                         "BackoffRate": 1.0,
                     }
                 ],

@@ -206,6 +206,7 @@ class TrainingInstance(Construct):
             template_version=self.template.attr_latest_version_number,
             document_name=self.command.ref,
             limit_minutes=size.max_hours * 60,
+            watch_seconds=size.watch_seconds,
         )
         driver = machine(
             self,
