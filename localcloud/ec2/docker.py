@@ -24,6 +24,7 @@ from localcloud.ec2.desk import Say
 
 _REFUSED = 125  # as `docker run` exits when the container could not be made
 _DEFAULT_STOP_SECONDS = 10.0
+_LAST_SECONDS = 2.0  # of a host that shuts down
 
 
 class DockerError(Exception):
@@ -42,6 +43,7 @@ class Surroundings:
     engine: Engine
     images: ImageStore
     network: int
+    instance_id: str
     hostname: str
     address: str
     role_arn: str
@@ -58,6 +60,18 @@ class Docker:
         self._registries: set[str] = set()
         self._pulled: dict[str, Image] = {}
         self._named: dict[str, tuple[Container, float]] = {}
+        self._closed = False
+
+    def close(self) -> None:
+        """End all containers, as a shutdown does that has no time left; none starts afterwards."""
+        with self._lock:
+            self._closed = True
+            containers = [container for container, _ in self._named.values()]
+        threads = [threading.Thread(target=container.stop, args=(_LAST_SECONDS,)) for container in containers]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
 
     def run(self, arguments: list[str], given: str, say: Say) -> int:
         """One call of `docker`; its exit code."""
@@ -119,8 +133,10 @@ class Docker:
         log = self._open_log(options)
         around = self._around
         name = options.name or f"container-{len(self._named)}"
-        container = around.engine.create(f"{around.hostname}-{name}")
+        container = around.engine.create(f"{around.instance_id}-{name}")
         with self._lock:
+            if self._closed:
+                raise DockerError("the host shuts down", _REFUSED)
             if name in self._named:
                 raise DockerError(f'Conflict. The container name "/{name}" is already in use.', _REFUSED)
             self._named[name] = (container, options.stop_timeout)
@@ -149,6 +165,8 @@ class Docker:
         except ContainerRefusedError as error:
             self._forget(name, container)
             raise DockerError(str(error), _REFUSED) from error
+        if self._closed:
+            container.stop(0)
         if options.detach:
             say(out=f"{name}\n")
             return 0

@@ -25,7 +25,6 @@ from localcloud.ec2.relay import Relay
 _log = logging.getLogger(__name__)
 _PROGRAMS = ("docker", "shutdown", "systemctl", "dnf")
 _FOLDER = "/usr/local/sbin"
-# As long as a container engine's own, when the host shuts down in order.
 _GRACE_SECONDS = 2.0
 
 
@@ -79,7 +78,6 @@ class Host:
         self._cloud, self._engine, self.spec = cloud, engine, spec
         self._credentials, self._calls = credentials, calls
         self._parts: list[Any] = []
-        self._containers: list[Container] = []
         self._desk: Desk | None = None
         self._lock = threading.Lock()
         self._over = False
@@ -90,6 +88,11 @@ class Host:
         Raises:
             NetworkError, ContainerRefusedError: this machine cannot; with the reason.
         """
+        with self._lock:
+            if not self._over:
+                self._start()
+
+    def _start(self) -> None:
         made = network.make(self._engine, self._cloud, self.spec.address)
         self._parts.append(made)
         self._parts.append(Relay(made.cloud, int(self._cloud.endpoint_url.rpartition(":")[2])))
@@ -111,6 +114,7 @@ class Host:
                 engine=self._engine,
                 images=ImageStore(self._cloud.folder.images),
                 network=holder,
+                instance_id=self.spec.instance_id,
                 hostname=self.spec.name,
                 address=self.spec.address,
                 role_arn=self.spec.role_arn,
@@ -118,6 +122,7 @@ class Host:
                 environment=surroundings,
             )
         )
+        self._parts.append(docker)
         shutdown = programs.Shutdown(self._calls.shut_down)
         self._parts.append(_Closing(shutdown.cancel))
 
@@ -135,6 +140,7 @@ class Host:
         self._parts.append(self._desk)
         machine = self._engine.create(self.spec.instance_id)
         self._parts.append(_Closing(lambda: _put_out(machine)))
+        machine.when_ended(self._calls.shut_down)
         machine.start(
             ContainerSpec(
                 image=_image(machine.base.parent / "image"),
@@ -167,9 +173,9 @@ class Host:
     def end(self) -> None:
         """End all of it; returns when no process is left. Safe to call again."""
         with self._lock:
-            if self._over:
-                return
-            self._over = True
+            over, self._over = self._over, True
+        if over:
+            return
         # The processes first, then what they talk to.
         for part in reversed(self._parts):
             try:

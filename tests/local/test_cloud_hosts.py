@@ -63,6 +63,12 @@ def processes_of(host: str) -> list[int]:
     return found
 
 
+def with_words(words: str) -> list[int]:
+    """Processes that were started with these."""
+    found = psutil.process_iter(["pid", "cmdline"])
+    return [one.info["pid"] for one in found if words in " ".join(one.info["cmdline"] or ())]
+
+
 def test_a_host_knows_what_it_is_and_acts_as_its_role(hosts: Hosts, host: str) -> None:
     done = hosts.ran(
         host,
@@ -147,15 +153,24 @@ def test_a_container_has_the_hosts_role_and_writes_its_log(
     assert "asked to end" in done["StandardOutputContent"]
 
 
-def test_a_shutdown_terminates_and_nothing_is_left(hosts: Hosts) -> None:
-    host = hosts.ready(hosts.start())
-    assert processes_of(host) != []
+def test_a_shutdown_terminates_and_nothing_is_left(hosts: Hosts, bench: Bench) -> None:
+    host, mark = hosts.ready(hosts.start()), unique("detached")
+    registry = bench.image.partition("/")[0]
+    begun = hosts.ran(
+        host,
+        f"aws ecr get-login-password | docker login --username AWS --password-stdin {registry}",
+        f"docker run --detach --rm --network host --name store --entrypoint python {bench.image} "
+        f'-c "import time; time.sleep(600)  # {mark}"',
+    )
+    assert begun["Status"] == "Success", begun
+    until(lambda: with_words(mark))
     # It leaves its session, and its command says nothing any more.
     command = hosts.send(
         host, "setsid sleep 600 < /dev/null > /dev/null 2>&1 &", "shutdown -h now", "sleep 600"
     )
     assert hosts.gone(host)
     assert processes_of(host) == []
+    assert with_words(mark) == []
     assert hosts.look(host, command)["Status"] == "InProgress"
     client = hosts.client("ssm")
     with pytest.raises(client.exceptions.InvalidInstanceId):
