@@ -281,7 +281,12 @@ def _training_locally(local: Environment) -> Environment:
             datasets=(PreparedDataset(name="digits", image_size=32),),
             workers=Workers(most=2, backlog=1000, cpu=1024, memory_mib=2048),
             instance=InstanceSize(
-                instance_type="c7i.large", max_hours=1, volume_gib=30, shared_memory_mib=512, watch_seconds=3
+                instance_type="c7i.large",
+                max_hours=1,
+                volume_gib=30,
+                shared_memory_mib=512,
+                watch_seconds=3,
+                price_usd=0.08925,
             ),
         ),
     )

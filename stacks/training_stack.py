@@ -101,6 +101,7 @@ class TrainingStack(StageStack):
             size=settings.size,
             insights=settings.insights,
         )
+        self.instance = self._instance(settings, image, places)
         self.jobs = self._jobs(settings, environment, places, registration)
         self.queues = self._queues(settings, environment, data)
         self.monitoring = TrainingMonitoring(
@@ -115,7 +116,6 @@ class TrainingStack(StageStack):
             alarm_topic.hear([self.jobs.letters, self.jobs.broken, self.jobs.failed])
             alarm_topic.hear([told.stall, told.non_finite, told.goodput, told.checkpoint])
             alarm_topic.hear([queue.events.letters for queue in self.queues.values()])
-        self.instance = self._instance(settings, image, places)
         self._tell()
 
     def grant_use(self, grantee: iam.IGrantable, data: IDataBucket) -> None:
@@ -160,6 +160,7 @@ class TrainingStack(StageStack):
             ),
             pace=settings.pace,
             registration=registration,
+            instance=self.instance,
             retention=environment.data.retention,
         )
         with in_one_policy(trainer.task_role, "Report"):

@@ -29,6 +29,9 @@ def submit(
     hosts: Annotated[int, typer.Option(min=1, help="Hosts of the job; it starts when it can have all.")] = 1,
     min_hosts: Annotated[int, typer.Option(min=1, help="Fewest that it goes on with after a loss.")] = 1,
     rigid: Annotated[bool, typer.Option("--rigid", help="Start anew when any host is lost.")] = False,
+    instance: Annotated[
+        bool, typer.Option("--instance", help="On a single host that is started for it, not on the cluster.")
+    ] = False,
     budget: Annotated[float | None, typer.Option(help="Cost in USD at which it ends.")] = None,
     setting: Annotated[
         list[str] | None, typer.Option("--setting", "-s", help="NAME=VALUE for the trainer; repeat for more.")
@@ -49,10 +52,13 @@ def submit(
         elastic=not rigid,
         budget_usd=budget,
         model_group=register,
+        instance=instance or None,
     )
     place = cluster()
     known = place.find(job)
-    if known is not None and any(known.document["request"][name] != value for name, value in asked.items()):
+    if known is not None and any(
+        known.document["request"].get(name) != value for name, value in asked.items()
+    ):
         raise CliError(f"job {job} exists and asks for something else; choose another name")
     place.send(asked)
     accepted = place.until(job, lambda _: True)

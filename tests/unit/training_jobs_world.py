@@ -108,10 +108,20 @@ class Fleet:
     short: int = 0
     patient: bool = False
     providers: list[int] = field(default_factory=list)
+    alone: list[str] = field(default_factory=list)
 
     def run(
-        self, attempt: str, count: int, environment: Mapping[str, str], *, provider: int, token: str
+        self,
+        attempt: str,
+        count: int,
+        environment: Mapping[str, str],
+        *,
+        provider: int,
+        token: str,
+        alone: bool = False,
     ) -> Started:
+        if alone:
+            self.alone.append(attempt)
         if self.refusal:
             raise RefusedError(self.refusal)
         self.providers.append(provider)

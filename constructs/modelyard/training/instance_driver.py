@@ -14,6 +14,8 @@ _DELIVERY_SECONDS = 900
 _PATIENT = {"ErrorEquals": ["States.ALL"], "IntervalSeconds": 5, "MaxAttempts": 8, "BackoffRate": 2.0}
 _GIVE_UP = [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.error", "Next": "End"}]
 _GOES_ON = ("Pending", "InProgress", "Delayed")
+# A line without anything, in base64: a parameter of the command is never empty.
+_NO_VARIABLES = "Cg=="
 # Of the command on a host that Spot takes back: as of a trainer that SIGTERM ended, with a checkpoint.
 INTERRUPTED = 143
 
@@ -28,8 +30,9 @@ def definition(
 ) -> dict[str, Any]:
     """Amazon States Language.
 
-    Input: `{"job", "attempt", "dataset", "checkpoints", "output", "hyperparameters": {...}}`. However it goes
-    on from the start of the host, it comes to the step that ends it.
+    Input: `{"job", "attempt", "dataset", "checkpoints", "output", "hyperparameters": {...}}`, and `variables`
+    where the trainer is to be told more: lines NAME=VALUE, in base64. However it goes on from the start of
+    the host, it comes to the step that ends it.
 
     Args:
         template_id, template_version: Of the host.
@@ -43,8 +46,15 @@ def definition(
     send = min(_SEND_SECONDS, watch_seconds)
     return {
         "Comment": "One training job on one host",
-        "StartAt": "Begin",
+        "StartAt": "Usual",
         "States": {
+            "Usual": _pass({"variables": _NO_VARIABLES}, "$.usual", "Given"),
+            "Given": {
+                "Type": "Pass",
+                "Parameters": {"given.$": "States.JsonMerge($.usual, $, false)"},
+                "OutputPath": "$.given",
+                "Next": "Begin",
+            },
             "Begin": _pass({"polls": 0, "status": "NotSent", "code": -1}, "$.watch", "Start"),
             "Start": {
                 "Type": "Task",
@@ -85,6 +95,7 @@ def definition(
                         "Hyperparameters.$": (
                             "States.Array(States.Base64Encode(States.JsonToString($.hyperparameters)))"
                         ),
+                        "Variables.$": "States.Array($.variables)",
                     },
                 },
                 "ResultSelector": {"id.$": "$.Command.CommandId"},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from localcloud.ec2 import interruptions
@@ -106,3 +106,29 @@ def test_a_job_goes_on_from_its_checkpoint_when_spot_took_its_host(stage: Stage)
     (left,) = re.findall(r"stopped by SIGTERM after step \d+, checkpoint (\S+);", log)
     assert f"goes on from checkpoint {left}:" in log
     nothing_runs(stage)
+
+
+def settings(**values: Any) -> list[str]:
+    return [part for name, value in {**SETTINGS, **values}.items() for part in ("-s", f"{name}={value}")]
+
+
+def test_a_job_on_a_single_host_is_asked_for_and_told_of_as_any(
+    stage: Stage, train: Callable[..., Any]
+) -> None:
+    since, data = time.time(), write_manifest(stage)
+    job = train("submit", "single-3", "--data", data, "--instance", *settings(epochs=2))
+    assert (job["state"], job["attempt"], job["step"]) == ("completed", 1, 8), stage.logs(LOG)
+    assert job["cost"] > 0
+    assert job["checkpoint"]["key"] in stage.keys("training-jobs/single-3/checkpoints/")
+    nothing_runs(stage)
+
+    train("submit", "single-4", "--data", data, "--instance", *settings(epochs=1000), "--detach")
+    until(lambda: stage.job("single-4").get("checkpoint"), lambda: (stage.job("single-4"), stage.logs(LOG)))
+    train("cancel", "single-4")
+    stage.reached("single-4", "cancelled")
+    nothing_runs(stage)
+    told = {one["job"]: one["state"] for one in train("list")}
+    assert (told["single-3"], told["single-4"]) == ("completed", "cancelled")
+    # It was on none of the cluster's hosts, and nobody was refused anything.
+    assert stage.tasks(startedBy="single-4/1") == []
+    assert [one for one in stage.decisions(since) if not one.allowed] == []

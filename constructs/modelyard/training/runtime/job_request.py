@@ -4,7 +4,7 @@ The body is one JSON object:
 
     {"job": "dogs-1", "data": "s3://bucket/datasets/dogs/manifest.json", "hosts": 4, "min_hosts": 2,
      "elastic": true, "budget_usd": 25, "settings": {"backbone": "resnet18", "epochs": 10},
-     "model_group": "dogs"}
+     "model_group": "dogs", "instance": false}
 
 `job` and `data` are required. SQS delivers a message at least once, so the same request for the same job is
 no error: it is `repeated`. Another request under the name of a job that exists is refused.
@@ -30,7 +30,17 @@ _JOB = re.compile(r"[a-z0-9](-?[a-z0-9]){0,62}")
 _SETTING = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _DATA = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/\S{1,1024}")
 _GROUP = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
-_MEMBERS = ("job", "data", "hosts", "min_hosts", "elastic", "budget_usd", "settings", "model_group")
+_MEMBERS = (
+    "job",
+    "data",
+    "hosts",
+    "min_hosts",
+    "elastic",
+    "budget_usd",
+    "settings",
+    "model_group",
+    "instance",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +56,7 @@ class JobRequest:
         budget_usd: Cost at which it ends; None for no bound.
         settings: Of the trainer, which checks them itself.
         model_group: In which its models are registered; empty for none.
+        instance: Whether it trains on a single host that is started for it, and not on the cluster.
     """
 
     job: str
@@ -56,6 +67,7 @@ class JobRequest:
     budget_usd: float | None = None
     settings: Mapping[str, Setting] = field(default_factory=dict)
     model_group: str = ""
+    instance: bool = False
 
     @property
     def digest(self) -> str:
@@ -80,17 +92,21 @@ def parse(body: str) -> JobRequest:
     if unknown := sorted(members.keys() - set(_MEMBERS)):
         raise RequestError(f"unknown member {unknown[0]!r:.80}; known: {', '.join(_MEMBERS)}")
     hosts = _whole(members, "hosts", 1, MOST_HOSTS)
+    instance = _truth(members, "instance", default=False)
+    if instance and hosts > 1:
+        raise RequestError(f"hosts is {hosts} and instance is true; a single host is one")
     return JobRequest(
         job=_text(members, "job", _JOB, "1 to 63 small letters, digits and inner hyphens"),
         data=_text(members, "data", _DATA, "an address such as s3://bucket/key"),
         hosts=hosts,
         min_hosts=_whole(members, "min_hosts", 1, hosts),
-        elastic=_truth(members, "elastic"),
+        elastic=_truth(members, "elastic", default=True),
         budget_usd=_budget(members),
         settings=_settings(members),
         model_group=_text(members, "model_group", _GROUP, "the name of a model package group")
         if "model_group" in members
         else "",
+        instance=instance,
     )
 
 
@@ -157,8 +173,8 @@ def _whole(members: Mapping[str, Any], name: str, low: int, high: int) -> int:
     return value
 
 
-def _truth(members: Mapping[str, Any], name: str) -> bool:
-    value = members.get(name, True)
+def _truth(members: Mapping[str, Any], name: str, *, default: bool) -> bool:
+    value = members.get(name, default)
     if not isinstance(value, bool):
         raise RequestError(f"{name} is {value!r:.80}; it must be true or false")
     return value
