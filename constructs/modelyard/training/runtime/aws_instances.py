@@ -17,7 +17,6 @@ from .attempts import Cause
 from .aws_errors import code
 from .ports import Hosts, Phase, Started, Task
 
-_STARTED = ":runInstances"
 # The host is started by the first of them, however often that was tried.
 _EVENTS = 200
 # Of the driver's own ends.
