@@ -66,7 +66,9 @@ def call(cloud: Cloud, service: str, action: str, given: Any, prefix: str) -> di
         answer = method(**_renamed(given, model.input_shape, small=True))
     except ClientError as error:
         found = error.response["Error"]
-        code = found["Code"] if found["Code"].endswith("Exception") else f"{found['Code']}Exception"
+        # EC2's model has no errors: the SDK knows one for all.
+        named = "Ec2" if service == "ec2" else found["Code"].removesuffix("Exception")
+        code = f"{named}Exception"
         raise stepfunctions._ExecutionError(f"{prefix}{code}", found.get("Message", "")) from error
     except ParamValidationError as error:
         raise stepfunctions._ExecutionError("States.Runtime", str(error)) from error
