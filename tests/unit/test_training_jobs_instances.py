@@ -103,6 +103,9 @@ def test_where_a_host_is(
 def test_a_host_is_ended_and_one_that_has_not_come_is_no_longer_waited_for() -> None:
     steps, ec2 = Steps(status="RUNNING"), Ec2()
     hosts = DriverHosts(steps, ec2, DRIVER)
+    # One whose trainer is done ends by itself.
+    assert hosts.stop("dogs-1/2", [EXECUTION], "finished") == 1
+    assert (ec2.ended, steps.stopped) == ([], [])
     # Also by whoever knows the attempt alone.
     assert hosts.stop("dogs-1/2", (), "cancelled") == 1
     assert (ec2.ended, steps.stopped) == (["i-1"], [])

@@ -108,6 +108,11 @@ def test_a_job_goes_on_from_its_checkpoint_when_spot_took_its_host(stage: Stage)
     nothing_runs(stage)
 
 
+def execution_of(stage: Stage, name: str) -> str:
+    """Of the driver, by its name."""
+    return f"{stage.outputs['InstanceDriverArn'].replace(':stateMachine:', ':execution:')}:{name}"
+
+
 def settings(**values: Any) -> list[str]:
     return [part for name, value in {**SETTINGS, **values}.items() for part in ("-s", f"{name}={value}")]
 
@@ -120,6 +125,7 @@ def test_a_job_on_a_single_host_is_asked_for_and_told_of_as_any(
     assert (job["state"], job["attempt"], job["step"]) == ("completed", 1, 8), stage.logs(LOG)
     assert job["cost"] > 0
     assert job["checkpoint"]["key"] in stage.keys("training-jobs/single-3/checkpoints/")
+    assert ended(stage, execution_of(stage, "single-3_1"))["status"] == "SUCCEEDED"
     nothing_runs(stage)
 
     train("submit", "single-4", "--data", data, "--instance", *settings(epochs=1000), "--detach")

@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 
 from .attempts import Cause
 from .aws_errors import code
-from .ports import Hosts, Phase, Started, Task
+from .ports import Hosts, Outcome, Phase, Started, Task
 
 # The host is started by the first of them, however often that was tried.
 _EVENTS = 200
@@ -121,6 +121,9 @@ class DriverHosts:
         found = self._described(arn)
         if found is None or found["status"] != "RUNNING":
             return 0
+        if reason == Outcome.FINISHED.value:
+            # The trainer said so first: its command ends now, and the driver then ends the host.
+            return 1
         instance = self._instance(arn)
         if instance:
             self._ec2.terminate_instances(InstanceIds=[instance])
