@@ -103,6 +103,7 @@ class TrainingStack(StageStack):
             size=settings.size,
             insights=settings.insights,
         )
+        self.instance = self._instance(settings, image, places)
         self.jobs = self._jobs(settings, environment, places, registration)
         self.queues = self._queues(settings, environment, data)
         cluster_name = self.cluster.cluster.cluster_name
@@ -119,7 +120,6 @@ class TrainingStack(StageStack):
             alarm_topic.hear([told.stall, told.non_finite, told.goodput, told.checkpoint])
             for queue in self.queues.values():
                 alarm_topic.hear([queue.events.letters, queue.events.waits, queue.quarantine])
-        self.instance = self._instance(settings, image, places)
         self._tell(cluster_name)
 
     def grant_use(self, grantee: iam.IGrantable, data: IDataBucket) -> None:
@@ -166,6 +166,7 @@ class TrainingStack(StageStack):
             ),
             pace=settings.pace,
             registration=registration,
+            instance=self.instance,
             retention=environment.data.retention,
         )
         with in_one_policy(trainer.task_role, "Report"):
@@ -250,8 +251,8 @@ class TrainingStack(StageStack):
 
 
 def _layout(settings: TrainingSettings) -> NetworkLayout:
-    """With the endpoints of SSM where a single host needs them."""
+    """With the endpoints of SSM where a single host needs them; not on a local cloud, which needs none."""
     layout = settings.network
-    if settings.instance is None:
+    if settings.instance is None or not layout.endpoints:
         return layout
     return replace(layout, endpoints=tuple(dict.fromkeys((*layout.endpoints, *SSM_ENDPOINTS))))

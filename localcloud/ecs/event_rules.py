@@ -14,9 +14,9 @@ from botocore.exceptions import ClientError, ParamValidationError
 from localcloud.aws import identity
 from localcloud.aws.differences import event_targets
 from localcloud.aws.errors import RoleNotAssumable
+from localcloud.aws.sdk_tasks import renamed
 from localcloud.context import Cloud
 from localcloud.ecs.service import SERVICE
-from localcloud.ecs.state_machines import renamed
 from localcloud.sagemaker import shapes
 
 _PRINCIPAL = "events.amazonaws.com"

@@ -1,14 +1,8 @@
-"""How Spot takes a host back: it says so ahead, in an event that is AWS's own, and then the host is gone.
+"""How Spot takes a host of a cluster back: it says so ahead, in an event that is AWS's own, then it is gone.
 
-`interruptions.json` in the state folder has the instances, and the seconds of notice that each is given; 120
-on AWS:
-
-    {"i-0123456789abcdef0": 120}
-
-An instance is told once, whatever becomes of the file. Its agent stops taking tasks, if that is what the
-group's user data tells it. When the time has passed it is gone with its tasks, and the group, which is to
-have as many as before, gets another one. The seconds are real ones, whatever `--clock` says: it is in them
-that programs save what they have.
+Which, and when, `localcloud.ec2.interruptions` reads. An instance is told once, whatever becomes of the file.
+Its agent stops taking tasks, if that is what the group's user data tells it. When the time has passed it is
+gone with its tasks, and the group, which is to have as many as before, gets another one.
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html
 
 AWS's way to ask for it: https://docs.aws.amazon.com/fis/latest/userguide/fis-actions-reference.html
@@ -16,7 +10,6 @@ AWS's way to ask for it: https://docs.aws.amazon.com/fis/latest/userguide/fis-ac
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import time
@@ -24,6 +17,7 @@ from typing import Any
 
 from localcloud.aws.events import emit
 from localcloud.context import Cloud
+from localcloud.ec2.interruptions import Wanted
 from localcloud.ecs.runner import Runner
 from localcloud.ecs.service import HOST
 from localcloud.sagemaker.store import NotFound, Store
@@ -45,14 +39,14 @@ class Interruptions(Ticking):
         super().__init__("spot")
         self._cloud, self._store, self._runner = cloud, store, runner
         self._due: dict[str, float] = {}
-        self._read: tuple[str, dict[str, float]] = ("", {})
+        self._wanted = Wanted(cloud.folder)
 
     def pause(self) -> float:
         return _PAUSE_S
 
     def tick(self) -> None:
         try:
-            for instance, seconds in self._wanted().items():
+            for instance, seconds in self._wanted.seconds().items():
                 if instance not in self._due and (found := self._known(instance)):
                     self._due[instance] = time.monotonic() + seconds
                     self._warn(found)
@@ -82,18 +76,3 @@ class Interruptions(Ticking):
         arn = f"arn:aws:ec2:{host['_zone']}:instance/{instance}"
         _log.warning("Spot takes %s back", instance)
         emit(self._cloud, "aws.ec2", DETAIL_TYPE, detail, [arn])
-
-    def _wanted(self) -> dict[str, float]:
-        try:
-            text = self._cloud.folder.interruptions.read_text()
-        except FileNotFoundError:
-            return {}
-        if text != self._read[0]:
-            found: dict[str, float] = {}
-            try:
-                found = {str(name): max(0.0, float(value)) for name, value in json.loads(text).items()}
-            except (ValueError, TypeError, AttributeError):
-                file = self._cloud.folder.interruptions
-                _log.error('%s is no object such as {"i-0123456789abcdef0": 120}', file)
-            self._read = text, found
-        return self._read[1]

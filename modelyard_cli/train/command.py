@@ -31,6 +31,9 @@ def submit(
     hosts: Annotated[int, typer.Option(min=1, help="Hosts of the job; it starts when it can have all.")] = 1,
     min_hosts: Annotated[int, typer.Option(min=1, help="Fewest that it goes on with after a loss.")] = 1,
     rigid: Annotated[bool, typer.Option("--rigid", help="Start anew when any host is lost.")] = False,
+    instance: Annotated[
+        bool, typer.Option("--instance", help="On a single host that is started for it, not on the cluster.")
+    ] = False,
     budget: Annotated[float | None, typer.Option(help="Cost in USD at which it ends.")] = None,
     max_hours: Annotated[float | None, typer.Option(help="Hours with hosts after which it ends.")] = None,
     setting: Annotated[
@@ -58,6 +61,7 @@ def submit(
         max_hours=max_hours,
         model_group=register,
         wandb=wandb,
+        instance=instance or None,
     )
     place = cluster()
     known = place.find(job)

@@ -1,7 +1,8 @@
 """The state machine that starts, watches and ends a host, run by a Step Functions with EC2 and SSM as told.
 
-Nothing runs behind the instances of the local EC2, so what they would answer is written down here, in the
-form of AWS's Step Functions Local; the definition is the driver's own, and its pauses are skipped.
+Hosts run on the local cloud too (`training/test_2_instance.py`). What cannot be had from them at will, or
+takes hours, is written down here, in the form of AWS's Step Functions Local; the definition is the driver's
+own, and its pauses are skipped.
 https://docs.aws.amazon.com/step-functions/latest/dg/sfn-local-mock-cfg-file.html
 """
 

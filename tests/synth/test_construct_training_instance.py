@@ -22,6 +22,7 @@ JOB = {
     "Checkpoints": "s3://bucket/checkpoints/dogs-1/",
     "Output": "s3://bucket/trained/dogs-1/",
     "Hyperparameters": base64.b64encode(b'{"epochs": 2, "note": "a $(b) \\"c\\" d"}').decode(),
+    "Variables": base64.b64encode(b"JOB_TABLE=jobs\nPAID_NODE_SECONDS=60\n").decode(),
 }
 
 
@@ -246,6 +247,7 @@ def test_the_script_runs_the_job_and_then_ends_the_host(tmp_path, status, interr
     assert '--env HYPERPARAMETERS={"epochs": 2, "note": "a $(b) \\"c\\" d"}' in trainer
     assert trainer.endswith("--entrypoint python registry/models:1 -m training.vision.launch")
     assert "RENDEZVOUS_ENDPOINT=localhost:29400" in trainer
+    assert "--env JOB_TABLE=jobs --env PAID_NODE_SECONDS=60" in trainer
     assert any("-m training.vision.rendezvous --port 29400" in line for line in lines)
     assert ("docker stop --time 110 trainer" in lines) == interrupted
 

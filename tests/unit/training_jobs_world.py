@@ -114,10 +114,20 @@ class Fleet:
     deaf: set[str] = field(default_factory=set)
     evicted: list[str] = field(default_factory=list)
     fargate: bool = False
+    alone: list[str] = field(default_factory=list)
 
     def run(
-        self, attempt: str, count: int, environment: Mapping[str, str], *, provider: int, token: str
+        self,
+        attempt: str,
+        count: int,
+        environment: Mapping[str, str],
+        *,
+        provider: int,
+        token: str,
+        alone: bool = False,
     ) -> Started:
+        if alone:
+            self.alone.append(attempt)
         if self.refusal:
             raise RefusedError(self.refusal)
         self.providers.append(provider)

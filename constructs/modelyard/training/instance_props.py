@@ -22,9 +22,12 @@ class InstanceSize:
         volume_gib: Root volume, for the image and what the job writes.
         zone: Which of the network's zones, from 0.
         shared_memory_mib: /dev/shm of the trainer's container.
+        watch_seconds: Between two looks at the job; more where `max_hours` are many, since the history of an
+            execution is bounded.
+        price_usd: Of the host and hour, for the budgets of jobs and the cost in their records.
 
     Raises:
-        ValueError: A malformed type, or a number out of range.
+        ValueError: A malformed type, a number out of range, or a negative price.
     """
 
     instance_type: str = "g5.xlarge"
@@ -33,6 +36,8 @@ class InstanceSize:
     volume_gib: int = 100
     zone: int = 0
     shared_memory_mib: int = 4096
+    watch_seconds: int = 30
+    price_usd: float = 0.0
 
     def __post_init__(self) -> None:
         check_instance_types("InstanceSize", [self.instance_type])
@@ -41,6 +46,9 @@ class InstanceSize:
             ("volume_gib", 30, 16_384),
             ("zone", 0, 2),
             ("shared_memory_mib", 64, 1_048_576),
+            ("watch_seconds", 1, 300),
         ):
             if not low <= getattr(self, name) <= high:
                 raise ValueError(f"InstanceSize.{name} is {getattr(self, name)}; give {low} to {high}")
+        if self.price_usd < 0:
+            raise ValueError(f"InstanceSize.price_usd is {self.price_usd}; give 0 or more")

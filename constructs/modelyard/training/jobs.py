@@ -41,6 +41,8 @@ from modelyard.training.runtime.settings import Settings
 if TYPE_CHECKING:
     from aws_cdk import aws_sns as sns
 
+    from modelyard.training.training_instance import TrainingInstance
+
 _TIMEOUT_SECONDS = 60
 _DELIVERIES = 5
 
@@ -65,6 +67,7 @@ class TrainingJobs(Construct):
         pool: What it trains on.
         pace: How often jobs are looked after.
         registration: Of the models of jobs that finish; without it none is registered.
+        instance: A single host, for jobs that ask for one instead of the cluster.
         retention: What becomes of the records when the stack is deleted; kept by default.
         alarm_topic: Hears of all alarms, and of their end.
 
@@ -112,6 +115,7 @@ class TrainingJobs(Construct):
         pool: HostPool,
         pace: Pace | None = None,
         registration: Registration | None = None,
+        instance: TrainingInstance | None = None,
         retention: Retention | None = None,
         alarm_topic: sns.ITopic | None = None,
     ) -> None:
@@ -152,6 +156,8 @@ class TrainingJobs(Construct):
             most_rounds=pace.most_rounds,
             model_groups=tuple(one.group_name for one in registration.registries) if registration else (),
             serving_image=registration.image.uri if registration else "",
+            driver_arn=instance.driver.attr_arn if instance else "",
+            instance_price_usd=instance.size.price_usd if instance else 0.0,
         )
         self.intake = self._function("Intake", "intake_handler", "Takes requests for training", settings)
         self.attempts = self._function("Attempts", "handler", "Sees training jobs through", settings)
@@ -166,6 +172,11 @@ class TrainingJobs(Construct):
             grant_attempts(self, role, task, machine=name, **here)
             if pool.distinct_instances:
                 grant_eviction(self, role, **here)
+            if instance:
+                instance.grant_control(role)
+        if instance:
+            with in_one_policy(instance.role, "Report"):
+                self.records.grant_report(instance.role)
         with merged(self.attempts.execution_role):
             for registry in registration.registries if registration else ():
                 registry.grant_register(self.attempts.execution_role)

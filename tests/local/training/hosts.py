@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
+from tests.local.support import notify
 from tests.local.training.stage import Stage
 
 
@@ -17,10 +17,7 @@ def lose(stage: Stage, task: dict[str, Any]) -> None:
 
 def warn(stage: Stage, task: dict[str, Any]) -> None:
     """Have Spot give notice of taking the host of a task away, two minutes ahead as on AWS."""
-    file = stage.cloud.folder.interruptions
-    whole = file.with_suffix(".new")
-    whole.write_text(json.dumps({host_of(stage, task)["ec2InstanceId"]: 120}))
-    whole.replace(file)
+    notify(stage.cloud.folder, {host_of(stage, task)["ec2InstanceId"]: 120})
 
 
 def host_of(stage: Stage, task: dict[str, Any]) -> dict[str, Any]:

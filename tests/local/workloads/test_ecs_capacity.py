@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from localcloud.context import Cloud, Credentials
-from tests.local.support import Role, code_of, unique
+from tests.local.support import Role, code_of, notify, unique
 from tests.local.workloads.ecs_yard import SUBNETS, WAIT, Yard, wait_for
 
 
@@ -247,13 +246,6 @@ def test_an_instance_that_drains_takes_nothing_new_and_keeps_standalone_tasks(
     assert yard.ecs.list_container_instances(cluster=yard.name, status="DRAINING")["containerInstanceArns"]
 
 
-def interrupt(yard: Yard, notice_s: dict[str, float]) -> None:
-    file = yard.cloud.folder.interruptions
-    whole = file.with_suffix(".new")
-    whole.write_text(json.dumps(notice_s))
-    whole.replace(file)
-
-
 def test_spot_gives_notice_and_then_takes_the_instance(yard: Yard) -> None:
     pool = Pool(yard, scaled=False, smallest=2, user_data="echo ECS_ENABLE_SPOT_INSTANCE_DRAINING=true > x")
     wait_for(lambda: len(pool.instances()) == 2, "two instances")
@@ -265,7 +257,7 @@ def test_spot_gives_notice_and_then_takes_the_instance(yard: Yard) -> None:
         yard.reached(arn, "RUNNING")
     on = {yard.task(arn)["containerInstanceArn"]: arn for arn in tasks}
     heard = yard.queue_of_events({"source": ["aws.ec2"]})
-    interrupt(yard, {mine[0]: 3600})
+    notify(yard.cloud.folder, {mine[0]: 3600})
     try:
         (event,) = wait_for(lambda: yard.events(heard), "the warning")
         # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html
@@ -283,7 +275,7 @@ def test_spot_gives_notice_and_then_takes_the_instance(yard: Yard) -> None:
         assert yard.ask(definition, launchType="EC2", count=1, placementConstraints=apart)["failures"]
         assert yard.task(on[mine[1]])["lastStatus"] == "RUNNING"
         # Without a word ahead: it is gone with its task, and the group gets another one.
-        interrupt(yard, {mine[0]: 3600, other[0]: 0})
+        notify(yard.cloud.folder, {mine[0]: 3600, other[0]: 0})
         stopped = yard.reached(on[other[1]], "STOPPED")
         assert stopped["stopCode"] == "TerminationNotice"
         wait_for(
@@ -299,7 +291,7 @@ def test_spot_gives_notice_and_then_takes_the_instance(yard: Yard) -> None:
 def test_an_agent_that_is_not_told_to_drain_takes_tasks_until_the_end(yard: Yard, fixed: Pool) -> None:
     instances = [each["ec2InstanceId"] for each in fixed.instances()]
     heard = yard.queue_of_events({"source": ["aws.ec2"]})
-    interrupt(yard, dict.fromkeys(instances, 3600))
+    notify(yard.cloud.folder, dict.fromkeys(instances, 3600))
     try:
         told: list[str] = []
         wait_for(

@@ -51,8 +51,16 @@ class EcsHosts:
         self._family = settings.task_definition.rpartition("/")[2].partition(":")[0]
 
     def run(
-        self, attempt: str, count: int, environment: Mapping[str, str], *, provider: int, token: str
+        self,
+        attempt: str,
+        count: int,
+        environment: Mapping[str, str],
+        *,
+        provider: int,
+        token: str,
+        alone: bool = False,
     ) -> Started:
+        del alone
         tasks: list[str] = []
         for start in range(0, count, _A_CALL):
             asked = min(_A_CALL, count - start)

@@ -4,7 +4,7 @@ The body is one JSON object:
 
     {"job": "dogs-1", "data": "s3://bucket/datasets/dogs/manifest.json", "hosts": 4, "min_hosts": 2,
      "elastic": true, "budget_usd": 25, "max_hours": 12, "settings": {"backbone": "resnet18", "epochs": 10},
-     "model_group": "dogs", "wandb": "dogs"}
+     "model_group": "dogs", "wandb": "dogs", "instance": false}
 
 `job` and `data` are required. SQS delivers a message at least once, so the same request for the same job is
 no error: it is `repeated`. Another request under the name of a job that exists is refused.
@@ -33,7 +33,7 @@ _GROUP = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 _PROJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _MEMBERS = (
     "job", "data", "hosts", "min_hosts", "elastic", "budget_usd", "max_hours", "settings", "model_group",
-    "wandb",
+    "wandb", "instance",
 )  # fmt: skip
 
 
@@ -53,6 +53,7 @@ class JobRequest:
         model_group: In which its models are registered; empty for none.
         wandb: Project of Weights & Biases, for which its figures are written to a folder of its output; empty
             for none.
+        instance: Whether it trains on a single host that is started for it, and not on the cluster.
     """
 
     job: str
@@ -65,6 +66,7 @@ class JobRequest:
     settings: Mapping[str, Setting] = field(default_factory=dict)
     model_group: str = ""
     wandb: str = ""
+    instance: bool = False
 
     @property
     def digest(self) -> str:
@@ -93,12 +95,15 @@ def parse(body: str) -> JobRequest:
     if unknown := sorted(members.keys() - set(_MEMBERS)):
         raise RequestError(f"unknown member {unknown[0]!r:.80}; known: {', '.join(_MEMBERS)}")
     hosts = _whole(members, "hosts", 1, MOST_HOSTS)
+    instance = _truth(members, "instance", default=False)
+    if instance and hosts > 1:
+        raise RequestError(f"hosts is {hosts} and instance is true; a single host is one")
     return JobRequest(
         job=_text(members, "job", _JOB, "1 to 63 small letters, digits and inner hyphens"),
         data=_text(members, "data", _DATA, "an address such as s3://bucket/key"),
         hosts=hosts,
         min_hosts=_whole(members, "min_hosts", 1, hosts),
-        elastic=_truth(members, "elastic"),
+        elastic=_truth(members, "elastic", default=True),
         budget_usd=_bound(members, "budget_usd"),
         max_hours=_bound(members, "max_hours"),
         settings=_settings(members),
@@ -108,6 +113,7 @@ def parse(body: str) -> JobRequest:
         wandb=_text(members, "wandb", _PROJECT, "1 to 128 letters, digits, -, _ and . of a project's name")
         if "wandb" in members
         else "",
+        instance=instance,
     )
 
 
@@ -174,8 +180,8 @@ def _whole(members: Mapping[str, Any], name: str, low: int, high: int) -> int:
     return value
 
 
-def _truth(members: Mapping[str, Any], name: str) -> bool:
-    value = members.get(name, True)
+def _truth(members: Mapping[str, Any], name: str, *, default: bool) -> bool:
+    value = members.get(name, default)
     if not isinstance(value, bool):
         raise RequestError(f"{name} is {value!r:.80}; it must be true or false")
     return value

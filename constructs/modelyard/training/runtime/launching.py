@@ -36,7 +36,7 @@ def environment(
         "ATTEMPT": str(attempt),
         # Goodput and cost are of the whole job.
         "PAID_NODE_SECONDS": f"{paid:.0f}",
-        "PRICE_PER_HOST_HOUR": repr(settings.host_price_usd),
+        "PRICE_PER_HOST_HOUR": repr(settings.price(instance=request.instance)),
         # ECS names it on Fargate only.
         "AWS_DEFAULT_REGION": settings.cluster.split(":")[3],
         "RENDEZVOUS_ENDPOINT": settings.rendezvous_endpoint,
@@ -58,12 +58,15 @@ def check(request: JobRequest, settings: Settings) -> None:
     """Whether the cluster can ever run it.
 
     Raises:
-        RequestError: it asks for more hosts than there are, has a budget where hosts have no price, its
-            settings are too long for ECS, or its models would be registered where this cluster may not.
+        RequestError: it asks for more hosts than there are, or for a single one where there is none; it has a
+            budget where hosts have no price; its settings are too long for ECS; or its models would be
+            registered where this cluster may not.
     """
+    if request.instance and not settings.driver_arn:
+        raise RequestError("instance is true; this stage has no single host (TrainingSettings.instance)")
     if request.hosts > settings.slots:
         raise RequestError(f"hosts is {request.hosts}; this cluster has {settings.slots}")
-    if request.budget_usd is not None and not settings.host_price_usd:
+    if request.budget_usd is not None and not settings.price(instance=request.instance):
         raise RequestError(
             f"budget_usd is {request.budget_usd:g}, and this cluster knows no price of its hosts, so that it "
             "would never be spent; give max_hours, or the cluster a price (host_price_usd)"

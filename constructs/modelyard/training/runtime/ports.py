@@ -116,9 +116,18 @@ class Hosts(Protocol):
     """Tasks of gangs."""
 
     def run(
-        self, attempt: str, count: int, environment: Mapping[str, str], *, provider: int, token: str
+        self,
+        attempt: str,
+        count: int,
+        environment: Mapping[str, str],
+        *,
+        provider: int,
+        token: str,
+        alone: bool = False,
     ) -> Started:
         """Start tasks; a second time with the same token returns the same ones.
+
+        `alone`: on a host that is started for it, and not on the cluster.
 
         Raises:
             RefusedError: the request itself is wrong, and would be so again.

@@ -34,6 +34,8 @@ class Settings:
     `most_rounds`: steps of one execution; a standard one ends at 25,000 events, and a step takes about ten.
     `model_groups`: names of the groups in which a job may have its models registered.
     `serving_image`: URI of the image that serves them.
+    `driver_arn`: state machine of a single host (`modelyard.training.TrainingInstance`), empty without one.
+    `instance_price_usd`: of that host and hour.
     """
 
     table_name: str
@@ -62,6 +64,8 @@ class Settings:
     most_rounds: int = 1500
     model_groups: tuple[str, ...] = ()
     serving_image: str = ""
+    driver_arn: str = ""
+    instance_price_usd: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("table_name", "cluster", "task_definition", "container"):
@@ -82,12 +86,16 @@ class Settings:
         ):  # fmt: skip
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; give 1 or more")
-        if min(self.host_price_usd, self.queue_days) < 0:
-            raise ValueError("host_price_usd and queue_days must not be negative")
+        if min(self.host_price_usd, self.instance_price_usd, self.queue_days) < 0:
+            raise ValueError("host_price_usd, instance_price_usd and queue_days must not be negative")
         if self.model_groups and not self.serving_image:
             raise ValueError("model_groups are given and serving_image is empty; name what serves the models")
         if not 2 <= self.most_rounds <= 2000:
             raise ValueError(f"most_rounds is {self.most_rounds}; give 2 to 2000")
+
+    def price(self, *, instance: bool) -> float:
+        """USD of a host and hour, of a single host or of one of the cluster."""
+        return self.instance_price_usd if instance else self.host_price_usd
 
     def to_environment(self) -> dict[str, str]:
         """One variable; CloudFormation fills in what is known at deployment only."""

@@ -61,9 +61,17 @@ def admit(at: Attempt, ports: Ports, settings: Settings) -> Attempt:
         job = _moved(at, ports, State.WAITING, words, when=lambda job: _begins(job, at))
     if job is None or job.attempt != at.number or job.state not in (State.WAITING, State.STARTING):
         return replace(at, next=Step.STOP)
-    answer = admission.ask(ports.capacity, at.id, job.request.hosts, now)
+    # A single host is started for the job: it takes none of the cluster's.
+    alone = job.request.instance
+    answer = (
+        admission.Answer.GRANTED if alone else admission.ask(ports.capacity, at.id, job.request.hosts, now)
+    )
     if answer is admission.Answer.GRANTED:
-        words = f"attempt {at.number} has {job.request.hosts} slots"
+        words = (
+            f"attempt {at.number} starts a host"
+            if alone
+            else f"attempt {at.number} has {job.request.hosts} slots"
+        )
         _moved(at, ports, State.STARTING, words, when=lambda job: job.state is State.WAITING)
         return replace(at, next=Step.LAUNCH)
     return _refused(at, answer, job.request.hosts, now, settings)
@@ -187,7 +195,7 @@ def _reported(job: Job, at: Attempt, told: Report | None, paid: float, now: floa
         placed(job, at.number, at.tasks),
         attempt=at.number,
         step=told.step if told else job.step,
-        cost=max(paid / 3600 * settings.host_price_usd, job.attempt_cost),
+        cost=max(paid / 3600 * settings.price(instance=job.request.instance), job.attempt_cost),
         checkpoint=told.checkpoint if told else None,
         now=now,
         node_seconds=paid,
@@ -238,7 +246,9 @@ def _run(
     variables = environment(job.request, at.number, settings, paid=job.node_seconds)
     provider = job.tally.unplaced + at.elsewhere
     try:
-        started = ports.hosts.run(at.id, count, variables, provider=provider, token=token)
+        started = ports.hosts.run(
+            at.id, count, variables, provider=provider, token=token, alone=job.request.instance
+        )
     except RefusedError as error:
         return at, at.ending(Cause.FAILED, str(error))
     at = replace(at, tasks=(*at.tasks, *started.tasks))

@@ -1,0 +1,88 @@
+"""Commands of SSM, and the programs of hosts that need none."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from localcloud.ec2.documents import DocumentError, script_of
+from localcloud.ec2.instance_metadata import InstanceMetadata
+from localcloud.ec2.programs import Shutdown
+
+DOCUMENT: dict[str, Any] = {
+    "parameters": {
+        "Job": {"type": "String", "allowedPattern": "^[a-z]+$"},
+        "Kind": {"type": "String", "default": "small", "allowedValues": ["small", "large"]},
+    },
+    "mainSteps": [
+        {
+            "name": "Do",
+            "action": "aws:runShellScript",
+            "inputs": {"timeoutSeconds": "60", "runCommand": ["echo {{ Job }} {{Kind}}", "true"]},
+        }
+    ],
+}
+
+
+def test_parameters_are_filled_in() -> None:
+    assert script_of(DOCUMENT, {"Job": ["dogs"]}) == ("Do", "echo dogs small\ntrue\n", 60.0)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"Job": ["dogs; rm"]},
+        {"Job": ["dogs\n"]},
+        {"Job": ["a", "b"]},
+        {"Job": ["a"], "Kind": ["huge"]},
+        {"Job": ["a"], "Other": ["b"]},
+    ],
+)
+def test_nothing_else_gets_into_a_script(given: dict[str, list[str]]) -> None:
+    with pytest.raises(DocumentError) as raised:
+        script_of(DOCUMENT, given)
+    assert raised.value.code == "InvalidParameters"
+
+
+def test_a_later_shutdown_takes_the_place_of_an_earlier_one() -> None:
+    ended = threading.Event()
+    shutdown = Shutdown(ended.set)
+    said: list[str] = []
+
+    def say(**message: Any) -> None:
+        said.append(message["err"])
+
+    assert shutdown.run(["-h", "+90"], say) == 0
+    assert shutdown.run(["-h", "now"], say) == 0
+    assert ended.wait(60)
+    assert shutdown.run(["-h", "soon"], say) == 1
+    assert "soon" in said[-1]
+    ended.clear()
+    shutdown.run(["-h", "+90"], say)
+    shutdown.run(["-c"], say)
+    for timer in [one for one in threading.enumerate() if isinstance(one, threading.Timer)]:
+        timer.join(60)
+        assert not timer.is_alive()
+    assert not ended.is_set()
+
+
+def test_metadata_take_a_token_that_lasts() -> None:
+    metadata = InstanceMetadata(
+        facts=lambda: {"instance-id": "i-1", "placement/region": "r", "_account": "1"},
+        role="",
+        credentials=None,
+        tokens_required=True,
+    )
+    root = "/latest/meta-data/"
+    assert metadata.get(f"{root}instance-id", {})[0] == 401
+    assert metadata.token({})[0] == 400
+    status, token = metadata.token({"x-aws-ec2-metadata-token-ttl-seconds": "60"})
+    known = {"x-aws-ec2-metadata-token": token}
+    assert status == 200
+    assert metadata.get(f"{root}instance-id", known) == (200, "i-1")
+    assert metadata.get(root, known) == (200, "instance-id\nplacement/")
+    assert metadata.get(f"{root}spot/instance-action", known)[0] == 404
+    assert metadata.get(f"{root}instance-id", {"x-aws-ec2-metadata-token": "other"})[0] == 401
