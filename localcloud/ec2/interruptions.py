@@ -4,8 +4,8 @@ It has the instances, and the seconds of notice that each is given; 120 on AWS:
 
     {"i-0123456789abcdef0": 120}
 
-The seconds are real ones, whatever `--clock` says: it is in them that programs save what they have. A host that
-stands alone reads it in its metadata, and is gone when they have passed; for those of an ECS cluster see
+The seconds are real ones, whatever `--clock` says: it is in them that programs save what they have. A host
+that stands alone reads it in its metadata, and is gone when they have passed; for those of an ECS cluster see
 `localcloud.ecs.interruption`.
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html
 """
