@@ -134,7 +134,10 @@ def test_a_request_that_is_older_than_a_member_is_still_repeated() -> None:
     told = {**ASKED, "min_hosts": 1, "elastic": True, "budget_usd": None, "settings": {}, "model_group": ""}
     before = hashlib.sha256(json.dumps(told, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
     assert parse(body()).digest == before
+    assert parse(body(max_hours=None, instance=False)).digest == before
     assert parse(body(wandb="zoo")).digest != before
+    assert parse(body(max_hours=2)).digest != before
+    assert parse(body(hosts=1, instance=True)).digest != parse(body(hosts=1)).digest
 
 
 def test_the_way_of_a_job_that_loses_a_host() -> None:

@@ -104,16 +104,25 @@ def test_a_host_is_ended_and_one_that_has_not_come_is_no_longer_waited_for() -> 
     steps, ec2 = Steps(status="RUNNING"), Ec2()
     hosts = DriverHosts(steps, ec2, DRIVER)
     # One whose trainer is done ends by itself.
-    assert hosts.stop("dogs-1/2", [EXECUTION], "finished") == 1
+    assert hosts.stop("dogs-1/2", [EXECUTION], "finished") == (EXECUTION,)
     assert (ec2.ended, steps.stopped) == ([], [])
     # Also by whoever knows the attempt alone.
-    assert hosts.stop("dogs-1/2", (), "cancelled") == 1
+    assert hosts.stop("dogs-1/2", (), "cancelled") == (EXECUTION,)
     assert (ec2.ended, steps.stopped) == (["i-1"], [])
     steps.instance = ""
-    assert hosts.stop("dogs-1/2", [EXECUTION], "cancelled") == 1
+    assert hosts.stop("dogs-1/2", [EXECUTION], "cancelled") == (EXECUTION,)
     assert steps.stopped == [EXECUTION]
     steps.executions[EXECUTION]["status"] = "FAILED"
-    assert hosts.stop("dogs-1/2", [EXECUTION], "cancelled") == 0
+    assert hosts.stop("dogs-1/2", [EXECUTION], "cancelled") == ()
+    assert hosts.evict([EXECUTION]) == ()
+
+
+def test_a_host_that_obeys_no_more_is_taken_away_with_its_execution() -> None:
+    steps, ec2 = Steps(status="RUNNING"), Ec2()
+    hosts = DriverHosts(steps, ec2, DRIVER)
+    assert hosts.stop("dogs-1/2", [EXECUTION], "finished") == (EXECUTION,)
+    assert hosts.evict([EXECUTION]) == (EXECUTION,)
+    assert (ec2.ended, steps.stopped) == (["i-1"], [EXECUTION])
 
 
 def test_a_job_has_the_one_kind_of_hosts_or_the_other() -> None:
@@ -125,5 +134,5 @@ def test_a_job_has_the_one_kind_of_hosts_or_the_other() -> None:
     ).tasks
     assert [task.arn for task in both.look((*alone, *gang))] == [*gang, *alone]
     assert both.attempts() >= {"cats/1", "dogs-1/2"}
-    assert both.stop("cats/1", gang, "over") == 2
+    assert both.stop("cats/1", gang, "over") == tuple(gang)
     assert fleet.living() == []

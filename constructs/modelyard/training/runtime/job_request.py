@@ -35,6 +35,7 @@ _MEMBERS = (
     "job", "data", "hosts", "min_hosts", "elastic", "budget_usd", "max_hours", "settings", "model_group",
     "wandb", "instance",
 )  # fmt: skip
+_YOUNGER = frozenset({"max_hours", "wandb", "instance"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,10 +72,8 @@ class JobRequest:
     @property
     def digest(self) -> str:
         """SHA-256 of what is asked for, the same however the message was written."""
-        members = asdict(self)
-        if not self.wandb:
-            # Requests are older than this member.
-            del members["wandb"]
+        # Requests are older than some members: without these they have the digest that they had.
+        members = {name: value for name, value in asdict(self).items() if value or name not in _YOUNGER}
         told = json.dumps(members, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(told.encode()).hexdigest()
 
