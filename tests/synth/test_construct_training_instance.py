@@ -163,6 +163,13 @@ def test_who_may_start_jobs(stack, make, role):
     }
 
 
+def test_who_may_read_its_log(stack, make, role):
+    make().grant_read_log(role)
+    (granted,) = Built(stack).rights(stack.resolve(role.role_name)["Ref"])
+    assert granted[0] == ["logs:GetLogEvents"]
+    assert "InstanceLogs" in flat(granted[1][0])
+
+
 def _document():
     return document(
         fixed=fixed_values(
