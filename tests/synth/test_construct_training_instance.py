@@ -13,6 +13,7 @@ import pytest
 from modelyard.training import InstanceSize, NetworkLayout, TrainingData, TrainingInstance, TrainingNetwork
 from modelyard.training.instance_document import PARAMETERS, document, fixed_values
 from modelyard.training.props import ENDPOINTS, SSM_ENDPOINTS
+from modelyard.training.runtime.aws_hosts import NO_RENDEZVOUS
 from tests.synth.training_support import Built, flat
 
 JOB = {
@@ -109,6 +110,13 @@ def test_the_time_is_a_bound_and_a_history_holds_it(stack, make, hours):
     assert 0.95 * hours * 3600 <= bound * states["Pause"]["Seconds"] <= hours * 3600
     step = built.one("SSM::Document")["Content"]["mainSteps"][0]
     assert step["inputs"]["timeoutSeconds"] == str(hours * 3600)
+
+
+def test_what_is_no_failure_on_the_cluster_is_none_on_a_single_host(stack, make):
+    make()
+    choices = _states(Built(stack))["Verdict"]["Choices"]
+    (lost,) = ({one["NumericEquals"] for one in each["Or"]} for each in choices if each["Next"] == "Lost")
+    assert lost == {143, NO_RENDEZVOUS}
 
 
 def test_the_driver_may_start_and_end_its_own_hosts_only(stack, make):
