@@ -75,7 +75,13 @@ def test_the_driver_is_told_what_the_trainer_wants_to_know_once() -> None:
     given = json.loads(started["input"])
     assert (given["job"], given["attempt"], given["hyperparameters"]) == ("dogs-1", 2, {"epochs": 2})
     lines = base64.b64decode(given["variables"]).decode().splitlines()
-    assert lines == ["JOB_TABLE=jobs", "PAID_NODE_SECONDS=90", "PRICE_PER_HOST_HOUR=0.0"]
+    # By the name of the cluster its telemetry is found: on the dashboard, and by the alarms.
+    assert lines == [
+        "JOB_TABLE=jobs",
+        "PAID_NODE_SECONDS=90",
+        "PRICE_PER_HOST_HOUR=0.0",
+        "TRAINING_CLUSTER=training",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,16 @@ def test_a_job_on_a_single_host_is_asked_for_and_told_of_as_any(
     nothing_runs(stage)
     told = logs(scientist, "single-3")
     assert " 1/0 epoch 2 of 2: train-loss:" in told.stdout, (told, stage.logs(LOG))
+    # Its telemetry is found as that of the cluster's jobs, which alarms watch.
+    cluster = {"Name": "Cluster", "Value": stage.outputs["ClusterName"]}
+    until(
+        lambda: stage.client("cloudwatch").list_metrics(
+            Namespace="Modelyard/Training",
+            MetricName="StepTime",
+            Dimensions=[cluster, {"Name": "Job", "Value": "single-3"}],
+        )["Metrics"],
+        lambda: stage.logs(LOG),
+    )
 
     train("submit", "single-4", "--data", data, "--instance", *settings(epochs=1000), "--detach")
     until(lambda: stage.job("single-4").get("checkpoint"), lambda: (stage.job("single-4"), stage.logs(LOG)))

@@ -22,7 +22,10 @@ _EVENTS = 200
 # Of the driver's own ends.
 _INTERRUPTED = "HostEnded"
 # What the driver's input has no member for.
-_VARIABLES = ("JOB_TABLE", "PAID_NODE_SECONDS", "PRICE_PER_HOST_HOUR", "WANDB_PROJECT", "WANDB_MODE")
+_VARIABLES = (
+    "JOB_TABLE", "PAID_NODE_SECONDS", "PRICE_PER_HOST_HOUR", "TRAINING_CLUSTER", "WANDB_PROJECT",
+    "WANDB_MODE",
+)  # fmt: skip
 
 
 class DriverHosts:
