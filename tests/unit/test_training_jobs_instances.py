@@ -30,7 +30,7 @@ class Steps:
         self.executions = {EXECUTION: {"status": "RUNNING", **execution}} if execution else {}
         self.started: list[dict[str, Any]] = []
         self.stopped: list[str] = []
-        self.instance, self.sent = "i-1", True
+        self.instance, self.sent, self.late = "i-1", True, ""
 
     def start_execution(self, **request: Any) -> None:
         if any(one["name"] == request["name"] for one in self.started):
@@ -56,6 +56,7 @@ class Steps:
 
     def stop_execution(self, executionArn: str, error: str, cause: str) -> None:
         self.stopped.append(executionArn)
+        self.instance = self.instance or self.late
 
     def get_paginator(self, operation: str) -> Any:
         return self
@@ -136,6 +137,19 @@ def test_a_host_that_still_boots_is_ended_with_the_execution_that_waits_for_it()
     steps.sent = False
     assert DriverHosts(steps, ec2, DRIVER).stop("dogs-1/2", [EXECUTION], "cancelled") == (EXECUTION,)
     assert (ec2.ended, steps.stopped) == (["i-1"], [EXECUTION])
+
+
+def test_a_host_that_comes_while_its_execution_is_stopped_is_ended_too() -> None:
+    """Nobody else would end it before its own clock does."""
+    for order in ("stop", "evict"):
+        steps, ec2 = Steps(status="RUNNING"), Ec2()
+        steps.instance, steps.late = "", "i-2"
+        hosts = DriverHosts(steps, ec2, DRIVER)
+        if order == "stop":
+            hosts.stop("dogs-1/2", [EXECUTION], "cancelled")
+        else:
+            hosts.evict([EXECUTION])
+        assert (ec2.ended, steps.stopped) == (["i-2"], [EXECUTION])
 
 
 def test_a_host_that_obeys_no_more_is_taken_away_with_its_execution() -> None:

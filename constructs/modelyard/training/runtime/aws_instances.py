@@ -82,9 +82,7 @@ class DriverHosts:
             found = self._described(arn)
             if found is None or found["status"] != "RUNNING":
                 continue
-            if instance := _instance(self._done(arn)):
-                self._ec2.terminate_instances(InstanceIds=[instance])
-            self._steps.stop_execution(executionArn=arn, error=_INTERRUPTED, cause="taken away")
+            self._take(arn, _instance(self._done(arn)), "taken away")
             gone.append(arn)
         return tuple(gone)
 
@@ -141,13 +139,22 @@ class DriverHosts:
             # The trainer said so first: its command ends now, and the driver then ends the host.
             return True
         done = self._done(arn)
-        if instance := _instance(done):
+        instance = _instance(done)
+        if "sendCommand" in done:
             self._ec2.terminate_instances(InstanceIds=[instance])
-        if "sendCommand" not in done:
-            # It waits for a host, or for SSM to hear of one, which it never does now. One that comes at this
-            # very moment ends by its own clock.
-            self._steps.stop_execution(executionArn=arn, error=_INTERRUPTED, cause=reason[:500])
+        else:
+            # It waits for a host, or for SSM to hear of one, which it never does now.
+            self._take(arn, instance, reason)
         return True
+
+    def _take(self, arn: str, instance: str, reason: str) -> None:
+        """End the host, if there is one, and the execution."""
+        if instance:
+            self._ec2.terminate_instances(InstanceIds=[instance])
+        self._steps.stop_execution(executionArn=arn, error=_INTERRUPTED, cause=reason[:500])
+        # One may have come since it was looked for. What EC2 has not answered by now ends by its own clock.
+        if not instance and (late := _instance(self._done(arn))):
+            self._ec2.terminate_instances(InstanceIds=[late])
 
     def _done(self, arn: str) -> Mapping[str, str]:
         """What AWS answered to the driver, by the name of the action."""
