@@ -128,6 +128,8 @@ class TrainingStack(StageStack):
         data.grant_read(grantee, JOBS)
         self.jobs.grant_submit(grantee)
         self.cluster.trainer.grant_read_log(grantee)
+        if self.instance:
+            self.instance.grant_read_log(grantee)
         for queue in self.queues.values():
             queue.grant_use(grantee)
 
@@ -246,6 +248,7 @@ class TrainingStack(StageStack):
             outputs["LedgerTableName"] = ledger.table.table_name
         if self.instance:
             outputs["InstanceDriverArn"] = self.instance.driver.attr_arn
+            outputs["InstanceLogGroup"] = self.instance.log_group.log_group_name
         for name, value in outputs.items():
             CfnOutput(self, name, value=value)
 

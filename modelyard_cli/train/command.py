@@ -96,7 +96,7 @@ def logs(
     """Print what a job's hosts have written: time, attempt/rank, line; after its last line why it ended."""
     place = cluster()
     known = place.get(job)
-    log = Log(*trainers_log(), attempt=attempt, rank=rank)
+    log = Log(*trainers_log(known), attempt=attempt, rank=rank)
     states = follow(place, job, _EVERY_S) if follow_ else [known]
     said = False
     for known in states:

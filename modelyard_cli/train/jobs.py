@@ -23,8 +23,8 @@ _INDEX = "standing"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A record: what was asked for, and how far it is; `as_json` has all of it. `tasks`: attempt and ECS's id
-    of each that was started."""
+    """A record: what was asked for, and how far it is; `as_json` has all of it. `tasks`: attempt and id of
+    each that was started, ECS's or, with `instance`, of the execution that starts a single host."""
 
     name: str
     state: str
@@ -39,6 +39,7 @@ class Job:
     submitted: float
     updated: float
     tasks: tuple[tuple[int, str], ...]
+    instance: bool
     document: Mapping[str, Any]
 
     def as_json(self) -> dict[str, Any]:
@@ -127,9 +128,10 @@ def cluster() -> Cluster:
     return Cluster(client("sqs"), client("dynamodb"), queue, table)
 
 
-def trainers_log() -> tuple[Any, str]:
-    """A client, and the group of the trainers' log. Raises CliError where none is deployed."""
-    (group,) = stack_outputs(client("cloudformation"), "training", "TrainerLogGroup")
+def trainers_log(job: Job) -> tuple[Any, str]:
+    """A client, and the group of the log of the job's trainers. Raises CliError where none is deployed."""
+    output = "InstanceLogGroup" if job.instance else "TrainerLogGroup"
+    (group,) = stack_outputs(client("cloudformation"), "training", output)
     return client("logs"), group
 
 
@@ -177,5 +179,6 @@ def _job(item: Mapping[str, Any]) -> Job:
         submitted=record["submitted"],
         updated=record["updated"],
         tasks=tuple((one["attempt"], one["task"]) for one in record.get("tasks", ())),
+        instance=record["request"].get("instance", False),
         document=record,
     )

@@ -21,6 +21,8 @@ from modelyard_cli.train.jobs import Job
 
 # As the log driver names them: prefix and container, which both are the trainer's, and ECS's id of the task.
 _STREAM = "trainer/trainer/{task}"
+# As the command on a single host names them, which has no task.
+_SINGLE = "trainer/{job}/{attempt}"
 _RANKS = re.compile(r"starts ranks ([\d, ]+) of \d+")
 
 
@@ -32,7 +34,7 @@ class Line:
         milliseconds: Since the epoch.
         attempt: Of the job.
         ranks: Whose it may be: one where it says so or the host has but one, none before ranks start.
-        task: ECS's id of the task.
+        task: Its id, as in the record.
         message: What was written.
     """
 
@@ -69,12 +71,14 @@ class Stream:
     Args:
         logs: A client.
         group: Name of the log group.
+        name: Of the stream.
         attempt: That started the task.
-        task: ECS's id of it.
+        task: Its id.
     """
 
-    def __init__(self, logs: Any, group: str, attempt: int, task: str) -> None:
-        self._logs, self._group, self._attempt, self._task = logs, group, attempt, task
+    def __init__(self, logs: Any, group: str, name: str, attempt: int, task: str) -> None:
+        self._logs, self._group, self._name = logs, group, name
+        self._attempt, self._task = attempt, task
         self._token: str | None = None
         self._ranks: tuple[int, ...] = ()
 
@@ -83,9 +87,7 @@ class Stream:
         while True:
             where = {"nextToken": self._token} if self._token else {"startFromHead": True}
             try:
-                page = self._logs.get_log_events(
-                    logGroupName=self._group, logStreamName=_STREAM.format(task=self._task), **where
-                )
+                page = self._logs.get_log_events(logGroupName=self._group, logStreamName=self._name, **where)
             except ClientError as error:
                 if error.response["Error"]["Code"] == "ResourceNotFoundException":
                     return
@@ -141,7 +143,12 @@ class Log:
             )
         for attempt, task in job.tasks:
             if self._attempt in (None, attempt) and task not in self._streams:
-                self._streams[task] = Stream(self._logs, self._group, attempt, task)
+                name = (
+                    _SINGLE.format(job=job.name, attempt=attempt)
+                    if job.instance
+                    else _STREAM.format(task=task)
+                )
+                self._streams[task] = Stream(self._logs, self._group, name, attempt, task)
         lines = _in_order(stream.read() for stream in self._streams.values())
         return (line for line in lines if self._rank is None or self._rank in line.ranks)
 

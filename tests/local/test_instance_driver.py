@@ -81,7 +81,26 @@ CASES: dict[str, tuple[dict[str, Any], str, str | None, bool]] = {
         "Ec2.InsufficientInstanceCapacity",
         False,
     ),
-    "HostNeverComes": ({"Send": told(UNKNOWN)}, "FAILED", "JobFailed", True),
+    "HostNeverComes": ({"Send": told(UNKNOWN)}, "FAILED", "HostEnded", True),
+    # SSM had the host's word once, and then found nobody.
+    "CommandIsNotTaken": (
+        {"Look": told(command("Pending"), command("Failed"))},
+        "FAILED",
+        "HostEnded",
+        True,
+    ),
+    "CommandIsOutOfTime": (
+        {"Look": told(command("InProgress"), command("TimedOut", 137))},
+        "FAILED",
+        "HostEnded",
+        True,
+    ),
+    "RendezvousIsGone": (
+        {"Look": told(command("InProgress"), command("Failed", 75))},
+        "FAILED",
+        "HostEnded",
+        True,
+    ),
     "CommandFails": ({"Look": told(command("Pending"), command("Failed", 1))}, "FAILED", "JobFailed", True),
     # The trainer has left in order, and the host runs on for a minute.
     "SpotTakesIt": (

@@ -13,6 +13,7 @@ import pytest
 from modelyard.training import InstanceSize, NetworkLayout, TrainingData, TrainingInstance, TrainingNetwork
 from modelyard.training.instance_document import PARAMETERS, document, fixed_values
 from modelyard.training.props import ENDPOINTS, SSM_ENDPOINTS
+from modelyard.training.runtime.aws_hosts import NO_RENDEZVOUS
 from tests.synth.training_support import Built, flat
 
 JOB = {
@@ -111,6 +112,13 @@ def test_the_time_is_a_bound_and_a_history_holds_it(stack, make, hours):
     assert step["inputs"]["timeoutSeconds"] == str(hours * 3600)
 
 
+def test_what_is_no_failure_on_the_cluster_is_none_on_a_single_host(stack, make):
+    make()
+    choices = _states(Built(stack))["Verdict"]["Choices"]
+    (lost,) = ({one["NumericEquals"] for one in each["Or"]} for each in choices if each["Next"] == "Lost")
+    assert lost == {143, NO_RENDEZVOUS}
+
+
 def test_the_driver_may_start_and_end_its_own_hosts_only(stack, make):
     make()
     built = Built(stack)
@@ -161,6 +169,13 @@ def test_who_may_start_jobs(stack, make, role):
         "states:StartExecution",
         "states:StopExecution",
     }
+
+
+def test_who_may_read_its_log(stack, make, role):
+    make().grant_read_log(role)
+    (granted,) = Built(stack).rights(stack.resolve(role.role_name)["Ref"])
+    assert granted[0] == ["logs:GetLogEvents"]
+    assert "InstanceLogs" in flat(granted[1][0])
 
 
 def _document():

@@ -236,7 +236,7 @@ def test_what_a_person_needs_is_told(built):
         "TrainingSubnets",
         "CapacityProviders",
     }
-    more = {"Queue0Url", "Queue1Url", "LedgerTableName", "InstanceDriverArn"}
+    more = {"Queue0Url", "Queue1Url", "LedgerTableName", "InstanceDriverArn", "InstanceLogGroup"}
     assert told == (always | more if built[0] == "prod" else always)
 
 

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from typer.testing import CliRunner
 
 from modelyard_cli.errors import FAILED, CliError
-from modelyard_cli.train import command
+from modelyard_cli.train import command, jobs
 from modelyard_cli.train.jobs import Cluster
 from tests.unit.test_cli_train import RECORD, Aws
 
@@ -20,16 +20,19 @@ METRIC = '{"_aws":{"Timestamp":0},"Job":"dogs-1","attempt":1,"Rank":"3","StepTim
 
 
 class Logs:
-    """Streams by task, as lines of (milliseconds, message), in pages of two with an empty one in between."""
+    """Streams by task, as lines of (milliseconds, message), in pages of two with an empty one in between;
+    those of single hosts by their whole name."""
 
     def __init__(self, **streams: list[tuple[int, str]]) -> None:
-        self.streams = {f"trainer/trainer/{task}": lines for task, lines in streams.items()}
+        self.streams = {
+            name if "/" in name else f"trainer/trainer/{name}": lines for name, lines in streams.items()
+        }
         self.empty = False
 
     def get_log_events(
         self, logGroupName: str, logStreamName: str, nextToken: str | None = None, startFromHead: bool = False
     ) -> dict[str, Any]:
-        assert logGroupName == "group"
+        assert logGroupName == ("group" if logStreamName.startswith("trainer/trainer/") else "single")
         assert startFromHead or nextToken
         if logStreamName not in self.streams:
             error = {"Code": "ResourceNotFoundException", "Message": "no such stream"}
@@ -44,6 +47,15 @@ class Logs:
         end = 2 * (start + len(page))
         events = [{"timestamp": at, "message": message} for at, message in page]
         return {"events": events, "nextForwardToken": nextToken if nextToken and not page else str(end)}
+
+
+class Outputs:
+    """Of the deployed stack."""
+
+    def describe_stacks(self, StackName: str) -> dict[str, Any]:
+        groups = {"TrainerLogGroup": "group", "InstanceLogGroup": "single"}
+        told = [{"OutputKey": name, "OutputValue": group} for name, group in groups.items()]
+        return {"Stacks": [{"StackName": StackName, "Outputs": told}]}
 
 
 def job(*tasks: tuple[int, str], **members: Any) -> dict[str, Any]:
@@ -63,7 +75,7 @@ TASKS = ((1, "a"), (1, "b"), (2, "c"), (2, "never-started"))
 def call(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     def run(aws: Aws, logs: Any, *arguments: str) -> Any:
         monkeypatch.setattr(command, "cluster", lambda: Cluster(aws, aws, "url", "table"))
-        monkeypatch.setattr(command, "trainers_log", lambda: (logs, "group"))
+        monkeypatch.setattr(jobs, "client", lambda service: logs if service == "logs" else Outputs())
         monkeypatch.setattr(command, "_EVERY_S", 0.0)
         return CliRunner().invoke(command.app, ["logs", *arguments])
 
@@ -102,6 +114,24 @@ def test_one_attempt_or_rank(call: Any, options: tuple[str, ...], lines: list[st
     result = call(Aws(job(*TASKS)), TWO, "dogs-1", *options, "--json")
     assert [json.loads(line)["message"] for line in result.stdout.splitlines()] == lines
     assert ("no lines" in result.stderr) == (not lines)
+
+
+def test_a_single_host_has_a_log_of_its_own(call: Any) -> None:
+    streams = {
+        "trainer/dogs-1/1": [(1_000, "starts ranks 0 of 1"), (2_000, "step 1")],
+        "trainer/dogs-1/2": [(3_000, "starts ranks 0 of 1"), (4_000, "step 2")],
+    }
+    record = job((1, "dogs-1_1"), (2, "dogs-1_2"))
+    record["request"] = {**record["request"], "instance": True}
+    result = call(Aws(record), Logs(**streams), "dogs-1", "--json")
+    assert result.exit_code == 0, result.output
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [(one["attempt"], one["ranks"], one["message"]) for one in lines] == [
+        (1, [0], "starts ranks 0 of 1"),
+        (1, [0], "step 1"),
+        (2, [0], "starts ranks 0 of 1"),
+        (2, [0], "step 2"),
+    ]
 
 
 def test_machines_get_all_that_is_known_of_a_line(call: Any) -> None:

@@ -20,6 +20,7 @@ from training_runtime.job import (
     cancel,
     ended,
     move,
+    placed,
     report,
     submit,
     trains,
@@ -164,6 +165,13 @@ def test_what_earlier_attempts_were_paid_for_is_kept() -> None:
     job, _ = ended(job, Ended(cause=Cause.INTERRUPTED), 0.0, 6.0)
     job = move(job, State.WAITING, 9.0, "again")
     assert (job.node_seconds, job.attempt_node_seconds, job.images_per_second) == (100.0, 0.0, 0.0)
+
+
+def test_tasks_are_known_by_what_their_logs_are_named_after() -> None:
+    task = "arn:aws:ecs:eu-west-1:111122223333:task/training/0123abcd"
+    execution = "arn:aws:states:eu-west-1:111122223333:execution:driver:dogs-1_1"
+    job = placed(placed(running(), 1, [task]), 1, [task, execution])
+    assert [one.task for one in job.tasks] == ["0123abcd", "dogs-1_1"]
 
 
 def test_late_and_repeated_reports_change_nothing_for_the_worse() -> None:

@@ -30,7 +30,7 @@ class Steps:
         self.executions = {EXECUTION: {"status": "RUNNING", **execution}} if execution else {}
         self.started: list[dict[str, Any]] = []
         self.stopped: list[str] = []
-        self.instance = "i-1"
+        self.instance, self.sent, self.late = "i-1", True, ""
 
     def start_execution(self, **request: Any) -> None:
         if any(one["name"] == request["name"] for one in self.started):
@@ -43,12 +43,20 @@ class Steps:
         return self.executions[executionArn]
 
     def get_execution_history(self, executionArn: str, maxResults: int) -> dict[str, Any]:
-        output = json.dumps({"Instances": [{"InstanceId": self.instance}]})
-        told = {"taskSucceededEventDetails": {"resource": "runInstances", "output": output}}
-        return {"events": [{"type": "ExecutionStarted"}, *([told] if self.instance else [])]}
+        told = {}
+        if self.instance:
+            told["runInstances"] = {"Instances": [{"InstanceId": self.instance}]}
+            if self.sent:
+                told["sendCommand"] = {"Command": {"CommandId": "c-1"}}
+        events = [
+            {"taskSucceededEventDetails": {"resource": name, "output": json.dumps(answer)}}
+            for name, answer in told.items()
+        ]
+        return {"events": [{"type": "ExecutionStarted"}, *events]}
 
     def stop_execution(self, executionArn: str, error: str, cause: str) -> None:
         self.stopped.append(executionArn)
+        self.instance = self.instance or self.late
 
     def get_paginator(self, operation: str) -> Any:
         return self
@@ -75,7 +83,13 @@ def test_the_driver_is_told_what_the_trainer_wants_to_know_once() -> None:
     given = json.loads(started["input"])
     assert (given["job"], given["attempt"], given["hyperparameters"]) == ("dogs-1", 2, {"epochs": 2})
     lines = base64.b64decode(given["variables"]).decode().splitlines()
-    assert lines == ["JOB_TABLE=jobs", "PAID_NODE_SECONDS=90", "PRICE_PER_HOST_HOUR=0.0"]
+    # By the name of the cluster its telemetry is found: on the dashboard, and by the alarms.
+    assert lines == [
+        "JOB_TABLE=jobs",
+        "PAID_NODE_SECONDS=90",
+        "PRICE_PER_HOST_HOUR=0.0",
+        "TRAINING_CLUSTER=training",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -115,6 +129,27 @@ def test_a_host_is_ended_and_one_that_has_not_come_is_no_longer_waited_for() -> 
     steps.executions[EXECUTION]["status"] = "FAILED"
     assert hosts.stop("dogs-1/2", [EXECUTION], "cancelled") == ()
     assert hosts.evict([EXECUTION]) == ()
+
+
+def test_a_host_that_still_boots_is_ended_with_the_execution_that_waits_for_it() -> None:
+    """SSM never hears of it any more, and the driver would ask for a quarter of an hour."""
+    steps, ec2 = Steps(status="RUNNING"), Ec2()
+    steps.sent = False
+    assert DriverHosts(steps, ec2, DRIVER).stop("dogs-1/2", [EXECUTION], "cancelled") == (EXECUTION,)
+    assert (ec2.ended, steps.stopped) == (["i-1"], [EXECUTION])
+
+
+def test_a_host_that_comes_while_its_execution_is_stopped_is_ended_too() -> None:
+    """Nobody else would end it before its own clock does."""
+    for order in ("stop", "evict"):
+        steps, ec2 = Steps(status="RUNNING"), Ec2()
+        steps.instance, steps.late = "", "i-2"
+        hosts = DriverHosts(steps, ec2, DRIVER)
+        if order == "stop":
+            hosts.stop("dogs-1/2", [EXECUTION], "cancelled")
+        else:
+            hosts.evict([EXECUTION])
+        assert (ec2.ended, steps.stopped) == (["i-2"], [EXECUTION])
 
 
 def test_a_host_that_obeys_no_more_is_taken_away_with_its_execution() -> None:

@@ -80,6 +80,16 @@ def test_a_budget_is_refused_where_hosts_have_no_price() -> None:
     assert World(host_price_usd=0.1).send({**ASKED, "budget_usd": 25}).state is State.QUEUED
 
 
+def test_an_address_that_a_single_host_is_not_told_is_refused() -> None:
+    """SSM would refuse it at each attempt, once the host is there and paid."""
+    world = World(driver_arn="arn:aws:states:eu-west-1:111122223333:stateMachine:driver")
+    odd = {**ASKED, "data": "s3://bucket/dogs(1)/m\u00e4nifest.json"}
+    with pytest.raises(RequestError, match=r"data is 's3://bucket/dogs\(1\)/.* a single host takes"):
+        world.send({**odd, "hosts": 1, "instance": True})
+    assert world.send(odd).state is State.QUEUED
+    assert world.send({**ASKED, "job": "cats", "hosts": 1, "instance": True}).state is State.QUEUED
+
+
 @pytest.mark.parametrize(
     ("body", "words"),
     [

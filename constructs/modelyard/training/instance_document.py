@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from modelyard.training.instance_driver import INTERRUPTED
+from modelyard.training.runtime.job_request import PLAIN_ADDRESS
 
 # Each is put into a script as text, so that nothing but its own alphabet may stand in it.
-_ADDRESS = r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[A-Za-z0-9_./=+-]{1,1024}$"
+_ADDRESS = f"^{PLAIN_ADDRESS}$"
 _PARAMETERS: dict[str, tuple[str, str]] = {
     "Job": (r"^[a-z0-9](-?[a-z0-9]){0,62}$", "Name of the job"),
     "Attempt": (r"^[1-9][0-9]{0,5}$", "Number of the attempt, from 1"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from typing import Any
 
 # An execution ends at 25,000 events, and a look takes sixteen.
@@ -18,6 +19,9 @@ _GOES_ON = ("Pending", "InProgress", "Delayed")
 _NO_VARIABLES = "Cg=="
 # Of the command on a host that Spot takes back: as of a trainer that SIGTERM ended, with a checkpoint.
 INTERRUPTED = 143
+# Likewise, where the rendezvous is gone: the trainer's own code, which on the cluster counts as no failure of
+# the program either (`runtime.aws_hosts.NO_RENDEZVOUS`).
+_NO_RENDEZVOUS = os.EX_TEMPFAIL
 
 
 def definition(
@@ -178,27 +182,34 @@ def definition(
                 "Type": "Choice",
                 "Choices": [
                     {"Variable": "$.watch.status", "StringEquals": "Success", "Next": "Completed"},
-                    {
-                        "Or": [{"Variable": "$.watch.status", "StringEquals": one} for one in _GOES_ON],
-                        "Next": "Lost",
-                    },
                     # The command is told of before the host is gone.
                     {
-                        "And": [
-                            {"Variable": "$.watch.status", "StringEquals": "Failed"},
-                            {"Variable": "$.watch.code", "NumericEquals": INTERRUPTED},
+                        "Or": [
+                            {"Variable": "$.watch.code", "NumericEquals": one}
+                            for one in (INTERRUPTED, _NO_RENDEZVOUS)
                         ],
                         "Next": "Lost",
                     },
+                    # By itself. One that was never delivered may have failed too, without a code.
+                    # https://docs.aws.amazon.com/systems-manager/latest/userguide/monitor-commands.html
+                    {
+                        "And": [
+                            {"Variable": "$.watch.status", "StringEquals": "Failed"},
+                            {"Variable": "$.watch.code", "NumericGreaterThan": 0},
+                        ],
+                        "Next": "Failed",
+                    },
                 ],
-                "Default": "Failed",
+                # Under way yet, never sent, not delivered, out of time, cancelled.
+                "Default": "Lost",
             },
             "Completed": {"Type": "Succeed"},
             "Lost": _fail(
                 "HostEnded",
-                "The host was interrupted, or its time was up; started again, it goes on from its checkpoint",
+                "The host did not come or was interrupted, or its time was up; started again, the job goes "
+                "on from its checkpoint",
             ),
-            "Failed": _fail("JobFailed", "The command did not run or ended with an error; its log says why"),
+            "Failed": _fail("JobFailed", "The command ended with an error; its log says why"),
         },
     }
 

@@ -85,7 +85,8 @@ class TrainingMonitoring(Construct):
     Args:
         scope: The parent.
         construct_id: Unique within the parent.
-        cluster: The jobs' environment variable TRAINING_CLUSTER; `default` where they have none.
+        cluster: The jobs' environment variable TRAINING_CLUSTER; `default` where they have none. Jobs on a
+            single host have that of the cluster whose `TrainingJobs` they were asked of.
         alarms: What is too bad.
         log_group: Of the jobs, whose history is then on the dashboard.
         queues: Of images to prepare, by the name of their dataset: how many wait, and what workers of this

@@ -156,6 +156,10 @@ class TrainingInstance(Construct):
             reason="A host is named when it starts; the grant ends at those with this tag.",
         )
 
+    def grant_read_log(self, grantee: iam.IGrantable) -> None:
+        """Allow reading the log of a job whose attempts are known: stream `trainer/JOB/ATTEMPT`."""
+        allow(grantee, actions=["logs:GetLogEvents"], resources=[self.log_group.log_group_arn])
+
     def _template(self, network: TrainingNetwork, size: InstanceSize, *, gpu: bool) -> ec2.CfnLaunchTemplate:
         part = ec2.CfnLaunchTemplate
         market = part.InstanceMarketOptionsProperty(

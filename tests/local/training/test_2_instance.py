@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import pytest
+
 from tests.local.support import notify, until
+from tests.local.training.people import acting_as
 from tests.local.training.stage import Stage
+from tests.local.training.test_2_logs import logs
 from tests.local.training.uploads import write_manifest
 
 SETTINGS = {"backbone": "test_resnet", "image_size": 32, "batch_size": 32, "checkpoint_steps": 10}
@@ -116,8 +120,14 @@ def settings(**values: Any) -> list[str]:
     return [part for name, value in {**SETTINGS, **values}.items() for part in ("-s", f"{name}={value}")]
 
 
+@pytest.fixture
+def scientist(stage: Stage) -> Iterator[dict[str, str]]:
+    with acting_as(stage, "DataScientist") as environment:
+        yield environment
+
+
 def test_a_job_on_a_single_host_is_asked_for_and_told_of_as_any(
-    stage: Stage, train: Callable[..., Any]
+    stage: Stage, train: Callable[..., Any], scientist: dict[str, str]
 ) -> None:
     since, data = time.time(), write_manifest(stage)
     job = train("submit", "single-3", "--data", data, "--instance", *settings(epochs=2))
@@ -126,6 +136,18 @@ def test_a_job_on_a_single_host_is_asked_for_and_told_of_as_any(
     assert job["checkpoint"]["key"] in stage.keys("training-jobs/single-3/checkpoints/")
     assert ended(stage, execution_of(stage, "single-3_1"))["status"] == "SUCCEEDED"
     nothing_runs(stage)
+    told = logs(scientist, "single-3")
+    assert " 1/0 epoch 2 of 2: train-loss:" in told.stdout, (told, stage.logs(LOG))
+    # Its telemetry is found as that of the cluster's jobs, which alarms watch.
+    cluster = {"Name": "Cluster", "Value": stage.outputs["ClusterName"]}
+    until(
+        lambda: stage.client("cloudwatch").list_metrics(
+            Namespace="Modelyard/Training",
+            MetricName="StepTime",
+            Dimensions=[cluster, {"Name": "Job", "Value": "single-3"}],
+        )["Metrics"],
+        lambda: stage.logs(LOG),
+    )
 
     train("submit", "single-4", "--data", data, "--instance", *settings(epochs=1000), "--detach")
     until(lambda: stage.job("single-4").get("checkpoint"), lambda: (stage.job("single-4"), stage.logs(LOG)))

@@ -36,6 +36,7 @@ def approver(stage: Stage) -> Iterator[dict[str, str]]:
 
 
 def logs(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """`modelyard train logs` with somebody's rights."""
     return subprocess.run(
         [MODELYARD, "train", "logs", *arguments],
         env=os.environ | environment,

@@ -17,12 +17,15 @@ from .attempts import Cause
 from .aws_errors import code
 from .ports import Hosts, Outcome, Phase, Started, Task
 
-# The host is started by the first of them, however often that was tried.
+# The host is started, and mostly told what to do, by the first of them, however often that was tried.
 _EVENTS = 200
 # Of the driver's own ends.
 _INTERRUPTED = "HostEnded"
 # What the driver's input has no member for.
-_VARIABLES = ("JOB_TABLE", "PAID_NODE_SECONDS", "PRICE_PER_HOST_HOUR", "WANDB_PROJECT", "WANDB_MODE")
+_VARIABLES = (
+    "JOB_TABLE", "PAID_NODE_SECONDS", "PRICE_PER_HOST_HOUR", "TRAINING_CLUSTER", "WANDB_PROJECT",
+    "WANDB_MODE",
+)  # fmt: skip
 
 
 class DriverHosts:
@@ -79,9 +82,7 @@ class DriverHosts:
             found = self._described(arn)
             if found is None or found["status"] != "RUNNING":
                 continue
-            if instance := self._instance(arn):
-                self._ec2.terminate_instances(InstanceIds=[instance])
-            self._steps.stop_execution(executionArn=arn, error=_INTERRUPTED, cause="taken away")
+            self._take(arn, _instance(self._done(arn)), "taken away")
             gone.append(arn)
         return tuple(gone)
 
@@ -118,7 +119,7 @@ class DriverHosts:
         if found is None:
             return Task(arn=arn, phase=Phase.ENDED, reason="Step Functions does not know the execution")
         if found["status"] == "RUNNING":
-            return Task(arn=arn, phase=Phase.RUNNING if self._instance(arn) else Phase.COMING)
+            return Task(arn=arn, phase=Phase.RUNNING if _instance(self._done(arn)) else Phase.COMING)
         error = found.get("error", "")
         words = f"{error or found['status'].lower()}: {found.get('cause', '')}".rstrip(": ")
         return Task(
@@ -137,21 +138,31 @@ class DriverHosts:
         if reason == Outcome.FINISHED.value:
             # The trainer said so first: its command ends now, and the driver then ends the host.
             return True
-        instance = self._instance(arn)
-        if instance:
+        done = self._done(arn)
+        instance = _instance(done)
+        if "sendCommand" in done:
             self._ec2.terminate_instances(InstanceIds=[instance])
         else:
-            # It waits for a host; one that comes at this very moment ends by its own clock.
-            self._steps.stop_execution(executionArn=arn, error=_INTERRUPTED, cause=reason[:500])
+            # It waits for a host, or for SSM to hear of one, which it never does now.
+            self._take(arn, instance, reason)
         return True
 
-    def _instance(self, arn: str) -> str:
+    def _take(self, arn: str, instance: str, reason: str) -> None:
+        """End the host, if there is one, and the execution."""
+        if instance:
+            self._ec2.terminate_instances(InstanceIds=[instance])
+        self._steps.stop_execution(executionArn=arn, error=_INTERRUPTED, cause=reason[:500])
+        # One may have come since it was looked for. What EC2 has not answered by now ends by its own clock.
+        if not instance and (late := _instance(self._done(arn))):
+            self._ec2.terminate_instances(InstanceIds=[late])
+
+    def _done(self, arn: str) -> Mapping[str, str]:
+        """What AWS answered to the driver, by the name of the action."""
         events = self._steps.get_execution_history(executionArn=arn, maxResults=_EVENTS)["events"]
-        for event in events:
-            told = event.get("taskSucceededEventDetails")
-            if told and told["resource"].endswith("runInstances"):
-                return str(json.loads(told["output"])["Instances"][0]["InstanceId"])
-        return ""
+        told = (
+            event["taskSucceededEventDetails"] for event in events if "taskSucceededEventDetails" in event
+        )
+        return {one["resource"].rpartition(":")[2]: one["output"] for one in told}
 
 
 class EitherHosts:
@@ -202,6 +213,12 @@ def _parted(tasks: Iterable[str]) -> tuple[list[str], list[str]]:
     """Executions, and tasks of ECS."""
     known = list(tasks)
     return [one for one in known if ":states:" in one], [one for one in known if ":states:" not in one]
+
+
+def _instance(done: Mapping[str, str]) -> str:
+    """Id of the host, once there is one."""
+    answer = done.get("runInstances")
+    return str(json.loads(answer)["Instances"][0]["InstanceId"]) if answer else ""
 
 
 def _name(attempt: str) -> str:

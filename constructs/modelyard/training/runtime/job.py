@@ -211,7 +211,7 @@ def trains(job: Job, hosts: int, now: float) -> Job:
 
 def placed(job: Job, attempt: int, arns: Iterable[str]) -> Job:
     """The job with the tasks of an attempt; those that are known change nothing."""
-    asked = [Placed(attempt=attempt, task=arn.rpartition("/")[2]) for arn in arns]
+    asked = [Placed(attempt=attempt, task=_short(arn)) for arn in arns]
     new = [task for task in asked if task not in job.tasks]
     return replace(job, tasks=(*job.tasks, *new)[-_KEPT:]) if new else job
 
@@ -302,6 +302,11 @@ def cancel(job: Job, now: float) -> Job:
         return job
     has_hosts = job.state in (State.STARTING, State.RUNNING)
     return move(job, State.CANCELLING if has_hosts else State.CANCELLED, now, "cancelled")
+
+
+def _short(arn: str) -> str:
+    """Of a task ECS's id, of an execution, which a single host is, the name."""
+    return arn.rpartition(":" if ":states:" in arn else "/")[2]
 
 
 def _changed(job: Job, now: float, **members: Any) -> Job:

@@ -29,6 +29,8 @@ _MOST_BYTES = 65_536
 _JOB = re.compile(r"[a-z0-9](-?[a-z0-9]){0,62}")
 _SETTING = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _DATA = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/\S{1,1024}")
+# What a single host is told of is put into a script as text: nothing but this alphabet may stand in it.
+PLAIN_ADDRESS = r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[A-Za-z0-9_./=+-]{1,1024}"
 _GROUP = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 _PROJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _MEMBERS = (

@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import json
+import re
 
 from .errors import RequestError
-from .job_request import JobRequest
+from .job_request import PLAIN_ADDRESS, JobRequest
 from .settings import Settings
 
 # https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_TaskOverride.html: 8192 characters for all
@@ -50,6 +51,8 @@ def environment(
         "OUTPUT_URI": f"{place}output/",
         "HYPERPARAMETERS": json.dumps(dict(request.settings), sort_keys=True, separators=(",", ":")),
         # Offline: hosts have no way to its servers, and no key.
+        # The cluster's task definition says so itself: without it there is no telemetry, and no alarm rings.
+        **({"TRAINING_CLUSTER": settings.cluster.rpartition("/")[2]} if request.instance else {}),
         **({"WANDB_PROJECT": request.wandb, "WANDB_MODE": "offline"} if request.wandb else {}),
     }
 
@@ -58,12 +61,17 @@ def check(request: JobRequest, settings: Settings) -> None:
     """Whether the cluster can ever run it.
 
     Raises:
-        RequestError: it asks for more hosts than there are, or for a single one where there is none; it has a
-            budget where hosts have no price; its settings are too long for ECS; or its models would be
-            registered where this cluster may not.
+        RequestError: it asks for more hosts than there are, or for a single one where there is none, or with
+            data of an address that such a host is not told; it has a budget where hosts have no price; its
+            settings are too long for ECS; or its models would be registered where this cluster may not.
     """
     if request.instance and not settings.driver_arn:
         raise RequestError("instance is true; this stage has no single host (TrainingSettings.instance)")
+    if request.instance and not re.fullmatch(PLAIN_ADDRESS, request.data):
+        raise RequestError(
+            f"data is {request.data!r:.200}; a single host takes letters, digits and _ . / = + - in its key: "
+            "write the manifest under such a key"
+        )
     if request.hosts > settings.slots:
         raise RequestError(f"hosts is {request.hosts}; this cluster has {settings.slots}")
     if request.budget_usd is not None and not settings.price(instance=request.instance):
