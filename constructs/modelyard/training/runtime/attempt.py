@@ -40,7 +40,7 @@ class Attempt:
         launched: When its hosts were asked for.
         replaced: When hosts were last asked for.
         tasks: ARNs of the tasks that were not seen ended.
-        training: Those of them that trained when last looked at.
+        training: Those of them that ran when last looked at; before all did, those that came.
         elsewhere: How often hosts asked for again did not come; then the next capacity provider is asked.
         progress: What was last seen of the trainer's: step, checkpoint, hosts.
         moved: When that was new.

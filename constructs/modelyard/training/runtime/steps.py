@@ -18,7 +18,7 @@ from .attempt import Attempt, Step
 from .attempts import Cause, Ended
 from .errors import RefusedError
 from .job import BEFORE, ENDS, Job, State, ended, move, placed, report, trains
-from .judging import View, Wanted, judge, node_seconds
+from .judging import View, Wanted, judge, node_seconds, seconds_with_hosts
 from .launching import environment
 from .ports import Notice, Ports, Report
 from .registering import register
@@ -144,12 +144,12 @@ def finish(at: Attempt, ports: Ports, settings: Settings) -> Attempt:
             return job
         if job.state is State.WAITING:
             return move(job, _hopeless(at), now, at.reason or "its execution ended")
-        paid = node_seconds(job, at, now) if at.launched else job.attempt_node_seconds
-        job = _reported(job, at, told, paid, now, settings)
         cause = Cause(at.cause or Cause.INTERRUPTED)
         if job.state is State.STARTING and cause is Cause.FINISHED:
             # Between two looks it came, trained and ended.
             job = trains(job, job.request.hosts, now)
+        paid = node_seconds(job, at, now) if at.launched else job.attempt_node_seconds
+        job = _reported(job, at, told, paid, now, settings)
         job, _ = ended(job, Ended(cause=cause), draw, now, patience_s=settings.queue_days * 86_400)
         return replace(job, reason=_explained(job.reason, cause, at.reason))
 
@@ -199,7 +199,7 @@ def _reported(job: Job, at: Attempt, told: Report | None, paid: float, now: floa
         checkpoint=told.checkpoint if told else None,
         now=now,
         node_seconds=paid,
-        seconds=now - at.launched if at.launched else 0.0,
+        seconds=seconds_with_hosts(job, at, now),
         images_per_second=told.images_per_second if told else None,
     )
 
