@@ -50,8 +50,8 @@ class NetworkLayout:
         cidr: IPv4 range of the network; each zone's subnet has a sixteenth of it.
         zones: Zones with a subnet: how many, of those that come first in the account's list, or which, all by
             name (`eu-west-1a`) or all by id (`euw1-az1`, the same place in every account). Name them where
-            hosts have GPUs: not every zone offers every type. Services spread over them; hosts of one job
-            stay in one.
+            hosts have GPUs: not every zone offers every type. Services spread over them; hosts of one attempt
+            at a job stay in one.
         endpoints: Interface endpoints, by service name without `com.amazonaws.<region>.`. Add `SSM_ENDPOINTS`
             for a `TrainingInstance`.
 
@@ -153,7 +153,7 @@ def check_instance_types(where: str, kinds: Sequence[str]) -> None:
 
 
 # In the order in which a job tries them. In two zones: what one does not offer, or has run out of, the other
-# may have.
+# may have for the whole job; lost hosts are asked for again in the zone of those that are left.
 POOLS = (Pool(name="spot", market="spot"), Pool(name="on-demand", market="on-demand", zone=1))
 
 

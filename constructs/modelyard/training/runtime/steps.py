@@ -84,7 +84,8 @@ def launch(at: Attempt, ports: Ports, settings: Settings) -> Attempt:
         # Cancelled meanwhile.
         return at.ending(Cause.CANCELLED, "cancelled")
     now = ports.clock()
-    at = replace(at, launched=now, replaced=now)
+    # What the record counts begins anew while the attempt trains.
+    at = replace(at, launched=now, replaced=now, provider=job.tally.unplaced)
     at, failure = _run(job, at, job.request.hosts, "first", ports, settings)
     return failure or replace(at, next=Step.WATCH, wait=settings.watch_seconds)
 
@@ -109,7 +110,7 @@ def watch(at: Attempt, ports: Ports, settings: Settings) -> Attempt:
     if wanted.evict:
         after = _without(after, wanted.evict, "ECS does not hear them", ports)
     if wanted.instead_of:
-        ports.hosts.let_go(wanted.instead_of, "it did not come; another capacity provider is asked")
+        ports.hosts.let_go(wanted.instead_of, "it did not come; it is asked for again")
     if wanted.hosts:
         # What cannot be had now is asked for again, later; the others train on.
         after, _ = _run(job, after, wanted.hosts, f"{after.part}/{after.rounds}", ports, settings)
@@ -244,7 +245,7 @@ def _run(
 ) -> tuple[Attempt, Attempt | None]:
     """The attempt with the tasks that were started, and its end if there were not enough."""
     variables = environment(job.request, at.number, settings, paid=job.node_seconds)
-    provider = job.tally.unplaced + at.elsewhere
+    provider = settings.provider(at.provider, at.elsewhere)
     try:
         started = ports.hosts.run(
             at.id, count, variables, provider=provider, token=token, alone=job.request.instance
