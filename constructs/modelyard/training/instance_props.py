@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from modelyard.training.props import check_instance_types
+from modelyard.training.props import MOST_ZONES, check_instance_types
 
 # SSM ends a command after two days.
 _MOST_HOURS = 47
@@ -44,7 +44,7 @@ class InstanceSize:
         for name, low, high in (
             ("max_hours", 1, _MOST_HOURS),
             ("volume_gib", 30, 16_384),
-            ("zone", 0, 2),
+            ("zone", 0, MOST_ZONES - 1),
             ("shared_memory_mib", 64, 1_048_576),
             ("watch_seconds", 1, 300),
         ):

@@ -18,7 +18,7 @@ _INSTANCE_TYPE = re.compile(r"[a-z][a-z0-9-]*\.[a-z0-9-]+")
 # Capacity providers of ECS's own begin so, and ECS refuses others that do.
 _POOL_NAME = re.compile(r"(?!aws|ecs|fargate)[a-z][a-z0-9-]{0,30}")
 _SMALLEST_SUBNET = 28
-_MOST_ZONES = 6
+MOST_ZONES = 6
 # https://docs.aws.amazon.com/global-infrastructure/latest/regions/az-ids.html
 _ZONE_NAME, _ZONE_ID = re.compile(r"[a-z]+(-[a-z]+)+-\d[a-z]"), re.compile(r"[a-z]+\d-az\d+")
 # ECS's Container Insights.
@@ -84,8 +84,8 @@ class NetworkLayout:
             raise ValueError(
                 f"NetworkLayout.zones is {self.zones!r}; give all by name, as [eu-west-1a], or by id"
             )
-        if not 1 <= len(self.zones) <= _MOST_ZONES or len(set(self.zones)) < len(self.zones):
-            raise ValueError(f"NetworkLayout.zones is {self.zones!r}; give 1 to {_MOST_ZONES}, each once")
+        if not 1 <= len(self.zones) <= MOST_ZONES or len(set(self.zones)) < len(self.zones):
+            raise ValueError(f"NetworkLayout.zones is {self.zones!r}; give 1 to {MOST_ZONES}, each once")
 
     @property
     def zone_count(self) -> int:
