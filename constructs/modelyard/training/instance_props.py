@@ -18,7 +18,9 @@ class InstanceSize:
         instance_type: For example `g5.xlarge`.
         spot: Whether it is a Spot host: cheaper, and may be taken away; the job is then started again by
             whoever wants it, and goes on from its checkpoint.
-        max_hours: After which it is ended, whatever the job does: the budget, at the type's price.
+        max_hours: After which the host is ended, whatever the job does. Of an execution started by hand it is
+            the budget, at the type's price; a job of `TrainingJobs` is interrupted by it and tried again, and
+            has bounds of its own.
         volume_gib: Root volume, for the image and what the job writes.
         zone: Which of the network's zones, from 0.
         shared_memory_mib: /dev/shm of the trainer's container.
