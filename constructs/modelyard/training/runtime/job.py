@@ -68,7 +68,8 @@ class World:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placed:
-    """A task that an attempt started, by ECS's id of it: the end of the name of its log's stream."""
+    """A host that an attempt started, by ECS's id of its task, the end of the name of its log's stream; a
+    single one by its execution."""
 
     attempt: int
     task: str
