@@ -164,6 +164,7 @@ class TrainingStack(StageStack):
                 subnets=self.network.subnet_ids,
                 security_groups=[self.cluster.trainer_security_group.security_group_id],
                 capacity_providers=self.cluster.capacity_providers,
+                zones=self.cluster.capacity_zones,
                 price_usd=settings.host_price_usd,
             ),
             pace=settings.pace,

@@ -68,6 +68,7 @@ def test_spot_first_then_on_demand(stack, make):
             assert tags["modelyard:cluster"] == flat(stack.resolve(cluster.cluster.cluster_name))
     names = [stack.resolve(name)["Ref"] for name in cluster.capacity_providers]
     assert ["spot" in names[0], "ondemand" in names[1]] == [True, True]
+    assert cluster.capacity_zones == [0, 1]
     tied = built.one("ECS::ClusterCapacityProviderAssociations")
     assert [flat(name) for name in tied["CapacityProviders"]] == [
         "FARGATE",

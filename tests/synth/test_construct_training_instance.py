@@ -273,12 +273,18 @@ def test_the_script_runs_the_job_and_then_ends_the_host(tmp_path, status, interr
         ({"instance_type": "huge"}, "no instance type"),
         ({"max_hours": 48}, "give 1 to 47"),
         ({"volume_gib": 8}, "give 30 to"),
-        ({"zone": 3}, "give 0 to 2"),
+        ({"zone": 6}, "give 0 to 5"),
     ],
 )
 def test_bad_sizes_are_refused(settings, words):
     with pytest.raises(ValueError, match=words):
         InstanceSize(**settings)
+
+
+def test_each_zone_that_a_network_may_have_can_be_named():
+    zones = [f"euw1-az{number}" for number in range(1, 7)]
+    assert NetworkLayout(zones=zones).zone_count == 6
+    assert [InstanceSize(zone=number).zone for number in range(6)] == list(range(6))
 
 
 def test_a_zone_that_the_network_has_not_is_refused(make):

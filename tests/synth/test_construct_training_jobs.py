@@ -199,6 +199,12 @@ def test_settings_reach_the_functions(stack: Any) -> None:
             ),
             "price_usd",
         ),
+        (
+            lambda: HostPool(
+                slots=1, subnets=["a"], security_groups=["b"], capacity_providers=["c"], zones=[0, 1]
+            ),
+            "zones",
+        ),
         (lambda: Registration(registries=[], image=None), "registries"),
         (
             lambda: TrainerTask(
@@ -285,7 +291,7 @@ def test_what_may_need_somebody_rings_by_what_the_function_says(stack: Any, caps
     from modelyard.training.runtime.aws_metrics import Log
     from modelyard.training.runtime.ports import Notice
 
-    pool = dataclasses.replace(POOL, capacity_providers=["spot", "on-demand"])
+    pool = dataclasses.replace(POOL, capacity_providers=["spot", "on-demand"], zones=[0, 1])
     cluster = ecs.Cluster.from_cluster_arn(stack, "Cluster", f"{ARN}:cluster/training")
     jobs = TrainingJobs(stack, "Jobs", name="training", cluster=cluster, task=TASK, pool=pool)
     told = {

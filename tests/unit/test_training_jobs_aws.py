@@ -236,13 +236,24 @@ def test_a_host_that_obeys_no_more_is_ended_and_then_forgotten(ecs: Ecs, hosts: 
         "gone": task("gone", "RUNNING", containerInstanceArn="forgotten"),
         "fargate": task("fargate", "RUNNING"),
     }
-    ecs.refuses = {"i-two": "UnauthorizedOperation", "two": "InvalidParameterException"}
+    ecs.refuses = {"i-two": "InvalidInstanceID.NotFound", "two": "InvalidParameterException"}
     assert set(hosts.evict(["a", "b", "gone", "fargate", "unknown"])) == {"a", "b", "gone"}
     assert ecs.ended == ["i-one", "one", "i-two", "two"]
     ecs.refuses = {"i-one": "RequestLimitExceeded"}
     with pytest.raises(ClientError):
         hosts.evict(["a"])
     assert hosts.evict([]) == ()
+
+
+def test_a_host_that_may_not_be_ended_is_neither_forgotten_nor_gone(ecs: Ecs, hosts: EcsHosts) -> None:
+    """It trains on: deregistered, nobody would find it, and its slots would be another job's."""
+    ecs.tasks = {
+        "a": task("a", "RUNNING", containerInstanceArn="one"),
+        "b": task("b", "RUNNING", containerInstanceArn="two"),
+    }
+    ecs.refuses = {"i-two": "UnauthorizedOperation"}
+    assert hosts.evict(["a", "b"]) == ("a",)
+    assert ecs.ended == ["i-one", "one", "i-two"]
 
 
 def test_a_host_that_is_not_heard_is_told_from_one_that_is(ecs: Ecs, hosts: EcsHosts) -> None:

@@ -66,6 +66,47 @@ def test_a_replacement_that_ecs_gives_up_is_asked_for_elsewhere() -> None:
     assert (world.job().tally.failures, world.job().hosts) == (0, 3)
 
 
+POOLS = {"capacity_providers": ("spot", "spot-b", "on-demand"), "zones": (0, 1, 0)}
+
+
+def test_a_replacement_stays_in_the_zone_of_the_others() -> None:
+    """Between zones every step's gradients would be paid for."""
+    world = World(start_seconds=300, **POOLS)
+    world.submit(min_hosts=2)
+    world.until("running")
+    world.hosts.end("task-1", Cause.INTERRUPTED, "Spot")
+    for _ in range(150):
+        world.report(step=int(world.now), saved=0)
+        world.step("dogs-1_1")
+    assert world.job().attempt == 1
+    assert world.hosts.providers[:5] == [0, 0, 2, 0, 2]
+
+
+def test_it_does_so_where_the_attempt_began_in_another_zone() -> None:
+    world = World(start_seconds=300, **POOLS)
+    world.submit(min_hosts=2)
+    while world.job().attempt < 2:
+        (execution,) = world.machines.inputs
+        world.step(execution)
+    world.until("running")
+    assert world.hosts.providers == [0, 1]
+    world.hosts.end(world.hosts.living()[0], Cause.INTERRUPTED, "Spot")
+    for _ in range(60):
+        world.report(step=int(world.now), saved=0)
+        world.step("dogs-1_2")
+    # There is one alone.
+    assert world.hosts.providers[:4] == [0, 1, 1, 1]
+
+
+def test_providers_are_walked_for_a_whole_gang_whatever_their_zone() -> None:
+    world = World(start_seconds=300, **POOLS)
+    world.submit()
+    while world.job().attempt < 4:
+        (execution,) = world.machines.inputs
+        world.step(execution)
+    assert [number % 3 for number in world.hosts.providers[:3]] == [0, 1, 2]
+
+
 def test_a_look_that_is_repeated_counts_a_loss_once() -> None:
     world = World()
     world.submit(min_hosts=2)

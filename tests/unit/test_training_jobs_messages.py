@@ -76,6 +76,9 @@ def test_a_budget_is_refused_where_hosts_have_no_price() -> None:
     words = "budget_usd is 25, and this cluster knows no price of its hosts"
     with pytest.raises(RequestError, match=words):
         World(host_price_usd=0.0).send({**ASKED, "budget_usd": 25})
+    single = {**ASKED, "hosts": 1, "min_hosts": 1, "instance": True, "budget_usd": 25}
+    with pytest.raises(RequestError, match=r"no price of its single host.* \(InstanceSize.price_usd\)"):
+        World(driver_arn="arn:driver").send(single)
     assert World(host_price_usd=0.0).send({**ASKED, "max_hours": 2}).state is State.QUEUED
     assert World(host_price_usd=0.1).send({**ASKED, "budget_usd": 25}).state is State.QUEUED
 

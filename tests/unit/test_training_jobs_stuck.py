@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from training_runtime.attempts import Cause
 from training_runtime.job import State
@@ -189,3 +191,34 @@ def test_capacity_that_never_comes_is_told_of_and_ends_the_job() -> None:
     # A person who asks for it again has another half day.
     world.send({"resume": "dogs-1"})
     assert world.until("running").tally.unplaced == 0
+
+
+@pytest.mark.parametrize("asked", [{"hosts": 4}, {"hosts": 1, "instance": True}])
+def test_hosts_that_never_come_spend_neither_hours_nor_budget(asked: dict[str, Any]) -> None:
+    world = World(queue_days=0.5, start_seconds=900, driver_arn="arn:driver", instance_price_usd=1.0)
+    world.submit(max_hours=1, budget_usd=0.5, **asked)
+    for _ in range(20_000):
+        if not world.machines.inputs:
+            break
+        (execution,) = world.machines.inputs
+        world.step(execution)
+    job = world.job()
+    assert job.state is State.FAILED
+    assert "got no hosts; no checkpoint: use other instance types" in job.reason
+    assert (job.time_with_hosts, job.cost) == (0, 0)
+
+
+def test_hosts_that_wait_for_the_others_are_paid_and_count_no_hours() -> None:
+    world = World(start_seconds=900)
+    world.submit(max_hours=1)
+    for _ in range(2):
+        world.step("dogs-1_1")
+    world.hosts.arrive("task-0", "task-1", "task-2")
+    while (job := world.job()).state is State.STARTING:
+        world.step("dogs-1_1")
+    assert "(3 of 4 hosts came within 900 s)" in job.reason
+    assert (job.time_with_hosts, job.attempt_node_seconds) == (0, pytest.approx(3 * 900, abs=120))
+    job = world.until("running")
+    world.now += 600
+    world.step("dogs-1_2")
+    assert world.job().time_with_hosts == pytest.approx(600, abs=30)

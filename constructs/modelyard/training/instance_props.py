@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from modelyard.training.props import check_instance_types
+from modelyard.training.props import MOST_ZONES, check_instance_types
 
 # SSM ends a command after two days.
 _MOST_HOURS = 47
@@ -18,7 +18,9 @@ class InstanceSize:
         instance_type: For example `g5.xlarge`.
         spot: Whether it is a Spot host: cheaper, and may be taken away; the job is then started again by
             whoever wants it, and goes on from its checkpoint.
-        max_hours: After which it is ended, whatever the job does: the budget, at the type's price.
+        max_hours: After which the host is ended, whatever the job does. Of an execution started by hand it is
+            the budget, at the type's price; a job of `TrainingJobs` is interrupted by it and tried again, and
+            has bounds of its own.
         volume_gib: Root volume, for the image and what the job writes.
         zone: Which of the network's zones, from 0.
         shared_memory_mib: /dev/shm of the trainer's container.
@@ -44,7 +46,7 @@ class InstanceSize:
         for name, low, high in (
             ("max_hours", 1, _MOST_HOURS),
             ("volume_gib", 30, 16_384),
-            ("zone", 0, 2),
+            ("zone", 0, MOST_ZONES - 1),
             ("shared_memory_mib", 64, 1_048_576),
             ("watch_seconds", 1, 300),
         ):

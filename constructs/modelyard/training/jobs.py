@@ -139,6 +139,7 @@ class TrainingJobs(Construct):
             subnets=tuple(pool.subnets),
             security_groups=tuple(pool.security_groups),
             capacity_providers=tuple(pool.capacity_providers),
+            zones=tuple(pool.zones),
             slots=pool.slots,
             output_uri=task.output_uri,
             rendezvous_endpoint=task.rendezvous_endpoint,

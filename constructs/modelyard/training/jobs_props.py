@@ -49,19 +49,22 @@ class HostPool:
         security_groups: IDs of their security groups.
         capacity_providers: Names; the first is asked first, the next by the attempt after one that got no
             hosts: Spot before on-demand.
+        zones: Of each provider's hosts, as numbers, so that hosts that are lost are asked for again where the
+            others are: traffic between zones is paid. Empty where all are in one, and on Fargate.
         distinct_instances: At most one task of a job on an instance; False on Fargate. Instances have the
             tag `modelyard:cluster` with the cluster's name, by which those that obey no more are taken away.
         price_usd: Of a host and hour, for budgets and for the cost in the records; 0 where nobody knows it,
             and then a job with a budget is refused, which would never be spent.
 
     Raises:
-        ValueError: Nothing to run on, or a negative price.
+        ValueError: Nothing to run on, zones of other providers, or a negative price.
     """
 
     slots: int
     subnets: Sequence[str]
     security_groups: Sequence[str]
     capacity_providers: Sequence[str]
+    zones: Sequence[int] = ()
     distinct_instances: bool = True
     price_usd: float = 0.0
 
@@ -71,6 +74,8 @@ class HostPool:
         for name in ("subnets", "security_groups", "capacity_providers"):
             if not getattr(self, name):
                 raise ValueError(f"HostPool.{name} is empty; give at least one")
+        if self.zones and len(self.zones) != len(self.capacity_providers):
+            raise ValueError(f"HostPool.zones has {len(self.zones)}; give one for each capacity provider")
         if self.price_usd < 0:
             raise ValueError(f"HostPool.price_usd is {self.price_usd}; give 0 or more")
 

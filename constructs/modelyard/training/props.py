@@ -18,7 +18,7 @@ _INSTANCE_TYPE = re.compile(r"[a-z][a-z0-9-]*\.[a-z0-9-]+")
 # Capacity providers of ECS's own begin so, and ECS refuses others that do.
 _POOL_NAME = re.compile(r"(?!aws|ecs|fargate)[a-z][a-z0-9-]{0,30}")
 _SMALLEST_SUBNET = 28
-_MOST_ZONES = 6
+MOST_ZONES = 6
 # https://docs.aws.amazon.com/global-infrastructure/latest/regions/az-ids.html
 _ZONE_NAME, _ZONE_ID = re.compile(r"[a-z]+(-[a-z]+)+-\d[a-z]"), re.compile(r"[a-z]+\d-az\d+")
 # ECS's Container Insights.
@@ -50,8 +50,8 @@ class NetworkLayout:
         cidr: IPv4 range of the network; each zone's subnet has a sixteenth of it.
         zones: Zones with a subnet: how many, of those that come first in the account's list, or which, all by
             name (`eu-west-1a`) or all by id (`euw1-az1`, the same place in every account). Name them where
-            hosts have GPUs: not every zone offers every type. Services spread over them; hosts of one job
-            stay in one.
+            hosts have GPUs: not every zone offers every type. Services spread over them; hosts of one attempt
+            at a job stay in one.
         endpoints: Interface endpoints, by service name without `com.amazonaws.<region>.`. Add `SSM_ENDPOINTS`
             for a `TrainingInstance`.
 
@@ -84,8 +84,8 @@ class NetworkLayout:
             raise ValueError(
                 f"NetworkLayout.zones is {self.zones!r}; give all by name, as [eu-west-1a], or by id"
             )
-        if not 1 <= len(self.zones) <= _MOST_ZONES or len(set(self.zones)) < len(self.zones):
-            raise ValueError(f"NetworkLayout.zones is {self.zones!r}; give 1 to {_MOST_ZONES}, each once")
+        if not 1 <= len(self.zones) <= MOST_ZONES or len(set(self.zones)) < len(self.zones):
+            raise ValueError(f"NetworkLayout.zones is {self.zones!r}; give 1 to {MOST_ZONES}, each once")
 
     @property
     def zone_count(self) -> int:
@@ -153,7 +153,7 @@ def check_instance_types(where: str, kinds: Sequence[str]) -> None:
 
 
 # In the order in which a job tries them. In two zones: what one does not offer, or has run out of, the other
-# may have.
+# may have for the whole job; lost hosts are asked for again in the zone of those that are left.
 POOLS = (Pool(name="spot", market="spot"), Pool(name="on-demand", market="on-demand", zone=1))
 
 

@@ -45,6 +45,7 @@ class TrainingCluster(Construct):
         cluster: For whoever starts tasks.
         pools: By name.
         capacity_providers: Names of the pools' providers, in the order of `pools`.
+        capacity_zones: Which of the network's zones each of them has its hosts in, from 0.
         providers: Ties them and Fargate's to the cluster; services on them wait for it.
         trainer: The trainer's task definition with its roles and log. Who keeps records of jobs lets
             `trainer.task_role` at them.
@@ -65,6 +66,7 @@ class TrainingCluster(Construct):
     cluster: ecs.ICluster
     pools: dict[str, CapacityPool]
     capacity_providers: list[str]
+    capacity_zones: list[int]
     providers: ecs.CfnClusterCapacityProviderAssociations
     trainer: ContainerTask
     trainer_security_group: ec2.SecurityGroup
@@ -171,6 +173,7 @@ class TrainingCluster(Construct):
             for pool in pools
         }
         self.capacity_providers = [pool.name for pool in self.pools.values()]
+        self.capacity_zones = [pool.zone for pool in pools]
         # No default strategy: what is started without saying where, is a mistake.
         self.providers = ecs.CfnClusterCapacityProviderAssociations(
             self,

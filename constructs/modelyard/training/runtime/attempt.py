@@ -40,8 +40,9 @@ class Attempt:
         launched: When its hosts were asked for.
         replaced: When hosts were last asked for.
         tasks: ARNs of the tasks that were not seen ended.
-        training: Those of them that trained when last looked at.
-        elsewhere: How often hosts asked for again did not come; then the next capacity provider is asked.
+        training: Those of them that ran when last looked at; before all did, those that came.
+        provider: Capacity provider that was asked for all its hosts; counts on beyond the last.
+        elsewhere: How often hosts asked for again did not come; then another one in that zone is asked.
         progress: What was last seen of the trainer's: step, checkpoint, hosts.
         moved: When that was new.
         silent: ARNs of tasks whose host ECS does not hear, and since when.
@@ -62,6 +63,7 @@ class Attempt:
     replaced: float = 0.0
     tasks: tuple[str, ...] = ()
     training: tuple[str, ...] = ()
+    provider: int = 0
     elsewhere: int = 0
     progress: str = ""
     moved: float = 0.0

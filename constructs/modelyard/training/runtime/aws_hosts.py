@@ -29,7 +29,7 @@ _REFUSALS = frozenset(
     }
 )  # fmt: skip
 # https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html
-_GONE = frozenset({"InvalidInstanceID.NotFound", "UnauthorizedOperation"})
+_GONE, _FORBIDDEN = "InvalidInstanceID.NotFound", "UnauthorizedOperation"
 # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/stopped-task-error-codes.html
 _BY_ITSELF = frozenset({"EssentialContainerExited", "TaskFailedToStart"})
 # EX_TEMPFAIL of sysexits.h: by which the trainer says that the rendezvous is gone. That is no fault of the
@@ -107,18 +107,23 @@ class EcsHosts:
             some = places[start : start + _DESCRIBED]
             found = self._client.describe_container_instances(cluster=cluster, containerInstances=some)
             for one in found["containerInstances"]:
-                self._terminate(one["ec2InstanceId"])
-                self._deregister(one["containerInstanceArn"])
+                if self._terminate(one["ec2InstanceId"]):
+                    self._deregister(one["containerInstanceArn"])
+                else:
+                    del on[one["containerInstanceArn"]]
         return tuple(arn for arns in on.values() for arn in arns)
 
-    def _terminate(self, instance: str) -> None:
+    def _terminate(self, instance: str) -> bool:
+        """Whether it ends, or is gone."""
         try:
             self._ec2().terminate_instances(InstanceIds=[instance])
         except ClientError as error:
-            # One that is long gone has no tags any more, by which the right is given.
-            if code(error) not in _GONE:
+            if code(error) not in (_GONE, _FORBIDDEN):
                 raise
             log("instance not terminated", instance=instance, error=reason(error))
+            # Without its tag, by which the right is given, it trains on, and is still to be found.
+            return code(error) == _GONE
+        return True
 
     def _deregister(self, place: str) -> None:
         try:

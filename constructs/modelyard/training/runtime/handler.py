@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import time
+from functools import cache
 from typing import Any
 
 import boto3
@@ -29,11 +30,17 @@ _DYNAMODB = boto3.client("dynamodb")
 _STEPS = boto3.client("stepfunctions")
 
 
+@cache
+def _ec2() -> Any:
+    """It takes long to make, and only what has hosts to end asks for it."""
+    return boto3.client("ec2")
+
+
 def _hosts() -> Hosts:
-    cluster = EcsHosts(boto3.client("ecs"), SETTINGS, lambda: boto3.client("ec2"))
+    cluster = EcsHosts(boto3.client("ecs"), SETTINGS, _ec2)
     if not SETTINGS.driver_arn:
         return cluster
-    return EitherHosts(cluster, DriverHosts(_STEPS, boto3.client("ec2"), SETTINGS.driver_arn))
+    return EitherHosts(cluster, DriverHosts(_STEPS, _ec2(), SETTINGS.driver_arn))
 
 
 PORTS = Ports(

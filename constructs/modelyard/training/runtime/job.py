@@ -20,7 +20,7 @@ from .errors import TransitionError
 from .job_request import JobRequest
 
 # Of world sizes, and of tasks: a DynamoDB item holds 400 KB, and the newest tell the most.
-_KEPT = 100
+KEPT = 100
 
 
 class State(StrEnum):
@@ -68,7 +68,8 @@ class World:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placed:
-    """A task that an attempt started, by ECS's id of it: the end of the name of its log's stream."""
+    """A host that an attempt started, by ECS's id of its task, the end of the name of its log's stream; a
+    single one by its execution."""
 
     attempt: int
     task: str
@@ -206,14 +207,14 @@ def trains(job: Job, hosts: int, now: float) -> Job:
     words = f"attempt {job.attempt} trains on {hosts} hosts from step {step}"
     world = World(attempt=job.attempt, hosts=hosts, step=step, since=now)
     job = move(job, State.RUNNING, now, words)
-    return replace(job, hosts=hosts, step=step, worlds=(*job.worlds, world)[-_KEPT:])
+    return replace(job, hosts=hosts, step=step, worlds=(*job.worlds, world)[-KEPT:])
 
 
 def placed(job: Job, attempt: int, arns: Iterable[str]) -> Job:
     """The job with the tasks of an attempt; those that are known change nothing."""
     asked = [Placed(attempt=attempt, task=_short(arn)) for arn in arns]
     new = [task for task in asked if task not in job.tasks]
-    return replace(job, tasks=(*job.tasks, *new)[-_KEPT:]) if new else job
+    return replace(job, tasks=(*job.tasks, *new)[-KEPT:]) if new else job
 
 
 def report(

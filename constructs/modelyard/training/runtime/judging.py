@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from .attempt import Attempt, Step
 from .attempts import Action, Cause, Ended
-from .job import Job, State, ended, trains
+from .job import KEPT, Job, State, ended, trains
 from .ports import Outcome, Phase, Report, Task
 from .settings import Settings
 
@@ -105,19 +105,33 @@ def _judged(job: Job, at: Attempt, view: View, settings: Settings) -> tuple[Job,
 
 
 def node_seconds(job: Job, at: Attempt, now: float) -> float:
-    """Of the attempt so far: its hosts since they were asked for.
+    """Of the attempt so far: its hosts since they were asked for, without those that never came.
 
     Args:
         job: Its record.
         at: The attempt.
         now: Epoch seconds.
     """
-    seconds, since, hosts = 0.0, at.launched, job.request.hosts
-    for world in job.worlds:
-        if world.attempt == at.number:
-            seconds += hosts * max(0.0, world.since - since)
-            since, hosts = world.since, world.hosts
+    worlds = [world for world in job.worlds if world.attempt == at.number]
+    if not worlds:
+        return len(at.training) * max(0.0, now - at.launched)
+    # A single host is not there before it is seen; one of several may have waited for the others.
+    since = worlds[0].since if job.request.instance else at.launched
+    seconds, hosts = 0.0, job.request.hosts
+    for world in worlds:
+        seconds += hosts * max(0.0, world.since - since)
+        since, hosts = world.since, world.hosts
     return seconds + hosts * max(0.0, now - since)
+
+
+def seconds_with_hosts(job: Job, at: Attempt, now: float) -> float:
+    """Of the attempt so far: since all its hosts were there. Arguments as of `node_seconds`."""
+    worlds = [world for world in job.worlds if world.attempt == at.number]
+    if not worlds:
+        return 0.0
+    # Where so many changed that the record has forgotten the first, a bound; a sweep does not know it.
+    forgotten = len(worlds) == KEPT and at.launched
+    return now - (at.launched if forgotten else worlds[0].since)
 
 
 def _told(job: Job, report: Report | None) -> tuple[Cause, str] | None:
@@ -169,10 +183,13 @@ def _starting(
     job: Job, at: Attempt, gone: Sequence[Task], running: tuple[str, ...], now: float, settings: Settings
 ) -> tuple[Job, Attempt]:
     hosts = job.request.hosts
+    # One of several may have come, been paid for and gone again between two looks.
+    gone_again = () if job.request.instance else tuple(task.arn for task in gone)
+    at = replace(at, training=(*running, *gone_again))
     if gone:
         return job, at.ending(_cause(gone), gone[0].reason)
     if len(running) == hosts:
-        return trains(job, hosts, now), replace(at, training=running)
+        return trains(job, hosts, now), at
     if now - at.launched >= settings.start_seconds:
         words = f"{len(running)} of {hosts} hosts came within {settings.start_seconds} s"
         return job, at.ending(Cause.NO_CAPACITY, words)

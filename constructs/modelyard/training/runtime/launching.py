@@ -75,9 +75,14 @@ def check(request: JobRequest, settings: Settings) -> None:
     if request.hosts > settings.slots:
         raise RequestError(f"hosts is {request.hosts}; this cluster has {settings.slots}")
     if request.budget_usd is not None and not settings.price(instance=request.instance):
+        whose, member = (
+            ("its single host", "InstanceSize.price_usd")
+            if request.instance
+            else ("its hosts", "host_price_usd")
+        )
         raise RequestError(
-            f"budget_usd is {request.budget_usd:g}, and this cluster knows no price of its hosts, so that it "
-            "would never be spent; give max_hours, or the cluster a price (host_price_usd)"
+            f"budget_usd is {request.budget_usd:g}, and this cluster knows no price of {whose}, so that it "
+            f"would never be spent; give max_hours, or the cluster a price ({member})"
         )
     if request.model_group and request.model_group not in settings.model_groups:
         known = ", ".join(settings.model_groups) or "none"

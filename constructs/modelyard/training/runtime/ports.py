@@ -23,10 +23,10 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One host of a gang.
+    """One host of a gang, or a single host.
 
     Args:
-        arn: Of the task.
+        arn: Of the task; of a single host, of the execution that has it.
         phase: Where it is.
         cause: Why it ended: `FAILED` by itself, `INTERRUPTED` by others.
         done: Whether its program ended without error.
@@ -113,7 +113,7 @@ class Jobs(Protocol):
 
 
 class Hosts(Protocol):
-    """Tasks of gangs."""
+    """Hosts of gangs, each a task, and single hosts, each an execution; "tasks" are ARNs of both."""
 
     def run(
         self,

@@ -18,7 +18,7 @@ from .attempt import Attempt, Step
 from .attempts import Cause, Ended
 from .errors import RefusedError
 from .job import BEFORE, ENDS, Job, State, ended, move, placed, report, trains
-from .judging import View, Wanted, judge, node_seconds
+from .judging import View, Wanted, judge, node_seconds, seconds_with_hosts
 from .launching import environment
 from .ports import Notice, Ports, Report
 from .registering import register
@@ -84,7 +84,8 @@ def launch(at: Attempt, ports: Ports, settings: Settings) -> Attempt:
         # Cancelled meanwhile.
         return at.ending(Cause.CANCELLED, "cancelled")
     now = ports.clock()
-    at = replace(at, launched=now, replaced=now)
+    # What the record counts begins anew while the attempt trains.
+    at = replace(at, launched=now, replaced=now, provider=job.tally.unplaced)
     at, failure = _run(job, at, job.request.hosts, "first", ports, settings)
     return failure or replace(at, next=Step.WATCH, wait=settings.watch_seconds)
 
@@ -109,7 +110,7 @@ def watch(at: Attempt, ports: Ports, settings: Settings) -> Attempt:
     if wanted.evict:
         after = _without(after, wanted.evict, "ECS does not hear them", ports)
     if wanted.instead_of:
-        ports.hosts.let_go(wanted.instead_of, "it did not come; another capacity provider is asked")
+        ports.hosts.let_go(wanted.instead_of, "it did not come; it is asked for again")
     if wanted.hosts:
         # What cannot be had now is asked for again, later; the others train on.
         after, _ = _run(job, after, wanted.hosts, f"{after.part}/{after.rounds}", ports, settings)
@@ -144,12 +145,12 @@ def finish(at: Attempt, ports: Ports, settings: Settings) -> Attempt:
             return job
         if job.state is State.WAITING:
             return move(job, _hopeless(at), now, at.reason or "its execution ended")
-        paid = node_seconds(job, at, now) if at.launched else job.attempt_node_seconds
-        job = _reported(job, at, told, paid, now, settings)
         cause = Cause(at.cause or Cause.INTERRUPTED)
         if job.state is State.STARTING and cause is Cause.FINISHED:
             # Between two looks it came, trained and ended.
             job = trains(job, job.request.hosts, now)
+        paid = node_seconds(job, at, now) if at.launched else job.attempt_node_seconds
+        job = _reported(job, at, told, paid, now, settings)
         job, _ = ended(job, Ended(cause=cause), draw, now, patience_s=settings.queue_days * 86_400)
         return replace(job, reason=_explained(job.reason, cause, at.reason))
 
@@ -199,7 +200,7 @@ def _reported(job: Job, at: Attempt, told: Report | None, paid: float, now: floa
         checkpoint=told.checkpoint if told else None,
         now=now,
         node_seconds=paid,
-        seconds=now - at.launched if at.launched else 0.0,
+        seconds=seconds_with_hosts(job, at, now),
         images_per_second=told.images_per_second if told else None,
     )
 
@@ -244,7 +245,7 @@ def _run(
 ) -> tuple[Attempt, Attempt | None]:
     """The attempt with the tasks that were started, and its end if there were not enough."""
     variables = environment(job.request, at.number, settings, paid=job.node_seconds)
-    provider = job.tally.unplaced + at.elsewhere
+    provider = settings.provider(at.provider, at.elsewhere)
     try:
         started = ports.hosts.run(
             at.id, count, variables, provider=provider, token=token, alone=job.request.instance
