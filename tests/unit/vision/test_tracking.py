@@ -15,11 +15,12 @@ import pytest
 
 from tests.unit.vision.tracking_support import FINDS_IT, read_run
 from training.vision.checkpoints.store import Store
-from training.vision.elastic import tracking
+from training.vision.elastic import tracking, worker
 from training.vision.elastic.tracking import Copies, reach_package, tracked
 from training.vision.elastic.worker import STOPPED, work
 from training.vision.telemetry.recorder import Process, Telemetry
 from training.vision.telemetry.settings import Settings
+from training.vision.telemetry.weights_and_biases import WeightsAndBiases
 
 VARIABLES = (
     "WANDB_PROJECT",
@@ -157,8 +158,8 @@ def test_a_host_that_is_stopped_meanwhile_copies_to_the_end(
 
 def test_a_rank_that_is_stopped_lets_its_run_end(base: Path) -> None:
     def trainer(_: Sequence[str]) -> None:
-        command = [sys.executable, "-c", f"import time; time.sleep(1); open({str(base / 'ended')!r}, 'w')"]
-        subprocess.Popen(command, start_new_session=True)
+        ends = f"import sys, time; sys.stdin.read(); time.sleep(1); open({str(base / 'ended')!r}, 'w')"
+        WeightsAndBiases({}, print, (sys.executable, "-c", ends)).close(0)
         raise SystemExit(STOPPED)
 
     rank = multiprocessing.get_context("fork").Process(target=work, args=(trainer, ()))
@@ -166,6 +167,24 @@ def test_a_rank_that_is_stopped_lets_its_run_end(base: Path) -> None:
     rank.join(180)
     assert rank.exitcode == STOPPED
     assert (base / "ended").exists()
+
+
+def test_a_rank_that_is_stopped_waits_for_no_other_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The processes of torch.compile end after the rank."""
+    monkeypatch.setattr(worker, "RUNS_SECONDS", 600)
+    lives, end = os.pipe()
+
+    def trainer(_: Sequence[str]) -> None:
+        os.close(end)
+        subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=lives)
+        raise SystemExit(STOPPED)
+
+    rank = multiprocessing.get_context("fork").Process(target=work, args=(trainer, ()))
+    rank.start()
+    rank.join(180)
+    assert rank.exitcode == STOPPED
+    os.close(end)
+    os.close(lives)
 
 
 def test_only_what_has_changed_is_copied_again(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from multiprocessing.connection import wait
 from types import FrameType
 
-import psutil
 from torch import distributed
 
 from training.common.failure import UserError, fail
@@ -20,13 +19,14 @@ from training.vision.checkpoints.store import StoreError
 from training.vision.checkpoints.writer import ReplacedError
 from training.vision.elastic.tracking import reach_package
 from training.vision.job_record import UntoldError
+from training.vision.telemetry.weights_and_biases import await_ended
 
 # Exit codes, from sysexits.h; any other is a defect of code or machine, or memory that ran out.
 LOST = os.EX_TEMPFAIL  # another rank is gone: start again with those that are there
 REFUSED = os.EX_CONFIG  # a mistake of whoever started the job: it would be one again
 STOPPED = 128 + signal.SIGTERM  # told to, with a checkpoint
 # A run of Weights & Biases ends itself after eight, whatever its server does.
-CHILDREN_SECONDS = 10
+RUNS_SECONDS = 10
 
 Trainer = Callable[[Sequence[str]], None]
 
@@ -42,7 +42,9 @@ def work(trainer: Trainer, arguments: Sequence[str]) -> None:
     try:
         trainer(arguments)
     except SystemExit as error:
-        _wait_for_children()
+        # Who was told to stop while a run ended lets it end: the host is gone then. For nothing else: what
+        # torch.compile starts lives as long as this process.
+        await_ended(RUNS_SECONDS)
         _end(error.code if isinstance(error.code, int) else 1)
     except BaseException as error:
         code = code_of(error)
@@ -78,11 +80,6 @@ def _end_with_agent() -> None:
 def _stop(_signum: int, _frame: FrameType | None) -> None:
     """Before the trainer listens itself: there is nothing yet to lose."""
     raise SystemExit(STOPPED)
-
-
-def _wait_for_children() -> None:
-    """Who was told to stop while a run of Weights & Biases ended lets it end: the host is gone then."""
-    psutil.wait_procs(psutil.Process().children(), CHILDREN_SECONDS)
 
 
 def _end(code: int) -> None:
