@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import re
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from training.vision.remote import Ahead, Distant
 from training.vision.shards import Entry, read_shards
 
 BLOCK = 1000
+NOT_GIVEN = r"^s3://b/0.tar cannot be read: S3 has not given a batch within"
 SHAPE = ImageInput(backbone="x", norm="group", size=SIZE, side=37, mean=(0, 0, 0), std=(1, 1, 1))
 
 
@@ -120,10 +122,47 @@ def test_s3_that_does_not_answer_is_waited_for_so_long_only(monkeypatch):
     bucket, entries = laid(1, 3)
     bucket.gate.clear()
     with Ahead(entries, BLOCK) as ahead:
-        with pytest.raises(UserError, match=r"^s3://b/0.tar cannot be read: S3 has given nothing") as refused:
+        with pytest.raises(UserError, match=NOT_GIVEN) as refused, ahead.awaited():
             ahead.read(0)
         assert isinstance(refused.value.__cause__, StoreError)  # the job is tried again
         bucket.gate.set()
+
+
+def test_the_blocks_of_a_batch_are_waited_for_together(monkeypatch):
+    """The other ranks meet after each batch, not after each block."""
+    monkeypatch.setattr(remote, "WAIT_SECONDS", 0.5)
+    monkeypatch.setattr(remote, "READERS", 1)
+    bucket, entries = laid(1, 60)
+    monkeypatch.setattr(bucket.gate, "wait", lambda _: time.sleep(0.1))
+    with Ahead(entries, BLOCK) as ahead, pytest.raises(UserError, match=NOT_GIVEN), ahead.awaited():
+        for place in range(len(entries)):
+            ahead.read(place)
+    assert len(bucket.asked) > 1
+
+
+def test_what_is_read_while_nobody_waits_has_time(monkeypatch):
+    """A step may take longer than S3 may, and images are decoded ahead of it."""
+    monkeypatch.setattr(remote, "WAIT_SECONDS", 0.1)
+    bucket, entries = laid(1, 3)
+    bucket.gate.clear()
+    with Ahead(entries, BLOCK) as ahead, ThreadPoolExecutor(1) as pool:
+        with ahead.awaited():
+            pass
+        early = pool.submit(ahead.read, 0)
+        time.sleep(0.3)
+        assert not early.done()
+        bucket.gate.set()
+        assert early.result(60) == of(entries[0], bucket)
+
+
+def test_a_batch_of_an_epoch_is_waited_for_so_long_only(monkeypatch, trained):
+    monkeypatch.setattr(remote, "WAIT_SECONDS", 0.2)
+    bucket, distant = remote_of(trained.output("train"))
+    bucket.gate.clear()
+    split = Split(distant, [0] * len(distant), SHAPE, Hosts(("a",), 0))
+    with pytest.raises(UserError, match="S3 has not given a batch within"):
+        next(split.training(16, 7, 1, "none"))
+    bucket.gate.set()
 
 
 def test_a_rank_that_waits_for_s3_is_not_taken_for_lost():
