@@ -24,8 +24,9 @@ from training.vision.order import BLOCK_BYTES
 from training.vision.shards import Entry
 
 READERS = 8  # requests on their way
-# With pauses between them that double, up to 20 s: two minutes in all at most, while S3 makes room.
-ATTEMPTS = 10
+# With pauses between them of up to 1, 2, 4, 8, 16, then 20 s, by chance, while S3 makes room: four minutes in
+# all as a rule, so that what follows is what ends the waiting.
+ATTEMPTS = 30
 # For a batch, whatever goes on below. Shorter than other ranks wait for one that is silent, by so much that
 # they hear the reason: `elastic.ranks.SILENCE`.
 WAIT_SECONDS = 150.0
@@ -104,20 +105,28 @@ class Connector:
 
 
 class Boto:
-    """boto3's."""
+    """boto3's. Each reader has a client: with one, whatever it was told, boto3 repeats a hundred requests at
+    most until some succeed, and readers that are all refused need more.
+    https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html
+    """
 
     def __init__(self) -> None:
-        self._client = make_client(attempts=ATTEMPTS, connections=READERS)
+        self._lock = threading.Lock()  # boto3 does not make clients in two threads at the same time
+        self._free = [make_client(attempts=ATTEMPTS)]
 
     def read(self, address: str, offset: int, size: int) -> bytes:
         from botocore.exceptions import BotoCoreError, ClientError
 
         bucket, _, key = address.removeprefix("s3://").partition("/")
         asked = {"Bucket": bucket, "Key": key, "Range": f"bytes={offset}-{offset + size - 1}"}
+        with self._lock:
+            client = self._free.pop() if self._free else make_client(attempts=ATTEMPTS)
         try:
-            return bytes(self._client.get_object(**asked)["Body"].read())
+            return bytes(client.get_object(**asked)["Body"].read())
         except (BotoCoreError, ClientError, OSError) as error:
             raise StoreError(str(error)) from error
+        finally:
+            self._free.append(client)
 
 
 @dataclass(frozen=True, slots=True)
