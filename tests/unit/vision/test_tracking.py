@@ -12,8 +12,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import BotoCoreError
 
 from tests.unit.vision.tracking_support import FINDS_IT, read_run
+from training.vision.checkpoints.folder import FolderStore
 from training.vision.checkpoints.store import Store
 from training.vision.elastic import tracking, worker
 from training.vision.elastic.tracking import Copies, reach_package, tracked
@@ -187,16 +189,76 @@ def test_a_rank_that_is_stopped_waits_for_no_other_child(monkeypatch: pytest.Mon
     os.close(lives)
 
 
+def test_one_file_that_cannot_be_copied_keeps_no_other(
+    base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written(base)
+    (base / "output" / "offline-run-1" / "files").mkdir(parents=True)
+    (base / "output" / "offline-run-1" / "files" / "config.yaml").mkdir()  # in the way
+    written(base, "offline-run-2")
+    Copies(base / "wandb", str(base / "output")).copy()
+    assert files(base / "output") == {
+        "offline-run-1/run-1.wandb",
+        "offline-run-2/run-1.wandb",
+        "offline-run-2/files/config.yaml",
+    }
+    assert capsys.readouterr().out.count("its runs cannot be copied") == 1
+
+
+def test_a_store_that_does_not_answer_is_asked_for_so_long_only(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(base)
+    asked: list[str] = []
+
+    def silent(place: str) -> Store:
+        asked.append(place)
+        raise BotoCoreError
+
+    monkeypatch.setattr(tracking, "open_store", silent)
+    copies = Copies(base / "wandb", "s3://bucket/runs")
+    copies.copy()  # whose failure is no exception: the job has an exit code of its own
+    assert len(asked) == 2
+    monkeypatch.setattr(tracking, "PATIENCE_SECONDS", 0.0)
+    copies.copy()
+    assert len(asked) == 3
+
+
+def test_links_are_not_followed(base: Path) -> None:
+    run = written(base)
+    (base / "key").write_text("secret")
+    (run / "files" / "key").symlink_to(base / "key")
+    other = written(base / "elsewhere")
+    (base / "wandb" / "offline-run-2").symlink_to(other)
+    (run / "more").symlink_to(other)
+    Copies(base / "wandb", str(base / "output")).copy()
+    assert files(base / "output") == {"offline-run-1/run-1.wandb", "offline-run-1/files/config.yaml"}
+
+
+def test_all_runs_have_one_client(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(3):
+        written(base, f"offline-run-{number}")
+    opens: list[str] = []
+    opened = tracking.open_store
+    monkeypatch.setattr(tracking, "open_store", lambda place: opens.append(place) or opened(place))
+    Copies(base / "wandb", str(base / "output")).copy()
+    assert opens == [str(base / "output")]
+
+
 def test_only_what_has_changed_is_copied_again(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = written(base)
     copies = Copies(base / "wandb", str(base / "output"))
     copies.copy()
     brought: list[str] = []
-    opened = tracking.open_store
-    monkeypatch.setattr(copies, "_stores", {})
-    monkeypatch.setattr(tracking, "open_store", lambda place: brought.append(place) or opened(place))
+    replace = FolderStore.replace
+
+    def noted(store: FolderStore, name: str, data: bytes, tag: str | None) -> str:
+        brought.append(name)
+        return replace(store, name, data, tag)
+
+    monkeypatch.setattr(FolderStore, "replace", noted)
     copies.copy()
     assert brought == []
     (run / "run-1.wandb").write_text("figures, longer")
     copies.copy()
-    assert brought == [f"{base}/output/offline-run-1"]
+    assert brought == ["offline-run-1/run-1.wandb"]
