@@ -76,6 +76,12 @@ def test_a_real_run_is_copied_when_its_host_is_stopped(base: Path, monkeypatch: 
 
     monkeypatch.delenv("PYTHONPATH", raising=False)
 
+    written_down = base / "ml" / "output" / "data" / "wandb"
+
+    def begun() -> bool:
+        """Before that, nothing says how long a machine that is busy takes for the package's imports."""
+        return any(path.stat().st_size for path in written_down.glob("offline-run-*/run-*.wandb"))
+
     def trains() -> None:
         reach_package()
         settings = Settings(project="dogs", job="dogs-1", attempt=2, target="off")
@@ -83,6 +89,7 @@ def test_a_real_run_is_copied_when_its_host_is_stopped(base: Path, monkeypatch: 
             telemetry.begin(total=2)
             telemetry.step(1, epoch=1, loss=0.5, images=32, rate=0.1)
             telemetry.evaluated(1, top1=0.75)
+            until(begun)
         raise SystemExit(143)
 
     with pytest.raises(SystemExit), tracked(str(output)):
