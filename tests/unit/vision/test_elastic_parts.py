@@ -213,23 +213,38 @@ def test_only_defects_use_up_restarts(monkeypatch, codes, left):
     ("codes", "known", "left"),
     [
         # Still there when NCCL aborts, gone a little later.
-        ([-signal.SIGABRT], [2, 2, 1], 4),
-        ([-signal.SIGABRT, LOST], [1], 4),
+        ([-signal.SIGABRT], ["ab", "ab", "a"], 4),
+        ([-signal.SIGABRT, LOST], ["a"], 4),
         # All hosts stay: a defect on a GPU aborts its rank too.
-        ([-signal.SIGABRT], [2], 3),
+        ([-signal.SIGABRT], ["ab"], 3),
+        # Whose ranks are lost with this one's starts them again at once, and waits for this host.
+        ([-signal.SIGABRT], ["ab", "a|b"], 3),
+        ([-signal.SIGABRT], ["ab", "a||b"], 3),
+        # A new host is none of those that were there.
+        ([-signal.SIGABRT], ["ab", "a|c"], 4),
         # What else went wrong is a defect, whoever is gone.
-        ([-signal.SIGABRT, -9], [1], 3),
+        ([-signal.SIGABRT, -9], ["a"], 3),
     ],
 )
 def test_ranks_that_nccl_aborts_are_a_defect_unless_a_host_is_gone(monkeypatch, codes, known, left):
+    """`known`: hosts in the round, those that wait for the next one, and those too many, as time goes on."""
     failures = {rank: SimpleNamespace(exitcode=code) for rank, code in enumerate(codes)}
     result = agents.RunResult(state=agents.WorkerState.FAILED, failures=failures)
     monkeypatch.setattr(agents.LocalElasticAgent, "_monitor_workers", lambda *_: result)
     monkeypatch.setattr(agents, "NOTICE_SECONDS", 0.5)
     agent = Agent.__new__(Agent)
     agent._remaining_restarts = 3
+    agent._round = frozenset("ab")
     looks = iter(known)
-    monkeypatch.setattr(agent, "_lacks_a_host", lambda _group: next(looks, known[-1]) < 2)
+
+    class Held:
+        @property
+        def state(self):
+            there, waiting, spare = [*next(looks, known[-1]).split("|"), "", ""][:3]
+            told = {"wait_list": set(waiting), "redundancy_list": set(spare)}
+            return SimpleNamespace(participants=dict.fromkeys(there), **told)
+
+    agent._rdzv_handler = SimpleNamespace(_state_holder=Held())
     assert agent._monitor_workers(SimpleNamespace(group_world_size=2)) is result
     assert agent._remaining_restarts == left
 

@@ -116,6 +116,8 @@ def supervise(settings: Settings, trainer: Trainer, arguments: Sequence[str]) ->
 class Agent(LocalElasticAgent):  # type: ignore[misc]  # torch is not followed by mypy here
     """Tells failures of ranks apart, and does not wait for a host that is silent."""
 
+    _round: frozenset[Any] = frozenset()  # its hosts, as the rendezvous names them
+
     def _monitor_workers(self, worker_group: WorkerGroup) -> RunResult:
         result = super()._monitor_workers(worker_group)
         if result.is_failed():
@@ -138,6 +140,7 @@ class Agent(LocalElasticAgent):  # type: ignore[misc]  # torch is not followed b
         # Whoever reads the log learns here whose lines follow: `modelyard train logs`.
         numbers = _listed({worker.global_rank for worker in worker_group.workers})
         say(f"starts ranks {numbers} of {worker_group.workers[0].world_size}")
+        self._round = frozenset(self._rdzv_handler._state_holder.state.participants)
         found: dict[int, Any] = super()._start_workers(worker_group)
         return found
 
@@ -147,14 +150,21 @@ class Agent(LocalElasticAgent):  # type: ignore[misc]  # torch is not followed b
         return bool(known < worker_group.group_world_size)
 
     def _loses_a_host(self, worker_group: WorkerGroup, codes: set[int]) -> bool:
-        """Whether ranks were aborted since a host of this round has gone: died, or started its ranks again.
-        NCCL is quicker than the rendezvous, which takes seconds to notice."""
+        """Whether ranks were aborted since a host of this round is gone. NCCL is quicker than the rendezvous,
+        which takes seconds to notice."""
         if not codes <= {LOST, STOPPED, ABORTED} or worker_group.group_world_size == 1:
             return False
         deadline = time.monotonic() + NOTICE_SECONDS
-        while not (lacks := self._lacks_a_host(worker_group)) and time.monotonic() < deadline:
+        while not (gone := self._has_lost_a_host(worker_group)) and time.monotonic() < deadline:
             time.sleep(0.1)
-        return lacks
+        return gone
+
+    def _has_lost_a_host(self, worker_group: WorkerGroup) -> bool:
+        """Whether a host of this round is known to the rendezvous no more. One that starts its ranks again,
+        as those do that lost the aborted one, waits there for the next round."""
+        state = self._rdzv_handler._state_holder.state
+        known = self._round & (state.participants.keys() | state.wait_list | state.redundancy_list)
+        return bool(len(known) < worker_group.group_world_size)
 
     def _shutdown(self, *arguments: Any, **named: Any) -> None:
         # When it starts ranks anew it gives the old ones PyTorch's own 30 s.
