@@ -110,8 +110,8 @@ def main(arguments: Sequence[str]) -> None:
     agent.Agent._rendezvous = meet_together  # type: ignore[method-assign]
     # It passes only where fewer hosts meet than may.
     agent.TUNED["last_call_timeout"] = int(os.environ.get("LAST_CALL", "10"))
-    # A cut line is mended before that passes, at which a host would give up.
     agent.DEFECTS = int(os.environ.get("DEFECTS", agent.DEFECTS))
+    # A cut line is mended before that passes, at which a host would give up.
     agent.TUNED["read_timeout"] = int(os.environ.get("READ_TIMEOUT", "15"))
     settings = Settings.read(os.environ)
     lay_out(settings)
