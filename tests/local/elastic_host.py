@@ -113,6 +113,9 @@ def main(arguments: Sequence[str]) -> None:
     agent.DEFECTS = int(os.environ.get("DEFECTS", agent.DEFECTS))
     # A cut line is mended before that passes, at which a host would give up.
     agent.TUNED["read_timeout"] = int(os.environ.get("READ_TIMEOUT", "15"))
+    if "ABORTED" in os.environ:
+        # The ranks end, and their agent sees it, before it takes the host that is gone for a silent one.
+        agent.TUNED["keep_alive_max_attempt"] = 6
     settings = Settings.read(os.environ)
     lay_out(settings)
     agent.supervise(settings, trainer, arguments)
