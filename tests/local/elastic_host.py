@@ -95,6 +95,9 @@ def trainer(arguments: Sequence[str]) -> None:
 
 def main(arguments: Sequence[str]) -> None:
     """Hosts that are started together meet in one round, however long each takes to come so far."""
+    from training.vision.elastic import preload
+
+    preload.begin()
     from training.vision.elastic import agent
     from training.vision.elastic.job import lay_out
     from training.vision.elastic.settings import Settings

@@ -54,7 +54,7 @@ def trainer(_arguments):
             assert int(total) == 2 * size
     print("trained", flush=True)
 
-worker.work(trainer, [])
+worker.work(trainer, [], {})
 """
 
 

@@ -6,9 +6,12 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import tarfile
 import threading
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -29,6 +32,7 @@ from training.vision.elastic.ranks import neighbours, ranks
 from training.vision.elastic.settings import Settings
 from training.vision.elastic.worker import LOST, REFUSED, STOPPED, code_of
 
+REPO = Path(__file__).parents[3]
 NEEDED = {"RENDEZVOUS_ENDPOINT": "rdzv.train.local:29400", "JOB_NAME": "dogs-1"}
 
 
@@ -264,6 +268,24 @@ def test_a_round_that_lost_a_host_is_started_again(monkeypatch, known, state, le
     assert told == ([] if known == 2 else [(signal.SIGTERM, agents.SILENT_SECONDS)])
 
 
+def test_what_ranks_fork_from_loads_beside_its_agent():
+    """Started before PyTorch is loaded, and so before the job is laid out: ranks are told the rest."""
+    program = """
+import os, sys
+from multiprocessing import forkserver
+from training.vision.elastic import preload
+preload.begin()
+server = forkserver._forkserver._forkserver_pid
+assert server and "torch" not in sys.modules
+os.environ["CHECKPOINTS"] = "s3://bucket/runs"
+preload.await_loaded()
+assert forkserver._forkserver._forkserver_pid == server
+assert preload.changes() == {"CHECKPOINTS": "s3://bucket/runs"}
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "CHECKPOINTS"}
+    subprocess.run([sys.executable, "-c", program], env=environment, cwd=REPO, check=True)
+
+
 def test_a_rank_knows_its_place(monkeypatch):
     for name in ("TORCHELASTIC_RUN_ID", "LOCAL_WORLD_SIZE"):
         monkeypatch.delenv(name, raising=False)
@@ -296,7 +318,7 @@ def test_a_rendezvous_that_goes_as_a_host_comes_is_nobodys_fault(monkeypatch, co
     def refuse(_parameters):
         raise agents.RendezvousConnectionError("refused")
 
-    monkeypatch.setattr(agents, "_warm_up", lambda: None)
+    monkeypatch.setattr(agents.preload, "await_loaded", lambda: None)
     monkeypatch.setattr(agents, "get_rendezvous_handler", refuse)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         endpoint = f"127.0.0.1:{listening.getsockname()[1]}"

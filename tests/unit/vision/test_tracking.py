@@ -171,7 +171,7 @@ def test_a_rank_that_is_stopped_lets_its_run_end(base: Path) -> None:
         WeightsAndBiases({}, print, (sys.executable, "-c", ends)).close(0)
         raise SystemExit(STOPPED)
 
-    rank = multiprocessing.get_context("fork").Process(target=work, args=(trainer, ()))
+    rank = multiprocessing.get_context("fork").Process(target=work, args=(trainer, (), {}))
     rank.start()
     rank.join(180)
     assert rank.exitcode == STOPPED
@@ -188,7 +188,7 @@ def test_a_rank_that_is_stopped_waits_for_no_other_child(monkeypatch: pytest.Mon
         subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=lives)
         raise SystemExit(STOPPED)
 
-    rank = multiprocessing.get_context("fork").Process(target=work, args=(trainer, ()))
+    rank = multiprocessing.get_context("fork").Process(target=work, args=(trainer, (), {}))
     rank.start()
     rank.join(180)
     assert rank.exitcode == STOPPED

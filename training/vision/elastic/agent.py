@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import fcntl
 import logging
-import multiprocessing
 import os
 import signal
 import socket
@@ -31,6 +30,7 @@ from torch.distributed.elastic.rendezvous.registry import get_rendezvous_handler
 
 from training.common.failure import UserError, fail, say
 from training.common.paths import base_dir
+from training.vision.elastic import preload
 from training.vision.elastic.meeting import AbsentError, await_rendezvous
 from training.vision.elastic.settings import Settings
 from training.vision.elastic.worker import LOST, REFUSED, STOPPED, Trainer, work
@@ -71,7 +71,8 @@ def supervise(settings: Settings, trainer: Trainer, arguments: Sequence[str]) ->
         _give_up(f"there is no rendezvous at {settings.rendezvous} after {settings.absence} s: {error}")
     address = own_address(settings.rendezvous)
     _prepare(address)
-    _warm_up()
+    # Before this host meets the others: from then on they wait for it.
+    preload.await_loaded()
     try:
         handler = get_rendezvous_handler(_parameters(settings, address))
     except RendezvousConnectionError:
@@ -80,7 +81,7 @@ def supervise(settings: Settings, trainer: Trainer, arguments: Sequence[str]) ->
         role="trainer",
         local_world_size=settings.processes,
         entrypoint=work,
-        args=(trainer, tuple(arguments)),
+        args=(trainer, tuple(arguments), preload.changes()),
         rdzv_handler=handler,
         max_restarts=DEFECTS,
         local_addr=address,
@@ -273,11 +274,3 @@ def _prepare(address: str) -> None:
         os.environ.setdefault("NCCL_SOCKET_IFNAME", name)
     # Says the same as this agent does, with a stack trace that shows nothing but the agent.
     logging.getLogger("torch.distributed.elastic.multiprocessing.api").setLevel(logging.CRITICAL)
-
-
-def _warm_up() -> None:
-    """Load what ranks need before this host meets the others: from then on they wait for it."""
-    multiprocessing.set_forkserver_preload(["training.vision.elastic.warm"])
-    process = multiprocessing.get_context("forkserver").Process(target=int)
-    process.start()
-    process.join()

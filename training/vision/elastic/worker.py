@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import wait
 from types import FrameType
 
@@ -31,11 +31,15 @@ RUNS_SECONDS = 10
 Trainer = Callable[[Sequence[str]], None]
 
 
-def work(trainer: Trainer, arguments: Sequence[str]) -> None:
+def work(trainer: Trainer, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
     """Run the trainer, and return when it has trained; else the process ends with what its agent understands.
 
     It ends at once: threads that wait for ranks that are gone would hold up an ordinary end.
+
+    Args:
+        environment: that of the agent, as far as the process that ranks fork from does not know it.
     """
+    os.environ.update(environment)
     _end_with_agent()
     signal.signal(signal.SIGTERM, _stop)
     reach_package()
