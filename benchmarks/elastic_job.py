@@ -61,7 +61,7 @@ class Job:
         """Start a rendezvous."""
         log = self._root / f"rendezvous-{time.monotonic_ns()}.log"
         inside, address = (self._network.inside, SWITCH) if self._network else ([], "127.0.0.1")
-        self.rendezvous = _session(["training.vision.rendezvous", "--port", "0"], {}, log, inside)
+        self.rendezvous = _session(["training.rendezvous", "--port", "0"], {}, log, inside)
         port = self.wait(lambda: re.search(r"on port (\d+)", log.read_text()))[1]
         self._endpoint = f"{address}:{port}"
 

@@ -14,7 +14,7 @@ Three ways in turn, in each round with a seed of its own, until `TARGET` of the 
 Time is the training's own, with what it measures after each epoch and with loading the weights; a process's
 start and its imports are not in it, nor is an epoch of each before the first round. Random weights learn at a
 rate of 0.003, the packaged ones at 0.0004: tried beforehand with one seed, they were slower at 0.001, and at
-0.003 learned nothing in two epochs.
+0.003 learned nothing in two epochs. For random weights no other was tried, which can only favour the others.
 `two_hosts` says what another host adds: images a second of two processes that train one model over those of
 two jobs of half the batch, hence the time on two hosts over that on one, which is computed, not trained.
 

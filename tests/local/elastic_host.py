@@ -95,6 +95,9 @@ def trainer(arguments: Sequence[str]) -> None:
 
 def main(arguments: Sequence[str]) -> None:
     """Hosts that are started together meet in one round, however long each takes to come so far."""
+    from training.vision.elastic import preload
+
+    preload.begin()
     from training.vision.elastic import agent
     from training.vision.elastic.job import lay_out
     from training.vision.elastic.settings import Settings
@@ -110,9 +113,12 @@ def main(arguments: Sequence[str]) -> None:
     agent.Agent._rendezvous = meet_together  # type: ignore[method-assign]
     # It passes only where fewer hosts meet than may.
     agent.TUNED["last_call_timeout"] = int(os.environ.get("LAST_CALL", "10"))
-    # A cut line is mended before that passes, at which a host would give up.
     agent.DEFECTS = int(os.environ.get("DEFECTS", agent.DEFECTS))
+    # A cut line is mended before that passes, at which a host would give up.
     agent.TUNED["read_timeout"] = int(os.environ.get("READ_TIMEOUT", "15"))
+    if "ABORTED" in os.environ:
+        # The ranks end, and their agent sees it, before it takes the host that is gone for a silent one.
+        agent.TUNED["keep_alive_max_attempt"] = 6
     settings = Settings.read(os.environ)
     lay_out(settings)
     agent.supervise(settings, trainer, arguments)

@@ -227,6 +227,15 @@ def test_a_store_replaces_only_what_it_was_told(store):
     assert store.read("x") is None
 
 
+def test_a_store_has_folders(store):
+    tag = store.replace("run/files/x", b"1", None)
+    store.replace("run/files/x", b"2", tag)
+    store.add("run/y", b"3")
+    assert store.read("run/files/x").data == b"2"
+    assert store.read("run/y").data == b"3"
+    assert "x" not in store.names()
+
+
 def claimed(store, run, keep=None):
     journal = Journal(store, run, keep or Keep())
     journal.claim()

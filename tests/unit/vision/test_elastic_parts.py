@@ -6,9 +6,12 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import tarfile
 import threading
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -29,6 +32,7 @@ from training.vision.elastic.ranks import neighbours, ranks
 from training.vision.elastic.settings import Settings
 from training.vision.elastic.worker import LOST, REFUSED, STOPPED, code_of
 
+REPO = Path(__file__).parents[3]
 NEEDED = {"RENDEZVOUS_ENDPOINT": "rdzv.train.local:29400", "JOB_NAME": "dogs-1"}
 
 
@@ -213,23 +217,38 @@ def test_only_defects_use_up_restarts(monkeypatch, codes, left):
     ("codes", "known", "left"),
     [
         # Still there when NCCL aborts, gone a little later.
-        ([-signal.SIGABRT], [2, 2, 1], 4),
-        ([-signal.SIGABRT, LOST], [1], 4),
+        ([-signal.SIGABRT], ["ab", "ab", "a"], 4),
+        ([-signal.SIGABRT, LOST], ["a"], 4),
         # All hosts stay: a defect on a GPU aborts its rank too.
-        ([-signal.SIGABRT], [2], 3),
+        ([-signal.SIGABRT], ["ab"], 3),
+        # Whose ranks are lost with this one's starts them again at once, and waits for this host.
+        ([-signal.SIGABRT], ["ab", "a|b"], 3),
+        ([-signal.SIGABRT], ["ab", "a||b"], 3),
+        # A new host is none of those that were there.
+        ([-signal.SIGABRT], ["ab", "a|c"], 4),
         # What else went wrong is a defect, whoever is gone.
-        ([-signal.SIGABRT, -9], [1], 3),
+        ([-signal.SIGABRT, -9], ["a"], 3),
     ],
 )
 def test_ranks_that_nccl_aborts_are_a_defect_unless_a_host_is_gone(monkeypatch, codes, known, left):
+    """`known`: hosts in the round, those that wait for the next one, and those too many, as time goes on."""
     failures = {rank: SimpleNamespace(exitcode=code) for rank, code in enumerate(codes)}
     result = agents.RunResult(state=agents.WorkerState.FAILED, failures=failures)
     monkeypatch.setattr(agents.LocalElasticAgent, "_monitor_workers", lambda *_: result)
     monkeypatch.setattr(agents, "NOTICE_SECONDS", 0.5)
     agent = Agent.__new__(Agent)
     agent._remaining_restarts = 3
+    agent._round = frozenset("ab")
     looks = iter(known)
-    monkeypatch.setattr(agent, "_lacks_a_host", lambda _group: next(looks, known[-1]) < 2)
+
+    class Held:
+        @property
+        def state(self):
+            there, waiting, spare = [*next(looks, known[-1]).split("|"), "", ""][:3]
+            told = {"wait_list": set(waiting), "redundancy_list": set(spare)}
+            return SimpleNamespace(participants=dict.fromkeys(there), **told)
+
+    agent._rdzv_handler = SimpleNamespace(_state_holder=Held())
     assert agent._monitor_workers(SimpleNamespace(group_world_size=2)) is result
     assert agent._remaining_restarts == left
 
@@ -247,6 +266,24 @@ def test_a_round_that_lost_a_host_is_started_again(monkeypatch, known, state, le
     found = agent._monitor_workers(SimpleNamespace(group_world_size=2))
     assert (found.state.name, agent._remaining_restarts) == (state, left)
     assert told == ([] if known == 2 else [(signal.SIGTERM, agents.SILENT_SECONDS)])
+
+
+def test_what_ranks_fork_from_loads_beside_its_agent():
+    """Started before PyTorch is loaded, and so before the job is laid out: ranks are told the rest."""
+    program = """
+import os, sys
+from multiprocessing import forkserver
+from training.vision.elastic import preload
+preload.begin()
+server = forkserver._forkserver._forkserver_pid
+assert server and "torch" not in sys.modules
+os.environ["CHECKPOINTS"] = "s3://bucket/runs"
+preload.await_loaded()
+assert forkserver._forkserver._forkserver_pid == server
+assert preload.changes() == {"CHECKPOINTS": "s3://bucket/runs"}
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "CHECKPOINTS"}
+    subprocess.run([sys.executable, "-c", program], env=environment, cwd=REPO, check=True)
 
 
 def test_a_rank_knows_its_place(monkeypatch):
@@ -281,7 +318,7 @@ def test_a_rendezvous_that_goes_as_a_host_comes_is_nobodys_fault(monkeypatch, co
     def refuse(_parameters):
         raise agents.RendezvousConnectionError("refused")
 
-    monkeypatch.setattr(agents, "_warm_up", lambda: None)
+    monkeypatch.setattr(agents.preload, "await_loaded", lambda: None)
     monkeypatch.setattr(agents, "get_rendezvous_handler", refuse)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         endpoint = f"127.0.0.1:{listening.getsockname()[1]}"

@@ -12,14 +12,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import BotoCoreError
 
 from tests.unit.vision.tracking_support import FINDS_IT, read_run
+from training.vision.checkpoints.folder import FolderStore
 from training.vision.checkpoints.store import Store
-from training.vision.elastic import tracking
+from training.vision.elastic import tracking, worker
 from training.vision.elastic.tracking import Copies, reach_package, tracked
 from training.vision.elastic.worker import STOPPED, work
 from training.vision.telemetry.recorder import Process, Telemetry
 from training.vision.telemetry.settings import Settings
+from training.vision.telemetry.weights_and_biases import WeightsAndBiases
 
 VARIABLES = (
     "WANDB_PROJECT",
@@ -73,6 +76,12 @@ def test_a_real_run_is_copied_when_its_host_is_stopped(base: Path, monkeypatch: 
 
     monkeypatch.delenv("PYTHONPATH", raising=False)
 
+    written_down = base / "ml" / "output" / "data" / "wandb"
+
+    def begun() -> bool:
+        """Before that, nothing says how long a machine that is busy takes for the package's imports."""
+        return any(path.stat().st_size for path in written_down.glob("offline-run-*/run-*.wandb"))
+
     def trains() -> None:
         reach_package()
         settings = Settings(project="dogs", job="dogs-1", attempt=2, target="off")
@@ -80,6 +89,7 @@ def test_a_real_run_is_copied_when_its_host_is_stopped(base: Path, monkeypatch: 
             telemetry.begin(total=2)
             telemetry.step(1, epoch=1, loss=0.5, images=32, rate=0.1)
             telemetry.evaluated(1, top1=0.75)
+            until(begun)
         raise SystemExit(143)
 
     with pytest.raises(SystemExit), tracked(str(output)):
@@ -157,15 +167,89 @@ def test_a_host_that_is_stopped_meanwhile_copies_to_the_end(
 
 def test_a_rank_that_is_stopped_lets_its_run_end(base: Path) -> None:
     def trainer(_: Sequence[str]) -> None:
-        command = [sys.executable, "-c", f"import time; time.sleep(1); open({str(base / 'ended')!r}, 'w')"]
-        subprocess.Popen(command, start_new_session=True)
+        ends = f"import sys, time; sys.stdin.read(); time.sleep(1); open({str(base / 'ended')!r}, 'w')"
+        WeightsAndBiases({}, print, (sys.executable, "-c", ends)).close(0)
         raise SystemExit(STOPPED)
 
-    rank = multiprocessing.get_context("fork").Process(target=work, args=(trainer, ()))
+    rank = multiprocessing.get_context("fork").Process(target=work, args=(trainer, (), {}))
     rank.start()
     rank.join(180)
     assert rank.exitcode == STOPPED
     assert (base / "ended").exists()
+
+
+def test_a_rank_that_is_stopped_waits_for_no_other_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The processes of torch.compile end after the rank."""
+    monkeypatch.setattr(worker, "RUNS_SECONDS", 600)
+    lives, end = os.pipe()
+
+    def trainer(_: Sequence[str]) -> None:
+        os.close(end)
+        subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=lives)
+        raise SystemExit(STOPPED)
+
+    rank = multiprocessing.get_context("fork").Process(target=work, args=(trainer, (), {}))
+    rank.start()
+    rank.join(180)
+    assert rank.exitcode == STOPPED
+    os.close(end)
+    os.close(lives)
+
+
+def test_one_file_that_cannot_be_copied_keeps_no_other(
+    base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written(base)
+    (base / "output" / "offline-run-1" / "files").mkdir(parents=True)
+    (base / "output" / "offline-run-1" / "files" / "config.yaml").mkdir()  # in the way
+    written(base, "offline-run-2")
+    Copies(base / "wandb", str(base / "output")).copy()
+    assert files(base / "output") == {
+        "offline-run-1/run-1.wandb",
+        "offline-run-2/run-1.wandb",
+        "offline-run-2/files/config.yaml",
+    }
+    assert capsys.readouterr().out.count("its runs cannot be copied") == 1
+
+
+def test_a_store_that_does_not_answer_is_asked_for_so_long_only(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(base)
+    asked: list[str] = []
+
+    def silent(place: str) -> Store:
+        asked.append(place)
+        raise BotoCoreError
+
+    monkeypatch.setattr(tracking, "open_store", silent)
+    copies = Copies(base / "wandb", "s3://bucket/runs")
+    copies.copy()  # whose failure is no exception: the job has an exit code of its own
+    assert len(asked) == 2
+    monkeypatch.setattr(tracking, "PATIENCE_SECONDS", 0.0)
+    copies.copy()
+    assert len(asked) == 3
+
+
+def test_links_are_not_followed(base: Path) -> None:
+    run = written(base)
+    (base / "key").write_text("secret")
+    (run / "files" / "key").symlink_to(base / "key")
+    other = written(base / "elsewhere")
+    (base / "wandb" / "offline-run-2").symlink_to(other)
+    (run / "more").symlink_to(other)
+    Copies(base / "wandb", str(base / "output")).copy()
+    assert files(base / "output") == {"offline-run-1/run-1.wandb", "offline-run-1/files/config.yaml"}
+
+
+def test_all_runs_have_one_client(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(3):
+        written(base, f"offline-run-{number}")
+    opens: list[str] = []
+    opened = tracking.open_store
+    monkeypatch.setattr(tracking, "open_store", lambda place: opens.append(place) or opened(place))
+    Copies(base / "wandb", str(base / "output")).copy()
+    assert opens == [str(base / "output")]
 
 
 def test_only_what_has_changed_is_copied_again(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,11 +257,15 @@ def test_only_what_has_changed_is_copied_again(base: Path, monkeypatch: pytest.M
     copies = Copies(base / "wandb", str(base / "output"))
     copies.copy()
     brought: list[str] = []
-    opened = tracking.open_store
-    monkeypatch.setattr(copies, "_stores", {})
-    monkeypatch.setattr(tracking, "open_store", lambda place: brought.append(place) or opened(place))
+    replace = FolderStore.replace
+
+    def noted(store: FolderStore, name: str, data: bytes, tag: str | None) -> str:
+        brought.append(name)
+        return replace(store, name, data, tag)
+
+    monkeypatch.setattr(FolderStore, "replace", noted)
     copies.copy()
     assert brought == []
     (run / "run-1.wandb").write_text("figures, longer")
     copies.copy()
-    assert brought == [f"{base}/output/offline-run-1"]
+    assert brought == ["offline-run-1/run-1.wandb"]

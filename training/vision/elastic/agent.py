@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import fcntl
 import logging
-import multiprocessing
 import os
 import signal
 import socket
@@ -31,6 +30,7 @@ from torch.distributed.elastic.rendezvous.registry import get_rendezvous_handler
 
 from training.common.failure import UserError, fail, say
 from training.common.paths import base_dir
+from training.vision.elastic import preload
 from training.vision.elastic.meeting import AbsentError, await_rendezvous
 from training.vision.elastic.settings import Settings
 from training.vision.elastic.worker import LOST, REFUSED, STOPPED, Trainer, work
@@ -71,7 +71,8 @@ def supervise(settings: Settings, trainer: Trainer, arguments: Sequence[str]) ->
         _give_up(f"there is no rendezvous at {settings.rendezvous} after {settings.absence} s: {error}")
     address = own_address(settings.rendezvous)
     _prepare(address)
-    _warm_up()
+    # Before this host meets the others: from then on they wait for it.
+    preload.await_loaded()
     try:
         handler = get_rendezvous_handler(_parameters(settings, address))
     except RendezvousConnectionError:
@@ -80,7 +81,7 @@ def supervise(settings: Settings, trainer: Trainer, arguments: Sequence[str]) ->
         role="trainer",
         local_world_size=settings.processes,
         entrypoint=work,
-        args=(trainer, tuple(arguments)),
+        args=(trainer, tuple(arguments), preload.changes()),
         rdzv_handler=handler,
         max_restarts=DEFECTS,
         local_addr=address,
@@ -116,6 +117,8 @@ def supervise(settings: Settings, trainer: Trainer, arguments: Sequence[str]) ->
 class Agent(LocalElasticAgent):  # type: ignore[misc]  # torch is not followed by mypy here
     """Tells failures of ranks apart, and does not wait for a host that is silent."""
 
+    _round: frozenset[Any] = frozenset()  # its hosts, as the rendezvous names them
+
     def _monitor_workers(self, worker_group: WorkerGroup) -> RunResult:
         result = super()._monitor_workers(worker_group)
         if result.is_failed():
@@ -138,6 +141,7 @@ class Agent(LocalElasticAgent):  # type: ignore[misc]  # torch is not followed b
         # Whoever reads the log learns here whose lines follow: `modelyard train logs`.
         numbers = _listed({worker.global_rank for worker in worker_group.workers})
         say(f"starts ranks {numbers} of {worker_group.workers[0].world_size}")
+        self._round = frozenset(self._rdzv_handler._state_holder.state.participants)
         found: dict[int, Any] = super()._start_workers(worker_group)
         return found
 
@@ -147,14 +151,21 @@ class Agent(LocalElasticAgent):  # type: ignore[misc]  # torch is not followed b
         return bool(known < worker_group.group_world_size)
 
     def _loses_a_host(self, worker_group: WorkerGroup, codes: set[int]) -> bool:
-        """Whether ranks were aborted since a host of this round has gone: died, or started its ranks again.
-        NCCL is quicker than the rendezvous, which takes seconds to notice."""
+        """Whether ranks were aborted since a host of this round is gone. NCCL is quicker than the rendezvous,
+        which takes seconds to notice."""
         if not codes <= {LOST, STOPPED, ABORTED} or worker_group.group_world_size == 1:
             return False
         deadline = time.monotonic() + NOTICE_SECONDS
-        while not (lacks := self._lacks_a_host(worker_group)) and time.monotonic() < deadline:
+        while not (gone := self._has_lost_a_host(worker_group)) and time.monotonic() < deadline:
             time.sleep(0.1)
-        return lacks
+        return gone
+
+    def _has_lost_a_host(self, worker_group: WorkerGroup) -> bool:
+        """Whether a host of this round is known to the rendezvous no more. One that starts its ranks again,
+        as those do that lost the aborted one, waits there for the next round."""
+        state = self._rdzv_handler._state_holder.state
+        known = self._round & (state.participants.keys() | state.wait_list | state.redundancy_list)
+        return bool(len(known) < worker_group.group_world_size)
 
     def _shutdown(self, *arguments: Any, **named: Any) -> None:
         # When it starts ranks anew it gives the old ones PyTorch's own 30 s.
@@ -263,11 +274,3 @@ def _prepare(address: str) -> None:
         os.environ.setdefault("NCCL_SOCKET_IFNAME", name)
     # Says the same as this agent does, with a stack trace that shows nothing but the agent.
     logging.getLogger("torch.distributed.elastic.multiprocessing.api").setLevel(logging.CRITICAL)
-
-
-def _warm_up() -> None:
-    """Load what ranks need before this host meets the others: from then on they wait for it."""
-    multiprocessing.set_forkserver_preload(["training.vision.elastic.warm"])
-    process = multiprocessing.get_context("forkserver").Process(target=int)
-    process.start()
-    process.join()

@@ -12,22 +12,26 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from training.common.failure import UserError, say
+from training.common.failure import say
 from training.common.paths import base_dir
-from training.vision.checkpoints.store import ConflictError, Store, StoreError, open_store
+from training.vision.checkpoints.store import Store, open_store
 
 # Of its package, apart from all others: timm, which each trainer loads, imports it where it finds it.
 PACKAGES = Path(sys.prefix) / "tracking"
 PROJECT, FOLDER = "WANDB_PROJECT", "WANDB_DIR"
 BELOW = "wandb"
 RUNS = "offline-run-*"
+FIGURES = ".wandb"
 # Logs of the package, and what it keeps for itself.
 _LEFT_OUT = frozenset({"logs", "tmp"})
 # The package itself writes what it has every 15 s.
 EVERY_SECONDS = 60.0
+# For a store that does not answer: a host that is stopped has two minutes.
+PATIENCE_SECONDS = 30.0
 
 
 @contextlib.contextmanager
@@ -98,33 +102,43 @@ class Copies:
 
     def __init__(self, folder: Path, place: str) -> None:
         self._folder, self._place = folder, place
-        self._stores: dict[Path, Store] = {}
+        self._store: Store | None = None
         self._copied: dict[Path, tuple[int, int]] = {}
         self._failure = ""
 
     def copy(self) -> None:
-        """Copy each file that has changed since the last time."""
+        """Copy each file that has changed since the last time; a link is nobody's figures, and stays here."""
+        files, failure, began = [], "", time.monotonic()
         try:
-            files = [path for run in self._folder.glob(RUNS) for path in run.rglob("*") if path.is_file()]
-            for path in sorted(files):
-                below = path.relative_to(self._folder)
-                if not _LEFT_OUT & set(below.parts[1:-1]):
-                    self._bring(path, below)
-            self._failure = ""
-        except (StoreError, ConflictError, UserError, OSError) as error:
-            reason = " ".join(str(error).split())
-            if reason != self._failure:
-                say(f"Weights & Biases: its runs cannot be copied, training goes on: {reason}")
-            self._failure = reason
+            files = self._files()
+        except OSError as error:  # a folder went meanwhile
+            failure = str(error)
+        for path in files:
+            try:
+                self._bring(path, path.relative_to(self._folder))
+            except Exception as error:  # of many kinds: the store's, boto3's, a file that has gone
+                failure = failure or " ".join(str(error).split())
+                if time.monotonic() - began > PATIENCE_SECONDS:
+                    break
+        if failure not in ("", self._failure):
+            say(f"Weights & Biases: its runs cannot be copied, training goes on: {failure}")
+        self._failure = failure
+
+    def _files(self) -> list[Path]:
+        """Of all runs, what holds their figures first."""
+        runs = [run for run in self._folder.glob(RUNS) if not run.is_symlink()]
+        found = [path for run in runs for path in run.rglob("*") if not path.is_symlink() and path.is_file()]
+        kept = [path for path in found if not _LEFT_OUT & set(path.relative_to(self._folder).parts[1:-1])]
+        return sorted(kept, key=lambda path: (path.suffix != FIGURES, path))
 
     def _bring(self, path: Path, below: Path) -> None:
         found = path.stat()
         state = found.st_size, found.st_mtime_ns
         if self._copied.get(below) == state:
             return
-        if below.parent not in self._stores:
-            self._stores[below.parent] = open_store(f"{self._place}/{below.parent.as_posix()}")
-        store, name = self._stores[below.parent], below.name
-        before = store.read(name)
-        store.replace(name, path.read_bytes(), before.tag if before else None)
+        if self._store is None:
+            self._store = open_store(self._place)
+        name = below.as_posix()
+        before = self._store.read(name)
+        self._store.replace(name, path.read_bytes(), before.tag if before else None)
         self._copied[below] = state
