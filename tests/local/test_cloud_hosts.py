@@ -130,9 +130,14 @@ def test_a_container_has_the_hosts_role_and_writes_its_log(
     )
     run = f"docker run --rm --network host --env GIVEN=words {driver} --log-opt awslogs-stream=one --name one"
     assert "no basic auth" in hosts.ran(host, f"docker pull {bench.image}")["StandardErrorContent"]
+    login = f"aws ecr get-login-password | docker login --username AWS --password-stdin {registry}"
+    # A container's name becomes one of a folder of the cloud's.
+    named = hosts.ran(host, login, f"docker run --network host --name ../../escaped {bench.image} true")
+    assert (named["ResponseCode"], "Invalid container name" in named["StandardErrorContent"]) == (125, True)
+    assert not list(cloud.folder.root.rglob("escaped*"))
     waiting = hosts.send(
         host,
-        f"aws ecr get-login-password | docker login --username AWS --password-stdin {registry}",
+        login,
         f"docker pull --quiet {bench.image}",
         f"cat > $TMPDIR/program.py <<'END'\n{program}END",
         f'{run} --entrypoint python {bench.image} -c "$(cat $TMPDIR/program.py)"',
