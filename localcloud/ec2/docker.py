@@ -136,8 +136,7 @@ class Docker:
         name = options.name = options.name or uuid.uuid4().hex[:12]
         if not _NAME.fullmatch(name):
             raise DockerError(
-                f"Error response from daemon: Invalid container name ({name}), only {_NAME.pattern} are allowed",
-                _REFUSED,
+                f"Error response from daemon: Invalid container name ({name}), only {_NAME.pattern}", _REFUSED
             )
         log = self._open_log(options)
         around = self._around

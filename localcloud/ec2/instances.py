@@ -10,7 +10,6 @@ from typing import Any
 
 from localcloud.aws import callers
 from localcloud.aws.errors import AccessDenied, RoleNotFound
-from localcloud.aws.identity import require
 from localcloud.ec2 import authorization
 from localcloud.ec2.authorization import text
 from localcloud.ec2.fleet import MARK, Fleet
@@ -147,6 +146,10 @@ class Instances:
         from ministack.services import ec2
 
         names: list[str] = ec2._parse_member_list(parameters, "InstanceId")
+        try:
+            authorization.require_others("TerminateInstances", names, text(parameters, "InstanceId.1"))
+        except AccessDenied as denied:
+            return ec2._error("UnauthorizedOperation", denied.message, 403)
         if not any(self._fleet.knows(name) or _was_host(name) for name in names):
             return None
         for name in names:
@@ -154,10 +157,6 @@ class Instances:
                 return ec2._error(
                     "InvalidInstanceID.NotFound", f"The instance ID '{name}' does not exist", 400
                 )
-        try:
-            self._require_others(names[1:])
-        except AccessDenied as denied:
-            return ec2._error("UnauthorizedOperation", denied.message, 403)
         items = ""
         for name in names:
             before = dict(ec2._instances[name]["State"])
@@ -169,15 +168,6 @@ class Instances:
             items += f"<item><instanceId>{name}</instanceId>{_state('previousState', before)}"
             items += f"{_state('currentState', now)}</item>"
         return ec2._xml(200, "TerminateInstancesResponse", f"<instancesSet>{items}</instancesSet>")
-
-    def _require_others(self, names: list[str]) -> None:
-        """The gate asked about the first."""
-        caller = callers.current("ec2")
-        for name in names if caller is not None else ():
-            assert caller is not None
-            who = callers.identity_of(caller)
-            arn = f"arn:aws:ec2:{who.region}:{who.account}:instance/{name}"
-            require(who, "ec2:TerminateInstances", arn, authorization.tags_of(name, "aws", "ec2"))
 
 
 def _was_host(name: str) -> bool:

@@ -95,17 +95,42 @@ def test_a_silent_host_that_is_gone_stays_until_it_is_deregistered(yard: Yard, p
     assert len(pool.instances()) == 2
 
 
-def test_who_may_end_instances_of_one_tag_ends_no_others(yard: Yard, pool: Pool, actor: Any) -> None:
+def test_who_may_end_instances_of_one_tag_ends_no_others(yard: Yard, actor: Any) -> None:
+    tags = {"fleet": "mine"}
     statement = {
         "Effect": "Allow",
         "Action": "ec2:TerminateInstances",
         "Resource": "*",
-        "Condition": {"StringEquals": {"aws:ResourceTag/modelyard:cluster": "training"}},
+        "Condition": {"StringEquals": {"aws:ResourceTag/fleet": "mine"}},
     }
-    ec2 = yard.cloud.client("ec2", actor([statement]))
-    (first, second) = (each["ec2InstanceId"] for each in pool.instances())
-    assert code_of(ec2.terminate_instances, InstanceIds=[first])[0] in (
-        "UnauthorizedOperation",
-        "AccessDenied",
+    ec2, everyone = yard.cloud.client("ec2", actor([statement])), yard.cloud.client("ec2", yard.admin)
+    (mine, others) = pools = (
+        Pool(yard, scaled=False, smallest=1, tags=tags),
+        Pool(yard, scaled=False, smallest=1),
     )
-    assert {each["ec2InstanceId"] for each in pool.instances()} == {first, second}
+    image = everyone.describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
+    made = everyone.run_instances(ImageId=image, MinCount=2, MaxCount=2)["Instances"]
+    (record, other_record) = (one["InstanceId"] for one in made)
+    everyone.create_tags(Resources=[record], Tags=[{"Key": "fleet", "Value": "mine"}])
+    try:
+        (one,), (other,) = (wait_for(pool.instances, "an instance") for pool in pools)
+        # The tags of each are asked about, not those of the first alone.
+        for names in (
+            [other["ec2InstanceId"]],
+            [one["ec2InstanceId"], other["ec2InstanceId"]],
+            [other_record],
+            [record, other_record],
+        ):
+            code, message = code_of(ec2.terminate_instances, InstanceIds=names)
+            assert (code, names[-1] in message) == ("UnauthorizedOperation", True), message
+        assert [each["ec2InstanceId"] for each in others.instances()] == [other["ec2InstanceId"]]
+        ec2.terminate_instances(InstanceIds=[one["ec2InstanceId"]])
+        ec2.terminate_instances(InstanceIds=[record])
+        wait_for(
+            lambda: one["ec2InstanceId"] not in {each["ec2InstanceId"] for each in mine.instances()},
+            "its end",
+        )
+    finally:
+        everyone.terminate_instances(InstanceIds=[record, other_record])
+        for pool in pools:
+            pool.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -26,12 +26,22 @@ class Pool:
     """A capacity provider of a group of c5.large: 2 processors and 3850 MiB an instance."""
 
     def __init__(
-        self, yard: Yard, *, scaled: bool, smallest: int = 0, largest: int = 2, user_data: str = ""
+        self,
+        yard: Yard,
+        *,
+        scaled: bool,
+        smallest: int = 0,
+        largest: int = 2,
+        user_data: str = "",
+        tags: Mapping[str, str] | None = None,
     ) -> None:
         self.yard, self.name = yard, unique("pool")
         self.groups = yard.cloud.client("autoscaling", yard.admin)
         ec2 = yard.cloud.client("ec2", yard.admin)
-        data = {"InstanceType": "c5.large"}
+        data: dict[str, Any] = {"InstanceType": "c5.large"}
+        if tags:
+            pairs = [{"Key": name, "Value": value} for name, value in tags.items()]
+            data["TagSpecifications"] = [{"ResourceType": "instance", "Tags": pairs}]
         if user_data:
             data["UserData"] = base64.b64encode(user_data.encode()).decode()
         ec2.create_launch_template(LaunchTemplateName=self.name, LaunchTemplateData=data)
