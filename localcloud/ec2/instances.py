@@ -1,11 +1,11 @@
-"""`RunInstances` and `TerminateInstances` for hosts that run; for all others MiniStack's own."""
+"""What starts and ends hosts that run; for all other instances the operations are MiniStack's own."""
 
 from __future__ import annotations
 
 import asyncio
 import functools
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from localcloud.aws import callers
@@ -16,10 +16,11 @@ from localcloud.ec2.fleet import MARK, Fleet
 from localcloud.ec2.template import Launch, LaunchError, data_of, launch, runs
 
 _MOST = 8  # at once, and each is a few processes
+_ENDED = ("terminated", "shutting-down", "stopped", "stopping")
 
 
 class Instances:
-    """Takes the place of the two operations."""
+    """Takes the place of the operations."""
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
@@ -31,14 +32,17 @@ class Instances:
         from ministack.services import ec2
 
         handle, xml = ec2.handle_request, ec2._instance_xml
-        actions = {"RunInstances": self._run, "TerminateInstances": self._terminate}
+        actions: dict[str, Callable[[Mapping[str, Any]], Any]] = {
+            "RunInstances": self._run,
+            **{name: functools.partial(self._change, name) for name in authorization.OF_INSTANCES},
+        }
         original = {name: ec2._ACTION_MAP[name] for name in actions}
 
         def take(name: str, parameters: Mapping[str, Any]) -> Any:
             return actions[name](parameters) or original[name](parameters)
 
         async def handle_request(method: str, path: str, headers: Any, body: bytes, query: Any) -> Any:
-            if b"Action=RunInstances" in (body or b"") or b"Action=TerminateInstances" in (body or b""):
+            if any(f"Action={name}".encode() in (body or b"") for name in actions):
                 # What `handle` does, in a thread.
                 call = functools.partial(asyncio.run, handle(method, path, headers, body, query))
                 return await asyncio.to_thread(call)
@@ -141,13 +145,13 @@ class Instances:
             ec2._tags[volume] = _tags(wanted.tags.get("volume", {}))
         return made
 
-    def _terminate(self, parameters: Mapping[str, Any]) -> Any:
-        """An answer; None where no host that runs is among the instances."""
+    def _change(self, action: str, parameters: Mapping[str, Any]) -> Any:
+        """An answer; None where no host is among the instances."""
         from ministack.services import ec2
 
         names: list[str] = ec2._parse_member_list(parameters, "InstanceId")
         try:
-            authorization.require_others("TerminateInstances", names, text(parameters, "InstanceId.1"))
+            authorization.require_others(action, names, text(parameters, "InstanceId.1"))
         except AccessDenied as denied:
             return ec2._error("UnauthorizedOperation", denied.message, 403)
         if not any(self._fleet.knows(name) or _was_host(name) for name in names):
@@ -157,17 +161,39 @@ class Instances:
                 return ec2._error(
                     "InvalidInstanceID.NotFound", f"The instance ID '{name}' does not exist", 400
                 )
+        if refused := _refusal(action, names):
+            return ec2._error("UnsupportedOperation", refused, 400)
         items = ""
         for name in names:
             before = dict(ec2._instances[name]["State"])
-            if self._fleet.knows(name):
-                self._fleet.end(name, reason="Client.UserInitiatedShutdown: User initiated shutdown")
-            elif before["Name"] not in ("terminated", "shutting-down"):
-                ec2._instances[name]["State"] = {"Code": 48, "Name": "terminated"}
+            self._end(name, before["Name"], stop=action == "StopInstances")
             now = ec2._instances[name]["State"]
             items += f"<item><instanceId>{name}</instanceId>{_state('previousState', before)}"
             items += f"{_state('currentState', now)}</item>"
-        return ec2._xml(200, "TerminateInstancesResponse", f"<instancesSet>{items}</instancesSet>")
+        return ec2._xml(200, f"{action}Response", f"<instancesSet>{items}</instancesSet>")
+
+    def _end(self, name: str, before: str, *, stop: bool) -> None:
+        from ministack.services import ec2
+
+        if self._fleet.knows(name):
+            self._fleet.end(name, stop=stop, reason="Client.UserInitiatedShutdown: User initiated shutdown")
+        elif stop and before not in _ENDED:
+            ec2._instances[name]["State"] = {"Code": 80, "Name": "stopped"}
+        elif not stop and before not in ("terminated", "shutting-down"):
+            ec2._instances[name]["State"] = {"Code": 48, "Name": "terminated"}
+
+
+def _refusal(action: str, names: list[str]) -> str | None:
+    """Why hosts do not change so."""
+    from ministack.services import ec2
+
+    if action in ("StartInstances", "RebootInstances"):
+        return "The local cloud starts no host again: start another one from its template."
+    if action == "TerminateInstances":
+        return None
+    # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/stop-spot-instances.html
+    spot = [name for name in names if ec2._instances[name].get("InstanceLifecycle") == "spot"]
+    return f"{spot[0]} is of a one-time Spot request: it can be terminated, not stopped." if spot else None
 
 
 def _was_host(name: str) -> bool:

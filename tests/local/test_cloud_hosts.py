@@ -19,7 +19,7 @@ from localcloud.containers.processes import CONTAINER_VARIABLE
 from localcloud.context import Cloud, Credentials
 from tests.local.hosts_support import AGENT, Hosts
 from tests.local.pipeline_support import Bench
-from tests.local.support import Statements, notify, unique, until
+from tests.local.support import Statements, code_of, notify, unique, until
 
 PULL = [
     "ecr:GetAuthorizationToken",
@@ -192,6 +192,26 @@ def test_spot_says_so_before_it_takes_a_host(cloud: Cloud, hosts: Hosts) -> None
     notify(cloud.folder, {host: 0})
     assert hosts.gone(host)
     assert processes_of(host) == []
+
+
+def test_a_host_on_demand_is_stopped_and_starts_no_more(
+    cloud: Cloud, admin: Credentials, hosts: Hosts, host: str
+) -> None:
+    others = Hosts(cloud, admin, AGENT, spot=False)
+    client, other = others.client("ec2"), others.start()
+    try:
+        assert code_of(client.stop_instances, InstanceIds=[other, host])[0] == "UnsupportedOperation"
+        assert code_of(client.reboot_instances, InstanceIds=[other])[0] == "UnsupportedOperation"
+        (told,) = client.stop_instances(InstanceIds=[other])["StoppingInstances"]
+        assert told["CurrentState"]["Name"] in ("stopping", "stopped")
+        until(lambda: others.state(other) == "stopped", lambda: others.state(other))
+        assert processes_of(other) == []
+        assert code_of(client.start_instances, InstanceIds=[other])[0] == "UnsupportedOperation"
+        assert others.state(other) == "stopped"
+    finally:
+        client.terminate_instances(InstanceIds=[other])
+    assert others.gone(other)
+    assert hosts.state(host) == "running"
 
 
 def test_the_same_token_starts_one_host(hosts: Hosts) -> None:
