@@ -39,7 +39,7 @@ class Instances:
         original = {name: ec2._ACTION_MAP[name] for name in actions}
 
         def take(name: str, parameters: Mapping[str, Any]) -> Any:
-            return actions[name](parameters) or original[name](parameters)
+            return actions[name](parameters) or _dry_run(parameters) or original[name](parameters)
 
         async def handle_request(method: str, path: str, headers: Any, body: bytes, query: Any) -> Any:
             if any(f"Action={name}".encode() in (body or b"") for name in actions):
@@ -91,6 +91,8 @@ class Instances:
             )
         if (caller := callers.current("ec2")) is not None:
             authorization.require_launch(callers.identity_of(caller), wanted)
+        if dry := _dry_run(parameters):
+            return dry
         if self._fleet.refusal:
             raise LaunchError(
                 "UnsupportedOperation", f"The local cloud cannot run a host: {self._fleet.refusal}"
@@ -163,6 +165,8 @@ class Instances:
                 )
         if refused := _refusal(action, names):
             return ec2._error("UnsupportedOperation", refused, 400)
+        if dry := _dry_run(parameters):
+            return dry
         items = ""
         for name in names:
             before = dict(ec2._instances[name]["State"])
@@ -181,6 +185,18 @@ class Instances:
             ec2._instances[name]["State"] = {"Code": 80, "Name": "stopped"}
         elif not stop and before not in ("terminated", "shutting-down"):
             ec2._instances[name]["State"] = {"Code": 48, "Name": "terminated"}
+
+
+def _dry_run(parameters: Mapping[str, Any]) -> Any:
+    """The answer to a request that only asks whether it may; None for any other.
+
+    https://docs.aws.amazon.com/AWSEC2/latest/APIReference/CommonParameters.html
+    """
+    from ministack.services import ec2
+
+    if text(parameters, "DryRun").lower() != "true":
+        return None
+    return ec2._error("DryRunOperation", "Request would have succeeded, but DryRun flag is set.", 412)
 
 
 def _refusal(action: str, names: list[str]) -> str | None:

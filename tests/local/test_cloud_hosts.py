@@ -291,6 +291,22 @@ def test_iam_decides_who_starts_commands_and_ends_hosts(
     assert hosts.state(host) == "running"
 
 
+def test_a_dry_run_asks_and_does_nothing(
+    cloud: Cloud, hosts: Hosts, host: str, actor: Callable[[Statements], Credentials]
+) -> None:
+    def known() -> int:
+        return len(hosts.client("ec2").describe_instances()["Reservations"])
+
+    before = known()
+    for statements, code in ((driver(hosts, cloud), "DryRunOperation"), ([], "UnauthorizedOperation")):
+        who = actor(statements)
+        with pytest.raises(ClientError, match=code):
+            hosts.start(who, DryRun=True)
+        with pytest.raises(ClientError, match=code):
+            hosts.client("ec2", who).terminate_instances(InstanceIds=[host], DryRun=True)
+    assert (known(), hosts.state(host)) == (before, "running")
+
+
 def test_a_host_whose_role_may_not_is_unknown_to_ssm(
     cloud: Cloud, admin: Credentials, hosts: Hosts, audit: Callable[[], list[dict[str, Any]]]
 ) -> None:
