@@ -14,6 +14,7 @@ from typing import Any
 
 from localcloud.aws import callers
 from localcloud.aws.identity import Caller, require, require_pass_role
+from localcloud.ec2.documents import document_arn
 from localcloud.ec2.template import Launch
 
 _SERVICE = "ec2.amazonaws.com"
@@ -156,13 +157,6 @@ def require_launch(caller: Caller, launch: Launch) -> None:
         via = {"kms:ViaService": f"ec2.{caller.region}.amazonaws.com"}
         require(caller, "kms:GenerateDataKeyWithoutPlaintext", launch.key_arn, via)
         require(caller, "kms:CreateGrant", launch.key_arn, {**via, "kms:GrantIsForAWSResource": "true"})
-
-
-def document_arn(name: str, region: str, account: str) -> str:
-    """Of an SSM document, by name or ARN; AWS's own belong to no account."""
-    if name.startswith("arn:"):
-        return name
-    return f"arn:aws:ssm:{region}:{'' if name.startswith('AWS-') else account}:document/{name}"
 
 
 def text(parameters: Mapping[str, Any], name: str) -> str:

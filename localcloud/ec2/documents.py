@@ -13,6 +13,7 @@ from localcloud.sagemaker.store import Store
 
 DOCUMENT = "document"
 _PLACEHOLDER = re.compile(r"\{\{\s*(\w+)\s*\}\}")
+_NAME = re.compile(r"[a-zA-Z0-9_.-]+")
 _ACTION = "aws:runShellScript"
 _DEFAULT_SECONDS = 3600.0
 # The one of AWS's own that is served.
@@ -54,12 +55,24 @@ def forget(store: Store, name: str) -> None:
         store.delete(DOCUMENT, name)
 
 
-def find(store: Store, name: str) -> Mapping[str, Any]:
-    """By name or ARN. Raises DocumentError."""
-    name = name.rpartition("/")[2]
-    found = _SHELL if name == "AWS-RunShellScript" else store.find(DOCUMENT, name)
+def document_arn(reference: str, region: str, account: str) -> str:
+    """Of a document, by name or ARN; AWS's own belong to no account."""
+    if reference.startswith("arn:"):
+        return reference
+    owner = "" if reference.startswith("AWS-") else account
+    return f"arn:aws:ssm:{region}:{owner}:document/{reference}"
+
+
+def find(store: Store, reference: str, region: str, account: str) -> Mapping[str, Any]:
+    """By name, or the ARN that this name has: it is what IAM was asked about. Raises DocumentError."""
+    name = reference.rpartition("/")[2] if reference.startswith("arn:") else reference
+    found = None
+    if _NAME.fullmatch(name) and document_arn(name, region, account) == document_arn(
+        reference, region, account
+    ):
+        found = _SHELL if name == "AWS-RunShellScript" else store.find(DOCUMENT, name)
     if found is None:
-        raise DocumentError("InvalidDocument", f"Document with name {name} does not exist.")
+        raise DocumentError("InvalidDocument", f"Document with name {reference} does not exist.")
     return found
 
 

@@ -72,7 +72,9 @@ class RunCommand:
 
         document = str(data["DocumentName"])
         self._require(names)
-        step, script, seconds = script_of(find(self._store, document), data.get("Parameters") or {})
+        step, script, seconds = script_of(
+            find(self._store, document, self._cloud.region, self._cloud.account), data.get("Parameters") or {}
+        )
         away = [name for name in names if not ec2.instance_is_managed(name)]
         if away:
             raise DocumentError(

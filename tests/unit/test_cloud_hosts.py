@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from localcloud.ec2.documents import DocumentError, script_of
+from localcloud.ec2.documents import DocumentError, find, keep, script_of
 from localcloud.ec2.instance_metadata import InstanceMetadata
 from localcloud.ec2.programs import Shutdown
+from localcloud.sagemaker.store import Store
 
 DOCUMENT: dict[str, Any] = {
     "parameters": {
@@ -45,6 +47,31 @@ def test_nothing_else_gets_into_a_script(given: dict[str, list[str]]) -> None:
     with pytest.raises(DocumentError) as raised:
         script_of(DOCUMENT, given)
     assert raised.value.code == "InvalidParameters"
+
+
+WHERE = "arn:aws:ssm:us-east-1"
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "other/Do",
+        f"{WHERE}:000000000000:document/other/Do",
+        f"{WHERE}:111111111111:document/Do",
+        "arn:aws:ssm:us-west-2:000000000000:document/Do",
+        f"{WHERE}::document/Do",
+        f"{WHERE}:000000000000:document/AWS-RunShellScript",
+        f"{WHERE}:000000000000:document/Do\n",
+    ],
+)
+def test_a_document_is_the_one_that_iam_was_asked_about(tmp_path: Path, reference: str) -> None:
+    store, here = Store(tmp_path / "ssm.db"), ("us-east-1", "000000000000")
+    keep(store, "Do", DOCUMENT)
+    assert find(store, "Do", *here) == find(store, f"{WHERE}:000000000000:document/Do", *here) == DOCUMENT
+    assert find(store, f"{WHERE}::document/AWS-RunShellScript", *here)["mainSteps"]
+    with pytest.raises(DocumentError, match="does not exist"):
+        find(store, reference, *here)
+    store.close()
 
 
 def test_a_later_shutdown_takes_the_place_of_an_earlier_one() -> None:
