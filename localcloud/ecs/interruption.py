@@ -18,6 +18,7 @@ from typing import Any
 from localcloud.aws.events import emit
 from localcloud.context import Cloud
 from localcloud.ec2.interruptions import Wanted
+from localcloud.ecs.hosts import INACTIVE
 from localcloud.ecs.runner import Runner
 from localcloud.ecs.service import HOST
 from localcloud.sagemaker.store import NotFound, Store
@@ -65,9 +66,7 @@ class Interruptions(Ticking):
         instance, identity = host["ec2InstanceId"], host["containerInstanceArn"].rpartition("/")[2]
         if self._runner.hosts.drains(host):
             try:
-                self._store.update(
-                    HOST, f"{host['_cluster']}/{identity}", lambda record: record.update(status="DRAINING")
-                )
+                self._store.update(HOST, f"{host['_cluster']}/{identity}", _drain)
             except NotFound:
                 return  # it went by itself
         detail = {"instance-id": instance, "instance-action": "terminate"}
@@ -76,3 +75,8 @@ class Interruptions(Ticking):
         arn = f"arn:aws:ec2:{host['_zone']}:instance/{instance}"
         _log.warning("Spot takes %s back", instance)
         emit(self._cloud, "aws.ec2", DETAIL_TYPE, detail, [arn])
+
+
+def _drain(record: dict[str, Any]) -> None:
+    if record["status"] != INACTIVE:
+        record["status"] = "DRAINING"

@@ -14,7 +14,7 @@ from localcloud.context import Cloud
 from localcloud.ecs import definitions
 from localcloud.ecs.agents import ORPHANED
 from localcloud.ecs.discovery import Addresses, Discovery, HostNames, host_name, private_dns_name
-from localcloud.ecs.hosts import FARGATE, Hosts, managed
+from localcloud.ecs.hosts import FARGATE, INACTIVE, Hosts, managed
 from localcloud.ecs.metadata import MetadataServer
 from localcloud.ecs.names import Names, new_id
 from localcloud.ecs.placement import choose
@@ -255,7 +255,7 @@ class Runner:
                     run.orphan()
                 self._store.update(TASK, key_of(task), _orphaned)
                 self._active.pop(key_of(task), None)
-            self._store.update(HOST, key, lambda record: record.update(status="INACTIVE"))
+            self._store.update(HOST, key, lambda record: record.update(status=INACTIVE))
             return True
 
     def look_around(self) -> None:
