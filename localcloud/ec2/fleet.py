@@ -190,8 +190,6 @@ class Fleet:
             "placement/region": self._cloud.region,
             "services/domain": "amazonaws.com",
         }
-        if instance.get("InstanceLifecycle") != "spot":
-            return facts
         return facts | self._notices.facts(instance["InstanceId"])
 
     def end_interrupted(self) -> None:

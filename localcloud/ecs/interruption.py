@@ -1,8 +1,8 @@
 """How Spot takes a host of a cluster back: it says so ahead, in an event that is AWS's own, then it is gone.
 
-Which, and when, `localcloud.ec2.interruptions` reads. An instance is told once, whatever becomes of the file.
-Its agent stops taking tasks, if that is what the group's user data tells it. When the time has passed it is
-gone with its tasks, and the group, which is to have as many as before, gets another one.
+Which, and when, `localcloud.ec2.interruptions` reads. Its agent stops taking tasks, if that is what the
+group's user data tells it. When the time has passed it is gone with its tasks, and the group, which is to
+have as many as before, gets another one; unless the file names it no more by then.
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html
 
 AWS's way to ask for it: https://docs.aws.amazon.com/fis/latest/userguide/fis-actions-reference.html
@@ -47,7 +47,10 @@ class Interruptions(Ticking):
 
     def tick(self) -> None:
         try:
-            for instance, seconds in self._wanted.seconds().items():
+            wanted = self._wanted.seconds()
+            for instance in [one for one, due in self._due.items() if one not in wanted and due < math.inf]:
+                del self._due[instance]
+            for instance, seconds in wanted.items():
                 if instance not in self._due and (found := self._known(instance)):
                     self._due[instance] = time.monotonic() + seconds
                     self._warn(found)

@@ -5,7 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
+import pytest
+
 from localcloud.context import Cloud
+from localcloud.ec2.interruptions import Notices
+from localcloud.ecs import interruption
 from localcloud.ecs.names import Names
 from localcloud.ecs.runner import Runner
 from localcloud.ecs.service import HOST, TASK
@@ -29,14 +33,66 @@ class Run:
         self.known.append(self._store.get(TASK, KEY).get("stopCode", "none"))
 
 
-def test_the_reason_is_there_before_the_containers_end(tmp_path: Path) -> None:
-    cloud = Cloud(
+@pytest.fixture(name="cloud")
+def cloud_fixture(tmp_path: Path) -> Cloud:
+    return Cloud(
         account="000000000000",
         region="us-east-1",
         endpoint_url="https://localhost:1",
         ca_bundle=tmp_path / "ca.pem",
         folder=StateFolder(tmp_path),
     )
+
+
+class Hosts:
+    """Stands for the groups: notes which instances were taken."""
+
+    def __init__(self) -> None:
+        self.hosts, self.lost = self, list[str]()
+
+    def drains(self, _record: dict[str, Any]) -> bool:
+        return False
+
+    def lose(self, instance: str) -> None:
+        self.lost.append(instance)
+
+
+def test_a_notice_may_be_taken_back(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[Any] = []
+    monkeypatch.setattr(interruption, "emit", lambda *members: events.append(members))
+    store, hosts = Store(tmp_path / "ecs.db"), Hosts()
+    record = {
+        "containerInstanceArn": "arn/2",
+        "ec2InstanceId": "i-1",
+        "_cluster": "yard",
+        "_zone": "us-east-1a",
+    }
+    store.create(HOST, PLACE, record)
+    spot, notices, file = (
+        interruption.Interruptions(cloud, store, cast(Any, hosts)),
+        Notices(cloud.folder),
+        cloud.folder.interruptions,
+    )
+    file.write_text('{"i-1": 3600}')
+    spot.tick()
+    assert (len(events), notices.due("i-1"), "spot/instance-action" in notices.facts("i-1")) == (
+        1,
+        False,
+        True,
+    )
+    for nothing in (b"{}", b"[1]", b"\xff", b'{"i-1": "soon"}'):
+        file.write_bytes(nothing)
+        spot.tick()
+        assert notices.facts("i-1") == {}
+    assert hosts.lost == []
+    file.write_text('{"i-1": 0}')
+    spot.tick()
+    spot.tick()
+    assert (hosts.lost, len(events), notices.due("i-1")) == (["i-1"], 2, True)
+    store.close()
+
+
+def test_the_reason_is_there_before_the_containers_end(cloud: Cloud, tmp_path: Path) -> None:
     store, names = Store(tmp_path / "ecs.db"), Names(cloud.region, cloud.account)
     runner = Runner(cloud, store, names, 4)
     host = names.arn("container-instance", PLACE)
