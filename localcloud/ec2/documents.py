@@ -15,14 +15,15 @@ DOCUMENT = "document"
 _PLACEHOLDER = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 _NAME = re.compile(r"[a-zA-Z0-9_.-]+")
 _ACTION = "aws:runShellScript"
-_DEFAULT_SECONDS = 3600.0
+_DEFAULT_SECONDS = "3600"
+_SECONDS = "[1-9][0-9]{0,5}"
 # The one of AWS's own that is served.
 _SHELL: dict[str, Any] = {
     "schemaVersion": "2.2",
     "parameters": {
         "commands": {"type": "StringList"},
-        "workingDirectory": {"type": "String", "default": ""},
-        "executionTimeout": {"type": "String", "default": "3600"},
+        # https://docs.aws.amazon.com/systems-manager/latest/userguide/documents-command-ssm-plugin-reference.html
+        "executionTimeout": {"type": "String", "default": _DEFAULT_SECONDS, "allowedPattern": _SECONDS},
     },
     "mainSteps": [
         {
@@ -97,8 +98,10 @@ def script_of(document: Mapping[str, Any], given: Mapping[str, Sequence[str]]) -
         filled = values.get(_PLACEHOLDER.sub(r"\1", lines), [lines])
     else:
         filled = [_fill(line, values) for line in lines]
-    seconds = _fill(str(inputs.get("timeoutSeconds", "")), values)
-    return str(steps[0]["name"]), "\n".join(filled) + "\n", float(seconds or _DEFAULT_SECONDS)
+    seconds = _fill(str(inputs.get("timeoutSeconds", "")), values) or _DEFAULT_SECONDS
+    if not re.fullmatch(_SECONDS, seconds):
+        raise DocumentError("InvalidParameters", f"timeoutSeconds is {seconds!r} and no number of seconds.")
+    return str(steps[0]["name"]), "\n".join(filled) + "\n", float(seconds)
 
 
 def _values(declared: Mapping[str, Any], given: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:

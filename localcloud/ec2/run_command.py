@@ -1,6 +1,6 @@
 """`SendCommand` to hosts that run. MiniStack keeps the records and shows them; its own hosts are containers.
 
-A command to a host that is gone meanwhile stays in progress, as on AWS, until its time is up.
+A command to a host that is gone meanwhile stays in progress; on AWS until its time is up, here for good.
 https://docs.aws.amazon.com/systems-manager/latest/userguide/monitor-commands.html
 """
 

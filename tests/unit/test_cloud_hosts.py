@@ -49,6 +49,31 @@ def test_nothing_else_gets_into_a_script(given: dict[str, list[str]]) -> None:
     assert raised.value.code == "InvalidParameters"
 
 
+@pytest.mark.parametrize(
+    "steps", [[], [*DOCUMENT["mainSteps"]] * 2, [{"name": "Do", "action": "aws:runDocument"}]]
+)
+def test_documents_of_other_steps_are_refused(steps: list[dict[str, Any]]) -> None:
+    with pytest.raises(DocumentError, match="documents of one step"):
+        script_of({**DOCUMENT, "mainSteps": steps}, {"Job": ["dogs"]})
+
+
+@pytest.mark.parametrize("given", [{"executionTimeout": ["soon"]}, {"workingDirectory": ["/tmp"]}])
+def test_what_is_not_served_of_a_shell_script_is_refused(tmp_path: Path, given: dict[str, list[str]]) -> None:
+    store = Store(tmp_path / "ssm.db")
+    document = find(store, "AWS-RunShellScript", "us-east-1", "000000000000")
+    assert script_of(document, {"commands": ["a", "b"], "executionTimeout": ["60"]})[1:] == ("a\nb\n", 60.0)
+    with pytest.raises(DocumentError) as raised:
+        script_of(document, {"commands": ["a"], **given})
+    assert raised.value.code == "InvalidParameters"
+    store.close()
+
+
+def test_a_timeout_is_a_number() -> None:
+    steps = [{**DOCUMENT["mainSteps"][0], "inputs": {"timeoutSeconds": "{{ Job }}", "runCommand": ["true"]}}]
+    with pytest.raises(DocumentError, match="timeoutSeconds is 'dogs'"):
+        script_of({**DOCUMENT, "mainSteps": steps}, {"Job": ["dogs"]})
+
+
 WHERE = "arn:aws:ssm:us-east-1"
 
 
