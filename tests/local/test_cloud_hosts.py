@@ -19,7 +19,7 @@ from localcloud.containers.processes import CONTAINER_VARIABLE
 from localcloud.context import Cloud, Credentials
 from tests.local.hosts_support import AGENT, Hosts
 from tests.local.pipeline_support import Bench
-from tests.local.support import Statements, code_of, notify, unique, until
+from tests.local.support import Statements, code_of, noticed, notify, unique, until
 
 PULL = [
     "ecr:GetAuthorizationToken",
@@ -186,11 +186,11 @@ def test_spot_says_so_before_it_takes_a_host(cloud: Cloud, hosts: Hosts) -> None
     watching = hosts.send(
         host, TOKEN, f"until {ASK}/{NOTICE} > $TMPDIR/notice; do sleep 0.2; done", "cat $TMPDIR/notice"
     )
-    notify(cloud.folder, {host: 3600})
-    until(lambda: hosts.look(host, watching)["Status"] == "Success", lambda: hosts.look(host, watching))
-    assert json.loads(hosts.look(host, watching)["StandardOutputContent"])["action"] == "terminate"
-    notify(cloud.folder, {host: 0})
-    assert hosts.gone(host)
+    with noticed(cloud.folder, {host: 3600}):
+        until(lambda: hosts.look(host, watching)["Status"] == "Success", lambda: hosts.look(host, watching))
+        assert json.loads(hosts.look(host, watching)["StandardOutputContent"])["action"] == "terminate"
+        notify(cloud.folder, {host: 0})
+        assert hosts.gone(host)
     assert processes_of(host) == []
 
 
