@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import socket
 import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from localcloud.ec2.desk import Desk
 from localcloud.ec2.documents import DocumentError, find, keep, script_of
 from localcloud.ec2.instance_metadata import InstanceMetadata
 from localcloud.ec2.programs import Shutdown
@@ -120,6 +123,24 @@ def test_a_later_shutdown_takes_the_place_of_an_earlier_one() -> None:
     timer.join(60)
     assert not timer.is_alive()
     assert not ended.is_set()
+
+
+def test_the_desk_answers_nobody_without_its_token() -> None:
+    asked: list[str] = []
+
+    def run(program: str, *_more: Any) -> int:
+        asked.append(program)
+        return 0
+
+    desk = Desk("known", run=run, hear=lambda _message: None, user_data="")
+    for token, answer in (("known", b'{"code": 0}\n'), ("other", b""), ("\u00e9", b"")):
+        here, there = socket.socketpair()
+        with here:
+            request = {"token": token, "program": "dnf", "arguments": [], "stdin": ""}
+            here.sendall(json.dumps(request, ensure_ascii=False).encode() + b"\n")
+            desk._serve(there)
+            assert here.recv(100) == answer
+    assert asked == ["dnf"]
 
 
 def test_metadata_take_a_token_that_lasts() -> None:
