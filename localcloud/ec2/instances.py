@@ -24,7 +24,8 @@ class Instances:
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
-        self._tokens: dict[str, list[str]] = {}
+        # By token: what was asked for, and the instances.
+        self._tokens: dict[str, tuple[dict[str, str], list[str]]] = {}
         self._lock = threading.Lock()
 
     def install(self) -> None:
@@ -99,11 +100,18 @@ class Instances:
             )
         token = text(parameters, "ClientToken")
         with self._lock:
+            asked = {name: text(parameters, name) for name in sorted(parameters)}
             known = self._tokens.get(token) if token else None
-            records = [ec2._instances[name] for name in known or () if name in ec2._instances]
+            if known and known[0] != asked:
+                # https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-idempotency.html
+                raise LaunchError(
+                    "IdempotentParameterMismatch", f"The client token {token} was used with other parameters."
+                )
+            records = [ec2._instances[name] for name in known[1] if name in ec2._instances] if known else []
             if not known:
                 records = self._records(wanted, count)
-                self._tokens[token] = [one["InstanceId"] for one in records]
+                if token:
+                    self._tokens[token] = asked, [one["InstanceId"] for one in records]
                 for record in records:
                     self._fleet.start(record, wanted.role_arn, tokens_required=wanted.tokens_required)
         items = "".join(ec2._instance_xml(one) for one in records)

@@ -218,6 +218,13 @@ def test_the_same_token_starts_one_host(hosts: Hosts) -> None:
     token = unique("token")
     first = hosts.start(ClientToken=token)
     assert hosts.start(ClientToken=token) == first
+    with pytest.raises(ClientError, match="IdempotentParameterMismatch"):
+        hosts.client("ec2").run_instances(
+            LaunchTemplate={"LaunchTemplateId": hosts.template, "Version": "$Latest"},
+            MinCount=1,
+            MaxCount=1,
+            ClientToken=token,
+        )
     hosts.client("ec2").terminate_instances(InstanceIds=[first])
     assert hosts.gone(first)
 
