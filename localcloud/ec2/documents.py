@@ -12,7 +12,7 @@ from typing import Any
 from localcloud.sagemaker.store import Store
 
 DOCUMENT = "document"
-_PLACEHOLDER = re.compile(r"\{\{\s*(\w+)\s*\}\}")
+PLACEHOLDER = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 _NAME = re.compile(r"[a-zA-Z0-9_.-]+")
 _ACTION = "aws:runShellScript"
 _DEFAULT_SECONDS = "3600"
@@ -95,7 +95,7 @@ def script_of(document: Mapping[str, Any], given: Mapping[str, Sequence[str]]) -
     inputs = steps[0]["inputs"]
     lines = inputs["runCommand"]
     if isinstance(lines, str):
-        filled = values.get(_PLACEHOLDER.sub(r"\1", lines), [lines])
+        filled = values.get(PLACEHOLDER.sub(r"\1", lines), [lines])
     else:
         filled = [_fill(line, values) for line in lines]
     seconds = _fill(str(inputs.get("timeoutSeconds", "")), values) or _DEFAULT_SECONDS
@@ -129,4 +129,4 @@ def _values(declared: Mapping[str, Any], given: Mapping[str, Sequence[str]]) -> 
 
 
 def _fill(text: str, values: Mapping[str, Sequence[str]]) -> str:
-    return _PLACEHOLDER.sub(lambda found: " ".join(values.get(found[1], [found[0]])), text)
+    return PLACEHOLDER.sub(lambda found: " ".join(values.get(found[1], [found[0]])), text)
