@@ -22,7 +22,7 @@ def install(cloud: Cloud, service: str, prefix: str) -> None:
     """Send the calls of one service so.
 
     Args:
-        service: `ec2` or `ssm`, as in `aws-sdk:SERVICE:action`.
+        service: `ec2`, `ssm` or `ecs`, as in `aws-sdk:SERVICE:action`.
         prefix: of its errors' names, for example `Ssm`.
     """
     from ministack.services import stepfunctions

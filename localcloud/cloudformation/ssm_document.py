@@ -18,7 +18,6 @@ _LONGEST_NAME = 128
 _MOST_BYTES = 64 * 1024
 # https://docs.aws.amazon.com/systems-manager/latest/userguide/documents-schemas-features.html
 _STEPS = {"0.3": "mainSteps", "1.2": "runtimeConfig", "2.0": "mainSteps", "2.2": "mainSteps"}
-_PLACEHOLDER = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 
 
 def install(store: Store) -> None:
@@ -75,7 +74,7 @@ def check(name: str, properties: Mapping[str, Any]) -> dict[str, Any]:
                 f"{name}: InvalidDocumentContent: allowedPattern of {parameter}: {error}"
             ) from None
     known = parameters.keys() | {"global", "platformType"}
-    used = set(_PLACEHOLDER.findall(json.dumps(document[_STEPS[version]])))
+    used = set(documents.PLACEHOLDER.findall(json.dumps(document[_STEPS[version]])))
     if missing := sorted(used - known):
         raise ValueError(f"{name}: InvalidDocumentContent: {missing[0]} is no parameter of the document")
     return dict(document)

@@ -12,10 +12,14 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from localcloud.aws import callers
 from localcloud.aws.identity import Caller, require, require_pass_role
+from localcloud.ec2.documents import document_arn
 from localcloud.ec2.template import Launch
 
 _SERVICE = "ec2.amazonaws.com"
+# With the tags of the instances that they name.
+OF_INSTANCES = ("TerminateInstances", "StopInstances", "StartInstances", "RebootInstances")
 
 
 def install() -> None:
@@ -38,9 +42,7 @@ def install() -> None:
         context = context_of(service, action, body, parameters)
         if action == "ec2:RunInstances" and (template := template_of(parameters)):
             return {**context, **of_template(template)}
-        if action in ("ec2:TerminateInstances", "ec2:StopInstances") and (
-            first := text(parameters, "InstanceId.1")
-        ):
+        if action.removeprefix("ec2:") in OF_INSTANCES and (first := text(parameters, "InstanceId.1")):
             return {**context, **tags_of(first, "aws", "ec2")}
         return context
 
@@ -74,11 +76,53 @@ def of_template(template: str) -> dict[str, str]:
 
 
 def tags_of(instance_id: str, *prefixes: str) -> dict[str, str]:
-    """Condition keys of an instance's tags, for example of `ssm`: `ssm:resourceTag/NAME`."""
+    """Condition keys of an instance's tags, for example of `ssm`: `ssm:resourceTag/NAME`.
+
+    An instance of a group has those that the group's launch template gives.
+    """
     from ministack.services import ec2
 
-    tags: Sequence[Mapping[str, str]] = ec2._tags.get(instance_id) or ()
+    group = group_of(instance_id)
+    tags = [*(_template_tags(group) if group else ()), *(ec2._tags.get(instance_id) or ())]
     return {f"{prefix}:ResourceTag/{tag['Key']}": tag["Value"] for prefix in prefixes for tag in tags}
+
+
+def group_of(instance_id: str) -> dict[str, Any] | None:
+    """The Auto Scaling group that an instance is of."""
+    from ministack.services import autoscaling
+
+    groups: list[dict[str, Any]] = list(autoscaling._asgs.values())
+    return next(
+        (one for one in groups if instance_id in {each["InstanceId"] for each in one["Instances"]}), None
+    )
+
+
+def _template_tags(group: Mapping[str, Any]) -> list[dict[str, str]]:
+    from ministack.services import ec2
+
+    template = ec2._launch_templates.get((group.get("LaunchTemplate") or {}).get("LaunchTemplateId", ""))
+    data = template["Versions"][-1]["LaunchTemplateData"] if template else {}
+    return [
+        tag
+        for one in data.get("TagSpecifications") or ()
+        if one.get("ResourceType") == "instance"
+        for tag in one.get("Tags", ())
+    ]
+
+
+def require_others(action: str, names: Sequence[str], first: str) -> None:
+    """Ask about all instances of a request but the one that the gate has asked about.
+
+    Raises:
+        AccessDenied: with AWS's words.
+    """
+    if (checked := callers.current("ec2")) is None:
+        return
+    caller = callers.identity_of(checked)
+    for name in names:
+        if name != first:
+            arn = f"arn:aws:ec2:{caller.region}:{caller.account}:instance/{name}"
+            require(caller, f"ec2:{action}", arn, tags_of(name, "aws", "ec2"))
 
 
 def require_launch(caller: Caller, launch: Launch) -> None:
@@ -113,13 +157,6 @@ def require_launch(caller: Caller, launch: Launch) -> None:
         via = {"kms:ViaService": f"ec2.{caller.region}.amazonaws.com"}
         require(caller, "kms:GenerateDataKeyWithoutPlaintext", launch.key_arn, via)
         require(caller, "kms:CreateGrant", launch.key_arn, {**via, "kms:GrantIsForAWSResource": "true"})
-
-
-def document_arn(name: str, region: str, account: str) -> str:
-    """Of an SSM document, by name or ARN; AWS's own belong to no account."""
-    if name.startswith("arn:"):
-        return name
-    return f"arn:aws:ssm:{region}:{'' if name.startswith('AWS-') else account}:document/{name}"
 
 
 def text(parameters: Mapping[str, Any], name: str) -> str:

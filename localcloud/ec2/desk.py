@@ -70,7 +70,9 @@ class Desk:
         with connection, contextlib.suppress(OSError, ValueError):
             lines = connection.makefile("r", encoding="utf-8")
             request = json.loads(lines.readline())
-            if not hmac.compare_digest(str(request.get("token", "")), self._token):
+            # As bytes: it takes text of ASCII alone.
+            given = str(request.get("token", "")).encode(errors="replace")
+            if not hmac.compare_digest(given, self._token.encode()):
                 return
             if request["program"] == AGENT:
                 self._serve_agent(connection, lines)

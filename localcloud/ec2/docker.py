@@ -8,7 +8,9 @@ https://docs.docker.com/reference/cli/docker/container/run/
 from __future__ import annotations
 
 import argparse
+import re
 import threading
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -25,6 +27,7 @@ from localcloud.ec2.desk import Say
 _REFUSED = 125  # as `docker run` exits when the container could not be made
 _DEFAULT_STOP_SECONDS = 10.0
 _LAST_SECONDS = 2.0  # of a host that shuts down
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 
 
 class DockerError(Exception):
@@ -130,15 +133,19 @@ class Docker:
             image = self._image(options.image)
         except (DockerError, ImageError) as error:
             raise DockerError(str(error), _REFUSED) from error
+        name = options.name = options.name or uuid.uuid4().hex[:12]
+        if not _NAME.fullmatch(name):
+            raise DockerError(
+                f"Error response from daemon: Invalid container name ({name}), only {_NAME.pattern}", _REFUSED
+            )
         log = self._open_log(options)
         around = self._around
-        name = options.name or f"container-{len(self._named)}"
-        container = around.engine.create(f"{around.instance_id}-{name}")
         with self._lock:
             if self._closed:
                 raise DockerError("the host shuts down", _REFUSED)
             if name in self._named:
                 raise DockerError(f'Conflict. The container name "/{name}" is already in use.', _REFUSED)
+            container = around.engine.create(f"{around.instance_id}-{name}")
             self._named[name] = (container, options.stop_timeout)
         spec = ContainerSpec(
             image=image,

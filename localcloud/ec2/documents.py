@@ -12,16 +12,18 @@ from typing import Any
 from localcloud.sagemaker.store import Store
 
 DOCUMENT = "document"
-_PLACEHOLDER = re.compile(r"\{\{\s*(\w+)\s*\}\}")
+PLACEHOLDER = re.compile(r"\{\{\s*(\w+)\s*\}\}")
+_NAME = re.compile(r"[a-zA-Z0-9_.-]+")
 _ACTION = "aws:runShellScript"
-_DEFAULT_SECONDS = 3600.0
+_DEFAULT_SECONDS = "3600"
+_SECONDS = "[1-9][0-9]{0,5}"
 # The one of AWS's own that is served.
 _SHELL: dict[str, Any] = {
     "schemaVersion": "2.2",
     "parameters": {
         "commands": {"type": "StringList"},
-        "workingDirectory": {"type": "String", "default": ""},
-        "executionTimeout": {"type": "String", "default": "3600"},
+        # https://docs.aws.amazon.com/systems-manager/latest/userguide/documents-command-ssm-plugin-reference.html
+        "executionTimeout": {"type": "String", "default": _DEFAULT_SECONDS, "allowedPattern": _SECONDS},
     },
     "mainSteps": [
         {
@@ -54,12 +56,24 @@ def forget(store: Store, name: str) -> None:
         store.delete(DOCUMENT, name)
 
 
-def find(store: Store, name: str) -> Mapping[str, Any]:
-    """By name or ARN. Raises DocumentError."""
-    name = name.rpartition("/")[2]
-    found = _SHELL if name == "AWS-RunShellScript" else store.find(DOCUMENT, name)
+def document_arn(reference: str, region: str, account: str) -> str:
+    """Of a document, by name or ARN; AWS's own belong to no account."""
+    if reference.startswith("arn:"):
+        return reference
+    owner = "" if reference.startswith("AWS-") else account
+    return f"arn:aws:ssm:{region}:{owner}:document/{reference}"
+
+
+def find(store: Store, reference: str, region: str, account: str) -> Mapping[str, Any]:
+    """By name, or the ARN that this name has: it is what IAM was asked about. Raises DocumentError."""
+    name = reference.rpartition("/")[2] if reference.startswith("arn:") else reference
+    found = None
+    if _NAME.fullmatch(name) and document_arn(name, region, account) == document_arn(
+        reference, region, account
+    ):
+        found = _SHELL if name == "AWS-RunShellScript" else store.find(DOCUMENT, name)
     if found is None:
-        raise DocumentError("InvalidDocument", f"Document with name {name} does not exist.")
+        raise DocumentError("InvalidDocument", f"Document with name {reference} does not exist.")
     return found
 
 
@@ -81,11 +95,13 @@ def script_of(document: Mapping[str, Any], given: Mapping[str, Sequence[str]]) -
     inputs = steps[0]["inputs"]
     lines = inputs["runCommand"]
     if isinstance(lines, str):
-        filled = values.get(_PLACEHOLDER.sub(r"\1", lines), [lines])
+        filled = values.get(PLACEHOLDER.sub(r"\1", lines), [lines])
     else:
         filled = [_fill(line, values) for line in lines]
-    seconds = _fill(str(inputs.get("timeoutSeconds", "")), values)
-    return str(steps[0]["name"]), "\n".join(filled) + "\n", float(seconds or _DEFAULT_SECONDS)
+    seconds = _fill(str(inputs.get("timeoutSeconds", "")), values) or _DEFAULT_SECONDS
+    if not re.fullmatch(_SECONDS, seconds):
+        raise DocumentError("InvalidParameters", f"timeoutSeconds is {seconds!r} and no number of seconds.")
+    return str(steps[0]["name"]), "\n".join(filled) + "\n", float(seconds)
 
 
 def _values(declared: Mapping[str, Any], given: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
@@ -113,4 +129,4 @@ def _values(declared: Mapping[str, Any], given: Mapping[str, Sequence[str]]) -> 
 
 
 def _fill(text: str, values: Mapping[str, Sequence[str]]) -> str:
-    return _PLACEHOLDER.sub(lambda found: " ".join(values.get(found[1], [found[0]])), text)
+    return PLACEHOLDER.sub(lambda found: " ".join(values.get(found[1], [found[0]])), text)

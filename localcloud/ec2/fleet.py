@@ -11,7 +11,6 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from typing import Any
 
 from localcloud.aws import identity
@@ -35,7 +34,7 @@ _AGENT_ACTIONS = (
     "ssmmessages:OpenDataChannel",
 )
 _LOOK_SECONDS = 1.0
-Ended = Callable[[str, Mapping[str, Any]], None]
+Heard = Callable[[str, Mapping[str, Any]], None]
 
 
 class Fleet:
@@ -45,7 +44,7 @@ class Fleet:
         heard: what a host's agent says of a command: instance and message.
     """
 
-    def __init__(self, cloud: Cloud, heard: Ended) -> None:
+    def __init__(self, cloud: Cloud, heard: Heard) -> None:
         folder = cloud.folder.containers / "hosts"
         shutil.rmtree(folder, ignore_errors=True)
         self._cloud, self._heard = cloud, heard
@@ -125,9 +124,8 @@ class Fleet:
                 if self._closed.wait(_LOOK_SECONDS):
                     return
                 continue
-            with self._record(spec.instance_id) as record:
-                if record is not None:
-                    record["_ssm_managed"] = True
+            if (record := self._record(spec.instance_id)) is not None:
+                record["_ssm_managed"] = True
             return
 
     def command(self, instance_id: str, command_id: str, script: str, seconds: float) -> None:
@@ -161,19 +159,25 @@ class Fleet:
     def _state(
         self, instance_id: str, code: int, name: str, *, only_from: str = "", reason: str = ""
     ) -> None:
-        with self._record(instance_id) as record:
-            if record is None or (only_from and record["State"]["Name"] != only_from):
-                return
-            record["State"] = {"Code": code, "Name": name}
-            if reason:
-                record["StateReason"] = reason
-            if name != "running":
-                record.pop("_ssm_managed", None)
-            if name == "terminated":
-                record["_terminated_at"] = time.time()
+        record = self._record(instance_id)
+        if record is None or (only_from and record["State"]["Name"] != only_from):
+            return
+        record["State"] = {"Code": code, "Name": name}
+        if reason:
+            record["StateReason"] = reason
+        if name != "running":
+            record.pop("_ssm_managed", None)
+        if name == "terminated":
+            record["_terminated_at"] = time.time()
 
-    def _record(self, instance_id: str) -> AbstractContextManager[dict[str, Any] | None]:
-        return _Record(self._cloud, instance_id)
+    def _record(self, instance_id: str) -> dict[str, Any] | None:
+        """MiniStack's, to be changed in place. Threads here have no request that names account and region."""
+        from ministack.core.responses import request_scope
+        from ministack.services import ec2
+
+        with request_scope(self._cloud.account, self._cloud.region):
+            found: dict[str, Any] | None = ec2._instances.get(instance_id)
+        return found
 
     def _facts(self, instance: Mapping[str, Any]) -> dict[str, str]:
         zone = instance["Placement"]["AvailabilityZone"]
@@ -190,8 +194,6 @@ class Fleet:
             "placement/region": self._cloud.region,
             "services/domain": "amazonaws.com",
         }
-        if instance.get("InstanceLifecycle") != "spot":
-            return facts
         return facts | self._notices.facts(instance["InstanceId"])
 
     def end_interrupted(self) -> None:
@@ -221,21 +223,3 @@ class Fleet:
 
 def _stops(instance: Mapping[str, Any]) -> bool:
     return bool(instance.get("InstanceInitiatedShutdownBehavior", "stop") == "stop")
-
-
-class _Record(AbstractContextManager["dict[str, Any] | None"]):
-    """MiniStack's record of an instance, in the account and region of the cloud."""
-
-    def __init__(self, cloud: Cloud, instance_id: str) -> None:
-        self._cloud, self._name = cloud, instance_id
-
-    def __enter__(self) -> dict[str, Any] | None:
-        from ministack.core.responses import request_scope
-        from ministack.services import ec2
-
-        with request_scope(self._cloud.account, self._cloud.region):
-            found: dict[str, Any] | None = ec2._instances.get(self._name)
-        return found
-
-    def __exit__(self, *_details: object) -> None:
-        """Records are changed in place."""

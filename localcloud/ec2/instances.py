@@ -1,30 +1,31 @@
-"""`RunInstances` and `TerminateInstances` for hosts that run; for all others MiniStack's own."""
+"""What starts and ends hosts that run; for all other instances the operations are MiniStack's own."""
 
 from __future__ import annotations
 
 import asyncio
 import functools
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from localcloud.aws import callers
 from localcloud.aws.errors import AccessDenied, RoleNotFound
-from localcloud.aws.identity import require
 from localcloud.ec2 import authorization
 from localcloud.ec2.authorization import text
 from localcloud.ec2.fleet import MARK, Fleet
 from localcloud.ec2.template import Launch, LaunchError, data_of, launch, runs
 
 _MOST = 8  # at once, and each is a few processes
+_ENDED = ("terminated", "shutting-down", "stopped", "stopping")
 
 
 class Instances:
-    """Takes the place of the two operations."""
+    """Takes the place of the operations."""
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
-        self._tokens: dict[str, list[str]] = {}
+        # By token: what was asked for, and the instances.
+        self._tokens: dict[str, tuple[dict[str, str], list[str]]] = {}
         self._lock = threading.Lock()
 
     def install(self) -> None:
@@ -32,14 +33,17 @@ class Instances:
         from ministack.services import ec2
 
         handle, xml = ec2.handle_request, ec2._instance_xml
-        actions = {"RunInstances": self._run, "TerminateInstances": self._terminate}
+        actions: dict[str, Callable[[Mapping[str, Any]], Any]] = {
+            "RunInstances": self._run,
+            **{name: functools.partial(self._change, name) for name in authorization.OF_INSTANCES},
+        }
         original = {name: ec2._ACTION_MAP[name] for name in actions}
 
         def take(name: str, parameters: Mapping[str, Any]) -> Any:
-            return actions[name](parameters) or original[name](parameters)
+            return actions[name](parameters) or _dry_run(parameters) or original[name](parameters)
 
         async def handle_request(method: str, path: str, headers: Any, body: bytes, query: Any) -> Any:
-            if b"Action=RunInstances" in (body or b"") or b"Action=TerminateInstances" in (body or b""):
+            if any(f"Action={name}".encode() in (body or b"") for name in actions):
                 # What `handle` does, in a thread.
                 call = functools.partial(asyncio.run, handle(method, path, headers, body, query))
                 return await asyncio.to_thread(call)
@@ -88,17 +92,26 @@ class Instances:
             )
         if (caller := callers.current("ec2")) is not None:
             authorization.require_launch(callers.identity_of(caller), wanted)
+        if dry := _dry_run(parameters):
+            return dry
         if self._fleet.refusal:
             raise LaunchError(
                 "UnsupportedOperation", f"The local cloud cannot run a host: {self._fleet.refusal}"
             )
         token = text(parameters, "ClientToken")
         with self._lock:
+            asked = {name: text(parameters, name) for name in sorted(parameters)}
             known = self._tokens.get(token) if token else None
-            records = [ec2._instances[name] for name in known or () if name in ec2._instances]
+            if known and known[0] != asked:
+                # https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-idempotency.html
+                raise LaunchError(
+                    "IdempotentParameterMismatch", f"The client token {token} was used with other parameters."
+                )
+            records = [ec2._instances[name] for name in known[1] if name in ec2._instances] if known else []
             if not known:
                 records = self._records(wanted, count)
-                self._tokens[token] = [one["InstanceId"] for one in records]
+                if token:
+                    self._tokens[token] = asked, [one["InstanceId"] for one in records]
                 for record in records:
                     self._fleet.start(record, wanted.role_arn, tokens_required=wanted.tokens_required)
         items = "".join(ec2._instance_xml(one) for one in records)
@@ -142,11 +155,15 @@ class Instances:
             ec2._tags[volume] = _tags(wanted.tags.get("volume", {}))
         return made
 
-    def _terminate(self, parameters: Mapping[str, Any]) -> Any:
-        """An answer; None where no host that runs is among the instances."""
+    def _change(self, action: str, parameters: Mapping[str, Any]) -> Any:
+        """An answer; None where no host is among the instances."""
         from ministack.services import ec2
 
         names: list[str] = ec2._parse_member_list(parameters, "InstanceId")
+        try:
+            authorization.require_others(action, names, text(parameters, "InstanceId.1"))
+        except AccessDenied as denied:
+            return ec2._error("UnauthorizedOperation", denied.message, 403)
         if not any(self._fleet.knows(name) or _was_host(name) for name in names):
             return None
         for name in names:
@@ -154,30 +171,53 @@ class Instances:
                 return ec2._error(
                     "InvalidInstanceID.NotFound", f"The instance ID '{name}' does not exist", 400
                 )
-        try:
-            self._require_others(names[1:])
-        except AccessDenied as denied:
-            return ec2._error("UnauthorizedOperation", denied.message, 403)
+        if refused := _refusal(action, names):
+            return ec2._error("UnsupportedOperation", refused, 400)
+        if dry := _dry_run(parameters):
+            return dry
         items = ""
         for name in names:
             before = dict(ec2._instances[name]["State"])
-            if self._fleet.knows(name):
-                self._fleet.end(name, reason="Client.UserInitiatedShutdown: User initiated shutdown")
-            elif before["Name"] not in ("terminated", "shutting-down"):
-                ec2._instances[name]["State"] = {"Code": 48, "Name": "terminated"}
+            self._end(name, before["Name"], stop=action == "StopInstances")
             now = ec2._instances[name]["State"]
             items += f"<item><instanceId>{name}</instanceId>{_state('previousState', before)}"
             items += f"{_state('currentState', now)}</item>"
-        return ec2._xml(200, "TerminateInstancesResponse", f"<instancesSet>{items}</instancesSet>")
+        return ec2._xml(200, f"{action}Response", f"<instancesSet>{items}</instancesSet>")
 
-    def _require_others(self, names: list[str]) -> None:
-        """The gate asked about the first."""
-        caller = callers.current("ec2")
-        for name in names if caller is not None else ():
-            assert caller is not None
-            who = callers.identity_of(caller)
-            arn = f"arn:aws:ec2:{who.region}:{who.account}:instance/{name}"
-            require(who, "ec2:TerminateInstances", arn, authorization.tags_of(name, "aws", "ec2"))
+    def _end(self, name: str, before: str, *, stop: bool) -> None:
+        from ministack.services import ec2
+
+        if self._fleet.knows(name):
+            self._fleet.end(name, stop=stop, reason="Client.UserInitiatedShutdown: User initiated shutdown")
+        elif stop and before not in _ENDED:
+            ec2._instances[name]["State"] = {"Code": 80, "Name": "stopped"}
+        elif not stop and before not in ("terminated", "shutting-down"):
+            ec2._instances[name]["State"] = {"Code": 48, "Name": "terminated"}
+
+
+def _dry_run(parameters: Mapping[str, Any]) -> Any:
+    """The answer to a request that only asks whether it may; None for any other.
+
+    https://docs.aws.amazon.com/AWSEC2/latest/APIReference/CommonParameters.html
+    """
+    from ministack.services import ec2
+
+    if text(parameters, "DryRun").lower() != "true":
+        return None
+    return ec2._error("DryRunOperation", "Request would have succeeded, but DryRun flag is set.", 412)
+
+
+def _refusal(action: str, names: list[str]) -> str | None:
+    """Why hosts do not change so."""
+    from ministack.services import ec2
+
+    if action in ("StartInstances", "RebootInstances"):
+        return "The local cloud starts no host again: start another one from its template."
+    if action == "TerminateInstances":
+        return None
+    # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/stop-spot-instances.html
+    spot = [name for name in names if ec2._instances[name].get("InstanceLifecycle") == "spot"]
+    return f"{spot[0]} is of a one-time Spot request: it can be terminated, not stopped." if spot else None
 
 
 def _was_host(name: str) -> bool:

@@ -5,8 +5,8 @@ It has the instances, and the seconds of notice that each is given; 120 on AWS:
     {"i-0123456789abcdef0": 120}
 
 The seconds are real ones, whatever `--clock` says: it is in them that programs save what they have. A host
-that stands alone reads it in its metadata, and is gone when they have passed; for those of an ECS cluster see
-`localcloud.ecs.interruption`.
+that stands alone, of Spot or not, reads it in its metadata, and is gone when they have passed; for those of
+an ECS cluster see `localcloud.ecs.interruption`. One that the file names no more stays.
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html
 """
 
@@ -31,18 +31,20 @@ class Wanted:
 
     def seconds(self) -> dict[str, float]:
         """Of notice, by instance."""
+        text = ""
         try:
             text = self._file.read_text()
+            if text == self._read[0]:
+                return self._read[1]
+            found = {str(name): max(0.0, float(value)) for name, value in json.loads(text).items()}
         except FileNotFoundError:
-            return {}
-        if text != self._read[0]:
-            found: dict[str, float] = {}
-            try:
-                found = {str(name): max(0.0, float(value)) for name, value in json.loads(text).items()}
-            except (ValueError, TypeError, AttributeError):
-                _log.error('%s is no object such as {"i-0123456789abcdef0": 120}', self._file)
-            self._read = text, found
-        return self._read[1]
+            found = {}
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            if self._read != (text, {}):
+                _log.error('%s is no object such as {"i-0123456789abcdef0": 120}: %s', self._file, error)
+            found = {}
+        self._read = text, found
+        return found
 
 
 class Notices:
@@ -72,5 +74,6 @@ class Notices:
         with self._lock:
             seconds = self._wanted.seconds().get(instance_id)
             if seconds is None:
+                self._first.pop(instance_id, None)
                 return None
             return self._first.setdefault(instance_id, time.time()) + seconds

@@ -1,6 +1,6 @@
 """`SendCommand` to hosts that run. MiniStack keeps the records and shows them; its own hosts are containers.
 
-A command to a host that is gone meanwhile stays in progress, as on AWS, until its time is up.
+A command to a host that is gone meanwhile stays in progress; on AWS until its time is up, here for good.
 https://docs.aws.amazon.com/systems-manager/latest/userguide/monitor-commands.html
 """
 
@@ -72,7 +72,9 @@ class RunCommand:
 
         document = str(data["DocumentName"])
         self._require(names)
-        step, script, seconds = script_of(find(self._store, document), data.get("Parameters") or {})
+        step, script, seconds = script_of(
+            find(self._store, document, self._cloud.region, self._cloud.account), data.get("Parameters") or {}
+        )
         away = [name for name in names if not ec2.instance_is_managed(name)]
         if away:
             raise DocumentError(

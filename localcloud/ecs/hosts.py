@@ -24,6 +24,8 @@ from localcloud.ecs.service import HOST, PROVIDER
 from localcloud.sagemaker.store import Store, now
 
 FARGATE = ("FARGATE", "FARGATE_SPOT")
+# Of one that was deregistered: it is known for as long as its instance is there, so that it comes in no more.
+INACTIVE = "INACTIVE"
 _IDLE_SECONDS = 60.0
 _TYPES = "_InstanceTypes"
 DRAINS = re.compile(r"ECS_ENABLE_SPOT_INSTANCE_DRAINING\s*=\s*\"?true")
@@ -47,6 +49,10 @@ class Hosts:
     def records(self, cluster: str) -> list[dict[str, Any]]:
         """The instances of a cluster, oldest first."""
         return self._store.query(HOST, prefix=f"{cluster}/")
+
+    def registered(self, cluster: str) -> list[dict[str, Any]]:
+        """Those that nobody has deregistered."""
+        return [record for record in self.records(cluster) if record["status"] != INACTIVE]
 
     def usable(self, cluster: str, provider: str | None) -> list[Host]:
         """Those that may take tasks, with what they have left; of one provider, or (None) of all."""
@@ -91,7 +97,7 @@ class Hosts:
                 self._register(name, provider["name"], instance, kind)
         gone = [record for record in self.records(name) if record["ec2InstanceId"] not in there]
         for record in gone:
-            if record["status"] != "INACTIVE" and not self.agents.heard(record):
+            if record["status"] != INACTIVE and not self.agents.heard(record):
                 self._store.update(HOST, _key(record), lambda each: each.update({DEAD: True}))
             else:
                 self._store.delete(HOST, _key(record))

@@ -1,8 +1,8 @@
 """How Spot takes a host of a cluster back: it says so ahead, in an event that is AWS's own, then it is gone.
 
-Which, and when, `localcloud.ec2.interruptions` reads. An instance is told once, whatever becomes of the file.
-Its agent stops taking tasks, if that is what the group's user data tells it. When the time has passed it is
-gone with its tasks, and the group, which is to have as many as before, gets another one.
+Which, and when, `localcloud.ec2.interruptions` reads. Its agent stops taking tasks, if that is what the
+group's user data tells it. When the time has passed it is gone with its tasks, and the group, which is to
+have as many as before, gets another one; unless the file names it no more by then.
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html
 
 AWS's way to ask for it: https://docs.aws.amazon.com/fis/latest/userguide/fis-actions-reference.html
@@ -18,6 +18,7 @@ from typing import Any
 from localcloud.aws.events import emit
 from localcloud.context import Cloud
 from localcloud.ec2.interruptions import Wanted
+from localcloud.ecs.hosts import INACTIVE
 from localcloud.ecs.runner import Runner
 from localcloud.ecs.service import HOST
 from localcloud.sagemaker.store import NotFound, Store
@@ -46,7 +47,10 @@ class Interruptions(Ticking):
 
     def tick(self) -> None:
         try:
-            for instance, seconds in self._wanted.seconds().items():
+            wanted = self._wanted.seconds()
+            for instance in [one for one, due in self._due.items() if one not in wanted and due < math.inf]:
+                del self._due[instance]
+            for instance, seconds in wanted.items():
                 if instance not in self._due and (found := self._known(instance)):
                     self._due[instance] = time.monotonic() + seconds
                     self._warn(found)
@@ -65,9 +69,7 @@ class Interruptions(Ticking):
         instance, identity = host["ec2InstanceId"], host["containerInstanceArn"].rpartition("/")[2]
         if self._runner.hosts.drains(host):
             try:
-                self._store.update(
-                    HOST, f"{host['_cluster']}/{identity}", lambda record: record.update(status="DRAINING")
-                )
+                self._store.update(HOST, f"{host['_cluster']}/{identity}", _drain)
             except NotFound:
                 return  # it went by itself
         detail = {"instance-id": instance, "instance-action": "terminate"}
@@ -76,3 +78,8 @@ class Interruptions(Ticking):
         arn = f"arn:aws:ec2:{host['_zone']}:instance/{instance}"
         _log.warning("Spot takes %s back", instance)
         emit(self._cloud, "aws.ec2", DETAIL_TYPE, detail, [arn])
+
+
+def _drain(record: dict[str, Any]) -> None:
+    if record["status"] != INACTIVE:
+        record["status"] = "DRAINING"

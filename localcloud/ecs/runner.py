@@ -14,7 +14,7 @@ from localcloud.context import Cloud
 from localcloud.ecs import definitions
 from localcloud.ecs.agents import ORPHANED
 from localcloud.ecs.discovery import Addresses, Discovery, HostNames, host_name, private_dns_name
-from localcloud.ecs.hosts import FARGATE, Hosts, managed
+from localcloud.ecs.hosts import FARGATE, INACTIVE, Hosts, managed
 from localcloud.ecs.metadata import MetadataServer
 from localcloud.ecs.names import Names, new_id
 from localcloud.ecs.placement import choose
@@ -218,14 +218,17 @@ class Runner:
                 for each in self.hosts.records(cluster["clusterName"])
             }
             for arn in self.hosts.refresh(cluster):
+                # Of a host that is still registered nobody hears that it is gone.
+                if not self._store.find(
+                    HOST, self._names.key(cluster["clusterName"], arn, "container-instance")
+                ):
+                    reason = f"Host EC2 (instance {instances[arn]}) terminated."
+                    for task in self.active(lambda each, arn=arn: each.get("containerInstanceArn") == arn):
+                        self.stop(key_of(task), reason, "TerminationNotice", most_grace=0)
+                # After the reason: an end that is seen first would be one of the task's own.
                 for run in list(self._running.values()):
                     if run.host == arn:
                         run.cut()
-                if self._store.find(HOST, self._names.key(cluster["clusterName"], arn, "container-instance")):
-                    continue  # nobody hears that it is gone
-                reason = f"Host EC2 (instance {instances[arn]}) terminated."
-                for task in self.active(lambda each, arn=arn: each.get("containerInstanceArn") == arn):
-                    self.stop(key_of(task), reason, "TerminationNotice", most_grace=0)
 
     def lose(self, instance: str) -> None:
         """Spot takes an instance; its tasks end when somebody looks, within a second."""
@@ -252,7 +255,7 @@ class Runner:
                     run.orphan()
                 self._store.update(TASK, key_of(task), _orphaned)
                 self._active.pop(key_of(task), None)
-            self._store.update(HOST, key, lambda record: record.update(status="INACTIVE"))
+            self._store.update(HOST, key, lambda record: record.update(status=INACTIVE))
             return True
 
     def look_around(self) -> None:

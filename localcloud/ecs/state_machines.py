@@ -21,8 +21,6 @@ def install(cloud: Cloud) -> None:
     """Take the place of what MiniStack does for ECS."""
     from ministack.services import stepfunctions
 
-    original = stepfunctions._dispatch_aws_sdk_json
-
     def run_task(resource: str, given: Any) -> Any:
         answer = sdk_tasks.call(cloud, SERVICE, "runTask", given, "ECS.")
         if not resource.endswith(".sync"):
@@ -31,13 +29,8 @@ def install(cloud: Cloud) -> None:
             raise stepfunctions._ExecutionError("AmazonECS.Unknown", str(answer["Failures"]))
         return _ended(cloud, answer["Tasks"])
 
-    def dispatch(service_info: Any, service_name: str, action: str, given: Any) -> Any:
-        if service_name == SERVICE:
-            return sdk_tasks.call(cloud, SERVICE, action, given, "Ecs.")
-        return original(service_info, service_name, action, given)
-
     stepfunctions._SERVICE_DISPATCH[_RUN_TASK] = run_task
-    stepfunctions._dispatch_aws_sdk_json = dispatch
+    sdk_tasks.install(cloud, SERVICE, "Ecs")
 
 
 def _ended(cloud: Cloud, tasks: list[dict[str, Any]]) -> Any:

@@ -40,7 +40,7 @@ def _run(call: Call) -> dict[str, Any]:
     count = request.get("count", 1)
     if launch_type == "EC2":
         call.service.runner.refresh(cluster)
-        if not call.service.runner.hosts.records(cluster["clusterName"]):
+        if not call.service.runner.hosts.registered(cluster["clusterName"]):
             raise invalid("No Container Instances were found in your cluster.")
     tagged = request.get("tags", [])
     if request.get("propagateTags") == "TASK_DEFINITION":

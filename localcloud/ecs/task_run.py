@@ -51,10 +51,6 @@ class Parts:
     heard: Callable[[Mapping[str, Any]], bool]
 
 
-class _OrphanedError(Exception):
-    """ECS knows the task no more."""
-
-
 class TaskRun:
     """Runs one task that has its place, on a thread of its own.
 
@@ -118,8 +114,6 @@ class TaskRun:
                 self._watch()
                 if self._orphan.is_set():
                     return
-            except _OrphanedError:
-                return
             except TaskFailure as failure:
                 self._give_up(failure.reason)
             except Exception as error:
@@ -138,6 +132,8 @@ class TaskRun:
 
     def _update(self, change: Change) -> None:
         def apply(record: dict[str, Any]) -> None:
+            if self._orphan.is_set():
+                return  # ended, for ECS
             change(record)
             record["version"] += 1
             record["_updatedAt"] = now()
@@ -176,6 +172,8 @@ class TaskRun:
                 return
             self._await_needs(container)
             self._start_container(dict(container), images[container["name"]], execution, task)
+        if self._orphan.is_set():
+            return
         for registry in registries:
             parts.discovery.enter(record, registry)
         self._status("RUNNING", startedAt=now())
@@ -327,8 +325,6 @@ class TaskRun:
             if self._parts.heard(self._parts.store.get(TASK, self._key)):
                 return
             self._orphan.wait(_LISTEN_SECONDS)
-        if self._orphan.is_set():
-            raise _OrphanedError
 
     def _finish(self) -> None:
         was_running = self._record["lastStatus"] == "RUNNING"

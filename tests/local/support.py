@@ -44,6 +44,16 @@ def notify(folder: StateFolder, seconds: Mapping[str, float]) -> None:
     whole.replace(folder.interruptions)
 
 
+@contextmanager
+def noticed(folder: StateFolder, seconds: Mapping[str, float]) -> Iterator[None]:
+    """The notice until the block ends: the next test begins without it."""
+    notify(folder, seconds)
+    try:
+        yield
+    finally:
+        folder.interruptions.unlink()
+
+
 def audited(path: Path, iam: Any) -> list[dict[str, Any]]:
     """The audit's records of all that was decided before this call.
 

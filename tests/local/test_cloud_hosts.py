@@ -19,7 +19,7 @@ from localcloud.containers.processes import CONTAINER_VARIABLE
 from localcloud.context import Cloud, Credentials
 from tests.local.hosts_support import AGENT, Hosts
 from tests.local.pipeline_support import Bench
-from tests.local.support import Statements, notify, unique, until
+from tests.local.support import Statements, code_of, noticed, notify, unique, until
 
 PULL = [
     "ecr:GetAuthorizationToken",
@@ -130,9 +130,14 @@ def test_a_container_has_the_hosts_role_and_writes_its_log(
     )
     run = f"docker run --rm --network host --env GIVEN=words {driver} --log-opt awslogs-stream=one --name one"
     assert "no basic auth" in hosts.ran(host, f"docker pull {bench.image}")["StandardErrorContent"]
+    login = f"aws ecr get-login-password | docker login --username AWS --password-stdin {registry}"
+    # A container's name becomes one of a folder of the cloud's.
+    named = hosts.ran(host, login, f"docker run --network host --name ../../escaped {bench.image} true")
+    assert (named["ResponseCode"], "Invalid container name" in named["StandardErrorContent"]) == (125, True)
+    assert not list(cloud.folder.root.rglob("escaped*"))
     waiting = hosts.send(
         host,
-        f"aws ecr get-login-password | docker login --username AWS --password-stdin {registry}",
+        login,
         f"docker pull --quiet {bench.image}",
         f"cat > $TMPDIR/program.py <<'END'\n{program}END",
         f'{run} --entrypoint python {bench.image} -c "$(cat $TMPDIR/program.py)"',
@@ -181,18 +186,45 @@ def test_spot_says_so_before_it_takes_a_host(cloud: Cloud, hosts: Hosts) -> None
     watching = hosts.send(
         host, TOKEN, f"until {ASK}/{NOTICE} > $TMPDIR/notice; do sleep 0.2; done", "cat $TMPDIR/notice"
     )
-    notify(cloud.folder, {host: 3600})
-    until(lambda: hosts.look(host, watching)["Status"] == "Success", lambda: hosts.look(host, watching))
-    assert json.loads(hosts.look(host, watching)["StandardOutputContent"])["action"] == "terminate"
-    notify(cloud.folder, {host: 0})
-    assert hosts.gone(host)
+    with noticed(cloud.folder, {host: 3600}):
+        until(lambda: hosts.look(host, watching)["Status"] == "Success", lambda: hosts.look(host, watching))
+        assert json.loads(hosts.look(host, watching)["StandardOutputContent"])["action"] == "terminate"
+        notify(cloud.folder, {host: 0})
+        assert hosts.gone(host)
     assert processes_of(host) == []
+
+
+def test_a_host_on_demand_is_stopped_and_starts_no_more(
+    cloud: Cloud, admin: Credentials, hosts: Hosts, host: str
+) -> None:
+    others = Hosts(cloud, admin, AGENT, spot=False)
+    client, other = others.client("ec2"), others.start()
+    try:
+        assert code_of(client.stop_instances, InstanceIds=[other, host])[0] == "UnsupportedOperation"
+        assert code_of(client.reboot_instances, InstanceIds=[other])[0] == "UnsupportedOperation"
+        (told,) = client.stop_instances(InstanceIds=[other])["StoppingInstances"]
+        assert told["CurrentState"]["Name"] in ("stopping", "stopped")
+        until(lambda: others.state(other) == "stopped", lambda: others.state(other))
+        assert processes_of(other) == []
+        assert code_of(client.start_instances, InstanceIds=[other])[0] == "UnsupportedOperation"
+        assert others.state(other) == "stopped"
+    finally:
+        client.terminate_instances(InstanceIds=[other])
+    assert others.gone(other)
+    assert hosts.state(host) == "running"
 
 
 def test_the_same_token_starts_one_host(hosts: Hosts) -> None:
     token = unique("token")
     first = hosts.start(ClientToken=token)
     assert hosts.start(ClientToken=token) == first
+    with pytest.raises(ClientError, match="IdempotentParameterMismatch"):
+        hosts.client("ec2").run_instances(
+            LaunchTemplate={"LaunchTemplateId": hosts.template, "Version": "$Latest"},
+            MinCount=1,
+            MaxCount=1,
+            ClientToken=token,
+        )
     hosts.client("ec2").terminate_instances(InstanceIds=[first])
     assert hosts.gone(first)
 
@@ -264,6 +296,22 @@ def test_iam_decides_who_starts_commands_and_ends_hosts(
     with pytest.raises(ClientError, match="UnsupportedOperation"):
         hosts.start(InstanceType="p5.48xlarge")
     assert hosts.state(host) == "running"
+
+
+def test_a_dry_run_asks_and_does_nothing(
+    cloud: Cloud, hosts: Hosts, host: str, actor: Callable[[Statements], Credentials]
+) -> None:
+    def known() -> int:
+        return len(hosts.client("ec2").describe_instances()["Reservations"])
+
+    before = known()
+    for statements, code in ((driver(hosts, cloud), "DryRunOperation"), ([], "UnauthorizedOperation")):
+        who = actor(statements)
+        with pytest.raises(ClientError, match=code):
+            hosts.start(who, DryRun=True)
+        with pytest.raises(ClientError, match=code):
+            hosts.client("ec2", who).terminate_instances(InstanceIds=[host], DryRun=True)
+    assert (known(), hosts.state(host)) == (before, "running")
 
 
 def test_a_host_whose_role_may_not_is_unknown_to_ssm(

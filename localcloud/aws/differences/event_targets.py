@@ -51,7 +51,8 @@ def apply() -> None:
         failure = None if delivery else _failure(arn, source, target.get("RoleArn"))
         if not delivery and not failure:
             return deliver(target, event, rule, view)
-        whole = (view or eventbridge._pattern_event_view(event)).event_with_detail()
+        seen = view or eventbridge._pattern_event_view(event)
+        whole = seen.event_with_detail()
 
         def keep(why: tuple[str, str]) -> None:
             dead_letters = undelivered_events.dead_letters_of(target)
@@ -60,7 +61,7 @@ def apply() -> None:
 
         def work(how: Delivery) -> None:
             try:
-                why = how(target, target.get("Input"), source)
+                why = how(target, _input(target, rule, seen), source)
             except Exception:
                 _log.exception("EventBridge: %s cannot be reached", arn)
                 why = ("INTERNAL_ERROR", f"{arn} cannot be reached; the cloud's log says why")
@@ -77,6 +78,27 @@ def apply() -> None:
 
     eventbridge._invoke_target = invoke_target
     eventbridge._dispatch_to_lambda = invoke_function
+
+
+def _input(target: dict[str, Any], rule: Any, seen: Any) -> str | None:
+    """What the target is given in the event's place, as MiniStack makes it of an event; None for the event.
+
+    https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-transform-target-input.html
+    """
+    from ministack.services import eventbridge
+
+    if transformer := target.get("InputTransformer"):
+        return str(eventbridge._apply_input_transformer(transformer, rule, seen))
+    if given := target.get("Input"):
+        return str(given)
+    if not (path := target.get("InputPath")):
+        return None
+    value = seen.event_with_detail()
+    for part in path.strip("$.").split("."):
+        if part and not (isinstance(value, dict) and part in value):
+            return None
+        value = value[part] if part else value
+    return json.dumps(value)
 
 
 def _failure(arn: str, rule: str, role: str | None) -> tuple[str, str] | None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Any
 
-from tests.local.support import notify
+from tests.local.support import noticed
 from tests.local.training.stage import Stage
 
 
@@ -15,9 +16,9 @@ def lose(stage: Stage, task: dict[str, Any]) -> None:
     )
 
 
-def warn(stage: Stage, task: dict[str, Any]) -> None:
-    """Have Spot give notice of taking the host of a task away, two minutes ahead as on AWS."""
-    notify(stage.cloud.folder, {host_of(stage, task)["ec2InstanceId"]: 120})
+def warned(stage: Stage, task: dict[str, Any]) -> AbstractContextManager[None]:
+    """Spot gives notice of taking the host of a task away, two minutes ahead as on AWS."""
+    return noticed(stage.cloud.folder, {host_of(stage, task)["ec2InstanceId"]: 120})
 
 
 def host_of(stage: Stage, task: dict[str, Any]) -> dict[str, Any]:

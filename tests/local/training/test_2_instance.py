@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.local.support import notify, until
+from tests.local.support import fault, noticed, until
 from tests.local.training.people import acting_as
 from tests.local.training.stage import Stage
 from tests.local.training.test_2_logs import logs
@@ -95,8 +95,13 @@ def test_a_job_goes_on_from_its_checkpoint_when_spot_took_its_host(stage: Stage)
     first = start(stage, job, 1, **settings)
     until(lambda: len(stage.keys(checkpoints)) > 1, lambda: (hosts(stage), stage.logs(LOG)))
     (host,) = (name for name, state in hosts(stage).items() if state == "running")
-    notify(stage.cloud.folder, {host: 120})
-    done = ended(stage, first)
+    # Each epoch takes longer than the notice needs to be seen: the job does not end before. It is read within
+    # the seconds that a container has to stop.
+    held = {"service": "s3", "operation": "GET", "path": "/shards/", "when": "before", "hold_s": 8}
+    with noticed(stage.cloud.folder, {host: 120}):
+        with fault(stage.cloud, **held):
+            until(lambda: "stopped by SIGTERM" in stage.logs(LOG, 10_000), lambda: stage.logs(LOG))
+        done = ended(stage, first)
     assert (done["status"], done.get("error")) == ("FAILED", "HostEnded"), (done, stage.logs(LOG))
     nothing_runs(stage)
     assert stage.keys(f"training-jobs/{job}/output/") == []

@@ -14,7 +14,7 @@ JOB = "silent-1"
 SETTINGS = {
     "backbone": "test_resnet",
     "image_size": 32,
-    "epochs": 400,
+    "epochs": 100_000,
     "batch_size": 32,
     "checkpoint_steps": 10,
 }

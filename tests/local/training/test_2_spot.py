@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from typer.testing import CliRunner
-
-from modelyard_cli.main import app
 from tests.local.support import fault, until
-from tests.local.training.hosts import host_of, warn
+from tests.local.training.hosts import host_of, warned
 from tests.local.training.stage import Stage
 from tests.local.training.uploads import dataset_of, write_manifest
 from tests.unit.vision.tracking_support import read_run
@@ -21,13 +18,6 @@ EPOCHS, BATCH = 24, 32
 SETTINGS = {"backbone": "test_resnet", "image_size": 32, "epochs": EPOCHS, "batch_size": BATCH}
 # All stay, whatever the cadence.
 SETTINGS |= {"checkpoint_steps": 10, "checkpoint_keep": 1000}
-
-
-def train(*arguments: str) -> Any:
-    """`modelyard train`, with its answer for machines."""
-    result = CliRunner().invoke(app, ["train", *arguments, "--json"], catch_exceptions=False)
-    assert result.exit_code == 0, result.output
-    return json.loads(result.stdout)
 
 
 def said(stage: Stage, *events: str, task: str = "") -> list[dict[str, Any]]:
@@ -40,7 +30,7 @@ def said(stage: Stage, *events: str, task: str = "") -> list[dict[str, Any]]:
     ]
 
 
-def test_a_warning_of_spot_costs_no_step(stage: Stage, tmp_path: Path) -> None:
+def test_a_warning_of_spot_costs_no_step(stage: Stage, train: Callable[..., Any], tmp_path: Path) -> None:
     since, address = time.time(), write_manifest(stage)
     settings = [part for name, value in SETTINGS.items() for part in ("-s", f"{name}={value}")]
     train("submit", JOB, "--data", address, "--hosts", "2", *settings, "--wandb", "digits", "--detach")
@@ -52,11 +42,14 @@ def test_a_warning_of_spot_costs_no_step(stage: Stage, tmp_path: Path) -> None:
     )
     # The next epoch is not read before the warning has had its effect: the job does not end before.
     held = {"service": "s3", "operation": "GET", "path": "/datasets/digits/shards/", "when": "before"}
-    with fault(stage.cloud, **held, hold_s=30):
-        warn(stage, first)
-        until(lambda: described(stage, first)["desiredStatus"] == "STOPPED", lambda: described(stage, first))
-        host = host_of(stage, first)
-    job = train("watch", JOB)
+    with warned(stage, first):
+        with fault(stage.cloud, **held, hold_s=30):
+            until(
+                lambda: described(stage, first)["desiredStatus"] == "STOPPED",
+                lambda: described(stage, first),
+            )
+            host = host_of(stage, first)
+        job = train("watch", JOB)
 
     # The rule's function stopped the task, on a host that takes no other; the trainer left in order.
     assert host["status"] == "DRAINING"
@@ -72,7 +65,6 @@ def test_a_warning_of_spot_costs_no_step(stage: Stage, tmp_path: Path) -> None:
     assert [one for one in decisions if not one.allowed] == []
     used = {one.action for one in decisions if one.role == stage.role("JobsAttemptsRole")}
     assert used >= {"ecs:ListContainerInstances", "ecs:ListTasks", "ecs:StopTask"}
-    stage.cloud.folder.interruptions.unlink()
 
 
 def nothing_is_lost(stage: Stage) -> list[int]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from localcloud.context import Cloud, Credentials
-from tests.local.support import Role, code_of, fault
+from tests.local.support import Role, code_of, fault, noticed
 from tests.local.workloads.ecs_yard import WAIT, Yard, wait_for
 from tests.local.workloads.test_ecs_capacity import Pool
 
@@ -24,7 +25,8 @@ def yard(
 
 @pytest.fixture
 def pool(yard: Yard) -> Iterator[Pool]:
-    made = Pool(yard, scaled=False, smallest=2)
+    # What Spot would have its agent do is part of it.
+    made = Pool(yard, scaled=False, smallest=2, user_data="ECS_ENABLE_SPOT_INSTANCE_DRAINING=true")
     yield made
     made.close()
 
@@ -95,17 +97,81 @@ def test_a_silent_host_that_is_gone_stays_until_it_is_deregistered(yard: Yard, p
     assert len(pool.instances()) == 2
 
 
-def test_who_may_end_instances_of_one_tag_ends_no_others(yard: Yard, pool: Pool, actor: Any) -> None:
+def test_a_task_that_starts_while_its_host_is_deregistered_has_ended(
+    yard: Yard, pool: Pool, tmp_path: Path
+) -> None:
+    wait_for(lambda: len(pool.instances()) == 2, "two instances")
+    gate = tmp_path / "gate"
+    first = f"import pathlib, time\nwhile not pathlib.Path({str(gate)!r}).exists(): time.sleep(0.05)"
+    definition = yard.definition(
+        yard.container(first, "first", essential=False),
+        yard.container(WAIT, stopTimeout=2, dependsOn=[{"containerName": "first", "condition": "COMPLETE"}]),
+        cpu="512",
+        memory="1024",
+    )
+    (arn,) = yard.run(definition, capacityProviderStrategy=pool.strategy)
+    wait_for(lambda: yard.task(arn)["containers"][0]["lastStatus"] == "RUNNING", "the first container")
+    place = yard.task(arn)["containerInstanceArn"]
+    yard.ecs.deregister_container_instance(cluster=yard.name, containerInstance=place, force=True)
+    ended = yard.task(arn)
+    assert ended["lastStatus"] == "STOPPED"
+    gate.touch()
+    # Its containers go on, and nobody is told.
+    second = {"logGroupName": yard.group, "logStreamNamePrefix": f"run/main/{arn.rpartition('/')[2]}"}
+    wait_for(lambda: yard.logs.filter_log_events(**second)["events"], "the second container")
+    assert yard.task(arn) == ended
+    # The instance is there, and in no cluster.
+    known = {"cluster": yard.name, "containerInstances": [place]}
+    assert place not in {each["containerInstanceArn"] for each in pool.instances()}
+    (found,) = yard.ecs.describe_container_instances(**known)["containerInstances"]
+    assert found["status"] == "INACTIVE"
+    (failure,) = yard.ecs.update_container_instances_state(**known, status="ACTIVE")["failures"]
+    assert failure["reason"] == "MISSING"
+    (cluster,) = yard.ecs.describe_clusters(clusters=[yard.name])["clusters"]
+    assert cluster["registeredContainerInstancesCount"] == 1
+    # Spot takes it as it takes any, which brings it back to no cluster.
+    heard = yard.queue_of_events({"source": ["aws.ec2"]})
+    with noticed(yard.cloud.folder, {found["ec2InstanceId"]: 3600}):
+        wait_for(lambda: yard.events(heard), "the warning")
+        (found,) = yard.ecs.describe_container_instances(**known)["containerInstances"]
+        assert found["status"] == "INACTIVE"
+
+
+def test_who_may_end_instances_of_one_tag_ends_no_others(yard: Yard, actor: Any) -> None:
+    tags = {"fleet": "mine"}
     statement = {
         "Effect": "Allow",
         "Action": "ec2:TerminateInstances",
         "Resource": "*",
-        "Condition": {"StringEquals": {"aws:ResourceTag/modelyard:cluster": "training"}},
+        "Condition": {"StringEquals": {"aws:ResourceTag/fleet": "mine"}},
     }
-    ec2 = yard.cloud.client("ec2", actor([statement]))
-    (first, second) = (each["ec2InstanceId"] for each in pool.instances())
-    assert code_of(ec2.terminate_instances, InstanceIds=[first])[0] in (
-        "UnauthorizedOperation",
-        "AccessDenied",
+    ec2, everyone = yard.cloud.client("ec2", actor([statement])), yard.cloud.client("ec2", yard.admin)
+    (mine, others) = pools = (
+        Pool(yard, scaled=False, smallest=1, tags=tags),
+        Pool(yard, scaled=False, smallest=1),
     )
-    assert {each["ec2InstanceId"] for each in pool.instances()} == {first, second}
+    image = everyone.describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
+    made = everyone.run_instances(ImageId=image, MinCount=2, MaxCount=2)["Instances"]
+    (record, other_record) = (one["InstanceId"] for one in made)
+    everyone.create_tags(Resources=[record], Tags=[{"Key": "fleet", "Value": "mine"}])
+    try:
+        (one,), (other,) = (wait_for(pool.instances, "an instance") for pool in pools)
+        # The tags of each are asked about, not those of the first alone.
+        for names in (
+            [other["ec2InstanceId"]],
+            [one["ec2InstanceId"], other["ec2InstanceId"]],
+            [other_record],
+            [record, other_record],
+        ):
+            assert code_of(ec2.terminate_instances, InstanceIds=names)[0] == "UnauthorizedOperation"
+        assert [each["ec2InstanceId"] for each in others.instances()] == [other["ec2InstanceId"]]
+        ec2.terminate_instances(InstanceIds=[one["ec2InstanceId"]])
+        ec2.terminate_instances(InstanceIds=[record])
+        wait_for(
+            lambda: one["ec2InstanceId"] not in {each["ec2InstanceId"] for each in mine.instances()},
+            "its end",
+        )
+    finally:
+        everyone.terminate_instances(InstanceIds=[record, other_record])
+        for pool in pools:
+            pool.close()

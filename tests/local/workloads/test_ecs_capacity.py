@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import closing
 from typing import Any
 
 import pytest
 
 from localcloud.context import Cloud, Credentials
-from tests.local.support import Role, code_of, notify, unique
+from tests.local.support import Role, code_of, noticed, notify, unique
 from tests.local.workloads.ecs_yard import SUBNETS, WAIT, Yard, wait_for
 
 
@@ -26,12 +27,22 @@ class Pool:
     """A capacity provider of a group of c5.large: 2 processors and 3850 MiB an instance."""
 
     def __init__(
-        self, yard: Yard, *, scaled: bool, smallest: int = 0, largest: int = 2, user_data: str = ""
+        self,
+        yard: Yard,
+        *,
+        scaled: bool,
+        smallest: int = 0,
+        largest: int = 2,
+        user_data: str = "",
+        tags: Mapping[str, str] | None = None,
     ) -> None:
         self.yard, self.name = yard, unique("pool")
         self.groups = yard.cloud.client("autoscaling", yard.admin)
         ec2 = yard.cloud.client("ec2", yard.admin)
-        data = {"InstanceType": "c5.large"}
+        data: dict[str, Any] = {"InstanceType": "c5.large"}
+        if tags:
+            pairs = [{"Key": name, "Value": value} for name, value in tags.items()]
+            data["TagSpecifications"] = [{"ResourceType": "instance", "Tags": pairs}]
         if user_data:
             data["UserData"] = base64.b64encode(user_data.encode()).decode()
         ec2.create_launch_template(LaunchTemplateName=self.name, LaunchTemplateData=data)
@@ -257,8 +268,7 @@ def test_spot_gives_notice_and_then_takes_the_instance(yard: Yard) -> None:
         yard.reached(arn, "RUNNING")
     on = {yard.task(arn)["containerInstanceArn"]: arn for arn in tasks}
     heard = yard.queue_of_events({"source": ["aws.ec2"]})
-    notify(yard.cloud.folder, {mine[0]: 3600})
-    try:
+    with closing(pool), noticed(yard.cloud.folder, {mine[0]: 3600}):
         (event,) = wait_for(lambda: yard.events(heard), "the warning")
         # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html
         assert event.keys() == {
@@ -283,16 +293,12 @@ def test_spot_gives_notice_and_then_takes_the_instance(yard: Yard) -> None:
         )
         assert len(pool.instances()) == 2
         assert [event["detail"]["instance-id"] for event in yard.events(heard)] == [other[0]]
-    finally:
-        yard.cloud.folder.interruptions.unlink()
-        pool.close()
 
 
 def test_an_agent_that_is_not_told_to_drain_takes_tasks_until_the_end(yard: Yard, fixed: Pool) -> None:
     instances = [each["ec2InstanceId"] for each in fixed.instances()]
     heard = yard.queue_of_events({"source": ["aws.ec2"]})
-    notify(yard.cloud.folder, dict.fromkeys(instances, 3600))
-    try:
+    with noticed(yard.cloud.folder, dict.fromkeys(instances, 3600)):
         told: list[str] = []
         wait_for(
             lambda: told.extend(one["detail"]["instance-id"] for one in yard.events(heard)) or len(told) == 2,
@@ -301,8 +307,6 @@ def test_an_agent_that_is_not_told_to_drain_takes_tasks_until_the_end(yard: Yard
         assert sorted(told) == sorted(instances)
         assert {each["status"] for each in fixed.instances()} == {"ACTIVE"}
         assert not yard.ask(yard.definition(yard.container("pass")), launchType="EC2")["failures"]
-    finally:
-        yard.cloud.folder.interruptions.unlink()
 
 
 def test_a_strategy_divides_tasks(yard: Yard) -> None:

@@ -46,33 +46,51 @@ def ring(yard: Yard, definition: str, role: str, letters: str, **changes: Any) -
         "Arn": f"arn:aws:ecs:{yard.cloud.region}:{yard.cloud.account}:cluster/{yard.name}",
         "RoleArn": role,
         "EcsParameters": parameters,
-        "Input": json.dumps({"containerOverrides": [words]}),
         "DeadLetterConfig": {"Arn": letters},
         **changes,
     }
+    if not changes.keys() & {"InputTransformer", "InputPath"}:
+        target["Input"] = json.dumps({"containerOverrides": [words]})
     events.put_targets(Rule=name, Targets=[target])
-    events.put_events(Entries=[{"Source": name, "DetailType": "t", "Detail": '{"a": 1}'}])
+    events.put_events(Entries=[{"Source": name, "DetailType": "t", "Detail": json.dumps(DETAIL)}])
     return name
 
 
-def test_a_rule_starts_a_task_with_overrides(yard: Yard, role: Role, letters: tuple[str, str]) -> None:
+OVERRIDES = '{"containerOverrides": [{"name": "main", "environment": [{"name": "WORD", "value": "<word>"}]}]}'
+DETAIL = {
+    "containerOverrides": [{"name": "main", "environment": [{"name": "WORD", "value": "from the event"}]}]
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({}, None),
+        ({"InputTransformer": {"InputPathsMap": {"word": "$.detail-type"}, "InputTemplate": OVERRIDES}}, "t"),
+        ({"InputPath": "$.detail"}, "from the event"),
+    ],
+)
+def test_a_rule_starts_a_task_with_overrides(
+    yard: Yard, role: Role, letters: tuple[str, str], changes: dict[str, Any], word: str | None
+) -> None:
     definition = yard.definition(yard.container(CODE))
     passing = allow("iam:PassRole", [yard.task_role, yard.execution_role])
     may = role("events.amazonaws.com", [allow("ecs:RunTask", definition), passing])
-    name = ring(yard, definition, may, letters[1])
+    name = ring(yard, definition, may, letters[1], **changes)
 
     def started() -> list[str]:
         both = [
             yard.ecs.list_tasks(cluster=yard.name, family=definition.split("/")[1].split(":")[0], **which)
             for which in ({"desiredStatus": "RUNNING"}, {"desiredStatus": "STOPPED"})
         ]
-        return [arn for answer in both for arn in answer["taskArns"]]
+        # It may end between the two.
+        return list({arn for answer in both for arn in answer["taskArns"]})
 
     (arn,) = wait_for(started, "a task")
     task = yard.reached(arn, "STOPPED")
     assert task["startedBy"] == f"events-rule/{name}"
     assert task["containers"][0]["exitCode"] == 0
-    assert yard.log(arn) == [name]
+    assert yard.log(arn) == [word or name]
 
 
 @pytest.mark.parametrize("fault", ["no right", "no right to pass", "no trust", "no cluster"])
