@@ -16,6 +16,10 @@ ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "build" / "bench"
 
 
+class UnmeasurableError(Exception):
+    """What is measured cannot be had on this machine; the message says what is missing, in a line."""
+
+
 @dataclass(frozen=True)
 class Sample:
     """Seconds of several runs of one thing."""

@@ -58,7 +58,7 @@ INPUT = ImageInput(
 
 
 def measure(rounds: int = ROUNDS) -> dict[str, Any]:
-    with fresh_cloud() as (cloud, administrator, folder), _environment(cloud, administrator):
+    with fresh_cloud() as (cloud, administrator, folder), as_client(cloud, administrator):
         upload(folder)
         entries = read_source("", {"train": f"s3://{BUCKET}/{SHARDS}"}).entries("train")
         split = Split(entries, [int(entry.label) for entry in entries], INPUT, Hosts(("here",), 0))
@@ -96,7 +96,7 @@ def measure(rounds: int = ROUNDS) -> dict[str, Any]:
 
 
 @contextmanager
-def _environment(cloud: Cloud, administrator: Credentials) -> Iterator[None]:
+def as_client(cloud: Cloud, administrator: Credentials) -> Iterator[None]:
     """This process as a client of the cloud."""
     before = dict(os.environ)
     os.environ |= cloud.environment(administrator)

@@ -1,180 +1,120 @@
-"""How long a training job stands still when a host, the first one, the rendezvous or all of it is lost.
+"""How long a training job stands still when hosts or the rendezvous are lost, and when hosts come.
 
-Two hosts, processes of this machine, train a small network with the entry point and the settings of a
-cluster's hosts, over and over. When both train and a checkpoint is written, one of these strikes:
+Hosts, processes of this machine, train a small network with the entry point and the settings of a cluster's
+hosts, over and over: two of them, or four. When they train and a checkpoint is written, one of these strikes:
 
 - `host`, `first_host`: kill -9 of all processes of a host, in the second case that of the first rank.
+- `cut`, `first_cut`: likewise its line is cut, nobody is told, and it goes on for itself. Each host is in a
+  network namespace of its own; where the machine gives none, this is not measured, and says why.
 - `stopped`: SIGTERM to a host, as before Spot takes it.
 - `rendezvous`: kill -9 of it. The hosts end; another rendezvous and two hosts are started at once.
 - `all`: kill -9 of both hosts; two are started at once.
+- `replaced`: a host was killed and the other trains alone; another host is started.
+- `shrunk`, `grown`: of four hosts two are killed; and two are started when the two that are left train.
 
-Measured from there to the first step that is done in what follows. What a platform takes to notice, and to
-find capacity, is not in it. Steps are read from telemetry, told ten times a second. Bounds: 15 s each time;
-the steps of an interval between checkpoints lost, with SIGTERM and the rendezvous none.
+Measured from there to the first step that is done in what follows; for hosts that come, the first with them:
+until they are ready the others train, so that the longest time without a step is told too.
+What a platform takes to notice, and to find capacity, is not in it. Steps are read from telemetry, told ten
+times a second. Bounds: 15 s each time; the steps of an interval between checkpoints lost, with SIGTERM, the
+rendezvous and hosts that come none.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import re
+import contextlib
+import itertools
 import signal
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
-from benchmarks.harness import ROOT
+from benchmarks.elastic_job import EVERY, PATIENCE_S, SIDE, Job, kill
 from benchmarks.image_scale import generate
-from benchmarks.recovery_timeline import Life, lives, read
+from benchmarks.recovery_timeline import Life
 from benchmarks.step_process import run_step
+from tools.network import Network
 
-BOUND_S, ROUNDS, EVERY = 15.0, 3, 100
-IMAGES, SIZE, SIDE = 1330, (48, 40), 32
-PATIENCE_S = 180.0
-SETTINGS = {
-    "backbone": "test_resnet",
-    "image_size": SIDE,
-    "batch_size": 16,
-    "epochs": 1000,
-    "checkpoint_steps": EVERY,
-    "checkpoint_seconds": 0,
-}
-Found = TypeVar("Found")
+BOUND_S, ROUNDS = 15.0, 3
+IMAGES, SIZE = 1330, (48, 40)
 
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """Seconds until the first step, and steps that were done and are to be done again."""
+    """Seconds until the first step, and steps that were done and are to be done again. `still`: the longest
+    time in between without a step, which for hosts that come is less."""
 
     seconds: float
     lost: int
+    still: float = 0.0
 
 
-def recovery(found: Sequence[Life], struck: float) -> Recovery | None:
-    """What followed on a fault at `struck`, epoch seconds; None: nothing yet.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """What strikes, when, and what is to follow.
+
+    Args:
+        strike: Does it.
+        most: Hosts that the job starts with.
+        before: What happens to them before; they train with a checkpoint when it returns.
+        after: Hosts that the first step is to be done with; None: any number.
+        loses: Whether steps since the last checkpoint may be lost.
+        cuts: Whether it needs lines that can be cut.
+    """
+
+    strike: Callable[[Job], None]
+    most: int = 2
+    before: Callable[[Job], None] | None = None
+    after: int | None = None
+    loses: bool = True
+    cuts: bool = False
+
+
+def recovery(found: Sequence[Life], struck: float, hosts: int | None = None) -> Recovery | None:
+    """What followed on a fault at `struck`, epoch seconds, with so many `hosts`; None: nothing yet.
 
     >>> before = Life(0.0, 1, 2, [(0.0, 0), (4.0, 38)])
     >>> recovery([before, Life(9.0, 1, 1, [(9.0, 20), (9.1, 20), (9.2, 22)])], struck=4.2)
-    Recovery(seconds=5.0, lost=18)
+    Recovery(seconds=5.0, lost=18, still=5.2)
     """
     done = max(step for life in found if life.began <= struck for _, step in life.points)
+    lost = 0
     for life in found:
+        if life.began <= struck:
+            continue
         resumed = life.points[0][1]
+        # Hosts may come one by one, and each time steps be lost.
+        lost = max(lost, done - resumed)
+        if hosts not in (None, life.hosts):
+            continue
         for at, step in life.points:
-            if life.began > struck and step > resumed:
-                return Recovery(round(at - struck, 2), max(0, done - resumed))
+            if step > resumed:
+                return Recovery(round(at - struck, 2), lost, _still(found, struck, at))
     return None
 
 
-class Job:
-    """Hosts and their rendezvous; all of them end with it."""
-
-    def __init__(self, root: Path, dataset: Path) -> None:
-        self._root, self._dataset = root, dataset
-        self.hosts: dict[str, subprocess.Popen[bytes]] = {}
-        self.meet()
-
-    def __enter__(self) -> Job:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for process in (*self.hosts.values(), self.rendezvous):
-            kill(process)
-
-    def meet(self) -> None:
-        """Start a rendezvous."""
-        log = self._root / f"rendezvous-{time.monotonic_ns()}.log"
-        self.rendezvous = _session(["training.vision.rendezvous", "--port", "0"], {}, log)
-        port = self.wait(lambda: re.search(r"on port (\d+)", log.read_text()))[1]
-        self._endpoint = f"127.0.0.1:{port}"
-
-    def start(self, *names: str, attempt: int = 1) -> None:
-        """Start hosts."""
-        for name in names:
-            told = {
-                "SAGEMAKER_BASE_DIR": str(self._root / name),
-                "RENDEZVOUS_ENDPOINT": self._endpoint,
-                "JOB_NAME": "job",
-                "ATTEMPT": str(attempt),
-                "MAX_HOSTS": "2",
-                "CHECKPOINT_URI": str(self._root / "checkpoints"),
-                "DATASET_URI": str(self._dataset),
-                "HYPERPARAMETERS": json.dumps(SETTINGS),
-                "TELEMETRY": str(self._root / "lines"),
-                "TELEMETRY_SECONDS": "0.1",
-            }
-            self.hosts[name] = _session(["training.vision.launch"], told, self._log(name))
-
-    def lives(self) -> list[Life]:
-        return lives(read(self._root / "lines"))
-
-    def first(self) -> str:
-        """The host that has the first rank now."""
-        return max(self.hosts, key=lambda name: (self._log(name).read_text().rfind("host 1 of 2 ") > 0, name))
-
-    def train(self) -> None:
-        """Until both hosts train, and have written a checkpoint."""
-
-        def do() -> bool:
-            last = self.lives()[-1:]
-            return bool(last and last[0].hosts == 2 and last[0].checkpoints)
-
-        self.wait(do)
-
-    def wait(self, condition: Callable[[], Found | None]) -> Found:
-        """Until there is something; returns it. RuntimeError with the logs if there never is."""
-        deadline = time.monotonic() + PATIENCE_S
-        while not (found := condition()):
-            if time.monotonic() > deadline:
-                logs = "\n".join(path.read_text()[-2000:] for path in sorted(self._root.glob("*.log")))
-                raise RuntimeError(f"the job does not go on:\n{logs}")
-            time.sleep(0.05)
-        return found
-
-    def _log(self, name: str) -> Path:
-        return self._root / f"{name}.log"
+def _still(found: Sequence[Life], struck: float, until: float) -> float:
+    steps = [
+        at
+        for life in found
+        for (_, before), (at, step) in itertools.pairwise(life.points)
+        if step > before and at <= until
+    ]
+    begin = max((at for at in steps if at <= struck), default=struck)
+    times = [begin, *sorted(at for at in steps if at > struck)]
+    return round(max(after - before for before, after in itertools.pairwise(times)), 2)
 
 
-def kill(process: subprocess.Popen[bytes]) -> None:
-    """All that it started, at once, as when the machine is gone."""
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
-def _session(command: Sequence[str], told: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
-    # The hosts share the cores of this machine: who waits leaves them to the others.
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "OMP_WAIT_POLICY": "passive", **told}
-    with log.open("wb") as stream:
-        return subprocess.Popen(
-            [sys.executable, "-m", *command],
-            cwd=ROOT,
-            env=environment,
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-
-
-def _host(job: Job) -> None:
-    kill(next(process for name, process in job.hosts.items() if name != job.first()))
-
-
-def _first_host(job: Job) -> None:
-    kill(job.hosts[job.first()])
+def _kill(job: Job, *names: str) -> None:
+    for name in names:
+        kill(job.hosts[name])
 
 
 def _stopped(job: Job) -> None:
-    next(process for name, process in job.hosts.items() if name != job.first()).send_signal(signal.SIGTERM)
+    job.hosts[job.others()[0]].send_signal(signal.SIGTERM)
 
 
 def _rendezvous(job: Job) -> None:
@@ -182,47 +122,67 @@ def _rendezvous(job: Job) -> None:
     for process in job.hosts.values():
         process.wait(PATIENCE_S)
     job.meet()
-    job.start("c", "d", attempt=2)
+    job.start("e", "f", attempt=2)
 
 
 def _all(job: Job) -> None:
-    for process in job.hosts.values():
-        kill(process)
-    job.start("c", "d", attempt=2)
+    _kill(job, *job.hosts)
+    job.start("e", "f", attempt=2)
 
 
-FAULTS: dict[str, Callable[[Job], None]] = {
-    "host": _host,
-    "first_host": _first_host,
-    "stopped": _stopped,
-    "rendezvous": _rendezvous,
-    "all": _all,
+def _alone(job: Job) -> None:
+    _kill(job, job.others()[0])
+    job.train(1)
+
+
+def _halved(job: Job) -> None:
+    _kill(job, *job.others()[:2])
+    job.train(2)
+
+
+FAULTS: dict[str, Fault] = {
+    "host": Fault(strike=lambda job: _kill(job, job.others()[0])),
+    "first_host": Fault(strike=lambda job: _kill(job, job.first())),
+    "cut": Fault(strike=lambda job: job.cut(job.others()[0]), cuts=True),
+    "first_cut": Fault(strike=lambda job: job.cut(job.first()), cuts=True),
+    "stopped": Fault(strike=_stopped, loses=False),
+    "rendezvous": Fault(strike=_rendezvous, loses=False),
+    "all": Fault(strike=_all),
+    "replaced": Fault(before=_alone, strike=lambda job: job.start("e"), after=2, loses=False),
+    "shrunk": Fault(most=4, strike=lambda job: _kill(job, *job.others()[:2]), after=2),
+    "grown": Fault(most=4, before=_halved, strike=lambda job: job.start("e", "f"), after=4, loses=False),
 }
-IN_ORDER = ("stopped", "rendezvous")
 
 
 def measure(rounds: int = ROUNDS, faults: Sequence[str] = tuple(FAULTS)) -> dict[str, Any]:
-    found: dict[str, list[Recovery]] = {name: [] for name in faults}
+    refused = _no_lines()
+    left_out = {name: refused for name in faults if FAULTS[name].cuts and refused}
+    found: dict[str, list[Recovery]] = {name: [] for name in faults if name not in left_out}
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "data"
         generate(data / "processing" / "input" / "data", IMAGES, SIZE)
         run_step(data, "training.vision.preprocess", ["--image-size", str(SIDE)])
         for number in range(rounds):
-            for name in faults:
+            for name, runs in found.items():
                 root = Path(folder) / f"{name}-{number}"
                 root.mkdir()
-                found[name].append(run(root, data / "processing" / "output", FAULTS[name]))
-    return summary(found)
+                runs.append(run(root, data / "processing" / "output", FAULTS[name]))
+    return summary(found) | ({"not_measured": left_out} if left_out else {})
 
 
-def run(root: Path, dataset: Path, fault: Callable[[Job], None]) -> Recovery:
+def run(root: Path, dataset: Path, fault: Fault) -> Recovery:
     """One fault of one job."""
-    with Job(root, dataset) as job:
-        job.start("a", "b")
-        job.train()
+    lines: contextlib.AbstractContextManager[Network | None] = contextlib.nullcontext()
+    if fault.cuts:
+        lines = contextlib.closing(Network())
+    with lines as network, Job(root, dataset, fault.most, network) as job:
+        job.start(*"abcd"[: fault.most])
+        job.train(fault.most)
+        if fault.before:
+            fault.before(job)
         struck = time.time()
-        fault(job)
-        return job.wait(lambda: recovery(job.lives(), struck))
+        fault.strike(job)
+        return job.wait(lambda: recovery(job.lives(), struck, fault.after))
 
 
 def summary(found: Mapping[str, Sequence[Recovery]]) -> dict[str, Any]:
@@ -231,14 +191,15 @@ def summary(found: Mapping[str, Sequence[Recovery]]) -> dict[str, Any]:
     for name, runs in found.items():
         seconds, lost = [run.seconds for run in runs], max(run.lost for run in runs)
         rows[name] = {
+            "hosts": FAULTS[name].most,
             "median_s": statistics.median(seconds),
             "min_s": min(seconds),
             "max_s": max(seconds),
+            "without_a_step_s": statistics.median(run.still for run in runs),
             "lost_steps_at_most": lost,
-            "lost_steps_allowed": 0 if name in IN_ORDER else 2 * EVERY,
+            "lost_steps_allowed": 2 * EVERY if FAULTS[name].loses else 0,
         }
     return {
-        "hosts": 2,
         "steps_between_checkpoints": EVERY,
         "recoveries": rows,
         "bound_s": BOUND_S,
@@ -247,3 +208,16 @@ def summary(found: Mapping[str, Sequence[Recovery]]) -> dict[str, Any]:
             for row in rows.values()
         ),
     }
+
+
+def _no_lines() -> str:
+    """Why this machine has no lines that can be cut; empty where it has."""
+    try:
+        network = Network()
+        try:
+            network.machine()
+        finally:
+            network.close()
+    except OSError as error:
+        return f"this machine gives no network namespaces: {error}"
+    return ""

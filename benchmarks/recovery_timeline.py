@@ -45,7 +45,7 @@ class Life:
 def lives(lines: Iterable[Mapping[str, Any]]) -> list[Life]:
     """Of the lines of a job's first ranks, in any order."""
     found: list[Life] = []
-    for at, line in sorted(((_time(line), line) for line in lines), key=lambda pair: pair[0]):
+    for at, line in sorted(((time_of(line), line) for line in lines), key=lambda pair: pair[0]):
         event = line.get("event")
         if event in ("started", "resumed"):
             found.append(Life(at, line["attempt"], line["hosts"], [(at, line["step"])]))
@@ -148,7 +148,7 @@ def _label(x: float, y: float, text: str) -> Iterator[str]:
     yield f"<text x='{x}' y='{y}' text-anchor='end'>{text}</text>"
 
 
-def _time(line: Mapping[str, Any]) -> float:
+def time_of(line: Mapping[str, Any]) -> float:
     return float(line["time"]) if "time" in line else line["_aws"]["Timestamp"] / 1000
 
 

@@ -81,7 +81,7 @@ def measure(rounds: int = ROUNDS) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         step, hosts, checkpoint = (
             _steps(rounds),
-            _hosts(rounds, Path(folder)),
+            two_hosts(rounds, Path(folder)),
             _checkpoint(rounds, Path(folder)),
         )
     return {
@@ -118,7 +118,8 @@ def _steps(rounds: int) -> dict[str, Any]:
     }
 
 
-def _hosts(rounds: int, folder: Path) -> dict[str, Any]:
+def two_hosts(rounds: int, folder: Path) -> dict[str, Any]:
+    """What two processes that train one model do of what two jobs of half the batch do."""
     threads = max(1, usable_cpus() // 2)
     with (
         Subject(*(_ours("modelyard", BATCH, threads, rank, 2, folder) for rank in range(2))) as together,

@@ -6,6 +6,9 @@ holds a list of faults, the first that fits a request counts:
     [{"service": "s3", "status": 503, "code": "SlowDown"}]
     [{"service": "dynamodb", "operation": "GetItem", "status": 400, "code": "Throttling", "share": 0.5}]
     [{"service": "s3", "operation": "PUT", "path": "/models/multi/", "hold_s": 30, "when": "after"}]
+    [{"service": "ecs-agent", "path": "i-0123456789abcdef0"}]
+
+The last one is of no request: ECS does not hear the agents of these instances, see `localcloud.ecs.agents`.
 
 The answers have the form of AWS's own. Whatever signs its requests is met: callers, functions, jobs, the
 endpoint's download of a model. https://docs.aws.amazon.com/fis/latest/userguide/fis-actions-reference.html is
@@ -75,8 +78,7 @@ class Faults:
     """
 
     def __init__(self, application: Application, file: Path) -> None:
-        self._application, self._file = application, file
-        self._read: tuple[tuple[int, ...], list[Fault]] = ((), [])
+        self._application, self._current = application, FaultFile(file).read
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         fault = self._fault(scope) if scope["type"] == "http" else None
@@ -120,7 +122,16 @@ class Faults:
         while (left := until - time.monotonic()) > 0 and fault in self._current():
             await asyncio.sleep(min(left, _LOOK_S))
 
-    def _current(self) -> list[Fault]:
+
+class FaultFile:
+    """The list of faults, read when it changes; empty while the file is missing or is none."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._read: tuple[tuple[int, ...], list[Fault]] = ((), [])
+
+    def read(self) -> list[Fault]:
+        """As they are now."""
         try:
             status = self._file.stat()
             # Not the time alone: half of the file may have been read with that of all of it.

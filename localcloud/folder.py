@@ -86,6 +86,11 @@ class StateFolder:
         return self.root / "ecs.db"
 
     @property
+    def ssm_db(self) -> Path:
+        """SQLite file of SSM's documents."""
+        return self.root / "ssm.db"
+
+    @property
     def images(self) -> Path:
         """Images that the stand-in for `docker` built."""
         return self.root / "images"
@@ -119,6 +124,11 @@ class StateFolder:
     def faults(self) -> Path:
         """What fails for now, if anything; see `localcloud.faults`."""
         return self.root / "faults.json"
+
+    @property
+    def interruptions(self) -> Path:
+        """Hosts that Spot takes back, if any; see `localcloud.ec2.interruptions`."""
+        return self.root / "interruptions.json"
 
     @property
     def env_file(self) -> Path:

@@ -127,7 +127,14 @@ def discard_state(folder: StateFolder) -> None:
     """Remove every resource of the account; credentials, certificates, logs and the audit stay."""
     for part in (folder.ministack, folder.images, folder.containers):
         shutil.rmtree(part, ignore_errors=True)
-    for database in (folder.sagemaker_db, folder.autoscaling_db, folder.codedeploy_db, folder.ecs_db):
+    databases = (
+        folder.sagemaker_db,
+        folder.autoscaling_db,
+        folder.codedeploy_db,
+        folder.ecs_db,
+        folder.ssm_db,
+    )
+    for database in databases:
         for suffix in ("", "-wal", "-shm", "-journal"):
             database.with_name(database.name + suffix).unlink(missing_ok=True)
     for stale in (folder.cloud_json, folder.env_file, folder.region):

@@ -182,21 +182,21 @@ def _install_services(cloud: Cloud) -> list[Closable]:
     from localcloud.autoscaling import ecs_services, sagemaker_variants
     from localcloud.autoscaling import service as autoscaling
     from localcloud.aws import queue_metrics
-    from localcloud.cloudformation import network, ssm_document
+    from localcloud.cloudformation import network
     from localcloud.cloudwatch import service as cloudwatch
     from localcloud.codedeploy import service as codedeploy
+    from localcloud.ec2 import service as ec2
     from localcloud.ecs import service as ecs
     from localcloud.sagemaker import service
 
     network.install(cloud)
-    ssm_document.install()
     alarms, queues = cloudwatch.install(cloud), queue_metrics.install(cloud)
     sagemaker = service.install(cloud)
     containers = ecs.install(cloud)
     variants = sagemaker_variants.Variants(cloud, sagemaker.store)
     counts = ecs_services.Services(cloud, containers.service.store)
     scaling = autoscaling.install(cloud, {"sagemaker": variants, "ecs": counts})
-    return [alarms, queues, sagemaker, containers, scaling, codedeploy.install(cloud)]
+    return [alarms, queues, sagemaker, containers, scaling, codedeploy.install(cloud), ec2.install(cloud)]
 
 
 async def _refuse(send: Send) -> None:

@@ -14,7 +14,7 @@ from modelyard.inference.props import Concurrency, Release
 from modelyard.serving.props import DataCapture, Rollout, Scaling, Variant
 from modelyard.serving.runtime.canary import Rules as CanaryRules
 from modelyard.storage.props import Lifecycle, Retention
-from modelyard.training import NetworkLayout, Pace, Pool, TrainerSize, Workers
+from modelyard.training import Collection, InstanceSize, NetworkLayout, Pace, Pool, TrainerSize, Workers
 from stacks.training_settings import PreparedDataset, TrainingSettings
 
 CONTEXT_KEYS = ("env", "cdk-nag")
@@ -276,10 +276,19 @@ def _training_locally(local: Environment) -> Environment:
             ),
             size=TrainerSize(gpus=0, memory_mib=3072, shared_memory_mib=512),
             host_price_usd=0.08925,
-            pace=Pace(ask_seconds=1, watch_seconds=1, stop_seconds=1),
+            pace=Pace(ask_seconds=1, watch_seconds=1, stop_seconds=1, silent_seconds=15, end_seconds=150),
             insights="disabled",
             datasets=(PreparedDataset(name="digits", image_size=32),),
             workers=Workers(most=2, backlog=1000, cpu=1024, memory_mib=2048),
+            collection=Collection(),
+            instance=InstanceSize(
+                instance_type="c7i.large",
+                max_hours=1,
+                volume_gib=30,
+                shared_memory_mib=512,
+                watch_seconds=3,
+                price_usd=0.08925,
+            ),
         ),
     )
 

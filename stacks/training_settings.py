@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from modelyard.training import InstanceSize, NetworkLayout, Pace, Pool, TrainerSize, Workers
+from modelyard.training import Collection, InstanceSize, NetworkLayout, Pace, Pool, TrainerSize, Workers
 from modelyard.training.props import POOLS, Insights
 from pipeline_defs.catalog import PIPELINES, ImageClassification, PipelineSpec
 
@@ -48,11 +48,13 @@ class TrainingSettings:
         network: Addresses and zones. Interface endpoints are paid by the hour and zone, used or not.
         pools: Hosts, in the order in which a job tries them.
         size: Of a trainer's task.
-        host_price_usd: Of a host and hour, for the budgets of jobs and the cost in their records.
+        host_price_usd: Of a host and hour, for the budgets of jobs and the cost in their records; 0 where
+            nobody knows it, and then jobs with a budget are refused.
         pace: How often jobs are looked after.
         insights: Container Insights.
         datasets: Image folders that are prepared by a queue.
         workers: That empty each of these queues.
+        collection: How often shards that nothing names are deleted; never if None.
         instance: A single host for jobs without a cluster; None for none.
     """
 
@@ -64,6 +66,7 @@ class TrainingSettings:
     insights: Insights = "enabled"
     datasets: Sequence[PreparedDataset] = ()
     workers: Workers = field(default_factory=Workers)
+    collection: Collection | None = None
     instance: InstanceSize | None = None
 
     def __post_init__(self) -> None:

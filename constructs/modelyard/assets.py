@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from aws_cdk import FileAssetPackaging, IStackSynthesizer, Stack, Stage
@@ -61,6 +61,9 @@ def add_file(
     """
     place = staging(stack_of(scope))
     digest = hashlib.sha256(content).hexdigest()
+    # Each is nine round trips to Node, and functions of one domain share their code.
+    if known := place.added.get((digest, suffix, deploy_time)):
+        return known
     # As CDK names what it stages; the CLI's manifest says which of these files goes where.
     file = Path(place.folder) / f"asset.{digest}{suffix}"
     file.write_bytes(content)
@@ -71,22 +74,24 @@ def add_file(
         display_name=name,
         deploy_time=deploy_time,
     )
-    return FileAsset(
+    added = place.added[digest, suffix, deploy_time] = FileAsset(
         bucket_name=location.bucket_name,
         bucket_arn=f"arn:{partition_of(scope)}:s3:::{location.bucket_name}",
         object_key=location.object_key,
         url=location.s3_object_url,
         sha256=digest,
     )
+    return added
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Staging:
-    """Where a stack's files are staged, and who writes them into its manifest."""
+    """Where a stack's files are staged, who writes them into its manifest, and which are in it."""
 
     folder: str
     manifest_folder: str
     synthesizer: IStackSynthesizer
+    added: dict[tuple[str, str, bool], FileAsset] = field(default_factory=dict)
 
 
 @functools.cache

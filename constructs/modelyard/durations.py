@@ -15,3 +15,9 @@ def minutes(amount: int) -> Duration:
         >>> metric = function.metric_errors(period=minutes(1))
     """
     return Duration.minutes(amount)
+
+
+@functools.cache
+def seconds(amount: int) -> Duration:
+    """So many seconds, likewise."""
+    return Duration.seconds(amount)

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from aws_cdk import Duration, RemovalPolicy, Size
+from aws_cdk import RemovalPolicy, Size
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
@@ -17,6 +17,7 @@ from constructs import Construct
 from modelyard.archives import function_code
 from modelyard.arns import inherit_stack
 from modelyard.assets import FileAsset, add_file
+from modelyard.durations import seconds
 from modelyard.permissions import service_principal
 
 
@@ -110,7 +111,7 @@ class RuntimeFunction(lambda_.Function):
             ),
             environment=dict(environment),
             memory_size=size.memory_mib,
-            timeout=Duration.seconds(size.timeout_seconds),
+            timeout=seconds(size.timeout_seconds),
             ephemeral_storage_size=Size.mebibytes(size.storage_mib) if size.storage_mib != 512 else None,
             role=self.execution_role,
             log_group=log_group,

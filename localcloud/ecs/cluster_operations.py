@@ -75,7 +75,7 @@ def shown(call: Call, record: dict[str, Any], include: frozenset[str]) -> dict[s
         "runningTasksCount": running,
         "pendingTasksCount": pending,
         "activeServicesCount": len(services),
-        "registeredContainerInstancesCount": len(runner.hosts.records(name)),
+        "registeredContainerInstancesCount": len(runner.hosts.registered(name)),
         "statistics": [],
         "attachments": [],
         "attachmentsStatus": "UPDATE_COMPLETE",

@@ -38,6 +38,8 @@ def _shown(call: Call, record: dict[str, Any]) -> dict[str, Any]:
     whole, left = host.offered, (host.cpu, host.memory, host.gpus)
     return {
         **record,
+        "agentConnected": record["status"] != hosts.INACTIVE
+        and call.service.runner.hosts.agents.heard(record),
         "runningTasksCount": running,
         "pendingTasksCount": pending,
         "registeredResources": hosts.offered(whole, cpu=whole.cpu, memory=whole.memory, gpus=whole.gpus),
@@ -51,11 +53,12 @@ def _list(call: Call) -> dict[str, Any]:
     meant = query_language.parse(call.request["filter"]) if call.request.get("filter") else None
     cluster = call.service.cluster(call.request.get("cluster"))
     call.service.runner.refresh(cluster)
-    wanted = call.request.get("status", "ACTIVE")
+    # https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ListContainerInstances.html
+    wanted = call.request.get("status")
     found = [
         record["containerInstanceArn"]
-        for record in call.service.runner.hosts.records(cluster["clusterName"])
-        if record["status"] == wanted and (meant is None or meant(_facts(call, record)))
+        for record in call.service.runner.hosts.registered(cluster["clusterName"])
+        if wanted in (None, record["status"]) and (meant is None or meant(_facts(call, record)))
     ]
     arns, token = call.page(found)
     return {"containerInstanceArns": arns, "nextToken": token}
@@ -78,14 +81,30 @@ def _update_state(call: Call) -> dict[str, Any]:
         arn = call.names.arn("container-instance", key)
         call.require(arn, call.in_cluster())
         call.service.cluster(cluster)
-        if call.store.find(HOST, key) is None:
+        known = call.store.find(HOST, key)
+        if known is None or known["status"] == hosts.INACTIVE:
             failures.append({"arn": arn, "reason": "MISSING"})
             continue
         found.append(_shown(call, call.store.update(HOST, key, lambda record: record.update(status=status))))
     return {"containerInstances": found, "failures": failures}
 
 
+def _deregister(call: Call) -> dict[str, Any]:
+    """INACTIVE. By force its tasks count as ended, whatever becomes of their containers."""
+    cluster = call.cluster_name
+    call.require(call.names.arn("cluster", cluster))
+    call.service.cluster(cluster)
+    key = call.names.key(cluster, call.request["containerInstance"], "container-instance")
+    found = call.store.find(HOST, key)
+    if found is None or found["status"] == hosts.INACTIVE:
+        raise invalid("The referenced container instance was not found.")
+    if not call.service.runner.deregister(key, by_force=call.request.get("force", False)):
+        raise invalid("Found running tasks on the instance.")
+    return {"containerInstance": _shown(call, call.store.get(HOST, key))}
+
+
 OPERATIONS: dict[str, Operation] = {
+    "DeregisterContainerInstance": _deregister,
     "DescribeContainerInstances": _describe,
     "ListContainerInstances": _list,
     "UpdateContainerInstancesState": _update_state,

@@ -7,11 +7,15 @@ https://docs.aws.amazon.com/AmazonECS/latest/developerguide/cluster-auto-scaling
 
 from __future__ import annotations
 
+import base64
+import contextlib
+import re
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import Any
 
 from localcloud.context import Cloud
+from localcloud.ecs.agents import DEAD, Agents
 from localcloud.ecs.definitions import demand_from
 from localcloud.ecs.instance_types import UNKNOWN, Resources, resources_of
 from localcloud.ecs.names import Names, new_id
@@ -20,8 +24,11 @@ from localcloud.ecs.service import HOST, PROVIDER
 from localcloud.sagemaker.store import Store, now
 
 FARGATE = ("FARGATE", "FARGATE_SPOT")
+# Of one that was deregistered: it is known for as long as its instance is there, so that it comes in no more.
+INACTIVE = "INACTIVE"
 _IDLE_SECONDS = 60.0
 _TYPES = "_InstanceTypes"
+DRAINS = re.compile(r"ECS_ENABLE_SPOT_INSTANCE_DRAINING\s*=\s*\"?true")
 Active = Callable[[Callable[[dict[str, Any]], bool]], list[dict[str, Any]]]
 
 
@@ -36,18 +43,25 @@ class Hosts:
     def __init__(self, cloud: Cloud, store: Store, names: Names, most: int, active: Active) -> None:
         self._cloud, self._store, self._names, self._most = cloud, store, names, most
         self._active = active
+        self.agents = Agents(cloud.folder.faults)
         self._idle: dict[str, float] = {}
 
     def records(self, cluster: str) -> list[dict[str, Any]]:
         """The instances of a cluster, oldest first."""
         return self._store.query(HOST, prefix=f"{cluster}/")
 
+    def registered(self, cluster: str) -> list[dict[str, Any]]:
+        """Those that nobody has deregistered."""
+        return [record for record in self.records(cluster) if record["status"] != INACTIVE]
+
     def usable(self, cluster: str, provider: str | None) -> list[Host]:
         """Those that may take tasks, with what they have left; of one provider, or (None) of all."""
         return [
             self.of(record)
             for record in self.records(cluster)
-            if record["status"] == "ACTIVE" and provider in (None, record["capacityProviderName"])
+            if record["status"] == "ACTIVE"
+            and provider in (None, record["capacityProviderName"])
+            and self.agents.heard(record)
         ]
 
     def of(self, record: dict[str, Any]) -> Host:
@@ -60,11 +74,18 @@ class Hosts:
             zone=record["_zone"],
             offered=_offered(record["_type"]),
             taken=tuple(demand_from(task["_demand"]) for task in tasks),
-            facts={"ec2InstanceId": record["ec2InstanceId"], "agentConnected": "true", **attributes},
+            facts={
+                "ec2InstanceId": record["ec2InstanceId"],
+                "agentConnected": str(self.agents.heard(record)).lower(),
+                **attributes,
+            },
         )
 
     def refresh(self, cluster: dict[str, Any]) -> list[str]:
-        """Bring the entries to what the groups have now; the ARNs of those whose instance is gone."""
+        """Bring the entries to what the groups have now; the ARNs of those whose instance is gone.
+
+        One whose agent is not heard stays, as `DEAD`.
+        """
         name, there = cluster["clusterName"], set()
         for provider in self._providers(cluster):
             with self._scope():
@@ -76,7 +97,10 @@ class Hosts:
                 self._register(name, provider["name"], instance, kind)
         gone = [record for record in self.records(name) if record["ec2InstanceId"] not in there]
         for record in gone:
-            self._store.delete(HOST, _key(record))
+            if record["status"] != INACTIVE and not self.agents.heard(record):
+                self._store.update(HOST, _key(record), lambda each: each.update({DEAD: True}))
+            else:
+                self._store.delete(HOST, _key(record))
         return [record["containerInstanceArn"] for record in gone]
 
     def grow(self, cluster: dict[str, Any], provider: str, demand: Demand) -> bool:
@@ -100,7 +124,7 @@ class Hosts:
         managed_names = {each["name"]: each for each in self._providers(cluster) if managed(each)}
         for record in self.records(cluster["clusterName"]):
             arn, provider = record["containerInstanceArn"], managed_names.get(record["capacityProviderName"])
-            if provider is None or self.of(record).taken:
+            if provider is None or self.of(record).taken or record.get(DEAD):
                 self._idle.pop(arn, None)
                 continue
             if now() - self._idle.setdefault(arn, now()) < _IDLE_SECONDS / clock:
@@ -115,6 +139,29 @@ class Hosts:
                 ]
             self._idle.pop(arn, None)
             self._store.delete(HOST, _key(record))
+
+    def lose(self, instance: str) -> None:
+        """An instance is gone; its group, which is to have as many as before, gets another one."""
+        from ministack.services import autoscaling
+
+        with self._scope():
+            for group in autoscaling._asgs.values():
+                group["Instances"][:] = [
+                    each for each in group["Instances"] if each["InstanceId"] != instance
+                ]
+
+    def drains(self, record: dict[str, Any]) -> bool:
+        """Whether the instance's agent takes no more tasks once Spot has given notice.
+
+        https://docs.aws.amazon.com/AmazonECS/latest/developerguide/container-instance-spot.html
+        """
+        provider = self._store.find(PROVIDER, record["capacityProviderName"])
+        with self._scope():
+            group = _group(provider) if provider else None
+            data = _template(group).get("UserData") or "" if group else ""
+        with contextlib.suppress(ValueError):
+            data = base64.b64decode(data, validate=True).decode(errors="replace")
+        return DRAINS.search(data) is not None
 
     def _providers(self, cluster: dict[str, Any]) -> Iterable[dict[str, Any]]:
         for name in cluster["capacityProviders"]:
@@ -237,13 +284,16 @@ def _instances(group: dict[str, Any], most: int) -> Iterable[dict[str, Any]]:
 
 def _instance_type(group: dict[str, Any]) -> str:
     """Of the group's first choice; empty if it names none."""
+    return str(group[_TYPES][0] if group.get(_TYPES) else _template(group).get("InstanceType", ""))
+
+
+def _template(group: dict[str, Any]) -> dict[str, Any]:
+    """The newest data of its launch template; empty if it has none."""
     from ministack.services import ec2
 
-    if group.get(_TYPES):
-        return str(group[_TYPES][0])
     template = ec2._launch_templates.get((group.get("LaunchTemplate") or {}).get("LaunchTemplateId", ""))
     versions = template["Versions"] if template else []
-    return str(versions[-1]["LaunchTemplateData"].get("InstanceType", "")) if versions else ""
+    return dict(versions[-1]["LaunchTemplateData"]) if versions else {}
 
 
 def _key(record: dict[str, Any]) -> str:

@@ -12,13 +12,14 @@ from localcloud.containers.engine import Engine
 from localcloud.containers.image import ImageStore
 from localcloud.context import Cloud
 from localcloud.ecs import definitions
+from localcloud.ecs.agents import ORPHANED
 from localcloud.ecs.discovery import Addresses, Discovery, HostNames, host_name, private_dns_name
-from localcloud.ecs.hosts import FARGATE, Hosts, managed
+from localcloud.ecs.hosts import FARGATE, INACTIVE, Hosts, managed
 from localcloud.ecs.metadata import MetadataServer
 from localcloud.ecs.names import Names, new_id
 from localcloud.ecs.placement import choose
 from localcloud.ecs.records import new_task
-from localcloud.ecs.service import CLUSTER, PROVIDER, TASK
+from localcloud.ecs.service import CLUSTER, HOST, PROVIDER, TASK
 from localcloud.ecs.task_run import Parts, TaskRun
 from localcloud.sagemaker.store import Store, now
 
@@ -81,6 +82,7 @@ class Runner:
             discovery=self.discovery,
             metadata=MetadataServer(),
             host_names=self._host_names,
+            heard=self.heard,
         )
         self.hosts = Hosts(cloud, store, names, most_hosts, self.active)
         self._addresses = Addresses()
@@ -216,9 +218,45 @@ class Runner:
                 for each in self.hosts.records(cluster["clusterName"])
             }
             for arn in self.hosts.refresh(cluster):
-                reason = f"Host EC2 (instance {instances[arn]}) terminated."
-                for task in self.active(lambda each, arn=arn: each.get("containerInstanceArn") == arn):
-                    self.stop(key_of(task), reason, "TerminationNotice", most_grace=0)
+                # Of a host that is still registered nobody hears that it is gone.
+                if not self._store.find(
+                    HOST, self._names.key(cluster["clusterName"], arn, "container-instance")
+                ):
+                    reason = f"Host EC2 (instance {instances[arn]}) terminated."
+                    for task in self.active(lambda each, arn=arn: each.get("containerInstanceArn") == arn):
+                        self.stop(key_of(task), reason, "TerminationNotice", most_grace=0)
+                # After the reason: an end that is seen first would be one of the task's own.
+                for run in list(self._running.values()):
+                    if run.host == arn:
+                        run.cut()
+
+    def lose(self, instance: str) -> None:
+        """Spot takes an instance; its tasks end when somebody looks, within a second."""
+        with self._lock:
+            self.hosts.lose(instance)
+
+    def heard(self, task: Mapping[str, Any]) -> bool:
+        """Whether ECS hears the agent of a task's host; Fargate's always."""
+        if task["lastStatus"] == "STOPPED" or not (arn := task.get("containerInstanceArn")):
+            return True
+        found = self._store.find(HOST, self._names.key(task["_cluster"], arn, "container-instance"))
+        return found is None or self.hosts.agents.heard(found)
+
+    def deregister(self, key: str, *, by_force: bool) -> bool:
+        """Forget an instance, by force with its tasks; False where it has some and this is not by force."""
+        with self._lock:
+            arn = self._names.arn("container-instance", key)
+            tasks = self.active(lambda each: each.get("containerInstanceArn") == arn)
+            if tasks and not by_force:
+                return False
+            for task in tasks:
+                run = self._running.get(key_of(task))
+                if run is not None:
+                    run.orphan()
+                self._store.update(TASK, key_of(task), _orphaned)
+                self._active.pop(key_of(task), None)
+            self._store.update(HOST, key, lambda record: record.update(status=INACTIVE))
+            return True
 
     def look_around(self) -> None:
         """Place tasks that wait, let names be found, take idle instances away, forget old tasks."""
@@ -228,6 +266,10 @@ class Runner:
             for cluster in self._store.query(CLUSTER, where=lambda each: each["status"] == "ACTIVE"):
                 self.refresh(cluster)
                 self.hosts.shrink(cluster, self._cloud.clock)
+            for task in self.active(lambda each: each["_placed"] and each["desiredStatus"] == "STOPPED"):
+                # The agent may have come back.
+                if (run := self._running.get(key_of(task))) is not None and self.heard(task):
+                    run.stop()
             for task in self.active(lambda each: not each["_placed"] and each["desiredStatus"] == "RUNNING"):
                 if self._place(key_of(task)) is not None and now() - task["createdAt"] > _WAIT_SECONDS:
                     self.stop(key_of(task), NO_CAPACITY, "TaskFailedToStart")
@@ -258,11 +300,12 @@ class Runner:
                 _end(record)
 
         with self._lock:
-            ended = self._store.update(TASK, key, change)["lastStatus"] == "STOPPED"
+            changed = self._store.update(TASK, key, change)
+            ended = changed["lastStatus"] == "STOPPED"
             run = self._running.get(key)
             if ended and run is None:
                 self._active.pop(key, None)
-        if run is not None:
+        if run is not None and (self._closed or self.heard(changed)):
             run.stop(most_grace)
 
     def end_interrupted(self) -> None:
@@ -283,6 +326,8 @@ class Runner:
             runs = list(self._running.items())
             for task in self.active():
                 self.stop(key_of(task), CLOSED, "TerminationNotice", most_grace=2)
+            for _, run in runs:
+                run.stop(most_grace=2)
         for _, run in runs:
             run.thread.join(_CLOSE_SECONDS)
         self._engine.close()
@@ -304,6 +349,13 @@ def _end(record: dict[str, Any]) -> None:
     )
     record.setdefault("stoppingAt", moment)
     record["_updatedAt"] = moment
+
+
+def _orphaned(record: dict[str, Any]) -> None:
+    record.setdefault("stopCode", "TerminationNotice")
+    record.setdefault("stoppedReason", ORPHANED)
+    record["connectivity"] = "DISCONNECTED"
+    _end(record)
 
 
 def states(tasks: Iterable[Mapping[str, Any]]) -> tuple[int, int]:

@@ -27,6 +27,7 @@ from localcloud.sagemaker.pagination import page
 from localcloud.sagemaker.store import Store
 
 if TYPE_CHECKING:
+    from localcloud.ecs.interruption import Interruptions
     from localcloud.ecs.runner import Runner
     from localcloud.ecs.scheduler import Scheduler
     from localcloud.ecs.utilization import Utilization
@@ -174,12 +175,13 @@ def _response(status: int, body: dict[str, Any]) -> Response:
 class Installed:
     """The running service."""
 
-    def __init__(self, service: Ecs, utilization: Utilization) -> None:
-        self.service, self._utilization = service, utilization
+    def __init__(self, service: Ecs, utilization: Utilization, interruptions: Interruptions) -> None:
+        self.service, self._ticking = service, (utilization, interruptions)
 
     def close(self) -> None:
         """Keep and measure services no more, stop every task, and close the store."""
-        self._utilization.close()
+        for each in self._ticking:
+            each.close()
         self.service.scheduler.close()
         self.service.runner.close()
         self.service.store.close()
@@ -193,6 +195,7 @@ def install(cloud: Cloud) -> Installed:
     from localcloud.ecs import (
         cluster_operations,
         definition_operations,
+        event_rules,
         events,
         host_operations,
         hosts,
@@ -204,6 +207,7 @@ def install(cloud: Cloud) -> Installed:
         task_operations,
         termination,
     )
+    from localcloud.ecs.interruption import Interruptions
     from localcloud.ecs.runner import Runner
     from localcloud.ecs.scheduler import Scheduler
     from localcloud.ecs.utilization import Utilization
@@ -237,11 +241,14 @@ def install(cloud: Cloud) -> Installed:
     iam_actions.SERVICE_TO_IAM_NAMESPACE.pop(SERVICE, None)
     register(SERVICE, lambda request: handle(service, operations, request))
     state_machines.install(cloud)
+    event_rules.install(cloud)
     resources.install(cloud)
     service.scheduler.start()
     utilization = Utilization(cloud, runner)
     utilization.start()
-    return Installed(service, utilization)
+    interruptions = Interruptions(cloud, store, runner)
+    interruptions.start()
+    return Installed(service, utilization, interruptions)
 
 
 def _most_hosts(text: str | None) -> int:

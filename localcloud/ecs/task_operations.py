@@ -40,7 +40,7 @@ def _run(call: Call) -> dict[str, Any]:
     count = request.get("count", 1)
     if launch_type == "EC2":
         call.service.runner.refresh(cluster)
-        if not call.service.runner.hosts.records(cluster["clusterName"]):
+        if not call.service.runner.hosts.registered(cluster["clusterName"]):
             raise invalid("No Container Instances were found in your cluster.")
     tagged = request.get("tags", [])
     if request.get("propagateTags") == "TASK_DEFINITION":
@@ -128,7 +128,9 @@ def _describe(call: Call) -> dict[str, Any]:
         if record is None:
             failures.append({"arn": call.names.arn("task", key), "reason": "MISSING"})
         else:
-            found.append(record if "TAGS" in call.request.get("include", []) else {**record, "tags": []})
+            connected = call.service.runner.heard(record) and record["connectivity"] == "CONNECTED"
+            shown = {**record, "connectivity": "CONNECTED" if connected else "DISCONNECTED"}
+            found.append(shown if "TAGS" in call.request.get("include", []) else {**shown, "tags": []})
     return {"tasks": found, "failures": failures}
 
 

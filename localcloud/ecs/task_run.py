@@ -31,12 +31,14 @@ from localcloud.sagemaker.store import Store, now
 _log = logging.getLogger(__name__)
 ESSENTIAL_EXITED = "Essential container in task exited"
 _CLOSING_GRACE = 2.0
+_LISTEN_SECONDS = 0.2
 Change = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What tasks are made with; `host_names` are the names that resolve in all of them."""
+    """What tasks are made with; `host_names` are the names that resolve in all of them, `heard` says whether
+    ECS hears the agent of a task's host."""
 
     cloud: Cloud
     store: Store
@@ -46,6 +48,7 @@ class Parts:
     discovery: Discovery
     metadata: MetadataServer
     host_names: Callable[[], HostNames]
+    heard: Callable[[Mapping[str, Any]], bool]
 
 
 class TaskRun:
@@ -61,6 +64,7 @@ class TaskRun:
         self._record = parts.store.get(TASK, key)
         self._id = key.rpartition("/")[2]
         self._stopping, self._wake = threading.Event(), threading.Event()
+        self._orphan = threading.Event()
         self._most_grace = float(definitions.MOST_STOP_TIMEOUT)
         self._containers: dict[str, Container] = {}
         self._settings: dict[str, Mapping[str, Any]] = {}
@@ -78,6 +82,21 @@ class TaskRun:
         self._stopping.set()
         self._wake.set()
 
+    @property
+    def host(self) -> str:
+        """ARN of its container instance; empty on Fargate."""
+        return str(self._record.get("containerInstanceArn", ""))
+
+    def cut(self) -> None:
+        """Its host is gone: the containers end at once, and nobody says so."""
+        for container in list(self._containers.values()):
+            threading.Thread(target=container.stop, args=(0,), daemon=True).start()
+
+    def orphan(self) -> None:
+        """ECS has forgotten its host: the containers go on, and the record is none of theirs any more."""
+        self._orphan.set()
+        self._wake.set()
+
     def processes(self) -> list[int]:
         """Of each container that runs, the first."""
         return [one.pid for one in list(self._containers.values()) if one.running and one.pid is not None]
@@ -93,6 +112,8 @@ class TaskRun:
             try:
                 self._start()
                 self._watch()
+                if self._orphan.is_set():
+                    return
             except TaskFailure as failure:
                 self._give_up(failure.reason)
             except Exception as error:
@@ -111,6 +132,8 @@ class TaskRun:
 
     def _update(self, change: Change) -> None:
         def apply(record: dict[str, Any]) -> None:
+            if self._orphan.is_set():
+                return  # ended, for ECS
             change(record)
             record["version"] += 1
             record["_updatedAt"] = now()
@@ -149,6 +172,8 @@ class TaskRun:
                 return
             self._await_needs(container)
             self._start_container(dict(container), images[container["name"]], execution, task)
+        if self._orphan.is_set():
+            return
         for registry in registries:
             parts.discovery.enter(record, registry)
         self._status("RUNNING", startedAt=now())
@@ -283,6 +308,9 @@ class TaskRun:
                 code = container.wait(0)
                 if code is None or name in told:
                     continue
+                self._until_heard()
+                if self._stopping.is_set():
+                    return
                 told.add(name)
                 self._container(name, lastStatus="STOPPED", exitCode=code)
                 if self._settings[name].get("essential", True):
@@ -290,6 +318,13 @@ class TaskRun:
                     return
             if not self._stopping.is_set():
                 self._wake.wait()
+
+    def _until_heard(self) -> None:
+        """Nobody hears of an end from a host whose agent is not heard."""
+        while not self._orphan.is_set() and not self._stopping.is_set():
+            if self._parts.heard(self._parts.store.get(TASK, self._key)):
+                return
+            self._orphan.wait(_LISTEN_SECONDS)
 
     def _finish(self) -> None:
         was_running = self._record["lastStatus"] == "RUNNING"

@@ -1,24 +1,53 @@
-"""`TerminateInstanceInAutoScalingGroup`, which MiniStack's Auto Scaling lacks: how a host is lost.
+"""How a host is lost: `TerminateInstanceInAutoScalingGroup`, which MiniStack's Auto Scaling lacks, and EC2's
+`TerminateInstances`, which knows no instances of groups there.
 
 It is gone at once, with its tasks, as a Spot host two minutes after its warning; the group has another one as
-soon as somebody counts them, unless its desired capacity is to fall.
+soon as somebody counts them, unless its desired capacity is to fall. `localcloud.ec2.authorization` says what
+IAM is asked about `TerminateInstances`.
 https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_TerminateInstanceInAutoScalingGroup.html
+https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_TerminateInstances.html
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-NAME = "TerminateInstanceInAutoScalingGroup"
+from localcloud.ec2.authorization import group_of
+
+NAME, EC2_NAME = "TerminateInstanceInAutoScalingGroup", "TerminateInstances"
 
 
 def install() -> None:
-    """Serve the operation."""
-    from ministack.services import autoscaling
+    """Serve the operations."""
+    from ministack.services import autoscaling, ec2
 
     autoscaling._ACTION_MAP.setdefault(NAME, _terminate)
+    others = ec2._ACTION_MAP[EC2_NAME]
+    ec2._ACTION_MAP[EC2_NAME] = lambda parameters: _terminate_in_ec2(parameters, others)
+
+
+def _terminate_in_ec2(parameters: Mapping[str, Any], others: Callable[[Any], Any]) -> Any:
+    from ministack.services import ec2
+
+    wanted: list[str] = ec2._parse_member_list(parameters, "InstanceId")
+    groups = {instance: group for instance in wanted if (group := group_of(instance)) is not None}
+    if not groups:
+        return others(parameters)
+    if len(groups) < len(wanted):
+        return ec2._error(
+            "InvalidParameterValue", "The local EC2 ends instances of groups by themselves.", 400
+        )
+    items = ""
+    for instance, group in groups.items():
+        group["Instances"][:] = [each for each in group["Instances"] if each["InstanceId"] != instance]
+        items += (
+            f"<item><instanceId>{instance}</instanceId>"
+            "<currentState><code>32</code><name>shutting-down</name></currentState>"
+            "<previousState><code>16</code><name>running</name></previousState></item>"
+        )
+    return ec2._xml(200, f"{EC2_NAME}Response", f"<instancesSet>{items}</instancesSet>")
 
 
 def _terminate(parameters: Mapping[str, Any]) -> Any:

@@ -179,6 +179,7 @@ def predict(session: boto3.Session, outputs: Mapping[str, str], chosen: Data, ne
                 if chosen.images
                 else invoke(url, chosen.model, chosen.examples, session)
             )
+            news(f"version {answer['version']}")  # what it waited for until now is over
             return answer | {
                 "true_values": chosen.truth, "attempts": attempts, "url": url, "images": files
             }  # fmt: skip

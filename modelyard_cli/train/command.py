@@ -1,7 +1,8 @@
-"""`modelyard train submit`, `watch`, `list`, `cancel` and `resume`."""
+"""`modelyard train submit`, `watch`, `logs`, `list`, `cancel` and `resume`."""
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
@@ -15,7 +16,8 @@ from rich.text import Text
 
 from modelyard_cli.errors import FAILED, CliError
 from modelyard_cli.output import JsonOption, console, print_json, progress, styled
-from modelyard_cli.train.jobs import ENDED, Cluster, Job, cluster, request
+from modelyard_cli.train.jobs import ENDED, Cluster, Job, cluster, request, trainers_log
+from modelyard_cli.train.logs import Line, Log
 
 app = typer.Typer(help="Train on the cluster: jobs that survive the loss of hosts.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="Name of the job.")]
@@ -29,12 +31,20 @@ def submit(
     hosts: Annotated[int, typer.Option(min=1, help="Hosts of the job; it starts when it can have all.")] = 1,
     min_hosts: Annotated[int, typer.Option(min=1, help="Fewest that it goes on with after a loss.")] = 1,
     rigid: Annotated[bool, typer.Option("--rigid", help="Start anew when any host is lost.")] = False,
+    instance: Annotated[
+        bool, typer.Option("--instance", help="On a single host that is started for it, not on the cluster.")
+    ] = False,
     budget: Annotated[float | None, typer.Option(help="Cost in USD at which it ends.")] = None,
+    max_hours: Annotated[float | None, typer.Option(help="Hours with hosts after which it ends.")] = None,
     setting: Annotated[
         list[str] | None, typer.Option("--setting", "-s", help="NAME=VALUE for the trainer; repeat for more.")
     ] = None,
     register: Annotated[
         str | None, typer.Option(help="Model package group in which its best and last model are registered.")
+    ] = None,
+    wandb: Annotated[
+        str | None,
+        typer.Option(help="Project of Weights & Biases: its runs are below the job's output, to be synced."),
     ] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Return when the job is accepted.")] = False,
     as_json: JsonOption = False,
@@ -48,11 +58,16 @@ def submit(
         min_hosts=min_hosts,
         elastic=not rigid,
         budget_usd=budget,
+        max_hours=max_hours,
         model_group=register,
+        wandb=wandb,
+        instance=instance or None,
     )
     place = cluster()
     known = place.find(job)
-    if known is not None and any(known.document["request"][name] != value for name, value in asked.items()):
+    if known is not None and any(
+        known.document["request"].get(name) != value for name, value in asked.items()
+    ):
         raise CliError(f"job {job} exists and asks for something else; choose another name")
     place.send(asked)
     accepted = place.until(job, lambda _: True)
@@ -68,6 +83,32 @@ def watch(job: Name, as_json: JsonOption = False) -> None:
     place = cluster()
     place.get(job)
     _follow(place, job, as_json=as_json)
+
+
+@app.command()
+def logs(
+    job: Name,
+    rank: Annotated[int | None, typer.Option(min=0, help="Of one rank only.")] = None,
+    attempt: Annotated[int | None, typer.Option(min=1, help="Of one attempt only.")] = None,
+    follow_: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job has ended.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, metrics too.")] = False,
+) -> None:
+    """Print what a job's hosts have written: time, attempt/rank, line; after its last line why it ended."""
+    place = cluster()
+    known = place.get(job)
+    log = Log(*trainers_log(known), attempt=attempt, rank=rank)
+    states = follow(place, job, _EVERY_S) if follow_ else [known]
+    said = False
+    for known in states:
+        for line in log.new(known):
+            said = _print_line(line, as_json=as_json) or said
+    if follow_:
+        # What its hosts wrote last may come after the record says that it has ended.
+        time.sleep(_EVERY_S)
+        for line in log.new(known):
+            said = _print_line(line, as_json=as_json) or said
+    told = "" if said else "no lines: none was written, or they are no longer kept. "
+    progress.print(f"{job}: {told}{known.state}: {known.reason}", markup=False, soft_wrap=True)
 
 
 @app.command("list")
@@ -159,6 +200,15 @@ def show(states: Iterable[Job], to: Console) -> Job:
     if final is None:
         raise ValueError("a job has at least one state")
     return final
+
+
+def _print_line(line: Line, *, as_json: bool) -> bool:
+    """Whether there was something to print: metrics are for machines."""
+    if as_json:
+        typer.echo(json.dumps(line.as_json()))
+    elif not line.is_metric:
+        typer.echo(str(line))
+    return as_json or not line.is_metric
 
 
 def _line(job: Job) -> str:

@@ -23,7 +23,8 @@ _INDEX = "standing"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A record: what was asked for, and how far it is; `as_json` has all of it."""
+    """A record: what was asked for, and how far it is; `as_json` has all of it. `tasks`: attempt and id of
+    each that was started, ECS's or, with `instance`, of the execution that starts a single host."""
 
     name: str
     state: str
@@ -37,6 +38,8 @@ class Job:
     cost: float
     submitted: float
     updated: float
+    tasks: tuple[tuple[int, str], ...]
+    instance: bool
     document: Mapping[str, Any]
 
     def as_json(self) -> dict[str, Any]:
@@ -125,6 +128,13 @@ def cluster() -> Cluster:
     return Cluster(client("sqs"), client("dynamodb"), queue, table)
 
 
+def trainers_log(job: Job) -> tuple[Any, str]:
+    """A client, and the group of the log of the job's trainers. Raises CliError where none is deployed."""
+    output = "InstanceLogGroup" if job.instance else "TrainerLogGroup"
+    (group,) = stack_outputs(client("cloudformation"), "training", output)
+    return client("logs"), group
+
+
 def request(job: str, data: str, settings: list[str], **members: Any) -> dict[str, Any]:
     """A message that asks for a job; members that are None are left to their defaults.
 
@@ -168,5 +178,7 @@ def _job(item: Mapping[str, Any]) -> Job:
         cost=record["spent"] + record["attempt_cost"],
         submitted=record["submitted"],
         updated=record["updated"],
+        tasks=tuple((one["attempt"], one["task"]) for one in record.get("tasks", ())),
+        instance=record["request"].get("instance", False),
         document=record,
     )

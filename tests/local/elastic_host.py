@@ -9,6 +9,7 @@ the same place on a machine of any speed.
 from __future__ import annotations
 
 import os
+import resource
 import time
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
@@ -22,7 +23,7 @@ def trainer(arguments: Sequence[str]) -> None:
     """The trainer, held where the test wants it; logs each step before it is computed.
 
     With SILENCE_SECONDS a rank that has trained may be silent for so long only, and delivering the model
-    takes longer.
+    takes longer. With ABORTED a rank that has lost another one is aborted, as NCCL's watchdog does it.
     """
     from torch.distributed.distributed_c10d import _set_pg_timeout, barrier
 
@@ -30,6 +31,7 @@ def trainer(arguments: Sequence[str]) -> None:
     from training.vision.checkpoints import saver
     from training.vision.config import Config
     from training.vision.data import Split
+    from training.vision.elastic import worker
 
     folder, host = Path(os.environ["HOLDS"]), os.environ["HOST"]
     rate, note, batches_of = Config.rate, saver._Signals._note, Split.evaluation
@@ -61,6 +63,16 @@ def trainer(arguments: Sequence[str]) -> None:
         note(signals, *given)
         (folder / f"told-{host}").touch()
 
+    if "ABORTED" in os.environ:
+        end = worker._end
+
+        def aborted(code: int) -> None:
+            if code == worker.LOST:
+                resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+                os.abort()
+            end(code)
+
+        worker._end = aborted
     Config.rate = held  # type: ignore[method-assign]
     Split.evaluation = evaluated  # type: ignore[method-assign]
     saver._Signals._note = noted  # type: ignore[method-assign]
@@ -83,6 +95,9 @@ def trainer(arguments: Sequence[str]) -> None:
 
 def main(arguments: Sequence[str]) -> None:
     """Hosts that are started together meet in one round, however long each takes to come so far."""
+    from training.vision.elastic import preload
+
+    preload.begin()
     from training.vision.elastic import agent
     from training.vision.elastic.job import lay_out
     from training.vision.elastic.settings import Settings
@@ -98,8 +113,12 @@ def main(arguments: Sequence[str]) -> None:
     agent.Agent._rendezvous = meet_together  # type: ignore[method-assign]
     # It passes only where fewer hosts meet than may.
     agent.TUNED["last_call_timeout"] = int(os.environ.get("LAST_CALL", "10"))
+    agent.DEFECTS = int(os.environ.get("DEFECTS", agent.DEFECTS))
     # A cut line is mended before that passes, at which a host would give up.
     agent.TUNED["read_timeout"] = int(os.environ.get("READ_TIMEOUT", "15"))
+    if "ABORTED" in os.environ:
+        # The ranks end, and their agent sees it, before it takes the host that is gone for a silent one.
+        agent.TUNED["keep_alive_max_attempt"] = 6
     settings = Settings.read(os.environ)
     lay_out(settings)
     agent.supervise(settings, trainer, arguments)

@@ -17,10 +17,10 @@ from typing import Any
 import psutil
 from safetensors.torch import load_file
 
-from tests.local.elastic_network import SWITCH, Network
 from tests.local.gang_support import REPO
 from tests.unit.vision.checkpoint_support import pointer_in
 from tests.unit.vision.vision_support import HYPERPARAMETERS, Container
+from tools.network import SWITCH, Network
 from training.common.archive import unpack
 from training.vision.checkpoints.folder import FolderStore
 
@@ -48,7 +48,7 @@ class Session:
     """A program and all that it starts, as a host's container is.
 
     Args:
-        inside: the command that runs a command on its machine, see `elastic_network`.
+        inside: the command that runs a command on its machine, see `tools.network`.
     """
 
     def __init__(
@@ -102,12 +102,10 @@ class Session:
         os.killpg(self._process.pid, signal.SIGCONT)
 
     def kill(self) -> None:
-        """All of it at once, as when the machine is gone."""
-        try:
+        """All of it at once, as when the machine is gone; nothing of it is left when this returns."""
+        if self._process.returncode is None:  # else it was waited for, and its number may be another's
             os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            return
-        self._process.wait()
+            self.wait()
 
 
 @dataclass(frozen=True)
@@ -141,9 +139,9 @@ class Job:
         (root / "holds").mkdir(parents=True)
         self.meet_again()
 
-    def meet_again(self) -> None:
-        """Start a rendezvous, for the hosts to come."""
-        command = ["-m", "training.vision.rendezvous", "--port", "0"]
+    def meet_again(self, port: str = "0") -> None:
+        """Start a rendezvous, for the hosts to come; at a port where they wait for it, or at any."""
+        command = ["-m", "training.rendezvous", "--port", port]
         inside, address = (self.network.inside, SWITCH) if self.network else ([], "127.0.0.1")
         session = Session(command, {}, self.root / "rendezvous.log", inside)
         eventually(lambda: "on port" in session.log, lambda: session.log)

@@ -9,7 +9,7 @@ import signal
 import time
 import uuid
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from localcloud.context import Cloud, Credentials
+from localcloud.folder import StateFolder
 
 Statements = list[dict[str, Any]]
 Actor = Callable[[Statements], Credentials]
@@ -34,6 +35,23 @@ CODE = "def handler(event, context):\n    return {'ok': True}\n"
 def unique(name: str) -> str:
     """A name that no other test uses."""
     return f"{name}-{uuid.uuid4().hex[:8]}"
+
+
+def notify(folder: StateFolder, seconds: Mapping[str, float]) -> None:
+    """Have Spot take instances back, after so many seconds of notice; see `localcloud.ec2.interruptions`."""
+    whole = folder.interruptions.with_suffix(".new")
+    whole.write_text(json.dumps(dict(seconds)))
+    whole.replace(folder.interruptions)
+
+
+@contextmanager
+def noticed(folder: StateFolder, seconds: Mapping[str, float]) -> Iterator[None]:
+    """The notice until the block ends: the next test begins without it."""
+    notify(folder, seconds)
+    try:
+        yield
+    finally:
+        folder.interruptions.unlink()
 
 
 def audited(path: Path, iam: Any) -> list[dict[str, Any]]:

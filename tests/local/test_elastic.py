@@ -15,13 +15,14 @@ from typing import Any
 import pytest
 import torch
 
-from tests.local.elastic_network import Network, network
-from tests.local.elastic_support import EVALUATION, Job, Session
+from tests.local.elastic_support import EVALUATION, Job, Session, eventually
 from tests.local.gang_support import REPO
 from tests.unit.vision.checkpoint_support import pointer_in
 from tests.unit.vision.vision_support import SIZE, Container, draw_folders
+from tools.network import Network, network
 from training.vision.checkpoints.folder import FolderStore
 from training.vision.checkpoints.format import MAGIC
+from training.vision.elastic.worker import LOST
 
 pytestmark = [pytest.mark.torch, pytest.mark.timeout(900)]
 EVERY = 5
@@ -179,14 +180,16 @@ def test_a_killed_host_is_replaced(start: Callable[[], Job], undisturbed: Folder
 def test_the_first_host_is_killed_and_another_stopped(
     start: Callable[[], Job], undisturbed: FolderStore
 ) -> None:
-    """kill -9 of the host that writes checkpoints, then SIGTERM of one: from 3 ranks to 2 to 1."""
+    """kill -9 of the host that writes checkpoints, then SIGTERM of one: from 3 ranks to 2 to 1. Ranks that
+    lose another one are aborted, as NCCL does it; it counts as no defect, of which this job may have none."""
     job = start()
-    first = hold_all(job, EVERY + 1, "a", "b", "c")
+    first = hold_all(job, EVERY + 1, "a", "b", "c", ABORTED="1", DEFECTS="0")
     others = sorted({"a", "b", "c"} - {first})
     for name in others:
         job.hold(15, name)
     break_off(job, first, others)
     assert done_again(job, BROKEN, 2) <= EVERY
+    assert all("ranks ended with -6: starts them again" in job.hosts[name].log for name in others)
 
     for name in others:
         job.wait_held(15, name)
@@ -223,6 +226,7 @@ def test_a_silent_host_is_left_behind_and_comes_back(
     assert difference(job.store, undisturbed) <= BOUND
 
 
+@pytest.mark.filterwarnings("default:no line is cut here")
 def test_a_host_whose_line_is_cut_goes_on_for_itself_and_comes_back(
     start: Callable[..., Job], undisturbed: FolderStore
 ) -> None:
@@ -309,12 +313,13 @@ def test_all_are_killed_and_the_rendezvous_too(start: Callable[[], Job], undistu
         job.wait_told(name)
         job.release(15, name)
     for name in ("c", "d"):
-        assert job.hosts[name].wait() == 1
+        assert job.hosts[name].wait() == LOST  # which is no failure of the job
         assert "the rendezvous at 127.0.0.1:" in job.hosts[name].log
     assert job.saved() == 16
 
-    job.meet_again()
     job.start("e", hosts=(1, 2), attempt=3, PROCESSES_PER_HOST="2")
+    eventually(lambda: "waits for the rendezvous" in job.hosts["e"].log, job.logs)
+    job.meet_again(job.endpoint.rpartition(":")[2])
     job.finish("e")
     assert (job.steps("e")[0].number, job.steps("e")[0].world) == (16, 2)
     assert difference(job.store, undisturbed) <= BOUND

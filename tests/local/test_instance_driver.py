@@ -1,7 +1,8 @@
 """The state machine that starts, watches and ends a host, run by a Step Functions with EC2 and SSM as told.
 
-Nothing runs behind the instances of the local EC2, so what they would answer is written down here, in the
-form of AWS's Step Functions Local; the definition is the driver's own, and its pauses are skipped.
+Hosts run on the local cloud too (`training/test_2_instance.py`). What cannot be had from them at will, or
+takes hours, is written down here, in the form of AWS's Step Functions Local; the definition is the driver's
+own, and its pauses are skipped.
 https://docs.aws.amazon.com/step-functions/latest/dg/sfn-local-mock-cfg-file.html
 """
 
@@ -80,7 +81,26 @@ CASES: dict[str, tuple[dict[str, Any], str, str | None, bool]] = {
         "Ec2.InsufficientInstanceCapacity",
         False,
     ),
-    "HostNeverComes": ({"Send": told(UNKNOWN)}, "FAILED", "JobFailed", True),
+    "HostNeverComes": ({"Send": told(UNKNOWN)}, "FAILED", "HostEnded", True),
+    # SSM had the host's word once, and then found nobody.
+    "CommandIsNotTaken": (
+        {"Look": told(command("Pending"), command("Failed"))},
+        "FAILED",
+        "HostEnded",
+        True,
+    ),
+    "CommandIsOutOfTime": (
+        {"Look": told(command("InProgress"), command("TimedOut", 137))},
+        "FAILED",
+        "HostEnded",
+        True,
+    ),
+    "RendezvousIsGone": (
+        {"Look": told(command("InProgress"), command("Failed", 75))},
+        "FAILED",
+        "HostEnded",
+        True,
+    ),
     "CommandFails": ({"Look": told(command("Pending"), command("Failed", 1))}, "FAILED", "JobFailed", True),
     # The trainer has left in order, and the host runs on for a minute.
     "SpotTakesIt": (

@@ -215,7 +215,7 @@ def test_shards_that_may_not_be_read_are_one_line(
 def test_a_host_trains_where_all_is_in_s3_and_in_the_table(dataset: Dataset, tmp_path: Path) -> None:
     """As ECS starts it: dataset, checkpoints, models and the job's record; nothing stays on the host."""
     yard, place = dataset.yard, f"s3://{dataset.yard.output}/jobs/dogs-1"
-    command = ["-m", "training.vision.rendezvous", "--port", "0"]
+    command = ["-m", "training.rendezvous", "--port", "0"]
     rendezvous = Session(command, {}, tmp_path / "rendezvous.log")
     try:
         eventually(lambda: "on port" in rendezvous.log, lambda: rendezvous.log)

@@ -9,6 +9,8 @@ import pytest
 from modelyard.training import Pool, TrainerSize, TrainingCluster, TrainingData, TrainingNetwork
 from tests.synth.training_support import Built, flat
 
+POOL_IDS = ("Poolspot", "Poolondemand")
+
 
 @pytest.fixture
 def network(stack):
@@ -47,8 +49,7 @@ def test_spot_first_then_on_demand(stack, make):
     cluster = make()
     built = Built(stack)
     spot, demand = (
-        built.one("AutoScaling::AutoScalingGroup", name)["MixedInstancesPolicy"]
-        for name in ("Poolspot", "Poolondemand")
+        built.one("AutoScaling::AutoScalingGroup", name)["MixedInstancesPolicy"] for name in POOL_IDS
     )
     assert spot["InstancesDistribution"]["OnDemandPercentageAboveBaseCapacity"] == 0
     assert spot["InstancesDistribution"]["SpotAllocationStrategy"] == "price-capacity-optimized"
@@ -56,8 +57,18 @@ def test_spot_first_then_on_demand(stack, make):
     for policy in (spot, demand):
         assert policy["InstancesDistribution"]["OnDemandBaseCapacity"] == 0
         assert len(policy["LaunchTemplate"]["Overrides"]) == 4
+    # What one zone does not offer, the other may.
+    places = [built.one("AutoScaling::AutoScalingGroup", name)["VPCZoneIdentifier"] for name in POOL_IDS]
+    assert places[0] != places[1]
+    for name in POOL_IDS:
+        data = built.one("EC2::LaunchTemplate", name)["LaunchTemplateData"]
+        for specification in data["TagSpecifications"]:
+            tags = {tag["Key"]: flat(tag["Value"]) for tag in specification["Tags"]}
+            # By which those that obey no more are taken away.
+            assert tags["modelyard:cluster"] == flat(stack.resolve(cluster.cluster.cluster_name))
     names = [stack.resolve(name)["Ref"] for name in cluster.capacity_providers]
     assert ["spot" in names[0], "ondemand" in names[1]] == [True, True]
+    assert cluster.capacity_zones == [0, 1]
     tied = built.one("ECS::ClusterCapacityProviderAssociations")
     assert [flat(name) for name in tied["CapacityProviders"]] == [
         "FARGATE",
@@ -219,7 +230,7 @@ def test_the_store_has_a_name_in_the_network(stack, make):
     assert name["Name"] == "rendezvous"
     assert name["DnsConfig"]["DnsRecords"] == [{"TTL": 5, "Type": "A"}]
     (container,) = built.one("ECS::TaskDefinition", "Rendezvous")["ContainerDefinitions"]
-    command = ["python", "-m", "training.vision.rendezvous", "--port", "29400", "--own-address"]
+    command = ["python", "-m", "training.rendezvous", "--port", "29400", "--own-address"]
     assert container["EntryPoint"] == command
 
 

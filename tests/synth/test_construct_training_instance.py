@@ -13,6 +13,7 @@ import pytest
 from modelyard.training import InstanceSize, NetworkLayout, TrainingData, TrainingInstance, TrainingNetwork
 from modelyard.training.instance_document import PARAMETERS, document, fixed_values
 from modelyard.training.props import ENDPOINTS, SSM_ENDPOINTS
+from modelyard.training.runtime.aws_hosts import NO_RENDEZVOUS
 from tests.synth.training_support import Built, flat
 
 JOB = {
@@ -22,6 +23,7 @@ JOB = {
     "Checkpoints": "s3://bucket/checkpoints/dogs-1/",
     "Output": "s3://bucket/trained/dogs-1/",
     "Hyperparameters": base64.b64encode(b'{"epochs": 2, "note": "a $(b) \\"c\\" d"}').decode(),
+    "Variables": base64.b64encode(b"JOB_TABLE=jobs\nPAID_NODE_SECONDS=60\n").decode(),
 }
 
 
@@ -110,6 +112,13 @@ def test_the_time_is_a_bound_and_a_history_holds_it(stack, make, hours):
     assert step["inputs"]["timeoutSeconds"] == str(hours * 3600)
 
 
+def test_what_is_no_failure_on_the_cluster_is_none_on_a_single_host(stack, make):
+    make()
+    choices = _states(Built(stack))["Verdict"]["Choices"]
+    (lost,) = ({one["NumericEquals"] for one in each["Or"]} for each in choices if each["Next"] == "Lost")
+    assert lost == {143, NO_RENDEZVOUS}
+
+
 def test_the_driver_may_start_and_end_its_own_hosts_only(stack, make):
     make()
     built = Built(stack)
@@ -160,6 +169,13 @@ def test_who_may_start_jobs(stack, make, role):
         "states:StartExecution",
         "states:StopExecution",
     }
+
+
+def test_who_may_read_its_log(stack, make, role):
+    make().grant_read_log(role)
+    (granted,) = Built(stack).rights(stack.resolve(role.role_name)["Ref"])
+    assert granted[0] == ["logs:GetLogEvents"]
+    assert "InstanceLogs" in flat(granted[1][0])
 
 
 def _document():
@@ -246,6 +262,7 @@ def test_the_script_runs_the_job_and_then_ends_the_host(tmp_path, status, interr
     assert '--env HYPERPARAMETERS={"epochs": 2, "note": "a $(b) \\"c\\" d"}' in trainer
     assert trainer.endswith("--entrypoint python registry/models:1 -m training.vision.launch")
     assert "RENDEZVOUS_ENDPOINT=localhost:29400" in trainer
+    assert "--env JOB_TABLE=jobs --env PAID_NODE_SECONDS=60" in trainer
     assert any("-m training.vision.rendezvous --port 29400" in line for line in lines)
     assert ("docker stop --time 110 trainer" in lines) == interrupted
 
@@ -256,12 +273,18 @@ def test_the_script_runs_the_job_and_then_ends_the_host(tmp_path, status, interr
         ({"instance_type": "huge"}, "no instance type"),
         ({"max_hours": 48}, "give 1 to 47"),
         ({"volume_gib": 8}, "give 30 to"),
-        ({"zone": 3}, "give 0 to 2"),
+        ({"zone": 6}, "give 0 to 5"),
     ],
 )
 def test_bad_sizes_are_refused(settings, words):
     with pytest.raises(ValueError, match=words):
         InstanceSize(**settings)
+
+
+def test_each_zone_that_a_network_may_have_can_be_named():
+    zones = [f"euw1-az{number}" for number in range(1, 7)]
+    assert NetworkLayout(zones=zones).zone_count == 6
+    assert [InstanceSize(zone=number).zone for number in range(6)] == list(range(6))
 
 
 def test_a_zone_that_the_network_has_not_is_refused(make):

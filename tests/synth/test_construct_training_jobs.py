@@ -86,7 +86,17 @@ def test_who_may_do_what(resources: dict[str, dict[str, Any]]) -> None:
         "ecs:ListTasks",
         "ecs:ListContainerInstances",
     }
-    assert attempts.keys() == common | hosts | {"iam:PassRole", "states:DescribeExecution", "dynamodb:Query"}
+    taken_away = {
+        "ecs:DescribeContainerInstances",
+        "ecs:DeregisterContainerInstance",
+        "ec2:TerminateInstances",
+    }
+    others = {"iam:PassRole", "states:DescribeExecution", "dynamodb:Query"}
+    assert attempts.keys() == common | hosts | taken_away | others
+    assert attempts["ecs:DeregisterContainerInstance"]["Resource"] == f"{ARN}:cluster/training"
+    assert attempts["ec2:TerminateInstances"]["Condition"] == {
+        "StringEquals": {"aws:ResourceTag/modelyard:cluster": "training"}
+    }
     assert attempts["iam:PassRole"]["Resource"] == TASK.role_arns[0]
     assert "iam:PassedToService" in json.dumps(attempts["iam:PassRole"]["Condition"])
     for action in ("ecs:RunTask", "ecs:ListTasks"):
@@ -189,6 +199,12 @@ def test_settings_reach_the_functions(stack: Any) -> None:
             ),
             "price_usd",
         ),
+        (
+            lambda: HostPool(
+                slots=1, subnets=["a"], security_groups=["b"], capacity_providers=["c"], zones=[0, 1]
+            ),
+            "zones",
+        ),
         (lambda: Registration(registries=[], image=None), "registries"),
         (
             lambda: TrainerTask(
@@ -218,22 +234,13 @@ def test_alarms_tell_a_topic(stack: Any) -> None:
     jobs = add(stack, alarm_topic=sns.Topic(stack, "Topic"))
     template = stack.node.root.synth().get_stack_by_name("Test").template["Resources"]
     alarms = of_type(template, "AWS::CloudWatch::Alarm")
-    assert len(alarms) == 3
+    assert len(alarms) == len(jobs.alarms) == 6
     assert all(alarm["AlarmActions"] and alarm["OKActions"] for alarm in alarms.values())
     assert jobs.metric_broken().metric_name == "ExecutionsFailed"
 
 
-def test_a_job_that_fails_rings_by_what_the_function_says(stack: Any, capsys: Any) -> None:
-    from aws_cdk.assertions import Template
-
-    from localcloud.aws.differences.embedded_metrics import parse as embedded
-    from modelyard.training.runtime.aws_metrics import Log
-    from modelyard.training.runtime.job import State, submit
-    from modelyard.training.runtime.job_request import parse
-
-    jobs = add(stack)
-    job = submit(parse('{"job": "dogs-1", "data": "s3://bucket/manifest.json"}'), now=1.0)
-    settings = Settings(
+def _settings() -> Settings:
+    return Settings(
         table_name="jobs",
         state_machine_arn="machine",
         dead_letters_url="letters",
@@ -247,6 +254,19 @@ def test_a_job_that_fails_rings_by_what_the_function_says(stack: Any, capsys: An
         output_uri=TASK.output_uri,
         rendezvous_endpoint=TASK.rendezvous_endpoint,
     )
+
+
+def test_a_job_that_fails_rings_by_what_the_function_says(stack: Any, capsys: Any) -> None:
+    from aws_cdk.assertions import Template
+
+    from localcloud.aws.differences.embedded_metrics import parse as embedded
+    from modelyard.training.runtime.aws_metrics import Log
+    from modelyard.training.runtime.job import State, submit
+    from modelyard.training.runtime.job_request import parse
+
+    jobs = add(stack)
+    job = submit(parse('{"job": "dogs-1", "data": "s3://bucket/manifest.json"}'), now=1.0)
+    settings = _settings()
     for state, metric in ((State.FAILED, jobs.metric_failed()), (State.COMPLETED, jobs.metric_completed())):
         Log(settings).ended(dataclasses.replace(job, state=state))
         (told,) = embedded(capsys.readouterr().out, time.time())
@@ -256,6 +276,47 @@ def test_a_job_that_fails_rings_by_what_the_function_says(stack: Any, capsys: An
     (alarm,) = (one["Properties"] for one in alarms if one["Properties"]["MetricName"] == "JobsFailed")
     assert (alarm["Threshold"], alarm["Statistic"], alarm["Period"]) == (1, "Sum", 60)
     assert alarm["TreatMissingData"] == "notBreaching"
+
+
+def test_on_fargate_there_are_no_hosts_to_take_away(stack: Any) -> None:
+    pool = dataclasses.replace(POOL, distinct_instances=False, capacity_providers=["FARGATE"])
+    cluster = ecs.Cluster.from_cluster_arn(stack, "Cluster", f"{ARN}:cluster/training")
+    TrainingJobs(stack, "Jobs", name="training", cluster=cluster, task=TASK, pool=pool)
+    resources = stack.node.root.synth().get_stack_by_name("Test").template["Resources"]
+    assert not any(action.startswith("ec2:") for action in actions(resources, "JobsAttemptsRole"))
+
+
+def test_what_may_need_somebody_rings_by_what_the_function_says(stack: Any, capsys: Any) -> None:
+    from localcloud.aws.differences.embedded_metrics import parse as embedded
+    from modelyard.training.runtime.aws_metrics import Log
+    from modelyard.training.runtime.ports import Notice
+
+    pool = dataclasses.replace(POOL, capacity_providers=["spot", "on-demand"], zones=[0, 1])
+    cluster = ecs.Cluster.from_cluster_arn(stack, "Cluster", f"{ARN}:cluster/training")
+    jobs = TrainingJobs(stack, "Jobs", name="training", cluster=cluster, task=TASK, pool=pool)
+    told = {
+        Notice.UNPLACED: jobs.metric_unplaced(),
+        Notice.STALLED: jobs.metric_stalled(),
+        Notice.EVICTED: jobs.metric_evicted(),
+    }
+    template = stack.node.root.synth().get_stack_by_name("Test").template["Resources"]
+    alarms = {one["MetricName"]: one for one in of_type(template, "AWS::CloudWatch::Alarm").values()}
+    text = json.dumps(
+        next(iter(of_type(template, "AWS::Lambda::Function").values()))["Environment"]["Variables"][
+            "SETTINGS"
+        ]
+    )
+    assert '\\"stall_seconds\\":1800,\\"silent_seconds\\":300,\\"end_seconds\\":600' in text
+    for notice, metric in told.items():
+        Log(_settings()).noticed(notice, "dogs-1/1", 2, "why")
+        (datum,) = embedded(capsys.readouterr().out, time.time())
+        assert (datum.namespace, datum.name) == (metric.namespace, metric.metric_name)
+        assert datum.dimensions == metric.dimensions
+        # In vain of the one and of the other provider, it is the second attempt.
+        wanted = 2 if notice is Notice.UNPLACED else 1
+        assert alarms[datum.name]["Threshold"] == wanted
+    unplaced = alarms["AttemptsUnplaced"]
+    assert (unplaced["Statistic"], unplaced["Period"]) == ("Maximum", 3600)
 
 
 def test_the_snippet_of_the_page_runs(monkeypatch: pytest.MonkeyPatch) -> None:

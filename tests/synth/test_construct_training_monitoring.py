@@ -16,6 +16,7 @@ from cdk_nag import AwsSolutionsChecks
 from modelyard.storage import DataBucket
 from modelyard.training import TrainingAlarms, TrainingMonitoring
 from modelyard.training.event_queue import EventQueue
+from training.preprocessing import telemetry
 from training.vision.telemetry import names
 
 REPO = Path(__file__).parents[2]
@@ -104,6 +105,11 @@ def test_a_queue_shows_what_waits_is_held_and_is_set_aside(stack):
         ("ApproximateNumberOfMessagesVisible", "waiting"),
         ("ApproximateNumberOfMessagesNotVisible", "held"),
         ("ApproximateNumberOfMessagesVisible", "set aside"),
+    ]
+    (done,) = (widget for widget in widgets if widget["properties"]["title"] == "Images of dogs done")
+    assert [line[:6] for line in done["properties"]["metrics"]] == [
+        [telemetry.NAMESPACE, name, telemetry.CLUSTER, "default", telemetry.DATASET, "dogs"]
+        for name in telemetry.UNITS
     ]
     dashboard = json.dumps(Template.from_stack(stack).find_resources("AWS::CloudWatch::Dashboard"))
     letters = stack.get_logical_id(events.dead_letters.node.default_child)

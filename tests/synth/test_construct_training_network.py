@@ -101,6 +101,24 @@ def test_other_layouts(stack):
 
 
 @pytest.mark.parametrize(
+    ("zones", "member"),
+    [(("eu-west-1b", "eu-west-1c"), "AvailabilityZone"), (("euw1-az3", "euw1-az1"), "AvailabilityZoneId")],
+)
+def test_zones_that_are_named_are_taken_in_their_order(stack, zones, member):
+    """Not every zone offers every type with GPUs."""
+    network = TrainingNetwork(stack, "Network", layout=NetworkLayout(zones=zones))
+    resolved = stack.resolve(network.vpc.availability_zones)
+    subnets = Built(stack).of("EC2::Subnet")
+    assert [subnet[member] for subnet in subnets] == list(zones)
+    other = {"AvailabilityZone", "AvailabilityZoneId"} - {member}
+    assert not any(other & subnet.keys() for subnet in subnets)
+    if member == "AvailabilityZone":
+        assert resolved == list(zones)
+    else:
+        assert [flat(zone).partition(".")[2] for zone in resolved] == ["AvailabilityZone>"] * 2
+
+
+@pytest.mark.parametrize(
     ("settings", "words"),
     [
         ({"cidr": "10.0.0.1/16"}, "no IPv4 range"),
@@ -109,6 +127,11 @@ def test_other_layouts(stack):
         ({"cidr": "10.0.0.0/8"}, "must be a /16 to a /24"),
         ({"zones": 0}, "give 1 to 3"),
         ({"zones": 4}, "give 1 to 3"),
+        ({"zones": "eu-west-1a"}, "give all by name"),
+        ({"zones": ("eu-west-1a", "euw1-az2")}, "give all by name"),
+        ({"zones": ("a",)}, "give all by name"),
+        ({"zones": ()}, "give 1 to 6, each once"),
+        ({"zones": ("eu-west-1a", "eu-west-1a")}, "give 1 to 6, each once"),
     ],
 )
 def test_bad_layouts_are_refused(settings, words):

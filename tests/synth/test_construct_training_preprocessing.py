@@ -10,9 +10,18 @@ from aws_cdk import aws_ecs as ecs
 
 from localcloud.cloudwatch.expression import evaluate, parse
 from modelyard.storage import DataBucket
-from modelyard.training import ImageFolder, Ledger, PreprocessingQueue, TrainingNetwork, Workers
+from modelyard.training import (
+    Collection,
+    ImageFolder,
+    Ledger,
+    PreprocessingQueue,
+    TrainingNetwork,
+    Workers,
+)
+from modelyard.training.preprocessing_queue import QUARANTINED_SHARE
 from modelyard.training.worker_scaling import BACKLOG, IDLE, WAITS_FOR_NOBODY
 from tests.synth.training_support import Built, flat
+from training.preprocessing import telemetry
 
 UPLOADS, OUTPUT = "uploads/dogs/", "datasets/dogs/"
 
@@ -92,8 +101,8 @@ def test_a_worker_understands_what_it_is_told(stack, make, monkeypatch):
     worker = importlib.import_module("training.preprocessing.worker")
     seen = {}
 
-    def work(one, batch, linger, visibility, *, until_empty):
-        seen.update(worker=one, batch=batch, visibility=visibility, until_empty=until_empty)
+    def work(one, batch, linger, visibility, *, until_empty, tell):
+        seen.update(worker=one, batch=batch, visibility=visibility, until_empty=until_empty, tell=tell)
 
     monkeypatch.setattr(worker, "work", work)
     monkeypatch.setattr(worker.aws, "client", lambda service: service)
@@ -109,12 +118,25 @@ def test_a_worker_understands_what_it_is_told(stack, make, monkeypatch):
     assert one.ports.ledger.dataset == "dogs"
     assert "LedgerTable" in one.ports.ledger.table
     assert "EventsQueue" in one.ports.queue.url
+    told = seen["tell"].__self__
+    assert (told.cluster, told.dataset) == ("shared", "dogs")
 
 
 def _deployed(value):
     """A value as it may look once it is deployed: buckets have small letters."""
     text = flat(value)
     return text.replace("<", "").replace(">", "").lower() if text.startswith("s3://") else text
+
+
+def test_messages_that_nobody_works_on_ring(stack, make):
+    queue = make(workers=Workers(oldest_minutes=20)).events
+    alarm = Built(stack).one("CloudWatch::Alarm", "EventsWaits")
+    assert (alarm["MetricName"], alarm["Threshold"]) == ("ApproximateAgeOfOldestMessage", 1200)
+    assert alarm["Dimensions"] == [
+        {"Name": "QueueName", "Value": stack.resolve(queue.queue.queue_name)},
+    ]
+    with pytest.raises(ValueError, match="oldest_minutes is 0"):
+        Workers(oldest_minutes=0)
 
 
 def test_the_ledger_has_the_workers_keys(stack, make):
@@ -181,7 +203,11 @@ def test_the_service_leaves_its_number_to_scaling(stack, make):
     built = Built(stack)
     service = built.one("ECS::Service")
     assert "DesiredCount" not in service, "every update would stop what works"
-    assert service["CapacityProviderStrategy"] == [{"CapacityProvider": "FARGATE_SPOT", "Weight": 1}]
+    # With Spot alone nobody would work while it has no room: ECS takes no other provider by itself.
+    assert service["CapacityProviderStrategy"] == [
+        {"Base": 1, "CapacityProvider": "FARGATE", "Weight": 0},
+        {"CapacityProvider": "FARGATE_SPOT", "Weight": 1},
+    ]
     (container,) = built.one("ECS::TaskDefinition")["ContainerDefinitions"]
     assert container["StopTimeout"] == 120
 
@@ -259,6 +285,105 @@ def test_what_the_expressions_say(tasks, waiting, held):
     assert (say(IDLE) >= 1) == (tasks is not None and waiting == held == 0)
 
 
+@pytest.mark.parametrize(
+    ("prepared", "quarantined", "share"),
+    [(None, 9.0, 0), (None, 10.0, 100), (90.0, 10.0, 10), (1000.0, 9.0, 0), (50.0, None, None)],
+)
+def test_the_share_of_quarantined_images(prepared, quarantined, share):
+    """Of few that cannot be used none is told, nor of an hour without one."""
+    series = {"prepared": [prepared], "quarantined": [quarantined]}
+    assert evaluate(parse(QUARANTINED_SHARE), series, tuple(series), 3600)[0] == share
+
+
+def test_quarantined_images_are_told_by_what_workers_write(stack, make, data):
+    folder = ImageFolder(
+        dataset="dogs", bucket=data, uploads=UPLOADS, output=OUTPUT, quarantined_percent=25.0
+    )
+    make(folder=folder)
+    alarm = Built(stack).one("CloudWatch::Alarm", "Quarantine")
+    assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("GreaterThanOrEqualToThreshold", 25)
+    assert alarm["TreatMissingData"] == "notBreaching"
+    asked = {
+        query["MetricStat"]["Metric"]["MetricName"]: query["MetricStat"]
+        for query in alarm["Metrics"]
+        if "MetricStat" in query
+    }
+    assert set(asked) == {telemetry.PREPARED, telemetry.QUARANTINED}
+    for metric in asked.values():
+        assert metric["Stat"] == "Sum"
+        assert metric["Metric"]["Namespace"] == telemetry.NAMESPACE
+        assert metric["Metric"]["Dimensions"] == [
+            {"Name": telemetry.CLUSTER, "Value": "shared"},
+            {"Name": telemetry.DATASET, "Value": "dogs"},
+        ]
+
+
+def test_without_being_asked_nothing_is_deleted(stack, make):
+    assert make().collection is None
+    built = Built(stack)
+    assert len(built.of("ECS::TaskDefinition")) == len(built.of("Events::Rule")) == 1
+
+
+def test_a_schedule_collects_with_the_workers_image(stack, make):
+    make(collection=Collection(every_days=1, grace_hours=48))
+    built = Built(stack)
+    rule = built.one("Events::Rule", "Schedule")
+    assert rule["ScheduleExpression"] == "rate(1 day)"
+    (target,) = rule["Targets"]
+    assert flat(target["Arn"]).endswith(":cluster/shared")
+    assert "CollectionTask" in flat(target["EcsParameters"]["TaskDefinitionArn"])
+    assert target["EcsParameters"]["LaunchType"] == "FARGATE"
+    assert "EventsDeadLetters" in flat(target["DeadLetterConfig"]["Arn"])
+    collector = built.one("ECS::TaskDefinition", "CollectionTask")
+    worker = built.one("ECS::TaskDefinition", "DogsTaskDefinition")
+    (ours,), (theirs,) = collector["ContainerDefinitions"], worker["ContainerDefinitions"]
+    assert ours["EntryPoint"][2:] == ["training.preprocessing.manifest", "collect", "--grace-hours", "48"]
+    assert (ours["Image"], collector["Cpu"]) == (theirs["Image"], worker["Cpu"])
+    assert (
+        ours["LogConfiguration"]["Options"]["awslogs-group"]
+        == (theirs["LogConfiguration"]["Options"]["awslogs-group"])
+    )
+    assert collector["TaskRoleArn"] != worker["TaskRoleArn"]
+    assert {entry["Name"] for entry in ours["Environment"]} == {"DATASET", "OUTPUT_URI", "LEDGER_TABLE"}
+
+
+def test_who_collects_may_do_that_alone(stack, make):
+    make(collection=Collection())
+    built, role = Built(stack), "CollectionTaskTaskRole"
+    assert built.actions(role) == {
+        "dynamodb:Query",
+        "kms:Decrypt",
+        "kms:GenerateDataKey",
+        "s3:DeleteObject",
+        "s3:GetObject",
+        "s3:ListBucket",
+        "s3:PutObject",
+    }
+    assert flat(built.right(role, "s3:DeleteObject")["Resource"]).endswith(f"/{OUTPUT}shards/*")
+    assert flat(built.right(role, "s3:PutObject")["Resource"]).endswith(f"/{OUTPUT}garbage.json")
+    assert built.right(role, "s3:ListBucket")["Condition"]["StringEquals"]["s3:prefix"] == [
+        f"{OUTPUT}shards/",
+        f"{OUTPUT}manifests/",
+        f"{OUTPUT}garbage.json",
+    ]
+    starter = "CollectionStarterRole"
+    assert built.actions(starter) == {"ecs:RunTask", "iam:PassRole"}
+    assert "CollectionTask" in flat(built.right(starter, "ecs:RunTask")["Resource"])
+
+
+def test_a_collection_that_fails_is_a_dead_letter(stack, make):
+    make(collection=Collection())
+    built = Built(stack)
+    rule = built.one("Events::Rule", "Failures")
+    assert rule["EventPattern"]["source"] == ["aws.ecs"]
+    assert "CollectionTask" in flat(rule["EventPattern"]["detail"]["taskDefinitionArn"][0])
+    (target,) = rule["Targets"]
+    assert "EventsDeadLetters" in flat(target["Arn"])
+    policy = built.one("SQS::QueuePolicy", "DeadLetters")["PolicyDocument"]["Statement"][-1]
+    rules = [flat(arn) for arn in policy["Condition"]["ArnEquals"]["aws:SourceArn"]]
+    assert ["Schedule" in rules[0], "Failures" in rules[1]] == [True, True]
+
+
 def test_letters_are_told(stack, make):
     make()
     alarm = Built(stack).one("CloudWatch::Alarm", "Letters")
@@ -294,6 +419,7 @@ def test_uploads_and_shards_in_two_buckets(stack, make, data):
         ({"image_size": 5000}, "8 to 1024 pixels"),
         ({"validation_share": 0.6, "test_share": 0.4}, "below 1 together"),
         ({"test_share": -0.1}, "not be negative"),
+        ({"quarantined_percent": 0}, "quarantined_percent is 0; give more than 0"),
     ],
 )
 def test_bad_folders_are_refused(data, settings, words):
@@ -316,6 +442,12 @@ def test_bad_folders_are_refused(data, settings, words):
 def test_bad_workers_are_refused(settings, words):
     with pytest.raises(ValueError, match=words):
         Workers(**settings)
+
+
+@pytest.mark.parametrize("settings", [{"every_days": 0}, {"every_days": 32}, {"grace_hours": 23}])
+def test_bad_collections_are_refused(settings):
+    with pytest.raises(ValueError, match=r"Collection\.\w+ is \d+; give"):
+        Collection(**settings)
 
 
 @pytest.mark.parametrize(("cpu", "memory"), [(256, 512), (512, 1024), (1024, 8192), (4096, 30_720)])

@@ -250,9 +250,9 @@ def test_who_makes_models_does_not_approve_them(assembly):
         "s3:PutObject",
         "sagemaker:StartPipelineExecution",
         "sagemaker:StopPipelineExecution",
-        # Jobs on hosts of the stage's own, and the datasets for them.
+        # Jobs on hosts of the stage's own with their log, and the datasets for them.
         *(
-            ["dynamodb:Query", "sqs:GetQueueAttributes", "sqs:SendMessage"]
+            ["dynamodb:Query", "logs:GetLogEvents", "sqs:GetQueueAttributes", "sqs:SendMessage"]
             if environments()[assembly.environment].training
             else []
         ),

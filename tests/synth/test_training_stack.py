@@ -13,7 +13,7 @@ import pytest
 from cdk_nag import AwsSolutionsChecks
 from syrupy.extensions.json import JSONSnapshotExtension
 
-from modelyard.training import InstanceSize, Pool, TrainerSize
+from modelyard.training import Collection, InstanceSize, Pool, TrainerSize
 from modelyard_cli.check.run import check
 from stacks.alarm_topic import AlarmTopic
 from stacks.data_stack import DataStack
@@ -27,6 +27,7 @@ SETTINGS = {
     # Everything that the section can ask for.
     "prod": TrainingSettings(
         datasets=(PreparedDataset(name="dogs"), PreparedDataset(name="cats", image_size=160)),
+        collection=Collection(),
         instance=InstanceSize(max_hours=6),
     ),
     # As little as it can.
@@ -91,6 +92,18 @@ def test_a_stage_without_the_section_has_no_such_stack(new_app):
     data = DataStack(app, "Data", environment=environment).data
     with pytest.raises(ValueError, match="environment local has no section training"):
         TrainingStack(app, "Training", environment=environment, data=data)
+
+
+def test_the_rendezvous_is_not_replaced_with_the_trainer(built):
+    """All jobs would start again with each change of the trainer: its image is another one."""
+    template, _ = _template(built)
+    images = {
+        container["Name"]: json.dumps(container["Image"])
+        for resource in template["Resources"].values()
+        if resource["Type"] == "AWS::ECS::TaskDefinition"
+        for container in resource["Properties"]["ContainerDefinitions"]
+    }
+    assert images["rendezvous"] not in {image for name, image in images.items() if name != "rendezvous"}
 
 
 def test_cdk_nag_has_nothing_to_say(built):
@@ -217,12 +230,13 @@ def test_what_a_person_needs_is_told(built):
         "JobsQueueUrl",
         "JobsTableName",
         "ClusterName",
+        "TrainerLogGroup",
         "TrainerTaskDefinition",
         "TrainerSecurityGroup",
         "TrainingSubnets",
         "CapacityProviders",
     }
-    more = {"Queue0Url", "Queue1Url", "LedgerTableName", "InstanceDriverArn"}
+    more = {"Queue0Url", "Queue1Url", "LedgerTableName", "InstanceDriverArn", "InstanceLogGroup"}
     assert told == (always | more if built[0] == "prod" else always)
 
 

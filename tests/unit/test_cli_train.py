@@ -88,6 +88,8 @@ def test_submit_sends_a_message_that_the_queue_understands(call: Any) -> None:
 
     aws = Aws(after=lambda records: records.update({"dogs-1": {**RECORD, "state": "queued"}}))
     options = ["--data", "s3://bucket/m.json", "--hosts", "4", "--min-hosts", "2", "--budget", "25"]
+    options += ["--wandb", "zoo"]
+    options += ["--max-hours", "2.5"]
     told = ["-s", "epochs=3", "-s", "backbone=resnet18", "-s", "ema=true", "-s", "note=a=b"]
     result = call(aws, "submit", "dogs-1", *options, *told, "--detach", "--json")
     assert result.exit_code == 0, result.output
@@ -95,7 +97,15 @@ def test_submit_sends_a_message_that_the_queue_understands(call: Any) -> None:
     (message,) = aws.sent
     asked = parse(json.dumps(message))
     assert (asked.hosts, asked.min_hosts, asked.elastic, asked.budget_usd) == (4, 2, True, 25)
+    assert asked.wandb == "zoo"
+    assert asked.max_hours == 2.5
     assert asked.settings == {"epochs": 3, "backbone": "resnet18", "ema": True, "note": "a=b"}
+
+
+def test_a_record_that_knows_nothing_of_hours_is_another_request(call: Any) -> None:
+    options = ["--data", "s3://bucket/m.json", "--hosts", "4", "--min-hosts", "2", "--max-hours", "2"]
+    result = call(Aws(RECORD), "submit", "dogs-1", *options)
+    assert "job dogs-1 exists and asks for something else" in str(result.exception or result.output)
 
 
 def test_submit_follows_the_job_and_tells_its_outcome(call: Any) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+import tomllib
+from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from modelyard.build_context import BuildContext
 from pipeline_defs.code import REPO, code_files
+from training.vision.elastic.tracking import PACKAGES
 
 TRAINING = REPO / "training"
 COMMANDS = {
@@ -19,6 +23,7 @@ COMMANDS = {
         "training.vision.launch",
         "training.vision.rendezvous",
     ),
+    "rendezvous.Dockerfile": ("training.rendezvous",),
 }
 
 
@@ -32,6 +37,20 @@ def test_all_that_is_imported_is_copied(dockerfile: str) -> None:
     copied = {f"training/{file}" for file in BuildContext(folder=TRAINING, dockerfile=dockerfile).files()}
     needed = {file for module in COMMANDS[dockerfile] for file in code_files(module)}
     assert sorted(needed - copied) == []
+
+
+def test_the_rendezvous_carries_nothing_that_it_does_not_import() -> None:
+    """A new image of it ends the attempts of all jobs: a change of the trainer must not make one."""
+    copied = BuildContext(folder=TRAINING, dockerfile="rendezvous.Dockerfile").files()
+    code = {f"training/{file}" for file in copied if file.endswith(".py")}
+    assert code == set(code_files("training.rendezvous"))
+    assert not [file for file in code if "vision" in file or "preprocessing" in file]
+
+
+def test_hosts_and_rendezvous_speak_with_the_same_pytorch() -> None:
+    ours, trainer = _requirements("requirements-rendezvous.txt"), _requirements("requirements-vision.txt")
+    assert {name: trainer[name] for name in ours} == ours
+    assert "torch" in ours
 
 
 def test_workers_carry_no_more_of_the_trainer_than_they_import() -> None:
@@ -48,6 +67,34 @@ def test_the_same_packages_decode_everywhere() -> None:
         name: ours[name] for name in ours.keys() & vision.keys()
     }
     assert {"pillow", "numpy"} <= ours.keys() & vision.keys()
+
+
+def test_what_tracks_is_complete_of_one_version_everywhere_and_in_no_other_image() -> None:
+    tracking, vision = _requirements("requirements-tracking.txt"), _requirements("requirements-vision.txt")
+    assert not tracking.keys() & vision.keys()
+    held = {_spelled(name) for name in tracking.keys() | vision.keys()}
+    there = {_spelled(one.name): one for one in metadata.distributions(path=[str(PACKAGES)])}
+    assert {name: one.version for name, one in there.items()} == {
+        _spelled(name): version for name, version in tracking.items()
+    }
+    for name, one in there.items():
+        for requirement in one.requires or []:
+            if "extra ==" in requirement or "platform" in requirement or "python_version" in requirement:
+                continue
+            needed = re.match(r"[\w.-]+", requirement)
+            assert needed is not None
+            assert _spelled(needed[0]) in held, f"{name} needs {needed[0]}, and pip runs with --no-deps"
+    project = tomllib.loads((REPO / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["optional-dependencies"]["wandb"] == [f"wandb=={tracking['wandb']}"]
+    images = TRAINING.glob("*Dockerfile")
+    with_it = {image.name for image in images if "requirements-tracking.txt" in image.read_text("utf-8")}
+    assert with_it == {"cluster.Dockerfile"}
+    # Where each program would load it that loads timm.
+    assert find_spec("wandb") is None
+
+
+def _spelled(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def test_workers_import_what_their_image_holds() -> None:

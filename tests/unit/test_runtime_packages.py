@@ -140,6 +140,7 @@ def test_construct_reads_settings_without_boto3(domain, tmp_path):
         ("training", {"slots": 0}),
         ("training", {"subnets": ()}),
         ("training", {"capacity_providers": ("spot", "")}),
+        ("training", {"zones": (0, 1)}),
         ("training", {"output_uri": "s3://bucket/training"}),
         ("training", {"ask_seconds": 121}),
         ("training", {"watch_seconds": 0}),

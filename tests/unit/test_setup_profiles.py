@@ -22,7 +22,8 @@ def setup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The tool in a checkout of its own; a set-up installs nothing and is written down in `done`."""
     for source in [*REPO.glob("requirements*.txt"), *REPO.glob("constraints*.txt")]:
         shutil.copy(source, tmp_path)
-    for name in ("pyproject.toml", "package-lock.json", "training/requirements.txt", "tools/setup.py"):
+    images = ("training/requirements.txt", "training/requirements-tracking.txt")
+    for name in ("pyproject.toml", "package-lock.json", *images, "tools/setup.py"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(REPO / name, tmp_path / name)
     spec = importlib.util.spec_from_file_location("setup_in_a_checkout", tmp_path / "tools" / "setup.py")

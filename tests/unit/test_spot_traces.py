@@ -13,7 +13,9 @@ import pytest
 from benchmarks.spot_simulation import __main__ as command
 from benchmarks.spot_simulation import benchmark
 from benchmarks.spot_simulation.assumptions import Assumptions
-from benchmarks.spot_simulation.gang import ELASTIC, simulate
+from benchmarks.spot_simulation.example import AWAY_S, HOURS, NODES, RATE, example
+from benchmarks.spot_simulation.gang import DRAIN, ELASTIC, NO_CHECKPOINT, RESTART, simulate
+from benchmarks.spot_simulation.study import compare
 from benchmarks.spot_simulation.traces import Outage, Poisson, Quiet, Recorded, TraceError, read_trace
 
 HEAD = "time_s,node,event\n"
@@ -104,6 +106,23 @@ def test_runs_from_a_file(tmp_path: Path) -> None:
     assert run.finished
     assert run.losses >= 8
     assert run == simulate(Assumptions(hours=16), ELASTIC, trace, 3)
+
+
+def test_the_example_is_what_its_command_writes_and_runs() -> None:
+    path = Path(command.__file__).with_name("example.csv")
+    assert path.read_text(encoding="utf-8") == example()
+    trace = read_trace(path)
+    assert len(trace.nodes) == NODES
+    expected = RATE * NODES * HOURS
+    losses = [outage for outages in trace.nodes.values() for outage in outages]
+    # Three standard errors, of a count and of a mean.
+    assert abs(len(losses) - expected) < 3 * math.sqrt(expected)
+    away = [outage.back - outage.at for outage in losses if outage.back < math.inf]
+    assert abs(statistics.mean(away) - AWAY_S) < 3 * AWAY_S / math.sqrt(len(away))
+    found = compare(Assumptions(), trace, range(20), (NO_CHECKPOINT, RESTART, ELASTIC, DRAIN))
+    costs = [statistics.median(outcome.costs) for outcome in found.values()]
+    assert costs == sorted(costs, reverse=True)
+    assert costs[-1] < 0.4
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -104,6 +105,39 @@ def test_the_end_of_the_budget_is_the_end() -> None:
     assert decision.reason == "the budget of 10 is spent (10.00); checkpoint at step 1"
 
 
+def test_the_end_of_its_hours_is_the_end() -> None:
+    rules = Rules(hosts=4, min_hosts=1, longest_s=7200.0)
+    late = Ended(cause=Cause.INTERRUPTED, hosts_left=3, checkpoint_step=1, seconds=7199.0)
+    assert follow(rules, [late])[0].action is Action.CONTINUE
+    decision = follow(rules, [replace(late, seconds=7200.0)])[0]
+    assert (decision.action, decision.reason) == (
+        Action.GIVE_UP,
+        "the 2 hours are over; checkpoint at step 1",
+    )
+
+
+def test_hosts_that_do_not_come_for_days_are_the_end() -> None:
+    rules = Rules(hosts=4, patience_s=1000.0)
+    misses = [Ended(cause=Cause.NO_CAPACITY, now=5000.0 + 400 * number) for number in range(9)]
+    decisions = follow(rules, misses)
+    assert [decision.action for decision in decisions] == [Action.REQUEUE] * 3 + [Action.GIVE_UP]
+    assert "4 attempts in 0.0115741 days got no hosts; no checkpoint" in decisions[-1].reason
+    # A record from before this was counted waits from now on.
+    old, _ = after(rules, Tally(unplaced=7), misses[0], 0.5)
+    assert old.action is Action.REQUEUE
+    # Hosts in between begin a new count.
+    came = Ended(cause=Cause.INTERRUPTED, now=5500.0)
+    assert follow(rules, [*misses[:3], came, *misses[3:5]])[-1].action is Action.REQUEUE
+
+
+def test_what_hangs_is_tried_again_and_is_no_failure_of_the_program() -> None:
+    hanging = Ended(cause=Cause.STALLED)
+    decisions = follow(RULES, [hanging] * 9)
+    assert [decision.action for decision in decisions] == [Action.REQUEUE] * 4 + [Action.GIVE_UP]
+    assert "5 attempts in a row saved nothing" in decisions[-1].reason
+    assert decisions[0].reason.startswith("stalled: again with 4 hosts")
+
+
 @pytest.mark.parametrize(
     ("cause", "action"), [(Cause.FINISHED, Action.COMPLETE), (Cause.CANCELLED, Action.STOP)]
 )
@@ -131,9 +165,11 @@ def test_rules_that_contradict_each_other(members: dict[str, Any]) -> None:
 EVENTS = st.lists(
     st.builds(
         Ended,
-        cause=st.sampled_from([Cause.INTERRUPTED, Cause.FAILED, Cause.NO_CAPACITY]),
+        cause=st.sampled_from([Cause.INTERRUPTED, Cause.STALLED, Cause.FAILED, Cause.NO_CAPACITY]),
         hosts_left=st.integers(0, 4),
         checkpoint_step=st.integers(-1, 5),
+        # Between it and the one before; the test adds them up.
+        now=st.integers(0, 60),
     ),
     max_size=60,
 )
@@ -144,9 +180,15 @@ EVENTS = st.lists(
 )
 def test_whatever_happens(events: list[Ended], elastic: bool, min_hosts: int, draw: float) -> None:
     """Waits stay in their bounds, worlds in theirs, and an end comes exactly when a limit is reached."""
-    rules = Rules(hosts=4, min_hosts=min_hosts, elastic=elastic, poison_limit=3, fruitless_limit=5)
+    rules = Rules(
+        hosts=4, min_hosts=min_hosts, elastic=elastic, poison_limit=3, fruitless_limit=5, patience_s=100
+    )
     tally, newest, failures, attempts = Tally(), -1, 0, 0
-    for event in events:
+    now, without = 1000.0, None
+    for given_event in events:
+        now += given_event.now
+        event = replace(given_event, now=now)
+        without = (without or now) if event.cause is Cause.NO_CAPACITY else None
         decision, tally = after(rules, tally, event, draw)
         goes_on = elastic and event.cause is not Cause.NO_CAPACITY and event.hosts_left >= min_hosts
         if event.cause is not Cause.NO_CAPACITY:
@@ -156,7 +198,7 @@ def test_whatever_happens(events: list[Ended], elastic: bool, min_hosts: int, dr
                 failures += event.cause is Cause.FAILED
                 attempts += not goes_on
         assert tally.checkpoint_step == newest
-        if failures >= 3 or attempts >= 5:
+        if failures >= 3 or attempts >= 5 or (without and now - without >= 100):
             assert decision.action is Action.GIVE_UP
             return
         assert decision.action is (Action.CONTINUE if goes_on else Action.REQUEUE)

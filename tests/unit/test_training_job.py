@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 
@@ -19,6 +20,7 @@ from training_runtime.job import (
     cancel,
     ended,
     move,
+    placed,
     report,
     submit,
     trains,
@@ -39,7 +41,13 @@ def running(hosts: int = 4) -> Job:
 
 
 def test_a_message_becomes_a_request() -> None:
-    text = body(min_hosts=2, elastic=False, budget_usd=25, settings={"epochs": 10, "ema": True, "lr": 0.1})
+    text = body(
+        min_hosts=2,
+        elastic=False,
+        budget_usd=25,
+        max_hours=12,
+        settings={"epochs": 10, "ema": True, "lr": 0.1},
+    )
     assert parse(text) == JobRequest(
         job="dogs-1",
         data="s3://bucket/datasets/dogs/manifest.json",
@@ -47,6 +55,7 @@ def test_a_message_becomes_a_request() -> None:
         min_hosts=2,
         elastic=False,
         budget_usd=25.0,
+        max_hours=12.0,
         settings={"epochs": 10, "ema": True, "lr": 0.1},
     )
 
@@ -78,8 +87,12 @@ def test_a_message_becomes_a_request() -> None:
         (body(elastic="yes"), "elastic is 'yes'; it must be true or false"),
         (body(budget_usd=0), "budget_usd is 0; it must be a number above 0"),
         (body(budget_usd=True), "budget_usd is True"),
+        (body(max_hours=0), "max_hours is 0; it must be a number above 0"),
+        (body(max_hours="12"), "max_hours is '12'"),
         (body()[:-1] + ', "budget_usd": 1e999}', "budget_usd is inf"),
         (body(budget_usd=10**400), "budget_usd is 1000"),
+        (body(wandb="a/b"), "wandb is 'a/b'; it must be 1 to 128 letters"),
+        (body(wandb=""), "wandb is ''; it must"),
         (body(settings=[]), "settings is not an object"),
         (body(settings={"Bad name": 1}), "setting 'Bad name' is not"),
         (body(settings={"layers": [1]}), "setting layers is \\[1\\]"),
@@ -100,7 +113,7 @@ def test_a_malformed_message_has_one_clear_reason(text: str, words: str) -> None
     st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), st.lists, max_leaves=5)
 )
 def test_whatever_a_member_holds_it_is_refused_or_kept(value: Any) -> None:
-    for name in (*ASKED, "min_hosts", "elastic", "budget_usd", "settings"):
+    for name in (*ASKED, "min_hosts", "elastic", "budget_usd", "max_hours", "settings"):
         try:
             request = parse(body(**{name: value}))
         except RequestError:
@@ -115,6 +128,17 @@ def test_a_repeated_message_is_no_error_and_another_one_is() -> None:
     assert is_repeated(again, first.digest)
     with pytest.raises(RequestError, match="job dogs-1 exists and asks for something else"):
         is_repeated(parse(body(hosts=3)), first.digest)
+
+
+def test_a_request_that_is_older_than_a_member_is_still_repeated() -> None:
+    """Its record has the digest that it had then."""
+    told = {**ASKED, "min_hosts": 1, "elastic": True, "budget_usd": None, "settings": {}, "model_group": ""}
+    before = hashlib.sha256(json.dumps(told, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    assert parse(body()).digest == before
+    assert parse(body(max_hours=None, instance=False)).digest == before
+    assert parse(body(wandb="zoo")).digest != before
+    assert parse(body(max_hours=2)).digest != before
+    assert parse(body(hosts=1, instance=True)).digest != parse(body(hosts=1)).digest
 
 
 def test_the_way_of_a_job_that_loses_a_host() -> None:
@@ -141,6 +165,13 @@ def test_what_earlier_attempts_were_paid_for_is_kept() -> None:
     job, _ = ended(job, Ended(cause=Cause.INTERRUPTED), 0.0, 6.0)
     job = move(job, State.WAITING, 9.0, "again")
     assert (job.node_seconds, job.attempt_node_seconds, job.images_per_second) == (100.0, 0.0, 0.0)
+
+
+def test_tasks_are_known_by_what_their_logs_are_named_after() -> None:
+    task = "arn:aws:ecs:eu-west-1:111122223333:task/training/0123abcd"
+    execution = "arn:aws:states:eu-west-1:111122223333:execution:driver:dogs-1_1"
+    job = placed(placed(running(), 1, [task]), 1, [task, execution])
+    assert [one.task for one in job.tasks] == ["0123abcd", "dogs-1_1"]
 
 
 def test_late_and_repeated_reports_change_nothing_for_the_worse() -> None:

@@ -12,12 +12,12 @@ from botocore.exceptions import ClientError
 from training_runtime.attempt import Attempt, Step, from_document
 from training_runtime.attempts import Cause
 from training_runtime.aws_executions import StepFunctions
-from training_runtime.aws_hosts import EcsHosts
+from training_runtime.aws_hosts import NO_RENDEZVOUS, EcsHosts
 from training_runtime.aws_metrics import Log
 from training_runtime.errors import RefusedError
 from training_runtime.job import State, submit
 from training_runtime.job_request import parse
-from training_runtime.ports import Phase
+from training_runtime.ports import Notice, Phase
 
 from localcloud.aws.differences.embedded_metrics import parse as embedded
 from tests.unit.training_jobs_world import SETTINGS
@@ -37,6 +37,8 @@ class Ecs:
         self.listed: list[dict[str, Any]] = []
         self.raises: ClientError | None = None
         self.failures: list[dict[str, str]] = []
+        self.ended: list[str] = []
+        self.refuses: dict[str, str] = {}
 
     def run_task(self, **request: Any) -> dict[str, Any]:
         if self.raises:
@@ -51,6 +53,25 @@ class Ecs:
 
     def stop_task(self, cluster: str, task: str, reason: str) -> None:
         self.stopped.append((task, reason))
+
+    def describe_container_instances(self, cluster: str, containerInstances: list[str]) -> dict[str, Any]:
+        known = [arn for arn in containerInstances if arn != "forgotten"]
+        return {
+            "containerInstances": [
+                {"containerInstanceArn": arn, "ec2InstanceId": f"i-{arn}"} for arn in known
+            ]
+        }
+
+    def terminate_instances(self, InstanceIds: list[str]) -> None:
+        self.ended += InstanceIds
+        if InstanceIds[0] in self.refuses:
+            raise error(self.refuses[InstanceIds[0]], "TerminateInstances")
+
+    def deregister_container_instance(self, cluster: str, containerInstance: str, force: bool) -> None:
+        assert force
+        self.ended.append(containerInstance)
+        if containerInstance in self.refuses:
+            raise error(self.refuses[containerInstance], "DeregisterContainerInstance")
 
     def get_paginator(self, operation: str) -> Any:
         ecs = self
@@ -85,7 +106,7 @@ def ecs() -> Ecs:
 
 @pytest.fixture
 def hosts(ecs: Ecs) -> EcsHosts:
-    return EcsHosts(ecs, SETTINGS)
+    return EcsHosts(ecs, SETTINGS, lambda: ecs)
 
 
 def test_a_large_gang_is_started_in_calls_of_ten(ecs: Ecs, hosts: EcsHosts) -> None:
@@ -142,6 +163,15 @@ def test_what_is_wrong_for_good_is_told_from_what_may_pass(ecs: Ecs, hosts: EcsH
             "Essential container in task exited; exit code 137; OutOfMemoryError: killed",
         ),
         (
+            task(
+                "t", "STOPPED", stopCode="EssentialContainerExited", containers=[{"exitCode": NO_RENDEZVOUS}]
+            ),
+            Phase.ENDED,
+            Cause.INTERRUPTED,  # by a rendezvous that is gone, which is no failure of the program
+            False,
+            "EssentialContainerExited; exit code 75",
+        ),
+        (
             task("t", "STOPPED", stopCode="EssentialContainerExited", containers=[{"exitCode": 0}]),
             Phase.ENDED,
             Cause.FAILED,
@@ -190,12 +220,49 @@ def test_stop_finds_all_tasks_and_counts_those_that_have_not_ended(ecs: Ecs, hos
         "another's": task("another's", "RUNNING", startedBy="cats/1"),
         "another's, ends": task("another's, ends", "STOPPING", "STOPPED", startedBy="cats/1"),
     }
-    assert hosts.stop("dogs-1/1", ["running", "forgotten"], "x" * 300) == 3
+    assert hosts.stop("dogs-1/1", ["running", "forgotten"], "x" * 300) == ("coming", "ends", "running")
     assert ecs.stopped == [("coming", "x" * 255), ("running", "x" * 255)]
     hosts.let_go(["ends"], "it did not come")
     assert ecs.stopped[2:] == [("ends", "it did not come")]
     ecs.tasks = {}
-    assert hosts.stop("dogs-1/1", [], "done") == 0
+    assert hosts.stop("dogs-1/1", [], "done") == ()
+
+
+def test_a_host_that_obeys_no_more_is_ended_and_then_forgotten(ecs: Ecs, hosts: EcsHosts) -> None:
+    """In this order: what is deregistered could not be traced to its instance any more."""
+    ecs.tasks = {
+        "a": task("a", "RUNNING", containerInstanceArn="one"),
+        "b": task("b", "RUNNING", containerInstanceArn="two"),
+        "gone": task("gone", "RUNNING", containerInstanceArn="forgotten"),
+        "fargate": task("fargate", "RUNNING"),
+    }
+    ecs.refuses = {"i-two": "InvalidInstanceID.NotFound", "two": "InvalidParameterException"}
+    assert set(hosts.evict(["a", "b", "gone", "fargate", "unknown"])) == {"a", "b", "gone"}
+    assert ecs.ended == ["i-one", "one", "i-two", "two"]
+    ecs.refuses = {"i-one": "RequestLimitExceeded"}
+    with pytest.raises(ClientError):
+        hosts.evict(["a"])
+    assert hosts.evict([]) == ()
+
+
+def test_a_host_that_may_not_be_ended_is_neither_forgotten_nor_gone(ecs: Ecs, hosts: EcsHosts) -> None:
+    """It trains on: deregistered, nobody would find it, and its slots would be another job's."""
+    ecs.tasks = {
+        "a": task("a", "RUNNING", containerInstanceArn="one"),
+        "b": task("b", "RUNNING", containerInstanceArn="two"),
+    }
+    ecs.refuses = {"i-two": "UnauthorizedOperation"}
+    assert hosts.evict(["a", "b"]) == ("a",)
+    assert ecs.ended == ["i-one", "one", "i-two"]
+
+
+def test_a_host_that_is_not_heard_is_told_from_one_that_is(ecs: Ecs, hosts: EcsHosts) -> None:
+    ecs.tasks = {
+        "heard": task("heard", "RUNNING", startedAt=1, connectivity="CONNECTED"),
+        "new": task("new", "PENDING"),
+        "silent": task("silent", "RUNNING", startedAt=1, connectivity="DISCONNECTED"),
+    }
+    assert [one.connected for one in hosts.look(ecs.tasks)] == [True, True, False]
 
 
 def test_a_spot_warning_stops_the_tasks_of_the_trainer_on_that_instance(ecs: Ecs, hosts: EcsHosts) -> None:
@@ -253,6 +320,21 @@ def test_an_end_is_a_metric_of_the_cluster(capsys: pytest.CaptureFixture[str]) -
     assert datum.dimensions == {"Cluster": "training"}
     told = {"event": "job ended", "job": "dogs-1", "attempt": 3, "reason": "the budget of 2 is spent"}
     assert told.items() <= json.loads(text).items()
+
+
+def test_what_may_need_somebody_is_a_metric_too(capsys: pytest.CaptureFixture[str]) -> None:
+    names = {
+        Notice.UNPLACED: "AttemptsUnplaced",
+        Notice.STALLED: "AttemptsStalled",
+        Notice.EVICTED: "HostsEvicted",
+    }
+    for what, name in names.items():
+        Log(SETTINGS).noticed(what, "dogs-1/2", 3, "no hosts")
+        text = capsys.readouterr().out
+        (datum,) = embedded(text, time.time())
+        assert (datum.name, datum.values, datum.dimensions) == (name, [3], {"Cluster": "training"})
+        told = {"event": what.value, "attempt": "dogs-1/2", "reason": "no hosts"}
+        assert told.items() <= json.loads(text).items()
 
 
 def test_a_state_that_failed_is_the_reason_of_the_end() -> None:

@@ -25,6 +25,8 @@ def test_a_lost_host_is_replaced_while_the_others_train() -> None:
     world.hosts.arrive()
     world.step("dogs-1_1")
     assert [one.hosts for one in world.job().worlds] == [4, 3, 4]
+    # Whose logs there are: of the lost one too.
+    assert [(one.attempt, one.task) for one in world.job().tasks] == [(1, f"task-{n}") for n in range(5)]
     assert world.slots.read().held["dogs-1/1"].slots == 4
 
 
@@ -62,6 +64,47 @@ def test_a_replacement_that_ecs_gives_up_is_asked_for_elsewhere() -> None:
         world.step("dogs-1_1")
     assert world.hosts.providers == [0, 0, 1]
     assert (world.job().tally.failures, world.job().hosts) == (0, 3)
+
+
+POOLS = {"capacity_providers": ("spot", "spot-b", "on-demand"), "zones": (0, 1, 0)}
+
+
+def test_a_replacement_stays_in_the_zone_of_the_others() -> None:
+    """Between zones every step's gradients would be paid for."""
+    world = World(start_seconds=300, **POOLS)
+    world.submit(min_hosts=2)
+    world.until("running")
+    world.hosts.end("task-1", Cause.INTERRUPTED, "Spot")
+    for _ in range(150):
+        world.report(step=int(world.now), saved=0)
+        world.step("dogs-1_1")
+    assert world.job().attempt == 1
+    assert world.hosts.providers[:5] == [0, 0, 2, 0, 2]
+
+
+def test_it_does_so_where_the_attempt_began_in_another_zone() -> None:
+    world = World(start_seconds=300, **POOLS)
+    world.submit(min_hosts=2)
+    while world.job().attempt < 2:
+        (execution,) = world.machines.inputs
+        world.step(execution)
+    world.until("running")
+    assert world.hosts.providers == [0, 1]
+    world.hosts.end(world.hosts.living()[0], Cause.INTERRUPTED, "Spot")
+    for _ in range(60):
+        world.report(step=int(world.now), saved=0)
+        world.step("dogs-1_2")
+    # There is one alone.
+    assert world.hosts.providers[:4] == [0, 1, 1, 1]
+
+
+def test_providers_are_walked_for_a_whole_gang_whatever_their_zone() -> None:
+    world = World(start_seconds=300, **POOLS)
+    world.submit()
+    while world.job().attempt < 4:
+        (execution,) = world.machines.inputs
+        world.step(execution)
+    assert [number % 3 for number in world.hosts.providers[:3]] == [0, 1, 2]
 
 
 def test_a_look_that_is_repeated_counts_a_loss_once() -> None:
@@ -131,3 +174,31 @@ def test_hosts_that_ecs_does_not_start_are_all_let_go() -> None:
     world.until("backing-off")
     assert "(3 of 4 tasks were started: RESOURCE:GPU)" in world.job().reason
     assert world.hosts.living() == []
+
+
+def test_the_tasks_of_all_attempts_are_kept_also_of_one_that_ended_before_it_was_looked_at() -> None:
+    world = World()
+    world.submit(hosts=2)
+    world.until("starting")
+    world.step("dogs-1_1")
+    for task in ("task-0", "task-1"):
+        world.hosts.end(task, Cause.FAILED, "its image cannot be pulled")
+    world.until("backing-off")
+    world.until("running")
+    attempts = {one.task: one.attempt for one in world.job().tasks}
+    assert attempts == {"task-0": 1, "task-1": 1, "task-2": 2, "task-3": 2}
+
+
+def test_a_rendezvous_that_is_away_for_long_is_no_failure_of_the_job() -> None:
+    """Its hosts come, wait as long as they may, and end; `aws_hosts` takes that for an interruption."""
+    world = World()
+    world.submit()
+    for attempt in range(1, 6):
+        assert world.until("running").attempt == attempt
+        for arn in world.hosts.living():
+            world.hosts.end(arn, Cause.INTERRUPTED, "Essential container in task exited; exit code 75")
+        world.until("backing-off")
+    assert world.job().tally.failures == 0
+    world.until("running")
+    world.report(outcome="finished")
+    world.until("completed")

@@ -71,6 +71,28 @@ def test_resume_of_what_goes_on_anyway_only_ends_its_pause() -> None:
     assert world.job().state is State.STARTING
 
 
+def test_a_budget_is_refused_where_hosts_have_no_price() -> None:
+    """It would never be spent, and nobody would know."""
+    words = "budget_usd is 25, and this cluster knows no price of its hosts"
+    with pytest.raises(RequestError, match=words):
+        World(host_price_usd=0.0).send({**ASKED, "budget_usd": 25})
+    single = {**ASKED, "hosts": 1, "min_hosts": 1, "instance": True, "budget_usd": 25}
+    with pytest.raises(RequestError, match=r"no price of its single host.* \(InstanceSize.price_usd\)"):
+        World(driver_arn="arn:driver").send(single)
+    assert World(host_price_usd=0.0).send({**ASKED, "max_hours": 2}).state is State.QUEUED
+    assert World(host_price_usd=0.1).send({**ASKED, "budget_usd": 25}).state is State.QUEUED
+
+
+def test_an_address_that_a_single_host_is_not_told_is_refused() -> None:
+    """SSM would refuse it at each attempt, once the host is there and paid."""
+    world = World(driver_arn="arn:aws:states:eu-west-1:111122223333:stateMachine:driver")
+    odd = {**ASKED, "data": "s3://bucket/dogs(1)/m\u00e4nifest.json"}
+    with pytest.raises(RequestError, match=r"data is 's3://bucket/dogs\(1\)/.* a single host takes"):
+        world.send({**odd, "hosts": 1, "instance": True})
+    assert world.send(odd).state is State.QUEUED
+    assert world.send({**ASKED, "job": "cats", "hosts": 1, "instance": True}).state is State.QUEUED
+
+
 @pytest.mark.parametrize(
     ("body", "words"),
     [

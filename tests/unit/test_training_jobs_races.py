@@ -105,6 +105,14 @@ class Competition(RuleBasedStateMachine):
         if living := self.world.hosts.living():
             self.world.hosts.end(data.draw(st.sampled_from(living)), cause, "gone", done=done)
 
+    @rule(data=st.data())
+    def silent(self, data: st.DataObject) -> None:
+        """It obeys no more, and ECS does not hear it; it may still train."""
+        hosts = self.world.hosts
+        running = [arn for arn in hosts.living() if hosts.tasks[arn].phase is Phase.RUNNING]
+        if running:
+            hosts.silence(data.draw(st.sampled_from(running)))
+
     @rule(data=st.data(), outcome=st.sampled_from(("", "finished", "failed")), saved=st.integers(-1, 9))
     def say(self, data: st.DataObject, outcome: str, saved: int) -> None:
         if training := [name for name in self.world.jobs.open() if self.world.job(name).hosts]:

@@ -68,6 +68,12 @@ def test_what_a_container_is_told() -> None:
         "OUTPUT_URI": "s3://bucket/training/dogs-1/output/",
         "HYPERPARAMETERS": '{"epochs":3,"lr":0.1}',
     }
+    tracked = World().submit("birds", wandb="zoo").request
+    told = environment(tracked, 1, SETTINGS)
+    assert {name: told[name] for name in told if name.startswith("WANDB")} == {
+        "WANDB_PROJECT": "zoo",
+        "WANDB_MODE": "offline",
+    }
     rigid = World().submit("cats", hosts=3, elastic=False).request
     assert environment(rigid, 2, SETTINGS)["MIN_HOSTS"] == "3"
 
@@ -189,6 +195,25 @@ def test_a_job_ends_at_its_budget_though_nothing_is_lost() -> None:
     assert world.hosts.living() == []
 
 
+def test_a_job_on_a_single_host_takes_none_of_the_clusters() -> None:
+    world = World(slots=1, driver_arn=DRIVER, instance_price_usd=4.0)
+    world.submit(job="gang", hosts=1)
+    world.until("running", "gang")
+    world.submit(hosts=1, instance=True, budget_usd=2)
+    world.until("running")
+    assert world.hosts.alone == ["dogs-1/1"]
+    assert world.hosts.told[world.hosts.living("dogs-1/1")[0]]["PRICE_PER_HOST_HOUR"] == "4.0"
+    # At its own price.
+    world.now += 1800
+    job = world.until("failed")
+    assert job.reason.startswith("the budget of 2 is spent (2.0")
+    assert world.hosts.living("dogs-1/1") == []
+    assert world.job("gang").state is State.RUNNING
+
+
+DRIVER = "arn:aws:states:eu-west-1:111122223333:stateMachine:driver"
+
+
 @pytest.mark.parametrize("steps", range(8))
 def test_cancel_at_any_moment_frees_everything(steps: int) -> None:
     world = World()
@@ -282,6 +307,8 @@ def test_a_cluster_that_shrank_says_so() -> None:
     [
         ({"hosts": 5}, "hosts is 5; this cluster has 4"),
         ({"settings": {"note": "x" * 8000}}, "characters too long for a task"),
+        ({"hosts": 1, "instance": True}, "this stage has no single host"),
+        ({"hosts": 2, "instance": True}, "a single host is one"),
     ],
 )
 def test_what_can_never_run_is_refused_at_once(changes: dict[str, object], words: str) -> None:

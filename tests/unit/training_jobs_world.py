@@ -14,7 +14,7 @@ from training_runtime.errors import MissingError, RefusedError
 from training_runtime.intake import accept
 from training_runtime.item import of_capacity, of_job, to_capacity, to_job
 from training_runtime.job import ENDS, Checkpoint, Job
-from training_runtime.ports import Outcome, Phase, Ports, Report, Started, Task
+from training_runtime.ports import Notice, Outcome, Phase, Ports, Report, Started, Task
 from training_runtime.settings import Settings
 from training_runtime.steps import perform
 from training_runtime.sweeping import sweep
@@ -97,7 +97,10 @@ class Slots:
 
 @dataclass
 class Fleet:
-    """`ports.Hosts`: tasks come when told to, and end some time after they were stopped."""
+    """`ports.Hosts`: tasks come when told to, and end some time after they were stopped.
+
+    Those of `deaf` hosts do not obey, and end with these only; on Fargate nobody can take them away.
+    """
 
     tasks: dict[str, Task] = field(default_factory=dict)
     owners: dict[str, str] = field(default_factory=dict)
@@ -108,10 +111,23 @@ class Fleet:
     short: int = 0
     patient: bool = False
     providers: list[int] = field(default_factory=list)
+    deaf: set[str] = field(default_factory=set)
+    evicted: list[str] = field(default_factory=list)
+    fargate: bool = False
+    alone: list[str] = field(default_factory=list)
 
     def run(
-        self, attempt: str, count: int, environment: Mapping[str, str], *, provider: int, token: str
+        self,
+        attempt: str,
+        count: int,
+        environment: Mapping[str, str],
+        *,
+        provider: int,
+        token: str,
+        alone: bool = False,
     ) -> Started:
+        if alone:
+            self.alone.append(attempt)
         if self.refusal:
             raise RefusedError(self.refusal)
         self.providers.append(provider)
@@ -127,19 +143,30 @@ class Fleet:
     def look(self, tasks: Iterable[str]) -> tuple[Task, ...]:
         return tuple(self.tasks[arn] for arn in tasks)
 
-    def stop(self, attempt: str, tasks: Iterable[str], reason: str) -> int:
+    def stop(self, attempt: str, tasks: Iterable[str], reason: str) -> tuple[str, ...]:
         mine = {arn for arn, owner in self.owners.items() if owner == attempt} | set(tasks)
         left = {arn for arn in mine if self.tasks[arn].phase is not Phase.ENDED}
         if self.patient:
-            self.stopping |= left
+            self.stopping |= left - self.deaf
         else:
-            for arn in left:
+            for arn in left - self.deaf:
                 self.end(arn, Cause.INTERRUPTED, reason)
-        return len(left)
+        return tuple(sorted(left))
+
+    def evict(self, tasks: Iterable[str]) -> tuple[str, ...]:
+        if self.fargate:
+            return ()
+        for arn in tasks:
+            self.evicted.append(arn)
+            self.deaf.discard(arn)
+            if self.tasks[arn].phase is not Phase.ENDED:
+                self.end(arn, Cause.INTERRUPTED, "its host was taken away")
+        return tuple(tasks)
 
     def let_go(self, tasks: Iterable[str], reason: str) -> None:
         for arn in tasks:
             assert self.tasks[arn].phase is not Phase.ENDED
+            self.deaf.discard(arn)
             self.end(arn, Cause.INTERRUPTED, reason)
 
     def attempts(self) -> frozenset[str]:
@@ -160,6 +187,11 @@ class Fleet:
         for arn in arns or tuple(self.living()):
             if self.tasks[arn].phase is Phase.COMING:
                 self.tasks[arn] = Task(arn=arn, phase=Phase.RUNNING)
+
+    def silence(self, arn: str) -> None:
+        """ECS hears its host no more."""
+        self.deaf.add(arn)
+        self.tasks[arn] = replace(self.tasks[arn], connected=False)
 
     def end(self, arn: str, cause: Cause, reason: str = "", *, done: bool = False) -> None:
         self.tasks[arn] = Task(arn=arn, phase=Phase.ENDED, cause=cause, reason=reason, done=done)
@@ -195,6 +227,7 @@ class World:
         self.now, self.draw = 1000.0, 0.5
         self.jobs, self.slots, self.hosts, self.machines = Records(), Slots(slots), Fleet(), Machines()
         self.heard: list[Job] = []
+        self.notices: list[tuple[Notice, str, int]] = []
         self.ports = Ports(
             jobs=self.jobs,
             capacity=self.slots,
@@ -207,6 +240,10 @@ class World:
 
     def ended(self, job: Job) -> None:
         self.heard.append(job)
+
+    def noticed(self, what: Notice, attempt: str, value: int, reason: str) -> None:
+        assert reason
+        self.notices.append((what, attempt, value))
 
     def send(self, body: Mapping[str, Any] | str, message: str = "") -> Job:
         text = body if isinstance(body, str) else json.dumps(body)

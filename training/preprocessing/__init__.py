@@ -10,6 +10,7 @@ in any order. Workers turn them into tar shards and a ledger that names each ima
     batch       the steps of a worker, in the order that makes it safe to die between any two
     keeper      holds on to messages meanwhile
     progress    figures, and when the queue will be empty
+    telemetry   the same for CloudWatch
     documents   the manifest: what a trainer reads, made of the ledger
     garbage     shards that nothing names
     worker, manifest    the commands

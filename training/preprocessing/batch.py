@@ -89,6 +89,7 @@ class Worker:
     each: Each = field(default_factory=lambda: partial(ordered, ahead=2 * THREADS, threads=THREADS))
     progress: Progress = field(default_factory=Progress)
     _decoding: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(usable_cpus()))
+    _counting: threading.Lock = field(default_factory=threading.Lock)
 
     def process(self, messages: Sequence[Message]) -> Iterator[str]:
         """Work on a batch. Names each step that comes next; between any two a worker may be killed.
@@ -113,9 +114,8 @@ class Worker:
                 self.ports.shards.put_new(key, path.read_bytes())
         settled = set()
         yield "claim"
-        for record, accepted in self.each(partial(self._claim, began=began), records):
-            self.progress.claimed(record, accepted)
-            settled.add(record.name)
+        for name in self.each(partial(self._claim, began=began), records):
+            settled.add(name)
             yield "claim"
         failed = {outcome.change.name for outcome in outcomes if outcome.record is None}
         self.progress.failed += len(failed)
@@ -213,10 +213,14 @@ class Worker:
         ]
         return shards, placed
 
-    def _claim(self, record: Record, began: float) -> tuple[Record, bool]:
+    def _claim(self, record: Record, began: float) -> str:
+        """Runs in a thread, and counts there: what was claimed counts also when another claim fails."""
         if self.clock() - began > CLAIM_WITHIN:
             raise UnavailableError("the shards of this batch are too old to be named; it comes again")
-        return record, self.ports.ledger.claim(record)
+        accepted = self.ports.ledger.claim(record)
+        with self._counting:
+            self.progress.claimed(record, accepted)
+        return record.name
 
 
 def newest(changes: Iterable[Change]) -> list[Change]:

@@ -47,7 +47,9 @@ def collect(records: Records, store: Store, output: str, now: float, grace: floa
     marks_key = f"{output}/garbage.json"
     # First the shards, then who names them: what is stored in between is not looked at.
     stored = [item.key for item in store.list(f"{output}/shards/")]
-    marks = _read_marks(store.get(marks_key, None, MAX_DOCUMENT))
+    # To who may list some names only, S3 says that an object is forbidden where there is none.
+    known = any(item.key == marks_key for item in store.list(marks_key))
+    marks = _read_marks(store.get(marks_key, None, MAX_DOCUMENT) if known else None)
     named = {record.shard for record in records.all() if record.state == IMAGE}
     for item in store.list(f"{output}/manifests/"):
         data = store.get(item.key, None, MAX_DOCUMENT)

@@ -8,7 +8,7 @@
     progress  --dataset dogs --table NAME --queue-url URL
 
 `write` prints the manifest's URI. `copy` makes the trainer's channels below DIR: train, validation, test and
-classes. `collect` deletes shards that nothing has named for `--grace-hours`; run it once a day.
+classes. `collect` deletes shards that nothing has named for `--grace-hours`; an ECS schedule may run it.
 """
 
 from __future__ import annotations

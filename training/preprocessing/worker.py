@@ -4,7 +4,8 @@
         --data s3://bucket/dogs --output s3://other/datasets/dogs
 
 SIGTERM: what is prepared is finished, the rest is given back to the queue, and the worker ends with 0. With
-`--until-empty` it ends when no message waits, and none is held. Each batch ends with a line of progress.
+`--until-empty` it ends when no message waits, and none is held. Each batch ends with a line of progress, and
+where TRAINING_CLUSTER is set with one of metrics (`telemetry`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
+from os import environ
 
 from training.common.arguments import Parser
 from training.common.failure import UserError, run, say
@@ -21,8 +23,9 @@ from training.preprocessing.batch import Ports, Worker
 from training.preprocessing.keeper import Keeper
 from training.preprocessing.places import add_argument, output_place, place
 from training.preprocessing.ports import Depth, Message, Queue, UnavailableError
-from training.preprocessing.progress import Eta
+from training.preprocessing.progress import Eta, Progress
 from training.preprocessing.recipe import Recipe
+from training.preprocessing.telemetry import Telemetry
 from training.vision.preprocess import Shares
 
 # A stop is noticed when the queue has answered; ECS waits 30 s unless told otherwise.
@@ -67,25 +70,52 @@ def main(arguments: Sequence[str]) -> None:
         clock=time.time,
         stopping=stop.is_set,
     )
+    telemetry = Telemetry(
+        cluster=environ.get("TRAINING_CLUSTER", ""), dataset=options.dataset, clock=time.time
+    )
     try:
-        work(worker, options.batch, options.linger, options.visibility, until_empty=options.until_empty)
+        work(
+            worker,
+            options.batch,
+            options.linger,
+            options.visibility,
+            until_empty=options.until_empty,
+            tell=telemetry.tell,
+        )
     except UnavailableError as error:
         # Whoever started the worker starts it again, with ever longer pauses; its messages come back.
         raise UserError(str(error)) from error
     say(f"stopped: {worker.progress.line(None, None)}")
 
 
-def work(worker: Worker, batch: int, linger: float, visibility: int, *, until_empty: bool) -> None:
-    """Batches of up to `batch` messages, each waited for at most `linger` seconds after its first one."""
+def work(
+    worker: Worker,
+    batch: int,
+    linger: float,
+    visibility: int,
+    *,
+    until_empty: bool,
+    tell: Callable[[Progress, float], None] = lambda _progress, _seconds: None,
+) -> None:
+    """Batches of up to `batch` messages, each waited for at most `linger` seconds after its first one.
+
+    `tell` hears what has been done once a batch is in the ledger, and how many seconds the batch took.
+    """
     queue, eta = worker.ports.queue, Eta()
     with Keeper(queue, visibility) as keeper:
         while not worker.stopping():
             messages = gather(queue, keeper, batch, linger, worker.stopping)
             if not messages and not until_empty:
                 continue
-            for step in worker.process(messages):
-                if step == "give back":
-                    keeper.release()
+            began = time.monotonic()
+            try:
+                for step in worker.process(messages):
+                    if step == "delete":  # at once: what a killed worker has not told is not counted
+                        tell(worker.progress, time.monotonic() - began)
+                    elif step == "give back":
+                        keeper.release()
+            finally:
+                tell(worker.progress, time.monotonic() - began)
             depth = queue.depth()
             if messages:
                 say(worker.progress.line(depth, eta.look(time.monotonic(), depth)))

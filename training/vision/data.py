@@ -117,26 +117,30 @@ class Split:
                 for image, row in zip(part, begun[number].numpy(), strict=True):
                     yield next(places), self.entries[image], row
 
-        with self._reading(entries) as read:
+        with self._reading(entries) as (read, awaited):
             decoded = ordered(partial(self._decode, cut, read), rows(), ahead)
             for number, (batch, part) in enumerate(zip(batches, parts, strict=True)):
-                for _ in part:
-                    next(decoded)
+                with awaited():
+                    for _ in part:
+                        next(decoded)
                 images = begun.pop(number) if part else torch.empty(0, size, size, 3, dtype=torch.uint8)
                 labels = torch.tensor([self.labels[image] for image in part], dtype=torch.long)
                 yield Batch(images, labels, len(batch), self.input)
 
     @contextlib.contextmanager
-    def _reading(self, entries: Sequence[Entry]) -> Iterator[Callable[[int], bytes]]:
-        """What gives the bytes of these, by their place; each is asked for once."""
+    def _reading(
+        self, entries: Sequence[Entry]
+    ) -> Iterator[tuple[Callable[[int], bytes], Callable[[], contextlib.AbstractContextManager[None]]]]:
+        """What gives the bytes of these, by their place, each is asked for once; and what a batch of them is
+        waited for in."""
         distant = [entry for entry in entries if isinstance(entry, Distant)]
         if not distant:
-            yield lambda place: entries[place].read()
+            yield lambda place: entries[place].read(), contextlib.nullcontext
             return
         # This host's share of a window, and as much of the next one.
         budget = 2 * (self.window or WINDOW) // self.hosts.count
         with Ahead(distant, budget) as ahead:
-            yield ahead.read
+            yield ahead.read, ahead.awaited
 
     def _decode(
         self,

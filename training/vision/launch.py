@@ -26,15 +26,21 @@ def main(arguments: Sequence[str]) -> None:
     # PyTorch tells of each lost connection with a stack trace in C++; the agent says it in a line.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     # Only here: each rank imports this module again.
+    from training.vision.elastic import preload
+
+    # Beside what follows, which loads PyTorch too.
+    preload.begin()
     from training.vision import train
     from training.vision.elastic.agent import supervise
     from training.vision.elastic.job import lay_out
     from training.vision.elastic.settings import Settings
+    from training.vision.elastic.tracking import tracked
 
     settings = Settings.read(os.environ)
     lay_out(settings)
     given = list(arguments)
-    supervise(settings, train.main, given[1:] if given[:1] == ["--"] else given)
+    with tracked(settings.output):
+        supervise(settings, train.main, given[1:] if given[:1] == ["--"] else given)
 
 
 if __name__ == "__main__":

@@ -43,6 +43,14 @@ def computing(config: Config) -> Iterator[None]:
         ) from error
 
 
+def mixes(device: Any) -> bool:
+    """Whether a device computes in bfloat16 what does not need more; one that only imitates it is slower.
+
+    https://docs.pytorch.org/docs/stable/amp.html
+    """
+    return bool(device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False))
+
+
 def compiled(network: Any, config: Config, device: Any) -> Any:
     """The network, compiled if `config.compile` says so; evaluation uses it as it was.
 

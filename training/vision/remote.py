@@ -6,10 +6,12 @@ s3torchconnector, AWS's client in Rust: https://github.com/awslabs/s3-connector-
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from types import TracebackType
@@ -22,8 +24,12 @@ from training.vision.order import BLOCK_BYTES
 from training.vision.shards import Entry
 
 READERS = 8  # requests on their way
-# With pauses between them that double: throttling lasts for seconds, as S3 makes room.
-ATTEMPTS = 10
+# With pauses between them of up to 1, 2, 4, 8, 16, then 20 s, by chance, while S3 makes room: four minutes in
+# all as a rule, so that what follows is what ends the waiting.
+ATTEMPTS = 30
+# For a batch, whatever goes on below. Shorter than other ranks wait for one that is silent, by so much that
+# they hear the reason: `elastic.ranks.SILENCE`.
+WAIT_SECONDS = 150.0
 REGIONS, ENDPOINTS = ("AWS_REGION", "AWS_DEFAULT_REGION"), ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 Block = tuple[str, int]
 
@@ -99,20 +105,28 @@ class Connector:
 
 
 class Boto:
-    """boto3's."""
+    """boto3's. Each reader has a client: with one, whatever it was told, boto3 repeats a hundred requests at
+    most until some succeed, and readers that are all refused need more.
+    https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html
+    """
 
     def __init__(self) -> None:
-        self._client = make_client(attempts=ATTEMPTS, connections=READERS)
+        self._lock = threading.Lock()  # boto3 does not make clients in two threads at the same time
+        self._free = [make_client(attempts=ATTEMPTS)]
 
     def read(self, address: str, offset: int, size: int) -> bytes:
         from botocore.exceptions import BotoCoreError, ClientError
 
         bucket, _, key = address.removeprefix("s3://").partition("/")
         asked = {"Bucket": bucket, "Key": key, "Range": f"bytes={offset}-{offset + size - 1}"}
+        with self._lock:
+            client = self._free.pop() if self._free else make_client(attempts=ATTEMPTS)
         try:
-            return bytes(self._client.get_object(**asked)["Body"].read())
+            return bytes(client.get_object(**asked)["Body"].read())
         except (BotoCoreError, ClientError, OSError) as error:
             raise StoreError(str(error)) from error
+        finally:
+            self._free.append(client)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +157,7 @@ class Ahead:
         budget: bytes.
 
     Example:
-        with Ahead(entries, budget=512 * 1024 * 1024) as ahead:
+        with Ahead(entries, budget=512 * 1024 * 1024) as ahead, ahead.awaited():
             images = [ahead.read(place) for place in range(len(entries))]
     """
 
@@ -161,6 +175,7 @@ class Ahead:
         self._change = threading.Condition()
         self._next, self._wanted, self._held = 0, -1, 0
         self._data: dict[Block, bytes | BaseException] = {}
+        self._deadline: float | None = None
         self._closed = False
         self.most = 0  # bytes that were kept at the same time
 
@@ -177,11 +192,28 @@ class Ahead:
             self._data.clear()
             self._change.notify_all()
 
+    @contextlib.contextmanager
+    def awaited(self) -> Iterator[None]:
+        """While somebody waits for a batch: its images are waited for so long only, all of them together.
+
+        Those that are read while nobody waits yet have time.
+        """
+        self._expect(time.monotonic() + WAIT_SECONDS)
+        try:
+            yield
+        finally:
+            self._expect(None)
+
+    def _expect(self, deadline: float | None) -> None:
+        with self._change:
+            self._deadline = deadline
+            self._change.notify_all()
+
     def read(self, place: int) -> bytes:
         """The bytes of an image; each may be asked for once.
 
         Raises:
-            UserError: S3 does not give them.
+            UserError: S3 does not give them, or not in time for the batch that is `awaited`.
         """
         entry = self._entries[place]
         parts = []
@@ -196,7 +228,13 @@ class Ahead:
             if self._numbers[block] > self._wanted:
                 self._wanted = self._numbers[block]
                 self._change.notify_all()
-            self._change.wait_for(lambda: self._closed or block in self._data)
+            while not (self._closed or block in self._data):
+                left = None if self._deadline is None else self._deadline - time.monotonic()
+                if left is not None and left <= 0:
+                    # As what S3 refuses: the job may go on when it answers.
+                    slow = f"S3 has not given a batch within {WAIT_SECONDS:.0f} s"
+                    raise UserError(f"{block[0]} cannot be read: {slow}") from StoreError(slow)
+                self._change.wait(left)
             if self._closed:
                 raise RuntimeError("nobody asks for images any more")
             data = self._data[block]

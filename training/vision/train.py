@@ -46,7 +46,7 @@ from training.vision.elastic.output import delivers
 from training.vision.elastic.ranks import device, machines, neighbours, ranks
 from training.vision.job_record import from_environment
 from training.vision.measuring import Measured, measure
-from training.vision.modes import compiled, computing
+from training.vision.modes import compiled, computing, mixes
 from training.vision.release import Material, release
 from training.vision.sources import CHANNELS, dataset_of, read_source, shared_address
 from training.vision.splits import MB, input_of, read_split, uneven
@@ -171,8 +171,7 @@ def _backward(replica: Any, piece: Batch, group: Group, config: Config) -> Any:
 def loss_of(network: Any, batch: Batch, group: Group, smoothing: float) -> Any:
     """The sum of the losses of this host's images."""
     images, labels = batch.on(group.device)
-    mixed = group.device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    with torch.autocast(group.device.type, dtype=torch.bfloat16, enabled=mixed):
+    with torch.autocast(group.device.type, dtype=torch.bfloat16, enabled=mixes(group.device)):
         logits = network(images)
     return functional.cross_entropy(logits.float(), labels, label_smoothing=smoothing, reduction="sum")
 

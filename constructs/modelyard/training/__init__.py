@@ -13,16 +13,18 @@ if TYPE_CHECKING:
     from modelyard.training.ledger import Ledger
     from modelyard.training.monitoring import TrainingAlarms, TrainingMonitoring
     from modelyard.training.network import TrainingNetwork
-    from modelyard.training.preprocessing_props import ImageFolder, Workers
+    from modelyard.training.preprocessing_props import Collection, ImageFolder, Workers
     from modelyard.training.preprocessing_queue import PreprocessingQueue
     from modelyard.training.props import NetworkLayout, Pool, TrainerSize, TrainingData
     from modelyard.training.rendezvous import Rendezvous
+    from modelyard.training.shard_collection import ShardCollection
     from modelyard.training.training_cluster import TrainingCluster
     from modelyard.training.training_instance import TrainingInstance
     from modelyard.training.worker_scaling import WorkerScaling
 
 __all__ = [
     "CapacityPool",
+    "Collection",
     "ContainerTask",
     "EventQueue",
     "HostPool",
@@ -35,6 +37,7 @@ __all__ = [
     "PreprocessingQueue",
     "Registration",
     "Rendezvous",
+    "ShardCollection",
     "TrainerSize",
     "TrainerTask",
     "TrainingAlarms",
@@ -50,6 +53,7 @@ __all__ = [
 # Where a name is, unless in the module of its own name.
 _PLACES = {
     "CapacityPool": "capacity",
+    "Collection": "preprocessing_props",
     "ContainerTask": "containers",
     "HostPool": "jobs_props",
     "ImageFolder": "preprocessing_props",

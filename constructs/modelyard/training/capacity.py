@@ -13,6 +13,7 @@ from modelyard.permissions import acknowledge, allow, in_one_policy, service_pri
 from modelyard.training.hosts import host_template
 from modelyard.training.network import TrainingNetwork
 from modelyard.training.props import Pool
+from modelyard.training.runtime.aws_names import HOST_TAG
 
 # Before a new host counts as there: it boots, loads drivers, and registers.
 _WARM_UP_SECONDS = 300
@@ -80,7 +81,7 @@ class CapacityPool(Construct):
             volume_gib=pool.volume_gib,
             security_group_ids=[security_group_id],
             user_data=Fn.base64(_joins(cluster_name, gpu=gpu)),
-            tags={"Name": f"{self.node.path}", "modelyard:pool": pool.name},
+            tags={"Name": f"{self.node.path}", "modelyard:pool": pool.name, HOST_TAG: cluster_name},
         )
         group = autoscaling.CfnAutoScalingGroup
         self.group = group(

@@ -31,7 +31,8 @@ class ContainerTask(Construct):
         image: What runs.
         command: Its entry point with its arguments.
         environment: Its variables, which are no secrets.
-        log_retention: How long its log is kept.
+        log_retention: How long its log is kept; needed without `beside`.
+        beside: A task of the same image whose log, and whose role for the start, this one shares.
         definition: Members of the task definition, besides.
         container: Members of the container definition, besides.
 
@@ -41,6 +42,7 @@ class ContainerTask(Construct):
         task_role: What the container's code may do: nothing yet.
         execution_role: What ECS may do to start it: pull the image, write the log.
         log_group: Its log.
+        log_group_name: Likewise by name.
     """
 
     definition: ecs.CfnTaskDefinition
@@ -48,6 +50,8 @@ class ContainerTask(Construct):
     task_role: iam.Role
     execution_role: iam.Role
     log_group: logs.LogGroup
+    log_group_name: str
+    _log_arn: str
 
     def __init__(
         self,
@@ -59,25 +63,31 @@ class ContainerTask(Construct):
         image: ContainerImage,
         command: list[str],
         environment: Mapping[str, str],
-        log_retention: logs.RetentionDays,
+        log_retention: logs.RetentionDays | None = None,
+        beside: ContainerTask | None = None,
         definition: Mapping[str, Any],
         container: Mapping[str, Any],
     ) -> None:
         super().__init__(scope, construct_id)
         inherit_stack(self, scope)
         self.container_name = name
-        self.log_group = logs.LogGroup(
-            self, "Logs", retention=log_retention, removal_policy=RemovalPolicy.DESTROY
-        )
         self.task_role = self._role("TaskRole", description)
-        self.execution_role = self._role("ExecutionRole", f"Starts: {description}")
-        with in_one_policy(self.execution_role, "Permissions") as permissions:
-            image.grant_pull(self.execution_role)
-            allow(
-                self.execution_role,
-                actions=["logs:CreateLogStream", "logs:PutLogEvents"],
-                resources=[self.log_group.log_group_arn],
+        first: Construct | None
+        if beside:
+            self.log_group, self.execution_role, first = (
+                beside.log_group,
+                beside.execution_role,
+                beside.definition,
             )
+            self.log_group_name, self._log_arn = beside.log_group_name, beside._log_arn
+        else:
+            self.log_group = logs.LogGroup(
+                self, "Logs", retention=log_retention, removal_policy=RemovalPolicy.DESTROY
+            )
+            # Asked once: each is a round trip to Node.
+            self._log_arn, self.log_group_name = self.log_group.log_group_arn, self.log_group.log_group_name
+            self.execution_role = self._role("ExecutionRole", f"Starts: {description}")
+            first = self._may_start(image)
         self.definition = _DEFINITION(
             self,
             "Definition",
@@ -99,7 +109,7 @@ class ContainerTask(Construct):
                     log_configuration=_DEFINITION.LogConfigurationProperty(
                         log_driver="awslogs",
                         options={
-                            "awslogs-group": self.log_group.log_group_name,
+                            "awslogs-group": self.log_group_name,
                             "awslogs-region": region_of(self),
                             "awslogs-stream-prefix": name,
                             # Logs that cannot be delivered do not stop the work.
@@ -112,9 +122,10 @@ class ContainerTask(Construct):
             ],
             **definition,
         )
-        if permissions.policy:
+        self._arn = self.definition.ref
+        if first:
             # A task that starts before it finds no image.
-            self.definition.node.add_dependency(permissions.policy)
+            self.definition.node.add_dependency(first)
         acknowledge(
             self.definition, "AwsSolutions-ECS2", "The variables are addresses and sizes; none is a secret."
         )
@@ -122,7 +133,21 @@ class ContainerTask(Construct):
     @property
     def definition_arn(self) -> str:
         """ARN of the task definition's newest revision."""
-        return self.definition.ref
+        return self._arn
+
+    def grant_read_log(self, grantee: iam.IGrantable) -> None:
+        """Allow reading the log of a task whose id is known: stream `NAME/NAME/ID`, of no other group."""
+        allow(grantee, actions=["logs:GetLogEvents"], resources=[self._log_arn])
+
+    def _may_start(self, image: ContainerImage) -> iam.CfnPolicy | None:
+        with in_one_policy(self.execution_role, "Permissions") as permissions:
+            image.grant_pull(self.execution_role)
+            allow(
+                self.execution_role,
+                actions=["logs:CreateLogStream", "logs:PutLogEvents"],
+                resources=[self._log_arn],
+            )
+        return permissions.policy
 
     def _role(self, construct_id: str, description: str) -> iam.Role:
         role = iam.Role(

@@ -32,12 +32,14 @@ class EventQueue(Construct):
         folder: For example `uploads/dogs/`.
         visibility_seconds: For which a message is hidden once it is received.
         attempts: Deliveries before it is set aside.
+        oldest_minutes: Age of a message at which somebody is told.
 
     Attributes:
         queue: The messages.
         dead_letters: Those set aside.
         key: What encrypts both.
         letters: Alarm on messages set aside; ends when somebody has read and removed them.
+        waits: Alarm on a message that nobody works on; ends with it.
 
     See https://docs.aws.amazon.com/AmazonS3/latest/userguide/EventBridge.html
     """
@@ -46,6 +48,7 @@ class EventQueue(Construct):
     dead_letters: sqs.Queue
     key: kms.Key
     letters: cloudwatch.Alarm
+    waits: cloudwatch.Alarm
 
     def __init__(
         self,
@@ -56,6 +59,7 @@ class EventQueue(Construct):
         folder: str,
         visibility_seconds: int,
         attempts: int,
+        oldest_minutes: int = 60,
     ) -> None:
         super().__init__(scope, construct_id)
         inherit_stack(self, scope)
@@ -136,6 +140,26 @@ class EventQueue(Construct):
             threshold=0,
             evaluation_periods=1,
             treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+        )
+        self.waits = self.metric_age().create_alarm(
+            self,
+            "Waits",
+            alarm_description=f"Events of {folder} wait: no workers come, all fail, or they are too few",
+            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
+            threshold=60 * oldest_minutes,
+            evaluation_periods=5,
+            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+        )
+
+    def let_in(self, *rules: events.CfnRule) -> None:
+        """Let further rules set aside what they cannot deliver, or what somebody must hear of."""
+        self.dead_letters.add_to_resource_policy(
+            iam.PolicyStatement(
+                principals=[service_principal("events")],
+                actions=["sqs:SendMessage"],
+                resources=[self.dead_letters.queue_arn],
+                conditions={"ArnEquals": {"aws:SourceArn": [rule.attr_arn for rule in rules]}},
+            )
         )
 
     def grant_consume(self, grantee: iam.IGrantable) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from modelyard.training.instance_driver import INTERRUPTED
+from modelyard.training.runtime.job_request import PLAIN_ADDRESS
 
 # Each is put into a script as text, so that nothing but its own alphabet may stand in it.
-_ADDRESS = r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[A-Za-z0-9_./=+-]{1,1024}$"
+_ADDRESS = f"^{PLAIN_ADDRESS}$"
 _PARAMETERS: dict[str, tuple[str, str]] = {
     "Job": (r"^[a-z0-9](-?[a-z0-9]){0,62}$", "Name of the job"),
     "Attempt": (r"^[1-9][0-9]{0,5}$", "Number of the attempt, from 1"),
@@ -15,6 +16,7 @@ _PARAMETERS: dict[str, tuple[str, str]] = {
     "Checkpoints": (_ADDRESS, "Folder of the job's checkpoints"),
     "Output": (_ADDRESS, "Folder of what the job makes"),
     "Hyperparameters": (r"^[A-Za-z0-9+/=]{4,13336}$", "JSON object, in base64"),
+    "Variables": (r"^[A-Za-z0-9+/=]{4,4096}$", "More variables of the trainer: lines NAME=VALUE, in base64"),
 }
 PARAMETERS = tuple(_PARAMETERS)
 # Spot says so two minutes ahead.
@@ -49,6 +51,10 @@ docker run --detach --rm --network host --name rendezvous $log \\
   done
 ) &
 watch=$!
+variables=()
+while read -r line; do
+  [ -z "$line" ] || variables+=(--env "$line")
+done <<< "$(echo {{Variables}} | base64 --decode)"
 status=0
 docker run --rm --network host --name trainer {{Gpus}} --shm-size {{SharedMemory}}m \\
   --stop-timeout {{StopSeconds}} --ulimit nofile=65536 $log \\
@@ -58,7 +64,7 @@ docker run --rm --network host --name trainer {{Gpus}} --shm-size {{SharedMemory
   --env DATASET_URI={{Dataset}} --env CHECKPOINT_URI={{Checkpoints}} --env OUTPUT_URI={{Output}} \\
   --env AWS_DEFAULT_REGION={{Region}} \\
   --env HYPERPARAMETERS="$(echo {{Hyperparameters}} | base64 --decode)" \\
-  --entrypoint python {{Image}} -m training.vision.launch || status=$?
+  "${variables[@]}" --entrypoint python {{Image}} -m training.vision.launch || status=$?
 kill $watch || true
 # Also where it was killed, since a checkpoint took too long. One that trained to its end has done so.
 [ $status = 0 ] || [ ! -e "$notice" ] || status={{Interrupted}}

@@ -3,41 +3,62 @@
 from __future__ import annotations
 
 import math
+import os
 from typing import Any
 
 # An execution ends at 25,000 events, and a look takes sixteen.
-_MOST_POLLS, _LEAST_POLL_SECONDS = 1200, 30
+_MOST_POLLS = 1200
 # A host that boots, and a job that waits for it.
-_SEND_SECONDS, _SEND_TRIES = 20, 45
+_SEND_SECONDS, _SEND_MOST_SECONDS = 20, 900
 _DELIVERY_SECONDS = 900
 # A gap in the service's answers is no reason to leave a host running.
 _PATIENT = {"ErrorEquals": ["States.ALL"], "IntervalSeconds": 5, "MaxAttempts": 8, "BackoffRate": 2.0}
 _GIVE_UP = [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.error", "Next": "End"}]
 _GOES_ON = ("Pending", "InProgress", "Delayed")
+# A line without anything, in base64: a parameter of the command is never empty.
+_NO_VARIABLES = "Cg=="
 # Of the command on a host that Spot takes back: as of a trainer that SIGTERM ended, with a checkpoint.
 INTERRUPTED = 143
+# Likewise, where the rendezvous is gone: the trainer's own code, which on the cluster counts as no failure of
+# the program either (`runtime.aws_hosts.NO_RENDEZVOUS`).
+_NO_RENDEZVOUS = os.EX_TEMPFAIL
 
 
 def definition(
-    *, template_id: str, template_version: str, document_name: str, limit_minutes: int
+    *,
+    template_id: str,
+    template_version: str,
+    document_name: str,
+    limit_minutes: int,
+    watch_seconds: int = 30,
 ) -> dict[str, Any]:
     """Amazon States Language.
 
-    Input: `{"job", "attempt", "dataset", "checkpoints", "output", "hyperparameters": {...}}`. However it goes
-    on from the start of the host, it comes to the step that ends it.
+    Input: `{"job", "attempt", "dataset", "checkpoints", "output", "hyperparameters": {...}}`, and `variables`
+    where the trainer is to be told more: lines NAME=VALUE, in base64. However it goes on from the start of
+    the host, it comes to the step that ends it.
 
     Args:
         template_id, template_version: Of the host.
         document_name: Of the command.
         limit_minutes: After which the host is ended, whatever the job does.
+        watch_seconds: Between two looks at the job, at least.
 
     See https://docs.aws.amazon.com/step-functions/latest/dg/supported-services-awssdk.html
     """
-    poll = max(_LEAST_POLL_SECONDS, math.ceil(limit_minutes * 60 / _MOST_POLLS))
+    poll = max(watch_seconds, math.ceil(limit_minutes * 60 / _MOST_POLLS))
+    send = min(_SEND_SECONDS, watch_seconds)
     return {
         "Comment": "One training job on one host",
-        "StartAt": "Begin",
+        "StartAt": "Usual",
         "States": {
+            "Usual": _pass({"variables": _NO_VARIABLES}, "$.usual", "Given"),
+            "Given": {
+                "Type": "Pass",
+                "Parameters": {"given.$": "States.JsonMerge($.usual, $, false)"},
+                "OutputPath": "$.given",
+                "Next": "Begin",
+            },
             "Begin": _pass({"polls": 0, "status": "NotSent", "code": -1}, "$.watch", "Start"),
             "Start": {
                 "Type": "Task",
@@ -78,6 +99,7 @@ def definition(
                         "Hyperparameters.$": (
                             "States.Array(States.Base64Encode(States.JsonToString($.hyperparameters)))"
                         ),
+                        "Variables.$": "States.Array($.variables)",
                     },
                 },
                 "ResultSelector": {"id.$": "$.Command.CommandId"},
@@ -86,8 +108,8 @@ def definition(
                 "Retry": [
                     {
                         "ErrorEquals": ["Ssm.InvalidInstanceIdException", "Ssm.InvalidInstanceId"],
-                        "IntervalSeconds": _SEND_SECONDS,
-                        "MaxAttempts": _SEND_TRIES,
+                        "IntervalSeconds": send,
+                        "MaxAttempts": _SEND_MOST_SECONDS // send,
                         "BackoffRate": 1.0,
                     }
                 ],
@@ -160,27 +182,34 @@ def definition(
                 "Type": "Choice",
                 "Choices": [
                     {"Variable": "$.watch.status", "StringEquals": "Success", "Next": "Completed"},
-                    {
-                        "Or": [{"Variable": "$.watch.status", "StringEquals": one} for one in _GOES_ON],
-                        "Next": "Lost",
-                    },
                     # The command is told of before the host is gone.
                     {
-                        "And": [
-                            {"Variable": "$.watch.status", "StringEquals": "Failed"},
-                            {"Variable": "$.watch.code", "NumericEquals": INTERRUPTED},
+                        "Or": [
+                            {"Variable": "$.watch.code", "NumericEquals": one}
+                            for one in (INTERRUPTED, _NO_RENDEZVOUS)
                         ],
                         "Next": "Lost",
                     },
+                    # By itself. One that was never delivered may have failed too, without a code.
+                    # https://docs.aws.amazon.com/systems-manager/latest/userguide/monitor-commands.html
+                    {
+                        "And": [
+                            {"Variable": "$.watch.status", "StringEquals": "Failed"},
+                            {"Variable": "$.watch.code", "NumericGreaterThan": 0},
+                        ],
+                        "Next": "Failed",
+                    },
                 ],
-                "Default": "Failed",
+                # Under way yet, never sent, not delivered, out of time, cancelled.
+                "Default": "Lost",
             },
             "Completed": {"Type": "Succeed"},
             "Lost": _fail(
                 "HostEnded",
-                "The host was interrupted, or its time was up; started again, it goes on from its checkpoint",
+                "The host did not come or was interrupted, or its time was up; started again, the job goes "
+                "on from its checkpoint",
             ),
-            "Failed": _fail("JobFailed", "The command did not run or ended with an error; its log says why"),
+            "Failed": _fail("JobFailed", "The command ended with an error; its log says why"),
         },
     }
 

@@ -22,20 +22,26 @@ from modelyard.functions import FunctionSize, RuntimeFunction
 from modelyard.permissions import accept, acknowledge, allow, in_one_policy, merged, service_principal
 from modelyard.storage import Retention
 from modelyard.training.jobs_machine import FUNCTION, definition
+from modelyard.training.jobs_permissions import grant_attempts, grant_eviction
 from modelyard.training.jobs_props import HostPool, Pace, Registration, TrainerTask
 from modelyard.training.jobs_table import JobsTable
 from modelyard.training.runtime.aws_names import (
     CLUSTER,
+    EVICTED,
     JOBS_COMPLETED,
     JOBS_FAILED,
     NAMESPACE,
     SPOT_WARNING,
+    STALLED,
     SWEEP,
+    UNPLACED,
 )
 from modelyard.training.runtime.settings import Settings
 
 if TYPE_CHECKING:
     from aws_cdk import aws_sns as sns
+
+    from modelyard.training.training_instance import TrainingInstance
 
 _TIMEOUT_SECONDS = 60
 _DELIVERIES = 5
@@ -48,6 +54,7 @@ class TrainingJobs(Construct):
     Each attempt at a job is one execution of a state machine, named `<job>_<attempt>`: it waits until all its
     hosts can be had at once, starts a task on each, watches, and gives back what it held, whatever happens.
     Hosts that Spot takes back are stopped first, so that training saves and goes on with fewer, or later.
+    What makes no step is ended and tried again; hosts that nobody hears, or that do not end, are taken away.
 
     Messages that are no request are among the dead letters, with the reason as an attribute.
 
@@ -60,6 +67,7 @@ class TrainingJobs(Construct):
         pool: What it trains on.
         pace: How often jobs are looked after.
         registration: Of the models of jobs that finish; without it none is registered.
+        instance: A single host, for jobs that ask for one instead of the cluster.
         retention: What becomes of the records when the stack is deleted; kept by default.
         alarm_topic: Hears of all alarms, and of their end.
 
@@ -73,6 +81,9 @@ class TrainingJobs(Construct):
         letters: Alarm on dead letters.
         broken: Alarm on executions that failed; sweeps put right what they leave.
         failed: Alarm on jobs that failed for good; the function's log says which, and why.
+        unplaced: Alarm on a job that got no hosts of any pool.
+        stalled: Alarm on attempts that were ended since they made no step.
+        evicted: Alarm on hosts that obeyed no more and were taken away.
 
     Example:
         >>> jobs = TrainingJobs(stack, "Jobs", name="training", cluster=cluster, task=task, pool=pool)
@@ -89,6 +100,9 @@ class TrainingJobs(Construct):
     letters: cloudwatch.Alarm
     broken: cloudwatch.Alarm
     failed: cloudwatch.Alarm
+    unplaced: cloudwatch.Alarm
+    stalled: cloudwatch.Alarm
+    evicted: cloudwatch.Alarm
 
     def __init__(
         self,
@@ -101,6 +115,7 @@ class TrainingJobs(Construct):
         pool: HostPool,
         pace: Pace | None = None,
         registration: Registration | None = None,
+        instance: TrainingInstance | None = None,
         retention: Retention | None = None,
         alarm_topic: sns.ITopic | None = None,
     ) -> None:
@@ -124,6 +139,7 @@ class TrainingJobs(Construct):
             subnets=tuple(pool.subnets),
             security_groups=tuple(pool.security_groups),
             capacity_providers=tuple(pool.capacity_providers),
+            zones=tuple(pool.zones),
             slots=pool.slots,
             output_uri=task.output_uri,
             rendezvous_endpoint=task.rendezvous_endpoint,
@@ -135,9 +151,14 @@ class TrainingJobs(Construct):
             watch_seconds=pace.watch_seconds,
             stop_seconds=pace.stop_seconds,
             queue_days=pace.queue_days,
+            stall_seconds=pace.stall_seconds,
+            silent_seconds=pace.silent_seconds,
+            end_seconds=pace.end_seconds,
             most_rounds=pace.most_rounds,
             model_groups=tuple(one.group_name for one in registration.registries) if registration else (),
             serving_image=registration.image.uri if registration else "",
+            driver_arn=instance.driver.attr_arn if instance else "",
+            instance_price_usd=instance.size.price_usd if instance else 0.0,
         )
         self.intake = self._function("Intake", "intake_handler", "Takes requests for training", settings)
         self.attempts = self._function("Attempts", "handler", "Sees training jobs through", settings)
@@ -146,14 +167,24 @@ class TrainingJobs(Construct):
             self._grant_intake(self.intake.execution_role)
         with in_one_policy(self.attempts.execution_role, "Permissions"):
             self._grant_common(self.attempts.execution_role)
-            self._grant_attempts(self.attempts.execution_role, task, name)
+            role = self.attempts.execution_role
+            self.records.grant_read(role)
+            here = {"cluster_name": self._cluster_name, "cluster_arn": self._cluster_arn}
+            grant_attempts(self, role, task, machine=name, **here)
+            if pool.distinct_instances:
+                grant_eviction(self, role, **here)
+            if instance:
+                instance.grant_control(role)
+        if instance:
+            with in_one_policy(instance.role, "Report"):
+                self.records.grant_report(instance.role)
         with merged(self.attempts.execution_role):
             for registry in registration.registries if registration else ():
                 registry.grant_register(self.attempts.execution_role)
         self._feed()
         self.machine = self._state_machine(name)
         self._listen(pace)
-        self._watch(alarm_topic)
+        self._watch(alarm_topic, pools=len(pool.capacity_providers))
 
     def grant_submit(self, grantee: iam.IGrantable) -> None:
         """Allow asking for jobs, cancelling and resuming them, and seeing all of them."""
@@ -184,13 +215,26 @@ class TrainingJobs(Construct):
         """Jobs that trained all there was: sum of a minute."""
         return self._metric(JOBS_COMPLETED)
 
-    def _metric(self, name: str) -> cloudwatch.Metric:
+    def metric_unplaced(self) -> cloudwatch.Metric:
+        """Attempts in a row that got no hosts, of the job that has most of them: maximum of an hour, in which
+        there is another one."""
+        return self._metric(UNPLACED, "Maximum", 60)
+
+    def metric_stalled(self) -> cloudwatch.Metric:
+        """Attempts that were ended since they made no step: sum of a minute."""
+        return self._metric(STALLED)
+
+    def metric_evicted(self) -> cloudwatch.Metric:
+        """Hosts that obeyed no more and were taken away: sum of a minute."""
+        return self._metric(EVICTED)
+
+    def _metric(self, name: str, statistic: str = "Sum", period: int = 1) -> cloudwatch.Metric:
         return cloudwatch.Metric(
             namespace=NAMESPACE,
             metric_name=name,
             dimensions_map={CLUSTER: self._cluster_name},
-            period=minutes(1),
-            statistic="Sum",
+            period=minutes(period),
+            statistic=statistic,
         )
 
     def _queue(self, construct_id: str, dead_letters: sqs.Queue | None = None) -> sqs.Queue:
@@ -230,37 +274,6 @@ class TrainingJobs(Construct):
             role,
             actions=["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"],
             resources=[self.queue.queue_arn],
-        )
-
-    def _grant_attempts(self, role: iam.Role, task: TrainerTask, name: str) -> None:
-        self.records.grant_read(role)
-        allow(
-            role,
-            actions=["states:DescribeExecution"],
-            resources=[arn_in_stack(self, "states", f"execution:{name}:*")],
-            reason="Executions are named after jobs, at run time; the grant ends at this machine.",
-        )
-        here = {"ArnEquals": {"ecs:cluster": self._cluster_arn}}
-        allow(role, actions=["ecs:RunTask"], resources=[task.task_definition_arn], conditions=here)
-        allow(
-            role,
-            actions=["iam:PassRole"],
-            resources=list(task.role_arns),
-            conditions={"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}},
-        )
-        allow(
-            role,
-            actions=["ecs:StopTask", "ecs:DescribeTasks"],
-            resources=[arn_in_stack(self, "ecs", f"task/{self._cluster_name}/*")],
-            reason="Tasks are named by ECS at run time; the grant ends at this cluster.",
-        )
-        allow(role, actions=["ecs:ListContainerInstances"], resources=[self._cluster_arn])
-        allow(
-            role,
-            actions=["ecs:ListTasks"],
-            resources=["*"],
-            conditions=here,
-            reason="ecs:ListTasks takes container instances only; the condition names the cluster.",
         )
 
     def _feed(self) -> None:
@@ -319,7 +332,12 @@ class TrainingJobs(Construct):
         # A sweep follows in a minute, and a warning is worth nothing after two.
         return targets.LambdaFunction(self.attempts, event=event, retry_attempts=1, max_event_age=minutes(2))
 
-    def _watch(self, topic: sns.ITopic | None) -> None:
+    @property
+    def alarms(self) -> tuple[cloudwatch.Alarm, ...]:
+        """All of them."""
+        return (self.letters, self.broken, self.failed, self.unplaced, self.stalled, self.evicted)
+
+    def _watch(self, topic: sns.ITopic | None, *, pools: int) -> None:
         self.letters = self._alarm(
             "Letters",
             self.metric_dead_letters(),
@@ -335,21 +353,39 @@ class TrainingJobs(Construct):
             self.metric_failed(),
             "A training job failed for good. `modelyard train list` says which and why.",
         )
+        self.unplaced = self._alarm(
+            "Unplaced",
+            self.metric_unplaced(),
+            "A training job got no hosts of any pool. See quotas and the groups' activities; it tries on.",
+            threshold=pools,
+        )
+        self.stalled = self._alarm(
+            "Stalled",
+            self.metric_stalled(),
+            "A training job made no step and was started anew. See the log of the attempt before.",
+        )
+        self.evicted = self._alarm(
+            "Evicted",
+            self.metric_evicted(),
+            "Hosts of a training job obeyed no more and were taken away. More than now and then: see why.",
+        )
         if topic:
             from aws_cdk.aws_cloudwatch_actions import SnsAction
 
             tell = SnsAction(topic)
-            for alarm in (self.letters, self.broken, self.failed):
+            for alarm in self.alarms:
                 alarm.add_alarm_action(tell)
                 alarm.add_ok_action(tell)
 
-    def _alarm(self, name: str, metric: cloudwatch.Metric, description: str) -> cloudwatch.Alarm:
+    def _alarm(
+        self, name: str, metric: cloudwatch.Metric, description: str, threshold: int = 1
+    ) -> cloudwatch.Alarm:
         return cloudwatch.Alarm(
             self,
             name,
             alarm_description=description,
             metric=metric,
-            threshold=1,
+            threshold=threshold,
             evaluation_periods=1,
             comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
             treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,

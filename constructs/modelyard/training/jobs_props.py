@@ -49,17 +49,22 @@ class HostPool:
         security_groups: IDs of their security groups.
         capacity_providers: Names; the first is asked first, the next by the attempt after one that got no
             hosts: Spot before on-demand.
-        distinct_instances: At most one task of a job on an instance; False on Fargate.
-        price_usd: Of a host and hour, for budgets and for the cost in the records.
+        zones: Of each provider's hosts, as numbers, so that hosts that are lost are asked for again where the
+            others are: traffic between zones is paid. Empty where all are in one, and on Fargate.
+        distinct_instances: At most one task of a job on an instance; False on Fargate. Instances have the
+            tag `modelyard:cluster` with the cluster's name, by which those that obey no more are taken away.
+        price_usd: Of a host and hour, for budgets and for the cost in the records; 0 where nobody knows it,
+            and then a job with a budget is refused, which would never be spent.
 
     Raises:
-        ValueError: Nothing to run on, or a negative price.
+        ValueError: Nothing to run on, zones of other providers, or a negative price.
     """
 
     slots: int
     subnets: Sequence[str]
     security_groups: Sequence[str]
     capacity_providers: Sequence[str]
+    zones: Sequence[int] = ()
     distinct_instances: bool = True
     price_usd: float = 0.0
 
@@ -69,6 +74,8 @@ class HostPool:
         for name in ("subnets", "security_groups", "capacity_providers"):
             if not getattr(self, name):
                 raise ValueError(f"HostPool.{name} is empty; give at least one")
+        if self.zones and len(self.zones) != len(self.capacity_providers):
+            raise ValueError(f"HostPool.zones has {len(self.zones)}; give one for each capacity provider")
         if self.price_usd < 0:
             raise ValueError(f"HostPool.price_usd is {self.price_usd}; give 0 or more")
 
@@ -103,7 +110,15 @@ class Pace:
         watch_seconds: Between two looks at a job that trains.
         stop_seconds: Between two looks at hosts that end.
         sweep_minutes: Between two sweeps for executions that were aborted or broke.
-        queue_days: A job that waits for slots longer than this fails.
+        queue_days: A job that waits for slots longer than this fails, and one whose attempts never get their
+            hosts.
+        stall_seconds: An attempt that makes no step for so long, saves nothing and gets no host ends as
+            stalled, and the next one begins. Longer than the longest evaluation, and than a job takes to its
+            first step; three times what the alarm on it waits, so that somebody may look before.
+        silent_seconds: A host whose agent ECS has not heard for so long counts as lost and is taken away. An
+            agent that comes and goes within seconds is normal.
+        end_seconds: Hosts that do not end so long after they were told to are taken away. They have two
+            minutes to save, and may have an image to pull before.
         most_rounds: Steps of one execution, 2 to 2000, before another takes over.
     """
 
@@ -113,4 +128,7 @@ class Pace:
     stop_seconds: int = 5
     sweep_minutes: int = 1
     queue_days: float = 7.0
+    stall_seconds: int = 1800
+    silent_seconds: int = 300
+    end_seconds: int = 600
     most_rounds: int = 1500

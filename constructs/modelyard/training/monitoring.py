@@ -85,10 +85,12 @@ class TrainingMonitoring(Construct):
     Args:
         scope: The parent.
         construct_id: Unique within the parent.
-        cluster: The jobs' environment variable TRAINING_CLUSTER; `default` where they have none.
+        cluster: The jobs' environment variable TRAINING_CLUSTER; `default` where they have none. Jobs on a
+            single host have that of the cluster whose `TrainingJobs` they were asked of.
         alarms: What is too bad.
         log_group: Of the jobs, whose history is then on the dashboard.
-        queues: Of images to prepare, by the name of their dataset: how much waits is then there, too.
+        queues: Of images to prepare, by the name of their dataset: how many wait, and what workers of this
+            cluster made of them, is then there, too.
         alarm_topic: Hears of all alarms, and of their end.
 
     Attributes:

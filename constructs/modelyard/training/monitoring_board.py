@@ -9,6 +9,8 @@ from typing import Any
 # As the trainer writes them: `training/vision/telemetry/names.py`.
 NAMESPACE = "Modelyard/Training"
 CLUSTER, JOB, RANK = "Cluster", "Job", "Rank"
+# As the workers do: `training/preprocessing/telemetry.py`.
+DATASET, PREPARED, QUARANTINED, IMAGE_TIME = "Dataset", "Prepared", "Quarantined", "ImageTime"
 STEP_AGE, NON_FINITE, GOODPUT, CHECKPOINT_AGE = "StepAge", "NonFiniteSteps", "RecentGoodput", "CheckpointAge"
 
 Widget = dict[str, Any]
@@ -48,8 +50,8 @@ def body(
     log_group: str | None,
     queues: Mapping[str, tuple[str, str]],
 ) -> dict[str, Any]:
-    """The dashboard of a cluster's jobs: its alarms, graphs three abreast, queues of images to prepare,
-    and the jobs' history.
+    """The dashboard of a cluster's jobs: its alarms, graphs three abreast, images to prepare and done, and
+    the jobs' history.
 
     Args:
         cluster: Dimension of the metrics.
@@ -70,7 +72,9 @@ def body(
         (title, [[_search(cluster, name, statistic, by_rank)] for name, statistic in metrics])
         for title, metrics, by_rank in _GRAPHS
     ]
-    graphs += [(f"Images of {dataset} to prepare", _depth(*names)) for dataset, names in queues.items()]
+    for dataset, names in queues.items():
+        graphs.append((f"Images of {dataset} to prepare", _depth(*names)))
+        graphs.append((f"Images of {dataset} done", _done(cluster, dataset)))
     for place, (title, lines) in enumerate(graphs):
         row, column = divmod(place, 3)
         widgets.append(
@@ -119,6 +123,19 @@ def _depth(queue: str, dead_letters: str) -> list[Any]:
     return [
         ["AWS/SQS", metric, "QueueName", name, {"label": label, "stat": "Maximum", "period": 60}]
         for label, metric, name in lines
+    ]
+
+
+def _done(cluster: str, dataset: str) -> list[Any]:
+    """Images that came into the dataset, that cannot be used, and what one takes a worker."""
+    lines: tuple[tuple[str, str, dict[str, str]], ...] = (
+        ("prepared", PREPARED, {"stat": "Sum"}),
+        ("quarantined", QUARANTINED, {"stat": "Sum"}),
+        ("ms an image", IMAGE_TIME, {"stat": "Average", "yAxis": "right"}),
+    )
+    return [
+        [*(NAMESPACE, metric, CLUSTER, cluster, DATASET, dataset), {**how, "label": label, "period": 60}]
+        for label, metric, how in lines
     ]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from aws_cdk import CfnTag, Fn, RemovalPolicy
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
@@ -67,21 +69,23 @@ class TrainingNetwork(Construct):
             enable_dns_hostnames=True,
             tags=name,
         )
-        vpc_id, every = network.ref, Fn.get_azs()
-        zones = [Fn.select(place, every) for place in range(layout.zones)]
+        vpc_id, zones = network.ref, _places(layout)
         routes = ec2.CfnRouteTable(self, "Routes", vpc_id=vpc_id, tags=name).ref
         subnets = []
-        for place, (zone, block) in enumerate(zip(zones, layout.subnets, strict=True)):
+        for place, (where, block) in enumerate(zip(zones, layout.subnets, strict=True)):
             subnet = ec2.CfnSubnet(
                 self,
                 f"Subnet{place}",
                 vpc_id=vpc_id,
                 cidr_block=block,
-                availability_zone=zone,
+                availability_zone=where.get("availability_zone"),
+                availability_zone_id=where.get("availability_zone_id"),
                 map_public_ip_on_launch=False,
                 tags=name,
             )
             subnets.append(subnet.ref)
+            if layout.zone_ids:
+                where["availability_zone"] = subnet.attr_availability_zone
             ec2.CfnSubnetRouteTableAssociation(
                 self, f"Routes{place}", subnet_id=subnets[-1], route_table_id=routes
             )
@@ -90,9 +94,9 @@ class TrainingNetwork(Construct):
             "Imported",
             vpc_id=vpc_id,
             vpc_cidr_block=layout.cidr,
-            availability_zones=zones,
+            availability_zones=[where["availability_zone"] for where in zones],
             isolated_subnet_ids=subnets,
-            isolated_subnet_route_table_ids=[routes] * layout.zones,
+            isolated_subnet_route_table_ids=[routes] * len(subnets),
         )
         self.subnet_ids = subnets
         self.endpoint_security_group = ec2.SecurityGroup(
@@ -103,7 +107,7 @@ class TrainingNetwork(Construct):
             allow_all_outbound=False,
         )
         self.endpoint_security_group.add_ingress_rule(
-            ec2.Peer.ipv4(layout.cidr), ec2.Port.tcp(443), "TLS from the network"
+            ec2.Peer.ipv4(layout.cidr), _tls(), "TLS from the network"
         )
         tls_in = [self.endpoint_security_group.security_group_id]
         services = f"com.amazonaws.{region_of(self)}"
@@ -135,7 +139,7 @@ class TrainingNetwork(Construct):
         group = ec2.SecurityGroup(
             scope, construct_id, vpc=self.vpc, description=description, allow_all_outbound=False
         )
-        group.add_egress_rule(ec2.Peer.any_ipv4(), ec2.Port.tcp(443), "TLS to the services")
+        group.add_egress_rule(_anywhere(), _tls(), "TLS to the services")
         return group
 
     def _log_refusals(self, vpc_id: str, retention: logs.RetentionDays) -> None:
@@ -167,6 +171,25 @@ class TrainingNetwork(Construct):
         )
         if permissions.policy:
             log.node.add_dependency(permissions.policy)
+
+
+@functools.cache
+def _anywhere() -> ec2.IPeer:
+    return ec2.Peer.any_ipv4()
+
+
+@functools.cache
+def _tls() -> ec2.Port:
+    return ec2.Port.tcp(443)
+
+
+def _places(layout: NetworkLayout) -> list[dict[str, str]]:
+    """Where each subnet lies, as the subnet is told."""
+    if isinstance(layout.zones, int):
+        every = Fn.get_azs()
+        return [{"availability_zone": Fn.select(place, every)} for place in range(layout.zones)]
+    member = "availability_zone_id" if layout.zone_ids else "availability_zone"
+    return [{member: zone} for zone in layout.zones]
 
 
 def _id(service: str) -> str:

@@ -32,6 +32,8 @@ class ImageFolder:
         output_bucket: Where that is; `bucket` itself if None.
         image_size: Pixels that a model sees, squared.
         validation_share, test_share: Of the images, for the two held-out splits.
+        quarantined_percent: Of an hour's images, from which on somebody is told: of so many that cannot be
+            used, the cause is rather one upload than single images.
 
     Raises:
         ValueError: A malformed name, not folders, an output within the uploads (each shard would be one), or
@@ -46,6 +48,7 @@ class ImageFolder:
     image_size: int = 224
     validation_share: float = 0.1
     test_share: float = 0.1
+    quarantined_percent: float = 10.0
 
     def __post_init__(self) -> None:
         if not _DATASET.fullmatch(self.dataset):
@@ -66,6 +69,11 @@ class ImageFolder:
             raise ValueError(
                 f"ImageFolder has shares {shares}; they must not be negative, and below 1 together"
             )
+        if not 0 < self.quarantined_percent <= 100:
+            raise ValueError(
+                f"ImageFolder.quarantined_percent is {self.quarantined_percent:g}; give more than 0, "
+                "100 at most"
+            )
 
     @property
     def target(self) -> IDataBucket:
@@ -82,14 +90,17 @@ class Workers:
         backlog: Messages that wait for each of them, at which another one starts. At 100 images a second and
             CPU, and a minute to start, some minutes' work pays.
         idle_minutes: After which an empty queue has none.
-        spot: Whether they run on Fargate Spot, at under half the price: what one of them loses to an
-            interruption is done by another.
+        spot: Whether all but the first run on Fargate Spot, at under half the price: what one of them loses
+            to an interruption is done by another. The first does not: Spot may have nothing for hours, and
+            ECS goes nowhere else by itself.
         cpu: Units of 1024 to a CPU.
         memory_mib: Beyond it a task is killed.
         batch: Messages that become one set of shards, claimed together.
         visibility_seconds: For which a message is hidden from other workers, unless its worker asks for more,
             which it does every third of it. A message of a worker that died comes back so late.
         attempts: Deliveries of a message before it is set aside.
+        oldest_minutes: Age of the oldest message at which an alarm rings. At 100 images a second and
+            CPU all eight do a million in ten minutes.
 
     Raises:
         ValueError: A number out of range, or a size that Fargate has not.
@@ -104,6 +115,7 @@ class Workers:
     batch: int = 500
     visibility_seconds: int = 120
     attempts: int = 5
+    oldest_minutes: int = 60
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -114,6 +126,8 @@ class Workers:
             ("batch", 1, 5000),
             ("visibility_seconds", 30, 43_200),
             ("attempts", 1, 1000),
+            # SQS keeps messages for 14 days.
+            ("oldest_minutes", 1, 20_160),
         ):
             if not low <= getattr(self, name) <= high:
                 raise ValueError(f"Workers.{name} is {getattr(self, name)}; give {low} to {high}")
@@ -123,3 +137,26 @@ class Workers:
                 f"Workers of {self.cpu} units and {self.memory_mib} MiB: Fargate has no such task; "
                 f"{', '.join(f'{cpu} with {low} to {high}' for cpu, (low, high) in _SIZES.items())}, in GiB"
             )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Collection:
+    """The deletion of shards that neither the ledger nor a manifest names.
+
+    Args:
+        every_days: Between two looks. A shard goes at the second look at the earliest.
+        grace_hours: For which nothing must have named a shard, at least a day. Longer than a restore of the
+            ledger takes to be noticed: what only the lost records named is garbage then.
+
+    Raises:
+        ValueError: A number out of range.
+    """
+
+    every_days: int = 7
+    grace_hours: int = 72
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.every_days <= 31:
+            raise ValueError(f"Collection.every_days is {self.every_days}; give 1 to 31")
+        if not 24 <= self.grace_hours <= 24 * 365:
+            raise ValueError(f"Collection.grace_hours is {self.grace_hours}; give 24 to 8760")

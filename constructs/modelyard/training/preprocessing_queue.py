@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_ecs as ecs
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from modelyard.arns import inherit_stack
+from modelyard.durations import minutes
 from modelyard.images import ContainerImage
 from modelyard.keys import only_through
 from modelyard.permissions import allow, in_one_policy
@@ -15,9 +19,19 @@ from modelyard.storage import Retention
 from modelyard.training.containers import ContainerTask
 from modelyard.training.event_queue import EventQueue
 from modelyard.training.ledger import Ledger
+from modelyard.training.monitoring_board import CLUSTER, DATASET, NAMESPACE, PREPARED, QUARANTINED
 from modelyard.training.network import TrainingNetwork
-from modelyard.training.preprocessing_props import ImageFolder, Workers
+from modelyard.training.preprocessing_props import Collection, ImageFolder, Workers
 from modelyard.training.worker_scaling import WorkerScaling
+
+if TYPE_CHECKING:
+    from modelyard.training.shard_collection import ShardCollection
+
+# A share of fewer images says nothing: one upload that is broken would be all of an hour's.
+_LEAST_QUARANTINED = 10
+QUARANTINED_SHARE = (
+    f"IF(quarantined < {_LEAST_QUARANTINED}, 0, 100 * quarantined / (quarantined + FILL(prepared, 0)))"
+)
 
 
 class PreprocessingQueue(Construct):
@@ -31,6 +45,7 @@ class PreprocessingQueue(Construct):
         network: Likewise.
         image: The workers', with `training.preprocessing`.
         workers: Their number, size and patience.
+        collection: How often shards that nothing names are deleted; never if None.
         ledger: One for several datasets; a new one if None.
         retention: What becomes of the new ledger when the stack is deleted.
         log_retention: How long logs are kept.
@@ -41,6 +56,8 @@ class PreprocessingQueue(Construct):
         service: The workers.
         task: What they run.
         scaling: How many run.
+        quarantine: Alarm on uploads of which many cannot be used.
+        collection: What deletes shards, None if nothing does.
 
     Example:
         >>> PreprocessingQueue(stack, "Dogs", cluster=training.cluster, network=network, image=image,
@@ -55,6 +72,8 @@ class PreprocessingQueue(Construct):
     service: ecs.CfnService
     task: ContainerTask
     scaling: WorkerScaling
+    quarantine: cloudwatch.Alarm
+    collection: ShardCollection | None
 
     def __init__(
         self,
@@ -66,6 +85,7 @@ class PreprocessingQueue(Construct):
         network: TrainingNetwork,
         image: ContainerImage,
         workers: Workers | None = None,
+        collection: Collection | None = None,
         ledger: Ledger | None = None,
         retention: Retention | None = None,
         log_retention: logs.RetentionDays = logs.RetentionDays.THREE_MONTHS,
@@ -73,7 +93,7 @@ class PreprocessingQueue(Construct):
         super().__init__(scope, construct_id)
         inherit_stack(self, scope)
         workers = workers or Workers()
-        self._folder = folder
+        self._folder, self._cluster_name = folder, cluster.cluster_name
         self.ledger = ledger or Ledger(self, "Ledger", retention=retention)
         self.events = EventQueue(
             self,
@@ -82,21 +102,19 @@ class PreprocessingQueue(Construct):
             folder=folder.uploads,
             visibility_seconds=workers.visibility_seconds,
             attempts=workers.attempts,
+            oldest_minutes=workers.oldest_minutes,
         )
         self.task = self._task(image, workers, log_retention)
         with in_one_policy(self.task.task_role, "Data") as permissions:
             self._grant(self.task.task_role)
         service = ecs.CfnService
-        provider = "FARGATE_SPOT" if workers.spot else "FARGATE"
         group = network.security_group(self, "Group", f"Workers that prepare {folder.dataset}")
         self.service = service(
             self,
             "Service",
-            cluster=cluster.cluster_name,
+            cluster=self._cluster_name,
             task_definition=self.task.definition_arn,
-            capacity_provider_strategy=[
-                service.CapacityProviderStrategyItemProperty(capacity_provider=provider, weight=1)
-            ],
+            capacity_provider_strategy=_strategy(spot=workers.spot),
             # No number of tasks: scaling's is kept by updates, and the one at creation ends when it is idle.
             deployment_configuration=service.DeploymentConfigurationProperty(
                 # A worker may go any time: an update need not wait for new ones.
@@ -119,11 +137,38 @@ class PreprocessingQueue(Construct):
         self.scaling = WorkerScaling(
             self,
             "Scaling",
-            cluster_name=cluster.cluster_name,
+            cluster_name=self._cluster_name,
             service=self.service,
             events=self.events,
             workers=workers,
         )
+        self.quarantine = self._watch()
+        self.collection = None
+        if collection:
+            # Here, since loading it costs every synth, and not every queue has one.
+            from modelyard.training.shard_collection import ShardCollection
+
+            self.collection = ShardCollection(
+                self,
+                "Collection",
+                folder=folder,
+                ledger=self.ledger,
+                dead_letters=self.events,
+                cluster=cluster,
+                subnets=network.subnet_ids,
+                security_group=group.security_group_id,
+                image=image,
+                workers=self.task,
+                collection=collection,
+            )
+
+    def metric_prepared(self) -> cloudwatch.Metric:
+        """Images that came into the dataset, sum per hour."""
+        return self._metric(PREPARED)
+
+    def metric_quarantined(self) -> cloudwatch.Metric:
+        """Images that cannot be used, sum per hour."""
+        return self._metric(QUARANTINED)
 
     def grant_use(self, grantee: iam.IGrantable) -> None:
         """Allow uploading images, writing manifests of what they become, asking how long the queue is."""
@@ -142,6 +187,32 @@ class PreprocessingQueue(Construct):
         folder.target.grant_read_write(grantee, folder.output)
         folder.target.grant_delete(grantee, folder.output)
         allow(grantee, actions=["sqs:GetQueueAttributes"], resources=[self.events.queue.queue_arn])
+
+    def _metric(self, name: str) -> cloudwatch.Metric:
+        return cloudwatch.Metric(
+            namespace=NAMESPACE,
+            metric_name=name,
+            dimensions_map={CLUSTER: self._cluster_name, DATASET: self._folder.dataset},
+            period=minutes(60),
+            statistic="Sum",
+        )
+
+    def _watch(self) -> cloudwatch.Alarm:
+        dataset = self._folder.dataset
+        return cloudwatch.Alarm(
+            self,
+            "Quarantine",
+            alarm_description=f"Many images of {dataset} cannot be used: the workers' log says which and why",
+            metric=cloudwatch.MathExpression(
+                expression=QUARANTINED_SHARE,
+                using_metrics={"prepared": self.metric_prepared(), "quarantined": self.metric_quarantined()},
+                period=minutes(60),
+            ),
+            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+            threshold=self._folder.quarantined_percent,
+            evaluation_periods=1,
+            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+        )
 
     def _grant(self, role: iam.Role) -> None:
         folder = self._folder
@@ -183,6 +254,7 @@ class PreprocessingQueue(Construct):
                 "OUTPUT_URI": f"s3://{folder.target.bucket_name}/{folder.output}",
                 "LEDGER_TABLE": self.ledger.table.table_name,
                 "QUEUE_URL": self.events.queue.queue_url,
+                "TRAINING_CLUSTER": self._cluster_name,
                 "IMAGE_SIZE": str(folder.image_size),
                 "VALIDATION_SHARE": f"{folder.validation_share:g}",
                 "TEST_SHARE": f"{folder.test_share:g}",
@@ -195,3 +267,17 @@ class PreprocessingQueue(Construct):
             },
             container={},
         )
+
+
+def _strategy(*, spot: bool) -> list[ecs.CfnService.CapacityProviderStrategyItemProperty]:
+    """The first task beside Spot, which may have no room: ECS then waits, and takes no other provider.
+
+    https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-capacity-providers.html
+    """
+    item = ecs.CfnService.CapacityProviderStrategyItemProperty
+    if not spot:
+        return [item(capacity_provider="FARGATE", weight=1)]
+    return [
+        item(capacity_provider="FARGATE", base=1, weight=0),
+        item(capacity_provider="FARGATE_SPOT", weight=1),
+    ]

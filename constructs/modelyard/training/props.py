@@ -18,6 +18,9 @@ _INSTANCE_TYPE = re.compile(r"[a-z][a-z0-9-]*\.[a-z0-9-]+")
 # Capacity providers of ECS's own begin so, and ECS refuses others that do.
 _POOL_NAME = re.compile(r"(?!aws|ecs|fargate)[a-z][a-z0-9-]{0,30}")
 _SMALLEST_SUBNET = 28
+MOST_ZONES = 6
+# https://docs.aws.amazon.com/global-infrastructure/latest/regions/az-ids.html
+_ZONE_NAME, _ZONE_ID = re.compile(r"[a-z]+(-[a-z]+)+-\d[a-z]"), re.compile(r"[a-z]+\d-az\d+")
 # ECS's Container Insights.
 Insights = Literal["enabled", "enhanced", "disabled"]
 
@@ -45,16 +48,19 @@ class NetworkLayout:
 
     Args:
         cidr: IPv4 range of the network; each zone's subnet has a sixteenth of it.
-        zones: Zones with a subnet. Services spread over them; hosts of one job stay in one.
+        zones: Zones with a subnet: how many, of those that come first in the account's list, or which, all by
+            name (`eu-west-1a`) or all by id (`euw1-az1`, the same place in every account). Name them where
+            hosts have GPUs: not every zone offers every type. Services spread over them; hosts of one attempt
+            at a job stay in one.
         endpoints: Interface endpoints, by service name without `com.amazonaws.<region>.`. Add `SSM_ENDPOINTS`
             for a `TrainingInstance`.
 
     Raises:
-        ValueError: Not a range that can be cut up, or a number of zones that none has.
+        ValueError: Not a range that can be cut up, a number of zones that none has, or no zones' names.
     """
 
     cidr: str = "10.60.0.0/16"
-    zones: int = 2
+    zones: int | Sequence[str] = 2
     endpoints: Sequence[str] = ENDPOINTS
 
     def __post_init__(self) -> None:
@@ -66,14 +72,37 @@ class NetworkLayout:
             ) from error
         if not 16 <= whole.prefixlen <= _SMALLEST_SUBNET - 4:
             raise ValueError(f"NetworkLayout.cidr {self.cidr} must be a /16 to a /{_SMALLEST_SUBNET - 4}")
-        if not 1 <= self.zones <= 3:
-            raise ValueError(f"NetworkLayout.zones is {self.zones}; give 1 to 3, every region has three")
+        if isinstance(self.zones, int):
+            if not 1 <= self.zones <= 3:
+                raise ValueError(f"NetworkLayout.zones is {self.zones}; give 1 to 3, every region has three")
+            return
+        for form in (_ZONE_NAME, _ZONE_ID):
+            # A string is a sequence of strings too.
+            if not isinstance(self.zones, str) and all(form.fullmatch(zone) for zone in self.zones):
+                break
+        else:
+            raise ValueError(
+                f"NetworkLayout.zones is {self.zones!r}; give all by name, as [eu-west-1a], or by id"
+            )
+        if not 1 <= len(self.zones) <= MOST_ZONES or len(set(self.zones)) < len(self.zones):
+            raise ValueError(f"NetworkLayout.zones is {self.zones!r}; give 1 to {MOST_ZONES}, each once")
+
+    @property
+    def zone_count(self) -> int:
+        """How many there are."""
+        return self.zones if isinstance(self.zones, int) else len(self.zones)
+
+    @property
+    def zone_ids(self) -> tuple[str, ...]:
+        """Of zones given by id."""
+        named = () if isinstance(self.zones, int) else tuple(self.zones)
+        return named if named and _ZONE_ID.fullmatch(named[0]) else ()
 
     @property
     def subnets(self) -> tuple[str, ...]:
         """The range of each zone's subnet."""
         parts = ipaddress.IPv4Network(self.cidr).subnets(prefixlen_diff=4)
-        return tuple(str(part) for part, _ in zip(parts, range(self.zones), strict=False))
+        return tuple(str(part) for part, _ in zip(parts, range(self.zone_count), strict=False))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,8 +152,9 @@ def check_instance_types(where: str, kinds: Sequence[str]) -> None:
         raise ValueError(f"{where}: {wrong[0]!r} is no instance type such as g5.xlarge")
 
 
-# In the order in which a job tries them.
-POOLS = (Pool(name="spot", market="spot"), Pool(name="on-demand", market="on-demand"))
+# In the order in which a job tries them. In two zones: what one does not offer, or has run out of, the other
+# may have for the whole job; lost hosts are asked for again in the zone of those that are left.
+POOLS = (Pool(name="spot", market="spot"), Pool(name="on-demand", market="on-demand", zone=1))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

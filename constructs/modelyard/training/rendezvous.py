@@ -24,14 +24,16 @@ class Rendezvous(Construct):
 
     No host of a job holds it, so that any host may die. Never two of them at once, not even while one is
     replaced: hosts that ask different stores wait for each other for ever. A job whose store dies starts
-    again from its checkpoint.
+    again from its checkpoint, as often as it takes: its hosts wait for the next store for ten minutes each
+    time. Whatever changes the task replaces the store, and so ends all jobs' attempts: give it an image of
+    its own, that changes seldom.
 
     Args:
         scope: The parent.
         construct_id: Unique within the parent.
         cluster_name: Where the service runs.
         network: Likewise.
-        image: The trainer's.
+        image: With `training.rendezvous`.
         namespace: Of names in the network.
         log_retention: How long its log is kept.
 
@@ -91,10 +93,11 @@ class Rendezvous(Construct):
             description="Holds the store in which training hosts meet",
             image=image,
             # At its own address: whatever else runs beside it may use the port too.
-            command=["python", "-m", "training.vision.rendezvous", "--port", str(PORT), "--own-address"],
+            command=["python", "-m", "training.rendezvous", "--port", str(PORT), "--own-address"],
             environment={},
             log_retention=log_retention,
-            definition={"requires_compatibilities": ["FARGATE"], "cpu": "256", "memory": "1024"},
+            # Half a CPU: loading PyTorch is nearly all it does, and hosts wait for that.
+            definition={"requires_compatibilities": ["FARGATE"], "cpu": "512", "memory": "1024"},
             container={
                 "port_mappings": [ecs.CfnTaskDefinition.PortMappingProperty(container_port=PORT)],
             },

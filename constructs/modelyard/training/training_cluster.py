@@ -32,6 +32,8 @@ class TrainingCluster(Construct):
         construct_id: Unique within the parent.
         network: Where everything stands.
         image: The trainer's, with `training.vision`.
+        rendezvous_image: Of `training.rendezvous` and little else: a new one ends the attempts of all jobs.
+            The trainer's by default, so that each change of the trainer does.
         data: Where trainers read and write.
         pools: Hosts, in the order in which a job tries them.
         size: Of one trainer's task, one to a host.
@@ -43,6 +45,7 @@ class TrainingCluster(Construct):
         cluster: For whoever starts tasks.
         pools: By name.
         capacity_providers: Names of the pools' providers, in the order of `pools`.
+        capacity_zones: Which of the network's zones each of them has its hosts in, from 0.
         providers: Ties them and Fargate's to the cluster; services on them wait for it.
         trainer: The trainer's task definition with its roles and log. Who keeps records of jobs lets
             `trainer.task_role` at them.
@@ -63,6 +66,7 @@ class TrainingCluster(Construct):
     cluster: ecs.ICluster
     pools: dict[str, CapacityPool]
     capacity_providers: list[str]
+    capacity_zones: list[int]
     providers: ecs.CfnClusterCapacityProviderAssociations
     trainer: ContainerTask
     trainer_security_group: ec2.SecurityGroup
@@ -76,6 +80,7 @@ class TrainingCluster(Construct):
         network: TrainingNetwork,
         image: ContainerImage,
         data: TrainingData,
+        rendezvous_image: ContainerImage | None = None,
         pools: Sequence[Pool] = POOLS,
         size: TrainerSize | None = None,
         insights: Insights = "enabled",
@@ -111,7 +116,7 @@ class TrainingCluster(Construct):
             "Rendezvous",
             cluster_name=self._name,
             network=network,
-            image=image,
+            image=rendezvous_image or image,
             namespace=namespace,
             log_retention=log_retention,
         )
@@ -168,6 +173,7 @@ class TrainingCluster(Construct):
             for pool in pools
         }
         self.capacity_providers = [pool.name for pool in self.pools.values()]
+        self.capacity_zones = [pool.zone for pool in pools]
         # No default strategy: what is started without saying where, is a mistake.
         self.providers = ecs.CfnClusterCapacityProviderAssociations(
             self,

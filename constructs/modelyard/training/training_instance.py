@@ -48,7 +48,8 @@ class TrainingInstance(Construct):
 
     Attributes:
         driver: The state machine; start it with `{"job", "attempt", "dataset", "checkpoints", "output",
-            "hyperparameters"}`.
+            "hyperparameters"}`, or let `TrainingJobs` do so.
+        size: As given.
         template: Launch template of the host.
         command: SSM document that it runs.
         role: Of the host, and so of the trainer.
@@ -66,6 +67,7 @@ class TrainingInstance(Construct):
     """
 
     driver: stepfunctions.CfnStateMachine
+    size: InstanceSize
     template: ec2.CfnLaunchTemplate
     command: ssm.CfnDocument
     role: iam.Role
@@ -86,7 +88,7 @@ class TrainingInstance(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         inherit_stack(self, scope)
-        size = size or InstanceSize()
+        self.size = size = size or InstanceSize()
         if size.zone >= len(network.subnet_ids):
             raise ValueError(
                 f"InstanceSize.zone is {size.zone}, but the network has zones 0 to "
@@ -142,6 +144,21 @@ class TrainingInstance(Construct):
             resources=[arn_in_stack(self, "states", f"execution:{name}:*")],
             reason="Executions are named when they start; the grant ends at those of this state machine.",
         )
+
+    def grant_control(self, grantee: iam.IGrantable) -> None:
+        """Allow what `grant_start` does, and ending the hosts of jobs: whoever sees jobs through."""
+        self.grant_start(grantee)
+        allow(
+            grantee,
+            actions=["ec2:TerminateInstances"],
+            resources=[arn_in_stack(self, "ec2", "instance/*")],
+            conditions={"StringEquals": {f"aws:ResourceTag/{self._tag[0]}": self._tag[1]}},
+            reason="A host is named when it starts; the grant ends at those with this tag.",
+        )
+
+    def grant_read_log(self, grantee: iam.IGrantable) -> None:
+        """Allow reading the log of a job whose attempts are known: stream `trainer/JOB/ATTEMPT`."""
+        allow(grantee, actions=["logs:GetLogEvents"], resources=[self.log_group.log_group_arn])
 
     def _template(self, network: TrainingNetwork, size: InstanceSize, *, gpu: bool) -> ec2.CfnLaunchTemplate:
         part = ec2.CfnLaunchTemplate
@@ -206,6 +223,7 @@ class TrainingInstance(Construct):
             template_version=self.template.attr_latest_version_number,
             document_name=self.command.ref,
             limit_minutes=size.max_hours * 60,
+            watch_seconds=size.watch_seconds,
         )
         driver = machine(
             self,

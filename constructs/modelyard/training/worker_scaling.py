@@ -80,9 +80,10 @@ class WorkerScaling(Construct):
             max_capacity=workers.most,
         )
         self._track(events, workers)
+        queue = events.node.path
         self.wake = self._step(
             "Wake",
-            f"Messages wait in {events.node.path}, and no worker runs",
+            f"Messages wait in {queue}, and no worker runs",
             WAITS_FOR_NOBODY,
             {"waiting": events.metric_waiting()},
             periods=1,
@@ -93,7 +94,7 @@ class WorkerScaling(Construct):
         )
         self.sleep = self._step(
             "Sleep",
-            f"Workers of {events.node.path} have had nothing to do",
+            f"Workers of {queue} have had nothing to do",
             IDLE,
             {"waiting": events.metric_waiting(), "held": events.metric_held()},
             periods=workers.idle_minutes,

@@ -43,6 +43,7 @@ def apply(cloud: Cloud) -> None:
         lambda_concurrency,
         lambda_function_resource,
         lambda_limits,
+        log_stream_actions,
         log_streams,
         notified_functions,
         pass_role,
@@ -82,6 +83,7 @@ def apply(cloud: Cloud) -> None:
     lambda_concurrency.apply()
     lambda_function_resource.apply()
     lambda_limits.apply()
+    log_stream_actions.apply()
     log_streams.apply()
     notified_functions.apply()
     pass_role.apply()

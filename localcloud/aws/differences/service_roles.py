@@ -21,7 +21,7 @@ def may(role: str, service: str, action: str, resource: str) -> bool:
     from ministack.core import iam_evaluator
     from ministack.core.responses import get_region, request_scope
 
-    credentials = _session(role, service)
+    credentials = session_of(role, service)
     if credentials is None:
         return False
     key, account, region = credentials.access_key_id, role.split(":")[4], get_region()
@@ -37,7 +37,7 @@ def may(role: str, service: str, action: str, resource: str) -> bool:
     return contextvars.copy_context().run(ask)
 
 
-def _session(role: str, service: str) -> Credentials | None:
+def session_of(role: str, service: str) -> Credentials | None:
     """One session for many actions; whether the service is trusted is asked each time."""
     if not identity.role_trusts(role, service):
         return None

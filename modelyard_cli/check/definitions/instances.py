@@ -21,6 +21,12 @@ _NEURON = re.compile(r"ml\.(trn|inf)\d\w*\.")
 _NVME = re.compile(
     r"ml\.(p4d|p4de|p5\w*|g4dn|g5|g6\w*|trn1n?|trn2|c5d|m5d|r5d|c6gd|m6gd|r6gd|c6id|m6id|r6id|m7gd|c7gd|r7gd|inf1|i3\w*|i4\w*)\."
 )
+# https://aws.amazon.com/sagemaker/ai/pricing/ ; sizes between these have one GPU, however large.
+_SEVERAL_GPUS = re.compile(
+    r"ml\.(p2\.(8|16)|p3\.(8|16)|p3dn\.24|p4\w*\.24|p[56][\w-]*\.48|g4dn\.12|g[56]e?\.(12|24|48))xlarge"
+)
+# This project's, which start one process on each host (training/README.md).
+_ONE_GPU = ("training.vision.train",)
 _CPU_ONLY = re.compile(
     r"sagemaker-scikit-learn|-cpu\b|sagemaker-sparkml|linear-learner-cpu|factorization-machines|knn|pca-cpu|sagemaker-spark-processing"
 )
@@ -205,3 +211,24 @@ def _offers(definition: Definition) -> Hits:
                     else:
                         continue
                     yield step.at(f"Arguments.InferenceSpecification.{member}"), message
+
+
+@definition_rule(
+    "MYP529",
+    "A machine with several GPUs for a trainer that computes on one",
+    "Take more instances of a type with one GPU, such as ml.g5.xlarge, or train on a training cluster, "
+    "where each GPU has a process.",
+)
+def _idle(definition: Definition) -> Hits:
+    for step, at, job in training_parts(definition):
+        environment, resources = job.get("Environment"), job.get("ResourceConfig")
+        if not isinstance(environment, dict) or not isinstance(resources, dict):
+            continue
+        module = definition.value(environment.get("STEP_MODULE"))
+        if module not in _ONE_GPU:
+            continue
+        kinds = [resources.get("InstanceType")]
+        kinds += [group.get("InstanceType") for group in items(resources, "InstanceGroups")]
+        for kind in [choice for given in kinds for choice in definition.choices(given)]:
+            if _SEVERAL_GPUS.fullmatch(str(kind)):
+                yield step.at(f"{at}.ResourceConfig"), f"{module} uses one GPU of {kind}, the others are idle"

@@ -96,6 +96,28 @@ def test_batches_of_messages_need_what_single_ones_need(
     assert code_of(lambda: other.delete_message_batch(QueueUrl=url, Entries=[entry]))[0] == "AccessDenied"
 
 
+def test_reading_a_log_stream_needs_a_grant_on_it(cloud: Cloud, admin: Credentials, actor: Actor) -> None:
+    logs, group = cloud.client("logs", admin), unique("group")
+    logs.create_log_group(logGroupName=group)
+    for stream in ("a", "b"):
+        logs.create_log_stream(logGroupName=group, logStreamName=stream)
+    (described,) = logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]
+    arn = described["arn"].removesuffix(":*")
+
+    def read(grant: str, **group_asked: str) -> None:
+        client = cloud.client("logs", actor([allow("logs:GetLogEvents", grant)]))
+        client.get_log_events(logStreamName="a", **group_asked)
+
+    # As CloudFormation has a group's ARN, which covers its streams; and one stream.
+    for grant in (f"{arn}:*", f"{arn}:log-stream:a"):
+        read(grant, logGroupName=group)
+        read(grant, logGroupIdentifier=arn)
+    for grant in (f"{arn}:log-stream:b", f"{arn}x:*", arn):
+        for asked in ({"logGroupName": group}, {"logGroupIdentifier": arn}):
+            code, _ = code_of(lambda grant=grant, asked=asked: read(grant, **asked))
+            assert code == "AccessDeniedException"
+
+
 class TestLeadingKeys:
     """A grant of one partition is none of the others; MiniStack alone knows no `dynamodb:LeadingKeys`."""
 

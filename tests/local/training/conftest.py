@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from localcloud import lifecycle
+from modelyard_cli.main import app
 from tests.local.training.stage import Stage
 
 # A minute of alarms, and so of scaling, in a second.
@@ -35,3 +39,15 @@ def _surroundings(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in stage.environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("MODELYARD_ENV", "local-training")
+
+
+@pytest.fixture
+def train() -> Callable[..., Any]:
+    """`modelyard train`, with its answer for machines."""
+
+    def run(*arguments: str) -> Any:
+        result = CliRunner().invoke(app, ["train", *arguments, "--json"], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)
+
+    return run

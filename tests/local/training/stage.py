@@ -95,6 +95,18 @@ class Stage:
         events = self.client("logs").filter_log_events(logGroupName=group)["events"]
         return "\n".join(event["message"] for event in events[-most:])
 
+    def told(self, logical: str, task: str = "") -> list[dict[str, Any]]:
+        """The lines of JSON in a log group, oldest first; those of one task, or of all."""
+        group = self.resource(logical, "AWS::Logs::LogGroup")
+        pages = self.client("logs").get_paginator("filter_log_events").paginate(logGroupName=group)
+        lines = [
+            event["message"]
+            for page in pages
+            for event in page["events"]
+            if event["logStreamName"].endswith(task.rpartition("/")[2])
+        ]
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
     def job(self, name: str) -> dict[str, Any]:
         """The record of a training job."""
         answer = self.client("dynamodb").get_item(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.local.support import until
 from tests.local.training.stage import DATASET, Stage
-from tests.local.training.uploads import IMAGES, counts, dataset_of, depth, upload, written
+from tests.local.training.uploads import IMAGES, counts, dataset_of, depth, told, upload, written
 
 
 def test_nothing_is_left_to_deploy(stage: Stage) -> None:
@@ -31,6 +31,7 @@ def test_images_become_shards_by_workers_that_come_and_go(stage: Stage, tmp_path
     assert len(manifest["classes"]) == 10
     assert sum(len(shard["samples"]) for split in manifest["splits"].values() for shard in split) == IMAGES
     assert [one["name"] for one in manifest["quarantined"]] == ["3/broken.png"]
+    until(lambda: told(stage, since) == {"Prepared": IMAGES, "Quarantined": 1}, lambda: told(stage, since))
     worker = stage.role("DatasetdigitsTaskTaskRole")
     decisions = stage.decisions(since)
     assert [one for one in decisions if not one.allowed] == []

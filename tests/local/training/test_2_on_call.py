@@ -29,6 +29,9 @@ def test_every_command_of_the_page(stage: Stage) -> None:
     seen = page("see")
     assert JOB in seen
     assert "the trainer refuses it" in seen
+    log = page("log", before=f"job={JOB}")
+    assert "error: " in log
+    assert "epoch" in log
     sqs, letters = stage.client("sqs"), stage.resource("JobsDeadLetters", "AWS::SQS::Queue")
 
     def left() -> int:

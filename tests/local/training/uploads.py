@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +54,24 @@ def written(stage: Stage) -> int:
         .paginate(TableName=stage.outputs["LedgerTableName"], Select="COUNT", ConsistentRead=True)
     )
     return sum(page["Count"] for page in pages)
+
+
+def told(stage: Stage, since: float) -> dict[str, float]:
+    """What workers have told CloudWatch since then, by metric."""
+    dimensions = {"Cluster": stage.outputs["ClusterName"], "Dataset": DATASET}
+    found = {}
+    for name in ("Prepared", "Quarantined"):
+        points = stage.client("cloudwatch").get_metric_statistics(
+            Namespace="Modelyard/Training",
+            MetricName=name,
+            Dimensions=[{"Name": key, "Value": value} for key, value in dimensions.items()],
+            StartTime=datetime.fromtimestamp(since - 60, UTC),
+            EndTime=datetime.fromtimestamp(time.time() + 60, UTC),
+            Period=60,
+            Statistics=["Sum"],
+        )["Datapoints"]
+        found[name] = sum(point["Sum"] for point in points)
+    return found
 
 
 def write_manifest(stage: Stage) -> str:

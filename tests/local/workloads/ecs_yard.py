@@ -122,8 +122,8 @@ class Yard:
         """Wait until a task has written a line."""
         wait_for(lambda: self.task(arn)["lastStatus"] == "RUNNING" and line in self.log(arn), line)
 
-    def queue_of_events(self) -> str:
-        """A queue that gets every event of the cluster's tasks."""
+    def queue_of_events(self, pattern: dict[str, Any] | None = None) -> str:
+        """A queue that gets every event of the cluster's tasks, or those of a pattern."""
         sqs, events = self.cloud.client("sqs", self.admin), self.cloud.client("events", self.admin)
         name = unique("events")
         arn = f"arn:aws:sqs:{self.cloud.region}:{self.cloud.account}:{name}"
@@ -131,7 +131,7 @@ class Yard:
         policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
         url: str = sqs.create_queue(QueueName=name, Attributes={"Policy": policy})["QueueUrl"]
         cluster = f"arn:aws:ecs:{self.cloud.region}:{self.cloud.account}:cluster/{self.name}"
-        pattern = {"source": ["aws.ecs"], "detail": {"clusterArn": [cluster]}}
+        pattern = pattern or {"source": ["aws.ecs"], "detail": {"clusterArn": [cluster]}}
         events.put_rule(Name=name, EventPattern=json.dumps(pattern))
         events.put_targets(Rule=name, Targets=[{"Id": "queue", "Arn": arn}])
         return url

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import base64
+from collections.abc import Iterator, Mapping
+from contextlib import closing
 from typing import Any
 
 import pytest
 
 from localcloud.context import Cloud, Credentials
-from tests.local.support import Role, code_of, unique
+from tests.local.support import Role, code_of, noticed, notify, unique
 from tests.local.workloads.ecs_yard import SUBNETS, WAIT, Yard, wait_for
 
 
@@ -24,13 +26,26 @@ def yard(
 class Pool:
     """A capacity provider of a group of c5.large: 2 processors and 3850 MiB an instance."""
 
-    def __init__(self, yard: Yard, *, scaled: bool, smallest: int = 0, largest: int = 2) -> None:
+    def __init__(
+        self,
+        yard: Yard,
+        *,
+        scaled: bool,
+        smallest: int = 0,
+        largest: int = 2,
+        user_data: str = "",
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
         self.yard, self.name = yard, unique("pool")
         self.groups = yard.cloud.client("autoscaling", yard.admin)
         ec2 = yard.cloud.client("ec2", yard.admin)
-        ec2.create_launch_template(
-            LaunchTemplateName=self.name, LaunchTemplateData={"InstanceType": "c5.large"}
-        )
+        data: dict[str, Any] = {"InstanceType": "c5.large"}
+        if tags:
+            pairs = [{"Key": name, "Value": value} for name, value in tags.items()]
+            data["TagSpecifications"] = [{"ResourceType": "instance", "Tags": pairs}]
+        if user_data:
+            data["UserData"] = base64.b64encode(user_data.encode()).decode()
+        ec2.create_launch_template(LaunchTemplateName=self.name, LaunchTemplateData=data)
         found = ec2.describe_launch_templates(LaunchTemplateNames=[self.name])["LaunchTemplates"][0]
         self.groups.create_auto_scaling_group(
             AutoScalingGroupName=self.name,
@@ -240,6 +255,58 @@ def test_an_instance_that_drains_takes_nothing_new_and_keeps_standalone_tasks(
     assert refused["failures"], refused
     assert yard.task(arn)["lastStatus"] == "RUNNING"
     assert yard.ecs.list_container_instances(cluster=yard.name, status="DRAINING")["containerInstanceArns"]
+
+
+def test_spot_gives_notice_and_then_takes_the_instance(yard: Yard) -> None:
+    pool = Pool(yard, scaled=False, smallest=2, user_data="echo ECS_ENABLE_SPOT_INSTANCE_DRAINING=true > x")
+    wait_for(lambda: len(pool.instances()) == 2, "two instances")
+    mine, other = ((each["ec2InstanceId"], each["containerInstanceArn"]) for each in pool.instances())
+    definition = yard.definition(yard.container(WAIT))
+    apart = [{"type": "distinctInstance"}]
+    tasks = yard.run(definition, launchType="EC2", count=2, placementConstraints=apart)
+    for arn in tasks:
+        yard.reached(arn, "RUNNING")
+    on = {yard.task(arn)["containerInstanceArn"]: arn for arn in tasks}
+    heard = yard.queue_of_events({"source": ["aws.ec2"]})
+    with closing(pool), noticed(yard.cloud.folder, {mine[0]: 3600}):
+        (event,) = wait_for(lambda: yard.events(heard), "the warning")
+        # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html
+        assert event.keys() == {
+            "version", "id", "detail-type", "source", "account", "time", "region", "resources", "detail",
+        }  # fmt: skip
+        assert event["detail-type"] == "EC2 Spot Instance Interruption Warning"
+        assert event["resources"] == [f"arn:aws:ec2:us-east-1a:instance/{mine[0]}"]
+        assert event["detail"] == {"instance-id": mine[0], "instance-action": "terminate"}
+        # It takes nothing new, its task stays, and who asks by the instance's id finds it.
+        listed = yard.ecs.list_container_instances(cluster=yard.name, filter=f"ec2InstanceId == {mine[0]}")
+        assert listed["containerInstanceArns"] == [mine[1]]
+        states = {each["containerInstanceArn"]: each["status"] for each in pool.instances()}
+        assert states == {mine[1]: "DRAINING", other[1]: "ACTIVE"}
+        assert yard.ask(definition, launchType="EC2", count=1, placementConstraints=apart)["failures"]
+        assert yard.task(on[mine[1]])["lastStatus"] == "RUNNING"
+        # Without a word ahead: it is gone with its task, and the group gets another one.
+        notify(yard.cloud.folder, {mine[0]: 3600, other[0]: 0})
+        stopped = yard.reached(on[other[1]], "STOPPED")
+        assert stopped["stopCode"] == "TerminationNotice"
+        wait_for(
+            lambda: {each["ec2InstanceId"] for each in pool.instances()} - {mine[0], other[0]}, "another"
+        )
+        assert len(pool.instances()) == 2
+        assert [event["detail"]["instance-id"] for event in yard.events(heard)] == [other[0]]
+
+
+def test_an_agent_that_is_not_told_to_drain_takes_tasks_until_the_end(yard: Yard, fixed: Pool) -> None:
+    instances = [each["ec2InstanceId"] for each in fixed.instances()]
+    heard = yard.queue_of_events({"source": ["aws.ec2"]})
+    with noticed(yard.cloud.folder, dict.fromkeys(instances, 3600)):
+        told: list[str] = []
+        wait_for(
+            lambda: told.extend(one["detail"]["instance-id"] for one in yard.events(heard)) or len(told) == 2,
+            "both",
+        )
+        assert sorted(told) == sorted(instances)
+        assert {each["status"] for each in fixed.instances()} == {"ACTIVE"}
+        assert not yard.ask(yard.definition(yard.container("pass")), launchType="EC2")["failures"]
 
 
 def test_a_strategy_divides_tasks(yard: Yard) -> None:

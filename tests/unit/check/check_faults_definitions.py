@@ -297,6 +297,36 @@ fault(
         put("Train", A + "ResourceConfig|VolumeKmsKeyId", "alias/key")(d),
     ),
 )
+
+
+def trains_images(kind: Any, module: str = "training.vision.train") -> Mutation:
+    return lambda d: (
+        put("Train", A + "Environment", {"STEP_MODULE": module})(d),
+        put("Train", A + "ResourceConfig|InstanceType", kind)(d),
+    )
+
+
+for several in (
+    "g4dn.12xlarge",
+    "g5.48xlarge",
+    "g6e.24xlarge",
+    "p3dn.24xlarge",
+    "p4de.24xlarge",
+    "p5en.48xlarge",
+):
+    fault(R, "MYP529", f"three or seven idle GPUs of {several}", trains_images(f"ml.{several}"))
+fault(
+    R,
+    "MYP529",
+    "idle GPUs, by parameter",
+    lambda d: (
+        parameter("TrainingInstanceType", DefaultValue="ml.g5.12xlarge")(d),
+        trains_images(get("Parameters.TrainingInstanceType"))(d),
+    ),
+)
+for single in ("ml.g4dn.xlarge", "ml.g5.16xlarge", "ml.g6.8xlarge", "ml.p3.2xlarge", "ml.p5.4xlarge"):
+    right(R, f"all GPUs of {single}", trains_images(single))
+right(R, "other code uses all GPUs", trains_images("ml.g5.12xlarge", "training.other.train"))
 fault(
     X,
     "MYP523",

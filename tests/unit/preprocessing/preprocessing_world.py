@@ -63,7 +63,10 @@ class MemoryQueue:
 
     def receive(self, count: int, seconds: int, visibility: int) -> list[Message]:
         self.world.may_fail("receive")
-        return [self.take(name) for name in self.visible()[: min(10, count)]]
+        found = [self.take(name) for name in self.visible()[: min(10, count)]]
+        if not found:
+            self.world.now += seconds
+        return found
 
     def extend(self, messages: Sequence[Message], seconds: int) -> None:
         for message in messages:

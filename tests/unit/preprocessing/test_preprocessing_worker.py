@@ -94,6 +94,35 @@ def test_the_same_messages_in_any_order_give_the_same_shards():
     assert manifest_of(one).data == manifest_of(other).data
 
 
+def test_images_that_are_added_move_no_other():
+    """Neither those that come later, nor all of them to workers that never saw the old ones."""
+
+    def splits(world):
+        found = read_manifest(manifest_of(world).data).document["splits"]
+        return {
+            sample["name"]: split
+            for split, shards in found.items()
+            for shard in shards
+            for sample in shard["samples"]
+        }
+
+    world = filled(40)
+    run(world)
+    before = splits(world)
+    assert set(before.values()) == set(SPLITS)
+    for number in range(41, 51):
+        world.upload(f"{'abc'[number % 3]}/0{number}.png", picture(number))
+    assert run(world)[0].done == 10
+    after = splits(world)
+    assert len(after) == 50
+    assert {name: after[name] for name in before} == before
+    anew = World()
+    for name, data in reversed(world.current().items()):
+        anew.upload(name, data)
+    run(anew)
+    assert splits(anew) == after
+
+
 def test_a_shard_that_was_changed_is_refused(tmp_path: Path):
     world = filled()
     run(world)

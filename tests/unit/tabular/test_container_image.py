@@ -58,7 +58,7 @@ def image(request):
 
 def test_every_dockerfile_is_looked_at_here():
     # Those of the cluster and its workers: test_cluster_images.
-    cluster = {"cluster.Dockerfile", "preprocessing.Dockerfile"}
+    cluster = {"cluster.Dockerfile", "preprocessing.Dockerfile", "rendezvous.Dockerfile"}
     jobs = {image.dockerfile for image in IMAGES}
     assert {path.name for path in CONTEXT.glob("*Dockerfile")} == jobs | cluster
     assert sorted(catalog.IMAGES.values()) == sorted(image.dockerfile for image in IMAGES)

@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from tests.unit.vision.checkpoint_support import MemoryS3, Unreliable, entry_of, pointer_in
 from training.common.failure import UserError
 from training.vision.checkpoints.folder import FolderStore
+from training.vision.checkpoints.format import DamagedError
 from training.vision.checkpoints.journal import Journal, SupersededError, Survey, newest
 from training.vision.checkpoints.pointer import POINTER, Entry, Keep
 from training.vision.checkpoints.s3 import S3Store
@@ -226,6 +227,15 @@ def test_a_store_replaces_only_what_it_was_told(store):
     assert store.read("x") is None
 
 
+def test_a_store_has_folders(store):
+    tag = store.replace("run/files/x", b"1", None)
+    store.replace("run/files/x", b"2", tag)
+    store.add("run/y", b"3")
+    assert store.read("run/files/x").data == b"2"
+    assert store.read("run/y").data == b"3"
+    assert "x" not in store.names()
+
+
 def claimed(store, run, keep=None):
     journal = Journal(store, run, keep or Keep())
     journal.claim()
@@ -269,20 +279,40 @@ def test_a_write_without_an_answer_is_found_out(store):
     assert [name for name in store.names() if name.endswith(".ckpt")] == [entry_of("a", 3)[0].name]
 
 
+def whole(_name, _data):
+    """What `entry_of` makes has no state to be damaged."""
+
+
 def test_a_checkpoint_that_did_not_arrive_is_passed_over(store, capsys):
     old = claimed(store, "old")
     for step in (1, 2, 3):
         old.add(*entry_of("old", step))
     store.remove(entry_of("old", 3)[0].name)
     journal = claimed(store, "new")
-    assert newest(journal, store.read)[0].step == 2
+    assert newest(journal, store.read, whole)[0].step == 2
     assert "is named, but is not there" in capsys.readouterr().out
     journal.add(*entry_of("new", 3))
     assert [entry.step for entry in pointer_in(store).kept] == [1, 2, 3]
     for entry in pointer_in(store).kept:
         store.remove(entry.name)
-    with pytest.raises(UserError, match=r"none of the 3 checkpoints that latest\.json names is there"):
-        newest(claimed(store, "third"), store.read)
+    with pytest.raises(
+        UserError,
+        match=r"none of the 3 checkpoints that latest\.json names can be used, the newest is not there",
+    ):
+        newest(claimed(store, "third"), store.read, whole)
+
+
+def test_a_checkpoint_that_was_damaged_on_its_way_is_read_again(store, capsys):
+    journal = claimed(store, "a")
+    journal.add(*entry_of("a", 1))
+    faults = [DamagedError("step-1", "is cut off")]
+
+    def check(*_given):
+        if faults:
+            raise faults.pop()
+
+    assert newest(journal, store.read, check)[0].step == 1
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize(

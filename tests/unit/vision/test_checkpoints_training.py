@@ -329,11 +329,12 @@ def test_a_run_that_was_replaced_ends(jobs, at_step, refused):
     assert not (job.root / "model" / "model.safetensors").exists()
 
 
-def damage(job, change):
+def damage(job, change, last=1):
+    """The last so many."""
     store = FolderStore(job.root / "checkpoints")
-    name = pointer_in(store).kept[-1].name
-    path = job.root / "checkpoints" / name
-    path.write_bytes(change(path.read_bytes()))
+    for entry in pointer_in(store).kept[-last:]:
+        path = job.root / "checkpoints" / entry.name
+        path.write_bytes(change(path.read_bytes()))
 
 
 @pytest.mark.parametrize(
@@ -345,9 +346,25 @@ def damage(job, change):
         (lambda data: b"PK" + data, "is no checkpoint of this trainer"),
     ],
 )
-def test_a_damaged_checkpoint_is_refused(undisturbed, jobs, refused, change, reason):
-    damage(jobs("damaged", undisturbed.root / "checkpoints"), change)
-    assert reason in refused(train.main)
+def test_a_damaged_checkpoint_is_passed_over(undisturbed, jobs, refused, capsys, change, reason):
+    """The one before it counts, and leads to the same model; that is said. Without one, the job ends."""
+    job = jobs("damaged", undisturbed.root / "checkpoints")
+    *_, before, newest = pointer_in(FolderStore(job.root / "checkpoints")).kept
+    damage(job, change)
+    train.main([])
+    out = capsys.readouterr().out
+    assert f"WARNING: checkpoint {newest.name} is named, but {reason}" in out
+    assert f"goes on from checkpoint {before.name}" in out
+    assert_same(job, undisturbed)
+
+    damage(job, change, last=9)
+    assert f"can be used, the newest {reason}" in refused(train.main)
+
+
+def test_an_older_checkpoint_of_another_job_is_not_taken_for_a_damaged_one(undisturbed, jobs, refused):
+    job = jobs("other", undisturbed.root / "checkpoints", learning_rate=0.1)
+    damage(job, lambda data: data[:-100])
+    assert "learning_rate was 0.003, is 0.1" in refused(train.main)
 
 
 @pytest.mark.parametrize(

@@ -5,18 +5,26 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
+import subprocess
+import sys
 import tarfile
+import threading
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from torch import distributed
+from training_runtime.aws_hosts import NO_RENDEZVOUS
 
+from training import rendezvous
 from training.common.failure import UserError
 from training.common.hosts import Hosts
-from training.vision import rendezvous
 from training.vision.checkpoints.store import StoreError
 from training.vision.checkpoints.writer import ReplacedError
 from training.vision.elastic import agent as agents
+from training.vision.elastic import meeting
 from training.vision.elastic.agent import Agent, interface_of, own_address, supervise
 from training.vision.elastic.job import lay_out
 from training.vision.elastic.output import ARCHIVE, OUTPUT, deliver, delivers
@@ -24,6 +32,7 @@ from training.vision.elastic.ranks import neighbours, ranks
 from training.vision.elastic.settings import Settings
 from training.vision.elastic.worker import LOST, REFUSED, STOPPED, code_of
 
+REPO = Path(__file__).parents[3]
 NEEDED = {"RENDEZVOUS_ENDPOINT": "rdzv.train.local:29400", "JOB_NAME": "dogs-1"}
 
 
@@ -38,6 +47,7 @@ def test_settings_come_from_the_environment():
         "OUTPUT_URI": "s3://bucket/models/dogs-1",
         "HYPERPARAMETERS": '{"epochs": 3}',
         "JOIN_SECONDS": "60",
+        "RENDEZVOUS_SECONDS": "90",
         "DATASET_COPY": "1",
     }
     assert Settings.read(NEEDED | given) == Settings(
@@ -53,6 +63,7 @@ def test_settings_come_from_the_environment():
         output="s3://bucket/models/dogs-1",
         hyperparameters={"epochs": 3},
         patience=60,
+        absence=90,
     )
 
 
@@ -187,6 +198,7 @@ def test_an_exception_says_what_to_do(error, code):
         ([1], 3),
         ([-9], 3),
         ([LOST, 1], 3),
+        ([-signal.SIGABRT], 3),
         ([1, REFUSED], 0),
     ],
 )
@@ -197,7 +209,47 @@ def test_only_defects_use_up_restarts(monkeypatch, codes, left):
     monkeypatch.setattr(agents.LocalElasticAgent, "_monitor_workers", lambda *_: result)
     agent = Agent.__new__(Agent)
     agent._remaining_restarts = 3
-    assert agent._monitor_workers(None) is result
+    assert agent._monitor_workers(SimpleNamespace(group_world_size=1)) is result
+    assert agent._remaining_restarts == left
+
+
+@pytest.mark.parametrize(
+    ("codes", "known", "left"),
+    [
+        # Still there when NCCL aborts, gone a little later.
+        ([-signal.SIGABRT], ["ab", "ab", "a"], 4),
+        ([-signal.SIGABRT, LOST], ["a"], 4),
+        # All hosts stay: a defect on a GPU aborts its rank too.
+        ([-signal.SIGABRT], ["ab"], 3),
+        # Whose ranks are lost with this one's starts them again at once, and waits for this host.
+        ([-signal.SIGABRT], ["ab", "a|b"], 3),
+        ([-signal.SIGABRT], ["ab", "a||b"], 3),
+        # A new host is none of those that were there.
+        ([-signal.SIGABRT], ["ab", "a|c"], 4),
+        # What else went wrong is a defect, whoever is gone.
+        ([-signal.SIGABRT, -9], ["a"], 3),
+    ],
+)
+def test_ranks_that_nccl_aborts_are_a_defect_unless_a_host_is_gone(monkeypatch, codes, known, left):
+    """`known`: hosts in the round, those that wait for the next one, and those too many, as time goes on."""
+    failures = {rank: SimpleNamespace(exitcode=code) for rank, code in enumerate(codes)}
+    result = agents.RunResult(state=agents.WorkerState.FAILED, failures=failures)
+    monkeypatch.setattr(agents.LocalElasticAgent, "_monitor_workers", lambda *_: result)
+    monkeypatch.setattr(agents, "NOTICE_SECONDS", 0.5)
+    agent = Agent.__new__(Agent)
+    agent._remaining_restarts = 3
+    agent._round = frozenset("ab")
+    looks = iter(known)
+
+    class Held:
+        @property
+        def state(self):
+            there, waiting, spare = [*next(looks, known[-1]).split("|"), "", ""][:3]
+            told = {"wait_list": set(waiting), "redundancy_list": set(spare)}
+            return SimpleNamespace(participants=dict.fromkeys(there), **told)
+
+    agent._rdzv_handler = SimpleNamespace(_state_holder=Held())
+    assert agent._monitor_workers(SimpleNamespace(group_world_size=2)) is result
     assert agent._remaining_restarts == left
 
 
@@ -214,6 +266,24 @@ def test_a_round_that_lost_a_host_is_started_again(monkeypatch, known, state, le
     found = agent._monitor_workers(SimpleNamespace(group_world_size=2))
     assert (found.state.name, agent._remaining_restarts) == (state, left)
     assert told == ([] if known == 2 else [(signal.SIGTERM, agents.SILENT_SECONDS)])
+
+
+def test_what_ranks_fork_from_loads_beside_its_agent():
+    """Started before PyTorch is loaded, and so before the job is laid out: ranks are told the rest."""
+    program = """
+import os, sys
+from multiprocessing import forkserver
+from training.vision.elastic import preload
+preload.begin()
+server = forkserver._forkserver._forkserver_pid
+assert server and "torch" not in sys.modules
+os.environ["CHECKPOINTS"] = "s3://bucket/runs"
+preload.await_loaded()
+assert forkserver._forkserver._forkserver_pid == server
+assert preload.changes() == {"CHECKPOINTS": "s3://bucket/runs"}
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "CHECKPOINTS"}
+    subprocess.run([sys.executable, "-c", program], env=environment, cwd=REPO, check=True)
 
 
 def test_a_rank_knows_its_place(monkeypatch):
@@ -244,15 +314,46 @@ def test_containers_of_one_machine_have_addresses_of_their_own(monkeypatch, name
     assert interface_of(address) == "lo"
 
 
-def test_no_rendezvous_is_said(monkeypatch):
+def test_a_rendezvous_that_goes_as_a_host_comes_is_nobodys_fault(monkeypatch, container):
     def refuse(_parameters):
         raise agents.RendezvousConnectionError("refused")
 
-    monkeypatch.setattr(agents, "_warm_up", lambda: None)
+    monkeypatch.setattr(agents.preload, "await_loaded", lambda: None)
     monkeypatch.setattr(agents, "get_rendezvous_handler", refuse)
-    with pytest.raises(UserError, match=r"there is no rendezvous at 127.0.0.1:29400"):
-        supervise(settings(), print, [])
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        endpoint = f"127.0.0.1:{listening.getsockname()[1]}"
+        with pytest.raises(SystemExit) as ended:
+            supervise(replace(settings(), rendezvous=endpoint), print, [])
+    assert ended.value.code == LOST
+    assert f"the rendezvous at {endpoint} went" in (container.root / "output" / "failure").read_text()
     assert os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] == "1"
+
+
+def test_a_rendezvous_that_never_comes_is_nobodys_fault(container, capsys):
+    """The code says so to the cluster, which counts such attempts apart."""
+    nowhere = replace(settings(), rendezvous="no-such-host.invalid:29400", absence=1)
+    with pytest.raises(SystemExit) as ended:
+        supervise(nowhere, print, [])
+    assert ended.value.code == LOST == NO_RENDEZVOUS
+    reason = "there is no rendezvous at no-such-host.invalid:29400 after 1 s: "
+    assert (container.root / "output" / "failure").read_text().startswith(reason)
+    out = capsys.readouterr().out
+    assert out.count("waits for the rendezvous no-such-host.invalid:29400, for 1 s at most: ") == 1
+
+
+def test_a_rendezvous_that_comes_late_is_waited_for(capsys, monkeypatch):
+    monkeypatch.setattr(meeting, "PAUSE_SECONDS", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port = found.getsockname()[1]
+    waiting = threading.Thread(target=meeting.await_rendezvous, args=(f"127.0.0.1:{port}", 60))
+    waiting.start()
+    said = ""
+    while "waits for the rendezvous" not in said:
+        said += capsys.readouterr().out
+    with socket.create_server(("127.0.0.1", port)):
+        waiting.join(30)
+    assert not waiting.is_alive()
+    assert f"the rendezvous 127.0.0.1:{port} is there, after" in capsys.readouterr().out
 
 
 def test_a_port_that_is_taken_is_refused():

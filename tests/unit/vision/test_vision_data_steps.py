@@ -94,6 +94,25 @@ def test_copies_are_counted_and_never_in_two_splits(container):
     assert not found["train"] & found["validation"]
 
 
+def test_images_that_are_added_move_no_other(other_container):
+    """Neither does a new class, nor new names between and before the old ones."""
+
+    def prepared(name, *, more):
+        here = other_container(name)
+        draw_folders(here.data, 30)
+        if more:
+            for number in range(5):
+                here.put(f"red/000-{number}.png", encoded(drawn((210, 40, 30), 7000 + number)))
+                here.put(f"a new class/{number}.png", encoded(drawn((9, 9, 9), 8000 + number)))
+        preprocess.main(["--image-size", str(SIZE), "--validation-share", "0.2", "--test-share", "0.2"])
+        return {entry.name: (split, entry.read()) for split, of in entries(here).items() for entry in of}
+
+    before, after = prepared("before", more=False), prepared("after", more=True)
+    assert {split for split, _ in before.values()} == set(SPLITS)
+    assert (len(before), len(after)) == (90, 100)
+    assert {name: after[name] for name in before} == before
+
+
 @pytest.mark.parametrize("step", [validate.main, preprocess.main])
 @pytest.mark.parametrize(
     ("files", "reason"),

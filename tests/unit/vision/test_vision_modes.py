@@ -70,6 +70,65 @@ def test_a_network_gets_a_batch_as_the_server_gives_it():
     assert labels.tolist() == [0, 1, 2, 3]
 
 
+def layouts(network):
+    """Of the weights of convolutions: True where the channels are last, and in no other order too."""
+    weights = [layer.weight for layer in network.modules() if isinstance(layer, torch.nn.Conv2d)]
+    return [
+        weight.is_contiguous(memory_format=torch.channels_last) and not weight.is_contiguous()
+        for weight in weights
+        if weight.shape[1] > 1 and weight.shape[2:].numel() > 1
+    ]
+
+
+def test_the_network_that_is_trained_has_its_channels_last(trained_with, monkeypatch):
+    """Or each convolution would turn the images, which have, around and back; also of what is evaluated."""
+    found, learn, measure = [], train.learn, train.measure
+    monkeypatch.setattr(train, "learn", lambda net, *rest: found.append(layouts(net)) or learn(net, *rest))
+    monkeypatch.setattr(
+        train, "measure", lambda net, *rest: found.append(layouts(net)) or measure(net, *rest)
+    )
+    trained_with("last", epochs=1, ema_decay=0.9)
+    assert len(found) > 1
+    assert all(len(one) > 1 and all(one) for one in found)
+    assert not any(layouts(create("test_resnet", 3, "group")))
+
+
+@pytest.mark.parametrize("mixed", [True, False])
+def test_mixed_precision_computes_in_bfloat16_and_keeps_what_needs_more(monkeypatch, mixed):
+    """As a GPU does, here on the CPU: what convolutions give is short, weights, loss and gradients not."""
+    monkeypatch.setattr(train, "mixes", lambda _device: mixed)
+    torch.manual_seed(7)
+    network = create("test_resnet", 3, "group")
+    given, losses = set(), []
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.Conv2d):
+            layer.register_forward_hook(lambda _layer, _images, found: given.add(found.dtype))
+    entropy = torch.nn.functional.cross_entropy
+    monkeypatch.setattr(
+        train.functional,
+        "cross_entropy",
+        lambda logits, *rest, **how: losses.append(logits.dtype) or entropy(logits, *rest, **how),
+    )
+    batch = batch_of(torch.arange(8) % 3, 8)
+    loss = train.learn(network, batch, ALONE, Config())
+    assert given == {torch.bfloat16 if mixed else torch.float32}
+    assert (loss.dtype, *losses) == (torch.float32, torch.float32)
+    assert {value.dtype for value in network.parameters()} == {torch.float32}
+    assert {value.grad.dtype for value in network.parameters()} == {torch.float32}
+    monkeypatch.undo()
+    exact = train.loss_of(network, batch, ALONE, Config().label_smoothing)
+    assert float(loss) == pytest.approx(float(exact.detach()), rel=0.02)
+    assert (float(loss) == float(exact.detach())) != mixed
+
+
+def test_only_a_gpu_that_has_it_mixes(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **how: not how["including_emulation"])
+    assert modes.mixes(torch.device("cuda"))
+    assert not modes.mixes(torch.device("cpu"))
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **how: how["including_emulation"])
+    assert not modes.mixes(torch.device("cuda"))
+
+
 def gradients(micro_batch_size, replica=None):
     torch.manual_seed(7)
     network = create("test_resnet", 3, "group")

@@ -5,8 +5,11 @@ from __future__ import annotations
 import http.server
 import re
 import threading
+import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,11 +25,13 @@ from training.vision.checkpoints.saver import identity_of
 from training.vision.checkpoints.store import StoreError
 from training.vision.config import Config
 from training.vision.data import Split, batches_of
+from training.vision.elastic.ranks import SILENCE
 from training.vision.order import Blocks
 from training.vision.remote import Ahead, Distant
 from training.vision.shards import Entry, read_shards
 
 BLOCK = 1000
+NOT_GIVEN = r"^s3://b/0.tar cannot be read: S3 has not given a batch within"
 SHAPE = ImageInput(backbone="x", norm="group", size=SIZE, side=37, mean=(0, 0, 0), std=(1, 1, 1))
 
 
@@ -111,6 +116,63 @@ def test_what_s3_does_not_give_is_said_by_whoever_needs_it():
     bucket.error = UserError("s3://b/0.tar cannot be read: SlowDown")
     with Ahead(entries, BLOCK) as ahead, pytest.raises(UserError, match="SlowDown"):
         ahead.read(0)
+
+
+def test_s3_that_does_not_answer_is_waited_for_so_long_only(monkeypatch):
+    """Other ranks wait for this one, and are to hear the reason before they take it for lost."""
+    monkeypatch.setattr(remote, "WAIT_SECONDS", 0.2)
+    bucket, entries = laid(1, 3)
+    bucket.gate.clear()
+    with Ahead(entries, BLOCK) as ahead:
+        with pytest.raises(UserError, match=NOT_GIVEN) as refused, ahead.awaited():
+            ahead.read(0)
+        assert isinstance(refused.value.__cause__, StoreError)  # the job is tried again
+        bucket.gate.set()
+
+
+def test_the_blocks_of_a_batch_are_waited_for_together(monkeypatch):
+    """The other ranks meet after each batch, not after each block."""
+    monkeypatch.setattr(remote, "WAIT_SECONDS", 0.5)
+    monkeypatch.setattr(remote, "READERS", 1)
+    bucket, entries = laid(1, 60)
+    monkeypatch.setattr(bucket.gate, "wait", lambda _: time.sleep(0.1))
+    with Ahead(entries, BLOCK) as ahead, ahead.awaited(), pytest.raises(UserError, match=NOT_GIVEN):
+        list(map(ahead.read, range(len(entries))))
+    assert len(bucket.asked) > 1
+
+
+def test_what_is_read_while_nobody_waits_has_time(monkeypatch):
+    """A step may take longer than S3 may, and images are decoded ahead of it."""
+    monkeypatch.setattr(remote, "WAIT_SECONDS", 0.1)
+    bucket, entries = laid(1, 3)
+    bucket.gate.clear()
+    with Ahead(entries, BLOCK) as ahead, ThreadPoolExecutor(1) as pool:
+        with ahead.awaited():
+            pass
+        early = pool.submit(ahead.read, 0)
+        time.sleep(0.3)
+        assert not early.done()
+        bucket.gate.set()
+        assert early.result(60) == of(entries[0], bucket)
+
+
+def test_a_batch_of_an_epoch_is_waited_for_so_long_only(monkeypatch, trained):
+    monkeypatch.setattr(remote, "WAIT_SECONDS", 0.2)
+    bucket, distant = remote_of(trained.output("train"))
+    bucket.gate.clear()
+    split = Split(distant, [0] * len(distant), SHAPE, Hosts(("a",), 0))
+    with pytest.raises(UserError, match="S3 has not given a batch within"):
+        next(split.training(16, 7, 1, "none"))
+    bucket.gate.set()
+
+
+def test_a_rank_that_waits_for_s3_is_not_taken_for_lost():
+    """And a client that pauses, by chance, goes on for longer: boto3's "standard" mode, by up to 20 s between
+    two attempts. Of so many pauses the mean is met but for three deviations."""
+    pauses = [min(2**attempt, 20) for attempt in range(remote.ATTEMPTS - 1)]
+    deviation = (sum(pause**2 for pause in pauses) / 12) ** 0.5
+    longest = min(sum(pauses) / 2 - 3 * deviation, 0.6 * SILENCE.total_seconds())
+    assert longest > remote.WAIT_SECONDS
 
 
 def test_whoever_waits_is_let_go_when_an_epoch_ends_early():
@@ -249,7 +311,8 @@ def test_a_dataset_of_hosts_is_read_where_it_is():
 
 
 class Answers(http.server.BaseHTTPRequestHandler):
-    """S3 as far as sizes and ranges go, over plain HTTP; the server's `refusals` come first."""
+    """S3 as far as sizes and ranges go, over plain HTTP; the server's `refusals` come first, and
+    so many `times` for each range."""
 
     def do_HEAD(self):
         self.answer()
@@ -258,6 +321,11 @@ class Answers(http.server.BaseHTTPRequestHandler):
         self.answer()
 
     def answer(self):
+        part = self.headers.get("Range", "")
+        if self.server.refused[part] < self.server.times:
+            self.server.refused[part] += 1
+            self.say(503, b"<Error><Code>SlowDown</Code></Error>")
+            return
         if self.server.refusals:
             self.say(self.server.refusals.pop(), b"<Error><Code>SlowDown</Code></Error>")
             return
@@ -265,7 +333,7 @@ class Answers(http.server.BaseHTTPRequestHandler):
         if data is None:
             self.say(404, b"<Error><Code>NoSuchKey</Code></Error>")
             return
-        found = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+        found = re.fullmatch(r"bytes=(\d+)-(\d+)", part)
         if not found:
             self.say(200, data)
             return
@@ -294,6 +362,7 @@ def server(monkeypatch):
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers) as found:
         found.objects = {"/bucket/a.tar": np.random.default_rng(7).bytes(5000)}
         found.refusals, found.asked = [], []
+        found.times, found.refused = 0, Counter()
         thread = threading.Thread(target=found.serve_forever)
         thread.start()
         for name, value in {
@@ -323,6 +392,17 @@ def test_ranges_are_read_by_either_client(server, kind):
     assert isinstance(refused.value.__cause__, StoreError)  # the job is tried again
     with pytest.raises(UserError, match=r"^s3://bucket/a.tar has 5000 bytes, its index names 5100 or more$"):
         objects.read(address, 4900, 200)
+
+
+def test_readers_that_are_all_refused_go_on(server, monkeypatch):
+    """boto3 has a hundred repetitions for a client, whose readers are refused at the same time."""
+    monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=lambda _seconds: None))
+    server.times = 15
+    objects = remote.Objects([], remote.Boto())
+    with ThreadPoolExecutor(remote.READERS) as pool:
+        found = list(pool.map(lambda at: objects.read("s3://bucket/a.tar", at, 10), range(remote.READERS)))
+    assert found == [server.objects["/bucket/a.tar"][at : at + 10] for at in range(remote.READERS)]
+    assert sum(server.refused.values()) == remote.READERS * server.times > 100
 
 
 def test_s3_that_stays_throttled_is_one_line(server, monkeypatch):

@@ -61,17 +61,18 @@ class FolderStore:
             (self._folder / name).unlink(missing_ok=True)
 
     def _write(self, name: str, data: bytes) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        partial = self._folder / f"{PARTIAL}{secrets.token_hex(8)}"
+        place = self._folder / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        partial = place.with_name(f"{PARTIAL}{secrets.token_hex(8)}")
         try:
             with partial.open("xb") as stream:
                 stream.write(data)
                 stream.flush()
                 os.fsync(stream.fileno())
-            partial.replace(self._folder / name)
+            partial.replace(place)
         finally:
             partial.unlink(missing_ok=True)
-        _flush(self._folder)
+        _flush(place.parent)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:

@@ -22,6 +22,14 @@ HEADER_BYTES = 64 * 1024
 ADVICE = "name another place for checkpoints, or remove those there to train from the start"
 
 
+class DamagedError(UserError):
+    """Not what was once written, `reason`: an older checkpoint may be whole."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"checkpoint {name} {reason}; {ADVICE}")
+        self.reason = reason
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
     """What a checkpoint belongs to: another network, other data or other hyperparameters make another run.
@@ -87,21 +95,10 @@ def decode(name: str, data: bytes, identity: Identity) -> dict[str, Any]:
     """The state in a checkpoint.
 
     Raises:
-        UserError: it is cut off or damaged, no checkpoint, of another version, or of another run's model.
+        DamagedError: it is cut off, damaged, or no checkpoint.
+        UserError: it is of another version, or of another run's model.
     """
-    if MAGIC.startswith(data):
-        raise _unusable(name, f"is cut off: it has {len(data)} bytes")
-    if not data.startswith(MAGIC):
-        raise _unusable(name, "is no checkpoint of this trainer")
-    end = data.find(b"\n", len(MAGIC), len(MAGIC) + HEADER_BYTES)
-    if end < 0:
-        raise _unusable(name, "is cut off in its header")
-    line, payload = data[len(MAGIC) : end + 1], memoryview(data)[end + 1 :]
-    header = _header(name, line)
-    if len(payload) < header.length:
-        raise _unusable(name, f"is cut off: {len(payload)} of {header.length} bytes are there")
-    if hashlib.sha256(payload).hexdigest() != header.sha256 or _name(header.step, line) != name:
-        raise _unusable(name, "is damaged: its content is not what its name says")
+    header, payload = whole(name, data)
     _compare(name, header, identity)
     try:
         state: dict[str, Any] = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
@@ -110,18 +107,36 @@ def decode(name: str, data: bytes, identity: Identity) -> dict[str, Any]:
     return state
 
 
+def whole(name: str, data: bytes) -> tuple[Header, memoryview]:
+    """The header and the state's bytes, of whatever run. Raises as `decode`."""
+    if MAGIC.startswith(data):
+        raise DamagedError(name, f"is cut off: it has {len(data)} bytes")
+    if not data.startswith(MAGIC):
+        raise DamagedError(name, "is no checkpoint of this trainer")
+    end = data.find(b"\n", len(MAGIC), len(MAGIC) + HEADER_BYTES)
+    if end < 0:
+        raise DamagedError(name, "is cut off in its header")
+    line, payload = data[len(MAGIC) : end + 1], memoryview(data)[end + 1 :]
+    header = _header(name, line)
+    if len(payload) < header.length:
+        raise DamagedError(name, f"is cut off: {len(payload)} of {header.length} bytes are there")
+    if hashlib.sha256(payload).hexdigest() != header.sha256 or _name(header.step, line) != name:
+        raise DamagedError(name, "is damaged: its content is not what its name says")
+    return header, payload
+
+
 def _header(name: str, line: bytes) -> Header:
     try:
         document = json.loads(line)
         schema = document["schema"]
     except (ValueError, KeyError, TypeError) as error:
-        raise _unusable(name, "has a damaged header") from error
+        raise DamagedError(name, "has a damaged header") from error
     if schema != SCHEMA:
         raise _unusable(name, f"has schema {schema}, this trainer reads {SCHEMA}")
     try:
         return Header(**document)
     except TypeError as error:
-        raise _unusable(name, "has a damaged header") from error
+        raise DamagedError(name, "has a damaged header") from error
 
 
 def _compare(name: str, header: Header, identity: Identity) -> None:

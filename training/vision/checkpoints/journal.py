@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from training.common.failure import UserError, say
 from training.vision.checkpoints.folder import PARTIAL
+from training.vision.checkpoints.format import DamagedError, whole
 from training.vision.checkpoints.pointer import NAME, POINTER, Entry, Keep, Pointer, read_pointer
 from training.vision.checkpoints.store import ConflictError, Store, StoreError, Tagged
 
@@ -145,25 +146,53 @@ class Journal:
         self._known |= {entry.name for entry in pointer.kept}
 
 
-def newest(journal: Journal, read: Callable[[str], Tagged | None]) -> tuple[Entry, bytes] | None:
-    """The last checkpoint that is there, or None where none was ever written.
+def newest(
+    journal: Journal, read: Callable[[str], Tagged | None], check: Callable[[str, bytes], object] = whole
+) -> tuple[Entry, bytes] | None:
+    """The last checkpoint that is there and whole, or None where none was ever written.
 
-    SageMaker copies a folder file by file: the pointer may have arrived, its checkpoint not. Then an older
-    one is the last; a damaged one is not passed over.
+    SageMaker copies a folder file by file: the pointer may have arrived, its checkpoint not. A disk or a line
+    may damage one. Then the one before is the last, and training costs what came after; each that is passed
+    over is said, and named no longer.
+
+    Args:
+        journal: that holds the store.
+        read: from it.
+        check: raises DamagedError for bytes that are not what was written.
 
     Raises:
-        UserError: none of those that the pointer names is there.
+        UserError: none of those that the pointer names is there and whole, or one is of another version.
     """
     entries = journal.pointer.kept
+    reasons = []
     for entry in reversed(entries):
-        found = read(entry.name)
-        if found:
+        data, reason = _usable(entry.name, read, check)
+        if data is not None:
             journal.resume_at(entry)
-            return entry, found.data
-        say(f"checkpoint {entry.name} is named, but is not there")
+            return entry, data
+        reasons.append(reason)
+        say(f"WARNING: checkpoint {entry.name} is named, but {reason}: looks for the one before it")
     if entries:
         raise UserError(
-            f"none of the {len(entries)} checkpoints that {POINTER} names is there; bring them back, or "
-            f"remove {POINTER} to train from the start"
+            f"none of the {len(entries)} checkpoints that {POINTER} names can be used, the newest "
+            f"{reasons[0]}; bring them back, or remove {POINTER} to train from the start"
         )
     return None
+
+
+def _usable(
+    name: str, read: Callable[[str], Tagged | None], check: Callable[[str, bytes], object]
+) -> tuple[bytes | None, str]:
+    """Its bytes, or why there are none to use. What was damaged on its way here is whole when read again."""
+    reason = ""
+    for _ in range(2):
+        found = read(name)
+        if found is None:
+            return None, "is not there"
+        try:
+            check(name, found.data)
+        except DamagedError as error:
+            reason = error.reason
+        else:
+            return found.data, ""
+    return None, reason

@@ -26,7 +26,8 @@ class Tagged:
 
 
 class Store(Protocol):
-    """Objects by name. Every method raises StoreError when the store is full or cannot be reached."""
+    """Objects by name, `folder/name` too. Every method raises StoreError when the store is full or cannot be
+    reached."""
 
     def add(self, name: str, data: bytes) -> None:
         """Write an object whose name belongs to its content; one that is there already stays."""
@@ -42,7 +43,7 @@ class Store(Protocol):
         """
 
     def names(self) -> list[str]:
-        """Of all objects, and of what a writer that was killed left behind."""
+        """Of all objects that are in no folder, and of what a writer that was killed left behind."""
 
     def remove(self, name: str) -> None:
         """An object that is not there is no error."""

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import fcntl
 import logging
-import multiprocessing
 import os
 import signal
 import socket
 import struct
+import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from torch.distributed.elastic.agent.server.api import RunResult, WorkerGroup, WorkerSpec, WorkerState
 from torch.distributed.elastic.agent.server.local_elastic_agent import LocalElasticAgent
@@ -28,8 +28,10 @@ from torch.distributed.elastic.rendezvous import (
 )
 from torch.distributed.elastic.rendezvous.registry import get_rendezvous_handler
 
-from training.common.failure import UserError, say
+from training.common.failure import UserError, fail, say
 from training.common.paths import base_dir
+from training.vision.elastic import preload
+from training.vision.elastic.meeting import AbsentError, await_rendezvous
 from training.vision.elastic.settings import Settings
 from training.vision.elastic.worker import LOST, REFUSED, STOPPED, Trainer, work
 from training.vision.job_record import UntoldError, from_environment
@@ -43,6 +45,11 @@ TUNED = {
     "read_timeout": 15,
     "is_host": False,
 }
+# NCCL's watchdog so ends a rank, whose main thread waits on the GPU, when a connection breaks: what happened
+# to the other end it does not say, and a defect on this GPU may end it so too.
+# https://github.com/pytorch/pytorch/issues/150916
+ABORTED = -signal.SIGABRT
+NOTICE_SECONDS = 10.0  # for the rendezvous to drop a host that is gone: above, with room
 DEFECTS = 3  # restarts of a host's ranks that ended in another way than a lost or stopped rank does
 LEAVE_SECONDS = 60  # for a rank to write its checkpoint once it was told to stop
 SILENT_SECONDS = 3
@@ -55,21 +62,26 @@ def supervise(settings: Settings, trainer: Trainer, arguments: Sequence[str]) ->
     """Train on this host, with the others of the job, until the training has ended.
 
     Raises:
-        SystemExit: SIGTERM came; the ranks have written a checkpoint.
-        UserError: the job cannot go on: too few hosts, no rendezvous, or ranks that fail.
+        SystemExit: SIGTERM came, or the rendezvous is gone, LOST; the ranks have written a checkpoint.
+        UserError: the job cannot go on: too few hosts, or ranks that fail.
     """
+    try:
+        await_rendezvous(settings.rendezvous, settings.absence)
+    except AbsentError as error:
+        _give_up(f"there is no rendezvous at {settings.rendezvous} after {settings.absence} s: {error}")
     address = own_address(settings.rendezvous)
     _prepare(address)
-    _warm_up()
+    # Before this host meets the others: from then on they wait for it.
+    preload.await_loaded()
     try:
         handler = get_rendezvous_handler(_parameters(settings, address))
     except RendezvousConnectionError:
-        raise UserError(f"there is no rendezvous at {settings.rendezvous}") from None
+        _give_up(f"the rendezvous at {settings.rendezvous} went as this host came")
     spec = WorkerSpec(
         role="trainer",
         local_world_size=settings.processes,
         entrypoint=work,
-        args=(trainer, tuple(arguments)),
+        args=(trainer, tuple(arguments), preload.changes()),
         rdzv_handler=handler,
         max_restarts=DEFECTS,
         local_addr=address,
@@ -88,7 +100,7 @@ def supervise(settings: Settings, trainer: Trainer, arguments: Sequence[str]) ->
         say(f"{error.sigval.name}: this host leaves the job")
         raise SystemExit(128 + error.sigval) from None
     except RendezvousConnectionError:
-        raise UserError(f"the rendezvous at {settings.rendezvous} is gone: start the job again") from None
+        _give_up(f"the rendezvous at {settings.rendezvous} is gone: start the job again")
     except RendezvousClosedError:
         raise UserError("the job has ended, or another host ended it: see the logs of the others") from None
     except RendezvousTimeoutError:
@@ -105,13 +117,15 @@ def supervise(settings: Settings, trainer: Trainer, arguments: Sequence[str]) ->
 class Agent(LocalElasticAgent):  # type: ignore[misc]  # torch is not followed by mypy here
     """Tells failures of ranks apart, and does not wait for a host that is silent."""
 
+    _round: frozenset[Any] = frozenset()  # its hosts, as the rendezvous names them
+
     def _monitor_workers(self, worker_group: WorkerGroup) -> RunResult:
         result = super()._monitor_workers(worker_group)
         if result.is_failed():
             codes = {failure.exitcode for failure in result.failures.values()}
             if REFUSED in codes:
                 self._remaining_restarts = 0
-            elif codes <= {LOST, STOPPED}:
+            elif codes <= {LOST, STOPPED} or self._loses_a_host(worker_group, codes):
                 self._remaining_restarts += 1  # the caller takes one away
             if self._remaining_restarts:
                 say(f"ranks ended with {_listed(codes)}: starts them again with the hosts that are there")
@@ -123,10 +137,35 @@ class Agent(LocalElasticAgent):  # type: ignore[misc]  # torch is not followed b
             return RunResult(state=WorkerState.UNHEALTHY)
         return result
 
+    def _start_workers(self, worker_group: WorkerGroup) -> dict[int, Any]:
+        # Whoever reads the log learns here whose lines follow: `modelyard train logs`.
+        numbers = _listed({worker.global_rank for worker in worker_group.workers})
+        say(f"starts ranks {numbers} of {worker_group.workers[0].world_size}")
+        self._round = frozenset(self._rdzv_handler._state_holder.state.participants)
+        found: dict[int, Any] = super()._start_workers(worker_group)
+        return found
+
     def _lacks_a_host(self, worker_group: WorkerGroup) -> bool:
         """Whether the rendezvous has dropped a host of this round; the caller asks it ten times a second."""
         known = len(self._rdzv_handler._state_holder.state.participants)
         return bool(known < worker_group.group_world_size)
+
+    def _loses_a_host(self, worker_group: WorkerGroup, codes: set[int]) -> bool:
+        """Whether ranks were aborted since a host of this round is gone. NCCL is quicker than the rendezvous,
+        which takes seconds to notice."""
+        if not codes <= {LOST, STOPPED, ABORTED} or worker_group.group_world_size == 1:
+            return False
+        deadline = time.monotonic() + NOTICE_SECONDS
+        while not (gone := self._has_lost_a_host(worker_group)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return gone
+
+    def _has_lost_a_host(self, worker_group: WorkerGroup) -> bool:
+        """Whether a host of this round is known to the rendezvous no more. One that starts its ranks again,
+        as those do that lost the aborted one, waits there for the next round."""
+        state = self._rdzv_handler._state_holder.state
+        known = self._round & (state.participants.keys() | state.wait_list | state.redundancy_list)
+        return bool(len(known) < worker_group.group_world_size)
 
     def _shutdown(self, *arguments: Any, **named: Any) -> None:
         # When it starts ranks anew it gives the old ones PyTorch's own 30 s.
@@ -200,6 +239,13 @@ def _tell_record(reason: str, *, refused: bool) -> None:
         say(str(error))
 
 
+def _give_up(reason: str) -> NoReturn:
+    """End this host for what is neither its fault nor its user's: a cluster's job does not count it as a
+    failure, however often."""
+    fail(reason)
+    raise SystemExit(LOST)
+
+
 def _listed(codes: set[int]) -> str:
     return ", ".join(map(str, sorted(codes)))
 
@@ -228,11 +274,3 @@ def _prepare(address: str) -> None:
         os.environ.setdefault("NCCL_SOCKET_IFNAME", name)
     # Says the same as this agent does, with a stack trace that shows nothing but the agent.
     logging.getLogger("torch.distributed.elastic.multiprocessing.api").setLevel(logging.CRITICAL)
-
-
-def _warm_up() -> None:
-    """Load what ranks need before this host meets the others: from then on they wait for it."""
-    multiprocessing.set_forkserver_preload(["training.vision.elastic.warm"])
-    process = multiprocessing.get_context("forkserver").Process(target=int)
-    process.start()
-    process.join()

@@ -20,9 +20,11 @@ from torch import distributed
 
 from training.common.hosts import Hosts
 
-# A rank that is gone is noticed when its connection breaks; this is for one that is there and silent, or
-# behind a broken line. What the first rank does alone may take longer: `Group.alone`.
-SILENCE = timedelta(seconds=60)
+# A rank that is gone is noticed when its connection breaks, and a host that is silent by its agent; this is
+# for a rank that stands still while its agent lives. Longer than one may wait for images while S3 is
+# throttled, `remote.WAIT_SECONDS`: it is not lost, and started again it would meet the same S3. What the
+# first rank does alone may take longer: `Group.alone`.
+SILENCE = timedelta(minutes=5)
 
 
 def ranks() -> Hosts | None:

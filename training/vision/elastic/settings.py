@@ -9,7 +9,7 @@ from typing import Any
 
 from training.common.failure import UserError
 
-PORT = 29400
+PORT = 29400  # of `training.rendezvous`, which is not imported: it loads PyTorch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +25,7 @@ class Settings:
         copies: whether a dataset in S3 is copied to the host first, instead of being read from there.
         hyperparameters: None likewise.
         patience: seconds to wait for `min_hosts`.
+        absence: seconds to wait for a rendezvous that is not there; a task of Fargate takes minutes to start.
     """
 
     rendezvous: str
@@ -39,6 +40,7 @@ class Settings:
     output: str | None = None
     hyperparameters: Mapping[str, Any] | None = field(default=None)
     patience: int = 300
+    absence: int = 600
 
     @property
     def run(self) -> str:
@@ -68,6 +70,7 @@ class Settings:
                 "MAX_HOSTS": _number(given, "MIN_HOSTS", 1),
                 "PROCESSES_PER_HOST": 1,
                 "JOIN_SECONDS": 300,
+                "RENDEZVOUS_SECONDS": 600,
             }.items()
         }
         if numbers["MAX_HOSTS"] < numbers["MIN_HOSTS"]:
@@ -85,6 +88,7 @@ class Settings:
             output=given.get("OUTPUT_URI"),
             hyperparameters=_object(given, "HYPERPARAMETERS"),
             patience=numbers["JOIN_SECONDS"],
+            absence=numbers["RENDEZVOUS_SECONDS"],
         )
 
 

@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import wait
 from types import FrameType
 
@@ -17,26 +17,38 @@ from torch import distributed
 from training.common.failure import UserError, fail
 from training.vision.checkpoints.store import StoreError
 from training.vision.checkpoints.writer import ReplacedError
+from training.vision.elastic.tracking import reach_package
 from training.vision.job_record import UntoldError
+from training.vision.telemetry.weights_and_biases import await_ended
 
 # Exit codes, from sysexits.h; any other is a defect of code or machine, or memory that ran out.
 LOST = os.EX_TEMPFAIL  # another rank is gone: start again with those that are there
 REFUSED = os.EX_CONFIG  # a mistake of whoever started the job: it would be one again
 STOPPED = 128 + signal.SIGTERM  # told to, with a checkpoint
+# A run of Weights & Biases ends itself after eight, whatever its server does.
+RUNS_SECONDS = 10
 
 Trainer = Callable[[Sequence[str]], None]
 
 
-def work(trainer: Trainer, arguments: Sequence[str]) -> None:
+def work(trainer: Trainer, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
     """Run the trainer, and return when it has trained; else the process ends with what its agent understands.
 
     It ends at once: threads that wait for ranks that are gone would hold up an ordinary end.
+
+    Args:
+        environment: that of the agent, as far as the process that ranks fork from does not know it.
     """
+    os.environ.update(environment)
     _end_with_agent()
     signal.signal(signal.SIGTERM, _stop)
+    reach_package()
     try:
         trainer(arguments)
     except SystemExit as error:
+        # Who was told to stop while a run ended lets it end: the host is gone then. For nothing else: what
+        # torch.compile starts lives as long as this process.
+        await_ended(RUNS_SECONDS)
         _end(error.code if isinstance(error.code, int) else 1)
     except BaseException as error:
         code = code_of(error)

@@ -19,11 +19,13 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 INIT_SECONDS, FINISH_SECONDS, CLOSE_SECONDS = 10, 8, 20
 MODE, FOLDER = "WANDB_MODE", "WANDB_DIR"
 OFFLINE = "offline"
+_started: list[subprocess.Popen[bytes]] = []
 
 
 class WeightsAndBiases:
@@ -48,6 +50,7 @@ class WeightsAndBiases:
         except OSError as error:
             say(f"Weights & Biases cannot be started, training goes on without it: {error}")
             return
+        _started.append(self._process)
         assert self._process.stdin
         self._pipe = self._process.stdin.fileno()
         os.set_blocking(self._pipe, False)
@@ -105,6 +108,14 @@ class WeightsAndBiases:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+
+def await_ended(seconds: float) -> None:
+    """Wait, so long at most, until the runs that this process began, and closed, have ended."""
+    deadline = monotonic() + seconds
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        for process in _started:
+            process.wait(max(0.0, deadline - monotonic()))
 
 
 def main(lines: Iterable[str]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -40,8 +40,14 @@ class Attempt:
         launched: When its hosts were asked for.
         replaced: When hosts were last asked for.
         tasks: ARNs of the tasks that were not seen ended.
-        training: Those of them that trained when last looked at.
-        elsewhere: How often hosts asked for again did not come; then the next capacity provider is asked.
+        training: Those of them that ran when last looked at; before all did, those that came.
+        provider: Capacity provider that was asked for all its hosts; counts on beyond the last.
+        elsewhere: How often hosts asked for again did not come; then another one in that zone is asked.
+        progress: What was last seen of the trainer's: step, checkpoint, hosts.
+        moved: When that was new.
+        silent: ARNs of tasks whose host ECS does not hear, and since when.
+        stopping: When its hosts were first told to end; 0 before that.
+        evicted: ARNs of tasks whose hosts were taken away, so that nobody waits for them.
         cause: Why it ends; empty while it goes on.
         reason: Likewise, in words.
     """
@@ -57,7 +63,13 @@ class Attempt:
     replaced: float = 0.0
     tasks: tuple[str, ...] = ()
     training: tuple[str, ...] = ()
+    provider: int = 0
     elsewhere: int = 0
+    progress: str = ""
+    moved: float = 0.0
+    silent: Mapping[str, float] = field(default_factory=dict)
+    stopping: float = 0.0
+    evicted: tuple[str, ...] = ()
     cause: str = ""
     reason: str = ""
 
@@ -98,7 +110,7 @@ def from_document(document: Mapping[str, Any]) -> Attempt:
         'dogs-1_2'
     """
     members = {name: document[name] for name in Attempt.__dataclass_fields__ if name in document}
-    for name in ("tasks", "training"):
+    for name in ("tasks", "training", "evicted"):
         members[name] = tuple(members.get(name, ()))
     attempt = Attempt(**{**members, "next": Step(members.get("next", Step.ADMIT))})
     error = document.get("error")

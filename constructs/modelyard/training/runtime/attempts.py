@@ -17,6 +17,7 @@ class Cause(StrEnum):
     FINISHED = "finished"
     CANCELLED = "cancelled"
     INTERRUPTED = "interrupted"  # hosts were taken away: Spot, or a fault of the machine
+    STALLED = "stalled"  # they are there and make no step: something hangs, nobody knows what
     FAILED = "failed"  # the program ended by itself
     REFUSED = "refused"  # likewise, by a mistake in what was asked for: it would be one again
     NO_CAPACITY = "no-capacity"  # not all hosts came before the deadline, nothing was run
@@ -48,6 +49,8 @@ class Rules:
         first_wait_s: Bound of the first wait, doubled with each attempt without progress.
         longest_wait_s: Bound of all waits.
         budget: Cost at which the job ends, in the unit of `Ended.cost`; None for no bound.
+        longest_s: Time with hosts at which the job ends; None for no bound.
+        patience_s: For which attempts in a row may get no hosts before the job ends; None for no bound.
 
     Raises:
         ValueError: for rules that contradict each other.
@@ -61,6 +64,8 @@ class Rules:
     first_wait_s: float = 15.0
     longest_wait_s: float = 900.0
     budget: float | None = None
+    longest_s: float | None = None
+    patience_s: float | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.min_hosts <= self.hosts:
@@ -82,12 +87,14 @@ class Tally:
         failures: Of the program itself, since the last progress.
         fruitless: Attempts that ran and ended without progress, since the last progress.
         unplaced: Attempts in a row that never got their hosts.
+        unplaced_since: When the first of them ended (epoch seconds).
     """
 
     checkpoint_step: int = -1
     failures: int = 0
     fruitless: int = 0
     unplaced: int = 0
+    unplaced_since: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,12 +106,16 @@ class Ended:
         hosts_left: That can still train.
         checkpoint_step: Of the job's newest checkpoint; -1 for none.
         cost: Of the whole job so far.
+        seconds: For which it had hosts so far.
+        now: When it happened (epoch seconds).
     """
 
     cause: Cause
     hosts_left: int = 0
     checkpoint_step: int = -1
     cost: float = 0.0
+    seconds: float = 0.0
+    now: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +175,9 @@ def after(rules: Rules, tally: Tally, ended: Ended, draw: float) -> tuple[Decisi
 
 def _counted(tally: Tally, ended: Ended, *, attempt_ended: bool) -> Tally:
     if ended.cause is Cause.NO_CAPACITY:
-        return replace(tally, unplaced=tally.unplaced + 1)
+        # Records of before it was counted have no time.
+        since = tally.unplaced_since or ended.now
+        return replace(tally, unplaced=tally.unplaced + 1, unplaced_since=since)
     if ended.checkpoint_step > tally.checkpoint_step:
         return Tally(checkpoint_step=ended.checkpoint_step)
     return replace(
@@ -172,6 +185,7 @@ def _counted(tally: Tally, ended: Ended, *, attempt_ended: bool) -> Tally:
         failures=tally.failures + (ended.cause is Cause.FAILED),
         fruitless=tally.fruitless + attempt_ended,
         unplaced=0,
+        unplaced_since=0.0,
     )
 
 
@@ -179,6 +193,12 @@ def _hopeless(rules: Rules, tally: Tally, ended: Ended) -> str:
     place = f"checkpoint at step {tally.checkpoint_step}" if tally.checkpoint_step >= 0 else "no checkpoint"
     if rules.budget is not None and ended.cost >= rules.budget:
         return f"the budget of {rules.budget:g} is spent ({ended.cost:.2f}); {place}"
+    if rules.longest_s is not None and ended.seconds >= rules.longest_s:
+        return f"the {rules.longest_s / 3600:g} hours are over; {place}"
+    waited = ended.now - tally.unplaced_since
+    if tally.unplaced and rules.patience_s is not None and waited >= rules.patience_s:
+        days = rules.patience_s / 86_400
+        return f"{tally.unplaced} attempts in {days:g} days got no hosts; {place}: use other instance types"
     if tally.failures >= rules.poison_limit:
         return f"failed {tally.failures} times without progress; {place}: read the log of the last attempt"
     if rules.fruitless_limit is not None and tally.fruitless >= rules.fruitless_limit:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from botocore.exceptions import ClientError
+
+from modelyard.runtime.log import log
 
 from .attempts import Cause
 from .aws_errors import code, reason
@@ -26,20 +28,39 @@ _REFUSALS = frozenset(
         "UnsupportedFeatureException",
     }
 )  # fmt: skip
+# https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html
+_GONE, _FORBIDDEN = "InvalidInstanceID.NotFound", "UnauthorizedOperation"
 # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/stopped-task-error-codes.html
 _BY_ITSELF = frozenset({"EssentialContainerExited", "TaskFailedToStart"})
+# EX_TEMPFAIL of sysexits.h: by which the trainer says that the rendezvous is gone. That is no fault of the
+# program, which would fare no better the next time: such attempts do not count towards the poison limit.
+NO_RENDEZVOUS = 75
 
 
 class EcsHosts:
-    """Each host is a task, started by the attempt's name; `ports.Hosts`."""
+    """Each host is a task, started by the attempt's name; `ports.Hosts`.
 
-    def __init__(self, client: Any, settings: Settings) -> None:
-        self._client, self._settings = client, settings
+    Args:
+        client: An `ecs` client.
+        settings: Of the cluster.
+        ec2: Makes an `ec2` client; it takes long, and hosts are seldom taken away.
+    """
+
+    def __init__(self, client: Any, settings: Settings, ec2: Callable[[], Any]) -> None:
+        self._client, self._settings, self._ec2 = client, settings, ec2
         self._family = settings.task_definition.rpartition("/")[2].partition(":")[0]
 
     def run(
-        self, attempt: str, count: int, environment: Mapping[str, str], *, provider: int, token: str
+        self,
+        attempt: str,
+        count: int,
+        environment: Mapping[str, str],
+        *,
+        provider: int,
+        token: str,
+        alone: bool = False,
     ) -> Started:
+        del alone
         tasks: list[str] = []
         for start in range(0, count, _A_CALL):
             asked = min(_A_CALL, count - start)
@@ -58,19 +79,61 @@ class EcsHosts:
         unknown = "ECS no longer knows the task"
         return tuple(found.get(arn) or Task(arn=arn, phase=Phase.ENDED, reason=unknown) for arn in wanted)
 
-    def stop(self, attempt: str, tasks: Iterable[str], reason: str) -> int:
+    def stop(self, attempt: str, tasks: Iterable[str], reason: str) -> tuple[str, ...]:
         # `startedBy` goes with no other filter, and leaves out those that are to end and still save.
         # https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ListTasks.html
         listed = {*self._listed(startedBy=attempt), *tasks}
         ending = set(self._listed(family=self._family, desiredStatus="STOPPED"))
-        left = 0
+        left = []
         for task in self._described(sorted(listed | ending)):
             if task["taskArn"] not in listed and task.get("startedBy") != attempt:
                 continue
-            left += task["lastStatus"] != "STOPPED"
-            if task["desiredStatus"] != "STOPPED" and task["lastStatus"] != "STOPPED":
+            if task["lastStatus"] == "STOPPED":
+                continue
+            left.append(task["taskArn"])
+            if task["desiredStatus"] != "STOPPED":
                 self._stop(task["taskArn"], reason)
-        return left
+        return tuple(left)
+
+    def evict(self, tasks: Iterable[str]) -> tuple[str, ...]:
+        # The instance first: what is deregistered can no longer be traced to it when this is repeated, and
+        # its containers would go on. https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DeregisterContainerInstance.html
+        on: dict[str, list[str]] = {}
+        for task in self._described(list(tasks)):
+            if place := task.get("containerInstanceArn"):
+                on.setdefault(place, []).append(task["taskArn"])
+        cluster, places = self._settings.cluster, list(on)
+        for start in range(0, len(places), _DESCRIBED):
+            some = places[start : start + _DESCRIBED]
+            found = self._client.describe_container_instances(cluster=cluster, containerInstances=some)
+            for one in found["containerInstances"]:
+                if self._terminate(one["ec2InstanceId"]):
+                    self._deregister(one["containerInstanceArn"])
+                else:
+                    del on[one["containerInstanceArn"]]
+        return tuple(arn for arns in on.values() for arn in arns)
+
+    def _terminate(self, instance: str) -> bool:
+        """Whether it ends, or is gone."""
+        try:
+            self._ec2().terminate_instances(InstanceIds=[instance])
+        except ClientError as error:
+            if code(error) not in (_GONE, _FORBIDDEN):
+                raise
+            log("instance not terminated", instance=instance, error=reason(error))
+            # Without its tag, by which the right is given, it trains on, and is still to be found.
+            return code(error) == _GONE
+        return True
+
+    def _deregister(self, place: str) -> None:
+        try:
+            self._client.deregister_container_instance(
+                cluster=self._settings.cluster, containerInstance=place, force=True
+            )
+        except ClientError as error:
+            # ECS has done so itself, where it hears the agent after all.
+            if code(error) != "InvalidParameterException":
+                raise
 
     def let_go(self, tasks: Iterable[str], reason: str) -> None:
         for arn in tasks:
@@ -144,11 +207,14 @@ def _task(task: Mapping[str, Any]) -> Task:
     arn = task["taskArn"]
     if task["lastStatus"] != "STOPPED":
         # One that ends still trains; one that never ran does not come any more, and ends soon.
-        return Task(arn=arn, phase=Phase.RUNNING if task.get("startedAt") else Phase.COMING)
+        connected = task.get("connectivity") != "DISCONNECTED"
+        return Task(
+            arn=arn, phase=Phase.RUNNING if task.get("startedAt") else Phase.COMING, connected=connected
+        )
     containers = task.get("containers", [])
     codes = [container.get("exitCode") for container in containers]
     told = next((container["reason"] for container in containers if container.get("reason")), "")
-    by_itself = task.get("stopCode") in _BY_ITSELF
+    by_itself = task.get("stopCode") in _BY_ITSELF and NO_RENDEZVOUS not in codes
     words = [task.get("stoppedReason") or task.get("stopCode") or "stopped"]
     words += [f"exit code {value}" for value in codes if value] + ([told] if told else [])
     return Task(

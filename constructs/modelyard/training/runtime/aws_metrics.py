@@ -1,14 +1,25 @@
-"""What is said of a job that has ended: one line of the log, with a metric that an alarm watches."""
+"""What is said of jobs and attempts: one line of the log, with a metric that an alarm watches."""
 
 from __future__ import annotations
 
 from modelyard.runtime.metrics import COUNT, emit
 
-from .aws_names import CLUSTER, JOBS_CANCELLED, JOBS_COMPLETED, JOBS_FAILED, NAMESPACE
+from .aws_names import (
+    CLUSTER,
+    EVICTED,
+    JOBS_CANCELLED,
+    JOBS_COMPLETED,
+    JOBS_FAILED,
+    NAMESPACE,
+    STALLED,
+    UNPLACED,
+)
 from .job import Job, State
+from .ports import Notice
 from .settings import Settings
 
 _NAMES = {State.COMPLETED: JOBS_COMPLETED, State.FAILED: JOBS_FAILED, State.CANCELLED: JOBS_CANCELLED}
+_NOTICES = {Notice.UNPLACED: UNPLACED, Notice.STALLED: STALLED, Notice.EVICTED: EVICTED}
 
 
 class Log:
@@ -27,4 +38,15 @@ class Log:
             attempt=job.attempt,
             state=job.state.value,
             reason=job.reason,
+        )
+
+    def noticed(self, what: Notice, attempt: str, value: int, reason: str) -> None:
+        emit(
+            NAMESPACE,
+            {CLUSTER: self._cluster},
+            {_NOTICES[what]: (value, COUNT)},
+            event=what.value,
+            attempt=attempt,
+            value=value,
+            reason=reason,
         )

@@ -8,4 +8,8 @@ SWEEP = "sweep"
 NAMESPACE = "Modelyard/Training"
 CLUSTER = "Cluster"
 JOBS_COMPLETED, JOBS_FAILED, JOBS_CANCELLED = "JobsCompleted", "JobsFailed", "JobsCancelled"
+# And of their attempts: how many in a row got no hosts; how many were ended without a step; hosts taken away.
+UNPLACED, STALLED, EVICTED = "AttemptsUnplaced", "AttemptsStalled", "HostsEvicted"
+# Of instances, with the cluster's name: those that the functions may take away.
+HOST_TAG = "modelyard:cluster"
 SPOT_WARNING = "EC2 Spot Instance Interruption Warning"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import time
+from functools import cache
 from typing import Any
 
 import boto3
@@ -14,22 +15,39 @@ from modelyard.runtime.log import log
 from .attempt import Step, from_document
 from .aws_executions import StepFunctions
 from .aws_hosts import EcsHosts
+from .aws_instances import DriverHosts, EitherHosts
 from .aws_metrics import Log
 from .aws_names import SPOT_WARNING, SWEEP
 from .aws_registry import SageMakerRegistry
 from .aws_table import DynamoCapacity, DynamoJobs
-from .ports import Ports
+from .ports import Hosts, Ports
 from .settings import Settings
 from .steps import perform
 from .sweeping import sweep
 
 SETTINGS = Settings.from_environment(os.environ)
 _DYNAMODB = boto3.client("dynamodb")
+_STEPS = boto3.client("stepfunctions")
+
+
+@cache
+def _ec2() -> Any:
+    """It takes long to make, and only what has hosts to end asks for it."""
+    return boto3.client("ec2")
+
+
+def _hosts() -> Hosts:
+    cluster = EcsHosts(boto3.client("ecs"), SETTINGS, _ec2)
+    if not SETTINGS.driver_arn:
+        return cluster
+    return EitherHosts(cluster, DriverHosts(_STEPS, _ec2(), SETTINGS.driver_arn))
+
+
 PORTS = Ports(
     jobs=DynamoJobs(_DYNAMODB, SETTINGS.table_name),
     capacity=DynamoCapacity(_DYNAMODB, SETTINGS.table_name, SETTINGS.slots),
-    hosts=EcsHosts(boto3.client("ecs"), SETTINGS),
-    executions=StepFunctions(boto3.client("stepfunctions"), SETTINGS.state_machine_arn),
+    hosts=_hosts(),
+    executions=StepFunctions(_STEPS, SETTINGS.state_machine_arn),
     listener=Log(SETTINGS),
     clock=time.time,
     chance=random.random,

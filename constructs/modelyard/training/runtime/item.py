@@ -13,7 +13,7 @@ from typing import Any
 
 from .admission import Capacity, Held, Place
 from .attempts import Tally
-from .job import ENDS, Checkpoint, Job, State, World
+from .job import ENDS, Checkpoint, Job, Placed, State, World
 from .job_request import JobRequest
 from .ports import Model, Outcome, Report
 
@@ -57,6 +57,8 @@ def to_job(item: Mapping[str, Any]) -> Job:
             "request": JobRequest(**members["request"]),
             "state": State(members["state"]),
             "worlds": tuple(World(**world) for world in members["worlds"]),
+            # A record of before has none.
+            "tasks": tuple(Placed(**task) for task in members.get("tasks", ())),
             "checkpoint": Checkpoint(**saved) if saved else None,
             "tally": Tally(**members["tally"]),
             "heard": tuple(members["heard"]),

@@ -10,7 +10,7 @@ gone. A job that failed or was cancelled can be resumed: it is queued again and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
@@ -19,8 +19,8 @@ from .attempts import Action, Decision, Ended, Rules, Tally, after
 from .errors import TransitionError
 from .job_request import JobRequest
 
-# Of world sizes and of their number: a DynamoDB item holds 400 KB, and the newest tell the most.
-_KEPT = 100
+# Of world sizes, and of tasks: a DynamoDB item holds 400 KB, and the newest tell the most.
+KEPT = 100
 
 
 class State(StrEnum):
@@ -67,6 +67,15 @@ class World:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """A host that an attempt started, by ECS's id of its task, the end of the name of its log's stream; a
+    single one by its execution."""
+
+    attempt: int
+    task: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
     """The newest one: its step and its key in the bucket."""
 
@@ -84,12 +93,15 @@ class Job:
         updated: Likewise.
         attempt: Number of the last attempt, from 1; 0 before the first.
         hosts: That train now.
+        tasks: The newest of those that were started for it, of all attempts.
         step: Last one that was reported; it falls when an attempt starts from a checkpoint.
         images_per_second: Likewise as reported; 0 while nothing was.
         spent: Cost of the attempts before this one.
         attempt_cost: Of this one so far.
         node_seconds: For which hosts of the attempts before this one were paid.
         attempt_node_seconds: Of this one so far.
+        seconds: For which the attempts before this one had hosts.
+        attempt_seconds: Of this one so far.
         reason: Why the job is in its state.
         not_before: Of the next attempt (epoch seconds).
         heard: Identifiers of the last orders, which a queue may deliver again.
@@ -103,6 +115,7 @@ class Job:
     attempt: int = 0
     hosts: int = 0
     worlds: tuple[World, ...] = ()
+    tasks: tuple[Placed, ...] = ()
     step: int = 0
     images_per_second: float = 0.0
     checkpoint: Checkpoint | None = None
@@ -110,6 +123,8 @@ class Job:
     attempt_cost: float = 0.0
     node_seconds: float = 0.0
     attempt_node_seconds: float = 0.0
+    seconds: float = 0.0
+    attempt_seconds: float = 0.0
     tally: Tally = field(default_factory=Tally)
     reason: str = ""
     not_before: float = 0.0
@@ -123,6 +138,11 @@ class Job:
         return self.spent + self.attempt_cost
 
     @property
+    def time_with_hosts(self) -> float:
+        """So far, of all attempts, in seconds."""
+        return self.seconds + self.attempt_seconds
+
+    @property
     def attempt_id(self) -> str:
         """Under which the attempt holds slots."""
         return f"{self.request.job}/{self.attempt}"
@@ -132,7 +152,11 @@ class Job:
         """How the job is kept going."""
         asked = self.request
         return Rules(
-            hosts=asked.hosts, min_hosts=asked.min_hosts, elastic=asked.elastic, budget=asked.budget_usd
+            hosts=asked.hosts,
+            min_hosts=asked.min_hosts,
+            elastic=asked.elastic,
+            budget=asked.budget_usd,
+            longest_s=asked.max_hours * 3600 if asked.max_hours else None,
         )
 
 
@@ -161,6 +185,8 @@ def move(job: Job, to: State, now: float, reason: str) -> Job:
             attempt_cost=0.0,
             node_seconds=job.node_seconds + job.attempt_node_seconds,
             attempt_node_seconds=0.0,
+            seconds=job.time_with_hosts,
+            attempt_seconds=0.0,
             images_per_second=0.0,
         )
     if to is State.WAITING:
@@ -181,7 +207,14 @@ def trains(job: Job, hosts: int, now: float) -> Job:
     words = f"attempt {job.attempt} trains on {hosts} hosts from step {step}"
     world = World(attempt=job.attempt, hosts=hosts, step=step, since=now)
     job = move(job, State.RUNNING, now, words)
-    return replace(job, hosts=hosts, step=step, worlds=(*job.worlds, world)[-_KEPT:])
+    return replace(job, hosts=hosts, step=step, worlds=(*job.worlds, world)[-KEPT:])
+
+
+def placed(job: Job, attempt: int, arns: Iterable[str]) -> Job:
+    """The job with the tasks of an attempt; those that are known change nothing."""
+    asked = [Placed(attempt=attempt, task=_short(arn)) for arn in arns]
+    new = [task for task in asked if task not in job.tasks]
+    return replace(job, tasks=(*job.tasks, *new)[-KEPT:]) if new else job
 
 
 def report(
@@ -193,6 +226,7 @@ def report(
     checkpoint: Checkpoint | None,
     now: float,
     node_seconds: float = 0.0,
+    seconds: float = 0.0,
     images_per_second: float | None = None,
 ) -> Job:
     """What an attempt says about itself: the step it is at, its cost so far, its newest checkpoint.
@@ -211,26 +245,31 @@ def report(
         step=step,
         attempt_cost=max(cost, job.attempt_cost),
         attempt_node_seconds=max(node_seconds, job.attempt_node_seconds),
+        attempt_seconds=max(seconds, job.attempt_seconds),
         images_per_second=job.images_per_second if images_per_second is None else images_per_second,
         checkpoint=checkpoint,
     )
 
 
-def ended(job: Job, what: Ended, draw: float, now: float) -> tuple[Job, Decision]:
+def ended(
+    job: Job, what: Ended, draw: float, now: float, patience_s: float | None = None
+) -> tuple[Job, Decision]:
     """What follows when hosts were lost or the attempt ended; see `attempts.after`.
 
     Args:
         job: As it was when that happened.
-        what: Cause and hosts that are left; checkpoint and cost are the job's own.
+        what: Cause and hosts that are left; checkpoint, cost and time are the job's own.
         draw: Uniform in [0, 1).
         now: Epoch seconds.
+        patience_s: See `attempts.Rules`.
 
     Raises:
         TransitionError: where the job has no attempt that could end.
     """
     step = job.checkpoint.step if job.checkpoint else -1
-    what = replace(what, checkpoint_step=max(step, what.checkpoint_step), cost=job.cost)
-    decision, tally = after(job.rules, job.tally, what, draw)
+    saved = max(step, what.checkpoint_step)
+    what = replace(what, checkpoint_step=saved, cost=job.cost, seconds=job.time_with_hosts, now=now)
+    decision, tally = after(replace(job.rules, patience_s=patience_s), job.tally, what, draw)
     if job.state is State.CANCELLING and decision.action is not Action.COMPLETE:
         decision = Decision(action=Action.STOP, reason="cancelled")
     job = replace(job, tally=tally)
@@ -264,6 +303,11 @@ def cancel(job: Job, now: float) -> Job:
         return job
     has_hosts = job.state in (State.STARTING, State.RUNNING)
     return move(job, State.CANCELLING if has_hosts else State.CANCELLED, now, "cancelled")
+
+
+def _short(arn: str) -> str:
+    """Of a task ECS's id, of an execution, which a single host is, the name."""
+    return arn.rpartition(":" if ":states:" in arn else "/")[2]
 
 
 def _changed(job: Job, now: float, **members: Any) -> Job:

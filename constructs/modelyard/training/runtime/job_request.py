@@ -3,8 +3,8 @@
 The body is one JSON object:
 
     {"job": "dogs-1", "data": "s3://bucket/datasets/dogs/manifest.json", "hosts": 4, "min_hosts": 2,
-     "elastic": true, "budget_usd": 25, "settings": {"backbone": "resnet18", "epochs": 10},
-     "model_group": "dogs"}
+     "elastic": true, "budget_usd": 25, "max_hours": 12, "settings": {"backbone": "resnet18", "epochs": 10},
+     "model_group": "dogs", "wandb": "dogs", "instance": false}
 
 `job` and `data` are required. SQS delivers a message at least once, so the same request for the same job is
 no error: it is `repeated`. Another request under the name of a job that exists is refused.
@@ -29,8 +29,15 @@ _MOST_BYTES = 65_536
 _JOB = re.compile(r"[a-z0-9](-?[a-z0-9]){0,62}")
 _SETTING = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _DATA = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/\S{1,1024}")
+# What a single host is told of is put into a script as text: nothing but this alphabet may stand in it.
+PLAIN_ADDRESS = r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[A-Za-z0-9_./=+-]{1,1024}"
 _GROUP = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
-_MEMBERS = ("job", "data", "hosts", "min_hosts", "elastic", "budget_usd", "settings", "model_group")
+_PROJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+_MEMBERS = (
+    "job", "data", "hosts", "min_hosts", "elastic", "budget_usd", "max_hours", "settings", "model_group",
+    "wandb", "instance",
+)  # fmt: skip
+_YOUNGER = frozenset({"max_hours", "wandb", "instance"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +51,12 @@ class JobRequest:
         min_hosts: Fewest that it goes on with when hosts are lost.
         elastic: Whether it goes on with fewer at all.
         budget_usd: Cost at which it ends; None for no bound.
+        max_hours: With hosts, of all attempts together, at which it ends; None for no bound.
         settings: Of the trainer, which checks them itself.
         model_group: In which its models are registered; empty for none.
+        wandb: Project of Weights & Biases, for which its figures are written to a folder of its output; empty
+            for none.
+        instance: Whether it trains on a single host that is started for it, and not on the cluster.
     """
 
     job: str
@@ -54,13 +65,18 @@ class JobRequest:
     min_hosts: int = 1
     elastic: bool = True
     budget_usd: float | None = None
+    max_hours: float | None = None
     settings: Mapping[str, Setting] = field(default_factory=dict)
     model_group: str = ""
+    wandb: str = ""
+    instance: bool = False
 
     @property
     def digest(self) -> str:
         """SHA-256 of what is asked for, the same however the message was written."""
-        told = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        # Requests are older than some members: without these they have the digest that they had.
+        members = {name: value for name, value in asdict(self).items() if value or name not in _YOUNGER}
+        told = json.dumps(members, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(told.encode()).hexdigest()
 
 
@@ -80,17 +96,25 @@ def parse(body: str) -> JobRequest:
     if unknown := sorted(members.keys() - set(_MEMBERS)):
         raise RequestError(f"unknown member {unknown[0]!r:.80}; known: {', '.join(_MEMBERS)}")
     hosts = _whole(members, "hosts", 1, MOST_HOSTS)
+    instance = _truth(members, "instance", default=False)
+    if instance and hosts > 1:
+        raise RequestError(f"hosts is {hosts} and instance is true; a single host is one")
     return JobRequest(
         job=_text(members, "job", _JOB, "1 to 63 small letters, digits and inner hyphens"),
         data=_text(members, "data", _DATA, "an address such as s3://bucket/key"),
         hosts=hosts,
         min_hosts=_whole(members, "min_hosts", 1, hosts),
-        elastic=_truth(members, "elastic"),
-        budget_usd=_budget(members),
+        elastic=_truth(members, "elastic", default=True),
+        budget_usd=_bound(members, "budget_usd"),
+        max_hours=_bound(members, "max_hours"),
         settings=_settings(members),
         model_group=_text(members, "model_group", _GROUP, "the name of a model package group")
         if "model_group" in members
         else "",
+        wandb=_text(members, "wandb", _PROJECT, "1 to 128 letters, digits, -, _ and . of a project's name")
+        if "wandb" in members
+        else "",
+        instance=instance,
     )
 
 
@@ -157,19 +181,19 @@ def _whole(members: Mapping[str, Any], name: str, low: int, high: int) -> int:
     return value
 
 
-def _truth(members: Mapping[str, Any], name: str) -> bool:
-    value = members.get(name, True)
+def _truth(members: Mapping[str, Any], name: str, *, default: bool) -> bool:
+    value = members.get(name, default)
     if not isinstance(value, bool):
         raise RequestError(f"{name} is {value!r:.80}; it must be true or false")
     return value
 
 
-def _budget(members: Mapping[str, Any]) -> float | None:
-    value = members.get("budget_usd")
+def _bound(members: Mapping[str, Any], name: str) -> float | None:
+    value = members.get(name)
     if value is None:
         return None
     if not _is_number(value) or value <= 0:
-        raise RequestError(f"budget_usd is {value!r:.80}; it must be a number above 0")
+        raise RequestError(f"{name} is {value!r:.80}; it must be a number above 0")
     return float(value)
 
 

@@ -23,18 +23,20 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One host of a gang.
+    """One host of a gang, or a single host.
 
     Args:
-        arn: Of the task.
+        arn: Of the task; of a single host, of the execution that has it.
         phase: Where it is.
         cause: Why it ended: `FAILED` by itself, `INTERRUPTED` by others.
         done: Whether its program ended without error.
         reason: Of its end, in words.
+        connected: Whether ECS hears the agent of its host.
     """
 
     arn: str
     phase: Phase
+    connected: bool = True
     cause: Cause = Cause.INTERRUPTED
     done: bool = False
     reason: str = ""
@@ -111,12 +113,21 @@ class Jobs(Protocol):
 
 
 class Hosts(Protocol):
-    """Tasks of gangs."""
+    """Hosts of gangs, each a task, and single hosts, each an execution; "tasks" are ARNs of both."""
 
     def run(
-        self, attempt: str, count: int, environment: Mapping[str, str], *, provider: int, token: str
+        self,
+        attempt: str,
+        count: int,
+        environment: Mapping[str, str],
+        *,
+        provider: int,
+        token: str,
+        alone: bool = False,
     ) -> Started:
         """Start tasks; a second time with the same token returns the same ones.
+
+        `alone`: on a host that is started for it, and not on the cluster.
 
         Raises:
             RefusedError: the request itself is wrong, and would be so again.
@@ -125,8 +136,12 @@ class Hosts(Protocol):
     def look(self, tasks: Iterable[str]) -> tuple[Task, ...]:
         """Where tasks are; one that nobody knows any more has ended."""
 
-    def stop(self, attempt: str, tasks: Iterable[str], reason: str) -> int:
-        """Stop these and all other tasks of an attempt; how many have not ended yet."""
+    def stop(self, attempt: str, tasks: Iterable[str], reason: str) -> tuple[str, ...]:
+        """Stop these and all other tasks of an attempt; those that have not ended yet."""
+
+    def evict(self, tasks: Iterable[str]) -> tuple[str, ...]:
+        """Take away the hosts of these, which obey no more; the tasks whose hosts are gone. Twice does no
+        harm."""
 
     def let_go(self, tasks: Iterable[str], reason: str) -> None:
         """Stop these, and no others of their attempt."""
@@ -159,11 +174,22 @@ class Registry(Protocol):
         """
 
 
+class Notice(StrEnum):
+    """What happened to an attempt that somebody may want to look at."""
+
+    UNPLACED = "attempt got no hosts"  # its value: how many in a row
+    STALLED = "attempt stalled"
+    EVICTED = "hosts taken away"  # its value: how many
+
+
 class Listener(Protocol):
-    """Whoever wants to know of ends."""
+    """Whoever wants to know of ends, and of what may need somebody before."""
 
     def ended(self, job: Job) -> None:
         """A job completed, failed or was cancelled; of one end it may hear twice."""
+
+    def noticed(self, what: Notice, attempt: str, value: int, reason: str) -> None:
+        """Something happened to an attempt; likewise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,17 +10,17 @@ and changes nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from . import admission
 from .attempt import Attempt, Step
 from .attempts import Cause, Ended
 from .errors import RefusedError
-from .job import BEFORE, ENDS, Job, State, ended, move, report, trains
-from .judging import View, Wanted, judge, node_seconds
+from .job import BEFORE, ENDS, Job, State, ended, move, placed, report, trains
+from .judging import View, Wanted, judge, node_seconds, seconds_with_hosts
 from .launching import environment
-from .ports import Ports, Report
+from .ports import Notice, Ports, Report
 from .registering import register
 from .settings import Settings
 
@@ -61,9 +61,17 @@ def admit(at: Attempt, ports: Ports, settings: Settings) -> Attempt:
         job = _moved(at, ports, State.WAITING, words, when=lambda job: _begins(job, at))
     if job is None or job.attempt != at.number or job.state not in (State.WAITING, State.STARTING):
         return replace(at, next=Step.STOP)
-    answer = admission.ask(ports.capacity, at.id, job.request.hosts, now)
+    # A single host is started for the job: it takes none of the cluster's.
+    alone = job.request.instance
+    answer = (
+        admission.Answer.GRANTED if alone else admission.ask(ports.capacity, at.id, job.request.hosts, now)
+    )
     if answer is admission.Answer.GRANTED:
-        words = f"attempt {at.number} has {job.request.hosts} slots"
+        words = (
+            f"attempt {at.number} starts a host"
+            if alone
+            else f"attempt {at.number} has {job.request.hosts} slots"
+        )
         _moved(at, ports, State.STARTING, words, when=lambda job: job.state is State.WAITING)
         return replace(at, next=Step.LAUNCH)
     return _refused(at, answer, job.request.hosts, now, settings)
@@ -76,7 +84,8 @@ def launch(at: Attempt, ports: Ports, settings: Settings) -> Attempt:
         # Cancelled meanwhile.
         return at.ending(Cause.CANCELLED, "cancelled")
     now = ports.clock()
-    at = replace(at, launched=now, replaced=now)
+    # What the record counts begins anew while the attempt trains.
+    at = replace(at, launched=now, replaced=now, provider=job.tally.unplaced)
     at, failure = _run(job, at, job.request.hosts, "first", ports, settings)
     return failure or replace(at, next=Step.WATCH, wait=settings.watch_seconds)
 
@@ -98,8 +107,10 @@ def watch(at: Attempt, ports: Ports, settings: Settings) -> Attempt:
 
     job = ports.jobs.change(at.job, change)
     after, wanted = found[0]
+    if wanted.evict:
+        after = _without(after, wanted.evict, "ECS does not hear them", ports)
     if wanted.instead_of:
-        ports.hosts.let_go(wanted.instead_of, "it did not come; another capacity provider is asked")
+        ports.hosts.let_go(wanted.instead_of, "it did not come; it is asked for again")
     if wanted.hosts:
         # What cannot be had now is asked for again, later; the others train on.
         after, _ = _run(job, after, wanted.hosts, f"{after.part}/{after.rounds}", ports, settings)
@@ -107,8 +118,17 @@ def watch(at: Attempt, ports: Ports, settings: Settings) -> Attempt:
 
 
 def stop(at: Attempt, ports: Ports, settings: Settings) -> Attempt:
-    """End the hosts. Their slots are given back only when all have ended: until then they train."""
-    left = ports.hosts.stop(at.id, at.tasks, at.reason or "the attempt is over")
+    """End the hosts. Their slots are given back only when all have ended: until then they train.
+
+    Those that do not end are taken away, so that no other job waits for them for ever.
+    """
+    now = ports.clock()
+    at = replace(at, stopping=at.stopping or now)
+    told = ports.hosts.stop(at.id, at.tasks, at.reason or "the attempt is over")
+    left = [arn for arn in told if arn not in at.evicted]
+    if left and now - at.stopping >= settings.end_seconds:
+        at = _without(at, left, f"they do not end within {settings.end_seconds} s", ports)
+        left = [arn for arn in left if arn not in at.evicted]
     return replace(at, next=Step.STOP, wait=settings.stop_seconds) if left else replace(at, next=Step.FINISH)
 
 
@@ -125,19 +145,23 @@ def finish(at: Attempt, ports: Ports, settings: Settings) -> Attempt:
             return job
         if job.state is State.WAITING:
             return move(job, _hopeless(at), now, at.reason or "its execution ended")
-        paid = node_seconds(job, at, now) if at.launched else job.attempt_node_seconds
-        job = _reported(job, at, told, paid, now, settings)
         cause = Cause(at.cause or Cause.INTERRUPTED)
         if job.state is State.STARTING and cause is Cause.FINISHED:
             # Between two looks it came, trained and ended.
             job = trains(job, job.request.hosts, now)
-        job, _ = ended(job, Ended(cause=cause), draw, now)
+        paid = node_seconds(job, at, now) if at.launched else job.attempt_node_seconds
+        job = _reported(job, at, told, paid, now, settings)
+        job, _ = ended(job, Ended(cause=cause), draw, now, patience_s=settings.queue_days * 86_400)
         return replace(job, reason=_explained(job.reason, cause, at.reason))
 
     job = ports.jobs.change(at.job, change) if ports.jobs.read(at.job) else None
     admission.settle(ports.capacity, lambda capacity: admission.release(capacity, at.id, now))
     if job is None or job.attempt != at.number:
         return replace(at, next=Step.OVER)
+    if at.cause == Cause.NO_CAPACITY and job.tally.unplaced:
+        ports.listener.noticed(Notice.UNPLACED, at.id, job.tally.unplaced, at.reason)
+    if at.cause == Cause.STALLED:
+        ports.listener.noticed(Notice.STALLED, at.id, 1, at.reason)
     if job.state in ENDS:
         # Every way to an end comes by here, the sweeps' too; a step that is repeated says it again.
         ports.listener.ended(job)
@@ -169,13 +193,14 @@ def _reported(job: Job, at: Attempt, told: Report | None, paid: float, now: floa
     """The record with what the attempt's hosts were paid for, and what its trainer has told."""
     told = told if told and told.attempt == at.number else None
     return report(
-        job,
+        placed(job, at.number, at.tasks),
         attempt=at.number,
         step=told.step if told else job.step,
-        cost=max(paid / 3600 * settings.host_price_usd, job.attempt_cost),
+        cost=max(paid / 3600 * settings.price(instance=job.request.instance), job.attempt_cost),
         checkpoint=told.checkpoint if told else None,
         now=now,
         node_seconds=paid,
+        seconds=seconds_with_hosts(job, at, now),
         images_per_second=told.images_per_second if told else None,
     )
 
@@ -187,7 +212,7 @@ def _hopeless(at: Attempt) -> State:
 def _explained(decided: str, cause: Cause, told: str) -> str:
     if cause is Cause.REFUSED:
         return f"{decided}: {told}"
-    explains = told and cause in (Cause.FAILED, Cause.INTERRUPTED, Cause.NO_CAPACITY)
+    explains = told and cause in (Cause.FAILED, Cause.INTERRUPTED, Cause.STALLED, Cause.NO_CAPACITY)
     return f"{decided} ({told})" if explains else decided
 
 
@@ -202,6 +227,14 @@ def _refused(at: Attempt, answer: admission.Answer, slots: int, now: float, sett
     return replace(at, wait=settings.ask_seconds)
 
 
+def _without(at: Attempt, tasks: Sequence[str], reason: str, ports: Ports) -> Attempt:
+    """With the hosts of these tasks taken away, as far as there are any to take."""
+    evicted = ports.hosts.evict(tasks)
+    if evicted:
+        ports.listener.noticed(Notice.EVICTED, at.id, len(evicted), reason)
+    return replace(at, evicted=(*at.evicted, *evicted))
+
+
 def _moved(at: Attempt, ports: Ports, to: State, words: str, *, when: Callable[[Job], bool]) -> Job:
     now = ports.clock()
     return ports.jobs.change(at.job, lambda job: move(job, to, now, words) if when(job) else job)
@@ -212,9 +245,11 @@ def _run(
 ) -> tuple[Attempt, Attempt | None]:
     """The attempt with the tasks that were started, and its end if there were not enough."""
     variables = environment(job.request, at.number, settings, paid=job.node_seconds)
-    provider = job.tally.unplaced + at.elsewhere
+    provider = settings.provider(at.provider, at.elsewhere)
     try:
-        started = ports.hosts.run(at.id, count, variables, provider=provider, token=token)
+        started = ports.hosts.run(
+            at.id, count, variables, provider=provider, token=token, alone=job.request.instance
+        )
     except RefusedError as error:
         return at, at.ending(Cause.FAILED, str(error))
     at = replace(at, tasks=(*at.tasks, *started.tasks))

@@ -7,11 +7,13 @@ under a name of another form, are theirs.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from . import admission
 from .attempt import Attempt, Step, is_id
 from .attempts import Cause
 from .job import BEFORE, ENDS, Job
-from .ports import Ports
+from .ports import Notice, Ports
 from .registering import register
 from .settings import Settings
 from .steps import finish
@@ -55,12 +57,35 @@ def _follow(name: str, ports: Ports, settings: Settings) -> str:
         at = at.ending(Cause.CANCELLED, "its execution was stopped by hand")
     else:
         at = at.ending(Cause.INTERRUPTED, f"its execution is {(status or 'gone').lower()}")
-    if ports.hosts.stop(at.id, (), at.reason):
-        # They still train; the next sweep finds them ended.
+    if not _have_ended(at, ports, settings):
+        # They still train; a later sweep finds them ended.
         return f"stopped {at.id}"
     if finish(at, ports, settings).next is Step.REGISTER:
         register(at, ports, settings)
     return f"ended {at.id}"
+
+
+def _have_ended(at: Attempt, ports: Ports, settings: Settings) -> bool:
+    """Whether an attempt's hosts have, which are told to; after a while they are taken away."""
+    left = ports.hosts.stop(at.id, (), at.reason)
+    if not left:
+        return True
+    # The record says since when they are waited for.
+    now = ports.clock()
+    job = ports.jobs.change(at.job, lambda job: _ending(job, at.reason, now))
+    if now - job.updated < settings.end_seconds:
+        return False
+    evicted = ports.hosts.evict(left)
+    if evicted:
+        ports.listener.noticed(Notice.EVICTED, at.id, len(evicted), at.reason)
+    return not set(left) - set(evicted)
+
+
+def _ending(job: Job, reason: str, now: float) -> Job:
+    """With the reason why its hosts end; what is there already stays, with its time."""
+    if job.reason == reason or job.state in ENDS:
+        return job
+    return replace(job, reason=reason, updated=now, generation=job.generation + 1)
 
 
 def _release(ports: Ports) -> list[str]:

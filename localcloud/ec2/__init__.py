@@ -1,0 +1,1 @@
+"""EC2: hosts from launch templates run, as process groups, and SSM sends them commands."""
