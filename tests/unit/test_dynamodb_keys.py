@@ -76,6 +76,22 @@ DOGS = {":d": {"S": "dogs"}, ":n": {"S": "a"}}
             {"TransactItems": [{"Put": {"TableName": "jobs", "Item": ITEM}}, {"Get": {"TableName": "x"}}]},
             ["report/a"],
         ),
+        (
+            {
+                "Statements": [
+                    {
+                        "Statement": "INSERT INTO \"jobs\" VALUE {'id': ?, 'step': 1}",
+                        "Parameters": [{"S": "a"}],
+                    },
+                    {"Statement": "UPDATE ledger SET step = 1 WHERE dataset = 'dogs' AND name = 'b'"},
+                    {"Statement": 'SELECT * FROM "jobs"."standing" WHERE standing = \'open\''},
+                    {"Statement": "not to be understood"},
+                ]
+            },
+            ["a", "dogs", "open"],
+        ),
+        ({"Statement": "DELETE FROM ledger WHERE name = 'b'"}, [""]),
+        ({"TransactStatements": [{"Statement": "EXISTS(SELECT * FROM jobs WHERE id = 'c')"}]}, ["c"]),
         ({"TableName": "jobs"}, None),  # Scan
         ({"TableName": "gone", "Key": {"id": {"S": "a"}}}, None),
     ],

@@ -31,6 +31,7 @@ def apply(cloud: Cloud) -> None:
         custom_resources,
         dynamodb_encryption,
         dynamodb_keys,
+        dynamodb_statements,
         dynamodb_table_resource,
         ecr,
         embedded_metrics,
@@ -71,6 +72,7 @@ def apply(cloud: Cloud) -> None:
     custom_resources.apply()
     dynamodb_encryption.apply()
     dynamodb_keys.apply()
+    dynamodb_statements.apply()
     dynamodb_table_resource.apply()
     ecr.apply()
     embedded_metrics.apply()

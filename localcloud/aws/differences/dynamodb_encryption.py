@@ -12,6 +12,7 @@ from typing import Any
 
 from localcloud.aws import callers
 from localcloud.aws.differences import kms_use
+from localcloud.aws.differences.dynamodb_statements import statements
 
 _DATA = frozenset(
     {
@@ -25,6 +26,9 @@ _DATA = frozenset(
         "BatchWriteItem",
         "TransactGetItems",
         "TransactWriteItems",
+        "ExecuteStatement",
+        "BatchExecuteStatement",
+        "ExecuteTransaction",
     }
 )
 
@@ -79,4 +83,5 @@ def _tables(body: bytes) -> set[str]:
         names |= request["RequestItems"].keys()
     for item in request.get("TransactItems") or []:
         names |= {part["TableName"] for part in item.values() if "TableName" in part}
+    names |= {statement.table for statement in statements(request)}
     return {str(name) for name in names}

@@ -12,6 +12,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from localcloud.aws.differences.dynamodb_statements import statements
+
 KEY = "dynamodb:LeadingKeys"
 _EQUAL = r"(?<![\w.#]){name}\s*=\s*(:\w+)"
 _WRITES = ("Put", "Update", "Delete", "ConditionCheck", "Get")
@@ -44,8 +46,8 @@ def leading_keys(request: Mapping[str, Any], tables: Any) -> list[str] | None:
         tables: by name, as MiniStack keeps them.
 
     Returns:
-        None for operations without a key, such as Scan. A query whose key cannot be read has the empty one,
-        which no item has.
+        None for operations without a key, such as Scan. A query whose key cannot be read, and a statement
+        that names none, have the empty one, which no item has.
     """
     found = list(dict.fromkeys(_keys(request, tables)))
     return found or None
@@ -64,6 +66,8 @@ def _keys(request: Mapping[str, Any], tables: Any) -> Iterator[str]:
     for entry in request.get("TransactItems") or ():
         for one in (entry[kind] for kind in _WRITES if isinstance(entry, dict) and kind in entry):
             yield from _of_items(str(one.get("TableName")), [one.get("Key") or one.get("Item")], tables)
+    for statement in statements(request):
+        yield _text(statement.values.get(_partition_key(tables, statement.table, statement.index)) or {})
 
 
 def _written(requests: Any) -> Iterator[Any]:

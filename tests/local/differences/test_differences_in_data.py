@@ -228,7 +228,10 @@ def test_encrypted_table_needs_decrypt(cloud: Cloud, admin: Credentials, actor: 
     assert "KMS key access denied" in message
     batch = {"encrypted": [{"PutRequest": {"Item": item}}]}
     assert code_of(lambda: without.batch_write_item(RequestItems=batch))[0] == "AccessDeniedException"
+    statement = "INSERT INTO encrypted VALUE {'id': '2'}"
+    assert code_of(lambda: without.execute_statement(Statement=statement))[0] == "AccessDeniedException"
     with_key = cloud.client("dynamodb", actor([allow("dynamodb:*"), allow("kms:Decrypt", key)]))
+    with_key.execute_statement(Statement=statement)
     with_key.put_item(TableName="encrypted", Item=item)
     assert with_key.get_item(TableName="encrypted", Key=item)["Item"] == item
 

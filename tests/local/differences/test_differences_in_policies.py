@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import pytest
@@ -118,23 +119,26 @@ def test_reading_a_log_stream_needs_a_grant_on_it(cloud: Cloud, admin: Credentia
             assert code == "AccessDeniedException"
 
 
+def table_of_owners(cloud: Cloud, admin: Credentials) -> str:
+    """A new table with the keys `owner` and `name`."""
+    table = unique("partitions")
+    cloud.client("dynamodb", admin).create_table(
+        TableName=table,
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[
+            {"AttributeName": "owner", "KeyType": "HASH"},
+            {"AttributeName": "name", "KeyType": "RANGE"},
+        ],
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("owner", "name")],
+    )
+    return table
+
+
 class TestLeadingKeys:
     """A grant of one partition is none of the others; MiniStack alone knows no `dynamodb:LeadingKeys`."""
 
     def test_a_grant_ends_at_its_partition(self, cloud: Cloud, admin: Credentials, actor: Actor) -> None:
-        table = unique("partitions")
-        administrator = cloud.client("dynamodb", admin)
-        administrator.create_table(
-            TableName=table,
-            BillingMode="PAY_PER_REQUEST",
-            KeySchema=[
-                {"AttributeName": "owner", "KeyType": "HASH"},
-                {"AttributeName": "name", "KeyType": "RANGE"},
-            ],
-            AttributeDefinitions=[
-                {"AttributeName": name, "AttributeType": "S"} for name in ("owner", "name")
-            ],
-        )
+        table = table_of_owners(cloud, admin)
         mine = {
             **allow(
                 ["dynamodb:PutItem", "dynamodb:Query", "dynamodb:GetItem"],
@@ -162,3 +166,66 @@ class TestLeadingKeys:
             assert code_of(lambda call=call: call("you"))[0] == "AccessDeniedException"
         key = {"owner": {"S": "you"}, "name": {"S": "a"}}
         assert code_of(lambda: client.get_item(TableName=table, Key=key))[0] == "AccessDeniedException"
+
+
+class TestStatements:
+    """PartiQL needs actions of its own, on its tables; MiniStack alone asks for others, on any resource."""
+
+    def test_a_grant_to_insert_is_none_to_do_else(
+        self, cloud: Cloud, admin: Credentials, actor: Actor
+    ) -> None:
+        table = table_of_owners(cloud, admin)
+        mine = {
+            **allow("dynamodb:PartiQLInsert", f"arn:aws:dynamodb:*:*:table/{table}"),
+            "Condition": {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["me/*"]}},
+        }
+        client = cloud.client("dynamodb", actor([mine]))
+
+        def insert(*owners: str, into: str = table) -> list[str]:
+            statements = [
+                {
+                    "Statement": f"""INSERT INTO "{into}" VALUE {{'owner': ?, 'name': ?}}""",
+                    "Parameters": [{"S": owner}, {"S": "a"}],
+                }
+                for owner in owners
+            ]
+            answer = client.batch_execute_statement(Statements=statements)
+            return [each.get("Error", {}).get("Code", "") for each in answer["Responses"]]
+
+        assert insert("me/1") == [""]
+        assert insert("me/1", "me/2") == ["DuplicateItem", ""]
+        other = table_of_owners(cloud, admin)
+        wholly = f'SELECT * FROM "{table}"'
+        for call in (
+            lambda: insert("me/3", "you"),
+            lambda: insert("me/3", into=other),
+            lambda: client.execute_statement(Statement=wholly),
+            lambda: client.execute_statement(Statement=f"{wholly} WHERE owner = 'me/1' AND name = 'a'"),
+            lambda: client.execute_statement(
+                Statement=f"""DELETE FROM "{table}" WHERE owner = 'me/1' AND name = 'a'"""
+            ),
+            lambda: client.execute_transaction(
+                TransactStatements=[
+                    {"Statement": f"""UPDATE "{table}" SET x = 1 WHERE owner = 'me/1' AND name = 'a'"""}
+                ]
+            ),
+            lambda: client.put_item(TableName=table, Item={"owner": {"S": "me/3"}, "name": {"S": "a"}}),
+        ):
+            assert code_of(call)[0] == "AccessDeniedException"
+        found = cloud.client("dynamodb", admin).execute_statement(Statement=wholly)["Items"]
+        assert sorted(item["owner"]["S"] for item in found) == ["me/1", "me/2"]
+
+    def test_a_grant_to_select_is_one_of_its_partition(
+        self, cloud: Cloud, admin: Credentials, actor: Actor
+    ) -> None:
+        table = table_of_owners(cloud, admin)
+        mine = {
+            **allow("dynamodb:PartiQLSelect", f"arn:aws:dynamodb:*:*:table/{table}"),
+            "Condition": {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": ["me"]}},
+        }
+        client = cloud.client("dynamodb", actor([mine]))
+        select = f'SELECT * FROM "{table}"'
+        assert client.execute_statement(Statement=f"{select} WHERE owner = 'me'")["Items"] == []
+        for where in ("", " WHERE owner = 'you'", " WHERE owner = 'me' OR owner = 'you'"):
+            call = partial(client.execute_statement, Statement=select + where)
+            assert code_of(call)[0] == "AccessDeniedException", where
