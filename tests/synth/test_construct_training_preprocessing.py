@@ -155,6 +155,7 @@ def test_a_worker_may_do_what_it_does_and_no_more(stack, make):
     make()
     built, role = Built(stack), "DogsTaskTaskRole"
     assert built.actions(role) == {
+        "dynamodb:PartiQLInsert",
         "dynamodb:PutItem",
         "kms:Decrypt",
         "kms:GenerateDataKey",

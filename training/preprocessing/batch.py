@@ -114,8 +114,8 @@ class Worker:
                 self.ports.shards.put_new(key, path.read_bytes())
         settled = set()
         yield "claim"
-        for name in self.each(partial(self._claim, began=began), records):
-            settled.add(name)
+        for names in self.each(partial(self._claim, began=began), _parts(records, self.ports.ledger.at_once)):
+            settled |= names
             yield "claim"
         failed = {outcome.change.name for outcome in outcomes if outcome.record is None}
         self.progress.failed += len(failed)
@@ -213,14 +213,14 @@ class Worker:
         ]
         return shards, placed
 
-    def _claim(self, record: Record, began: float) -> str:
+    def _claim(self, records: Sequence[Record], began: float) -> set[str]:
         """Runs in a thread, and counts there: what was claimed counts also when another claim fails."""
         if self.clock() - began > CLAIM_WITHIN:
             raise UnavailableError("the shards of this batch are too old to be named; it comes again")
-        accepted = self.ports.ledger.claim(record)
-        with self._counting:
-            self.progress.claimed(record, accepted)
-        return record.name
+        for record, accepted in self.ports.ledger.claim(records):
+            with self._counting:
+                self.progress.claimed(record, accepted)
+        return {record.name for record in records}
 
 
 def newest(changes: Iterable[Change]) -> list[Change]:
@@ -239,3 +239,8 @@ def shard_key(output: str, day: datetime, data: bytes) -> str:
     With the day in it no worker names a shard that is about to be collected as an old one's garbage.
     """
     return f"{output}/shards/{day:%Y-%m-%d}/{hashlib.sha256(data).hexdigest()}.tar"
+
+
+def _parts(records: Sequence[Record], size: int) -> Iterator[Sequence[Record]]:
+    for start in range(0, len(records), size):
+        yield records[start : start + size]

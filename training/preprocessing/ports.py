@@ -79,8 +79,17 @@ class Store(Objects, Protocol):
 
 
 class Ledger(Protocol):
-    def claim(self, record: Record) -> bool:
-        """Write `record` if the ledger has none of this name, or one of a smaller order; whether it did."""
+    @property
+    def at_once(self) -> int:
+        """How many records a call should have."""
+
+    def claim(self, records: Sequence[Record]) -> Iterator[tuple[Record, bool]]:
+        """Write each record, all of other names, if the ledger has none of its name, or one of a smaller
+        order. Gives each, with whether it was written, once that is known.
+
+        Raises:
+            UnavailableError: of what it has not given, nothing is known.
+        """
 
 
 class Records(Protocol):

@@ -59,7 +59,7 @@ class Ledger(Construct):
 
     def grant_claim(self, grantee: iam.IGrantable, dataset: str) -> None:
         """Allow writing records of one dataset, which answers whether they were taken."""
-        self._grant(grantee, ["dynamodb:PutItem"], dataset)
+        self._grant(grantee, ["dynamodb:PartiQLInsert", "dynamodb:PutItem"], dataset)
 
     def grant_read(self, grantee: iam.IGrantable, dataset: str) -> None:
         """Allow reading all records of one dataset."""

@@ -123,15 +123,20 @@ class MemoryLedger:
     world: World
     records: dict[str, Record] = field(default_factory=dict)
 
-    def claim(self, record: Record) -> bool:
-        self.world.may_fail("claim")
-        known = self.records.get(record.name)
-        if known is not None and known.order >= record.order:
-            return False
-        self.records[record.name] = record
-        # An answer may be lost after the write.
-        self.world.may_fail("answer")
-        return True
+    @property
+    def at_once(self) -> int:
+        return 2
+
+    def claim(self, records: Sequence[Record]) -> Iterator[tuple[Record, bool]]:
+        for record in records:
+            self.world.may_fail("claim")
+            known = self.records.get(record.name)
+            taken = known is None or known.order < record.order
+            if taken:
+                self.records[record.name] = record
+                # An answer may be lost after the write.
+                self.world.may_fail("answer")
+            yield record, taken
 
     def all(self) -> Iterator[Record]:
         yield from list(self.records.values())
