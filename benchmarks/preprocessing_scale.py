@@ -36,6 +36,7 @@ from localcloud.folder import StateFolder
 
 BOUND = 0.9
 SIZE, DISTINCT, IMAGES, ROUNDS = (2048, 1536), 24, 800, 2
+LOOK_S = 0.2
 UPLOADS, OUTPUT, PHOTOS = "scale-uploads", "scale-output", "photographs"
 # Seconds, processor seconds of the workers and of the cloud.
 _Run = tuple[float, float, float]
@@ -113,10 +114,10 @@ class Queue:
                 )
             processes.append(process)
         while self._depth() == (IMAGES, 0):
-            time.sleep(0.02)
+            time.sleep(0.1)
         began = time.monotonic()
         while self._depth() != (0, 0):
-            time.sleep(0.05)
+            time.sleep(LOOK_S)  # each look takes milliseconds of the processors that are measured
         seconds = time.monotonic() - began
         for process in processes:
             _, said = process.communicate()
