@@ -25,18 +25,17 @@ def main(arguments: Sequence[str]) -> None:
     os.environ.setdefault("ATTEMPT_STARTED", repr(time.time()))
     # PyTorch tells of each lost connection with a stack trace in C++; the agent says it in a line.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-    # Only here: each rank imports this module again.
+    # Only here: a mistake in the settings is told before PyTorch is loaded.
     from training.vision.elastic import preload
+    from training.vision.elastic.settings import Settings
 
-    # Beside what follows, which loads PyTorch too.
+    settings = Settings.read(os.environ)
     preload.begin()
     from training.vision import train
     from training.vision.elastic.agent import supervise
     from training.vision.elastic.job import lay_out
-    from training.vision.elastic.settings import Settings
     from training.vision.elastic.tracking import tracked
 
-    settings = Settings.read(os.environ)
     lay_out(settings)
     given = list(arguments)
     with tracked(settings.output):

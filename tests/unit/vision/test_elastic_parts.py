@@ -10,10 +10,12 @@ import subprocess
 import sys
 import tarfile
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import psutil
 import pytest
 from torch import distributed
 from training_runtime.aws_hosts import NO_RENDEZVOUS
@@ -268,22 +270,58 @@ def test_a_round_that_lost_a_host_is_started_again(monkeypatch, known, state, le
     assert told == ([] if known == 2 else [(signal.SIGTERM, agents.SILENT_SECONDS)])
 
 
-def test_what_ranks_fork_from_loads_beside_its_agent():
-    """Started before PyTorch is loaded, and so before the job is laid out: ranks are told the rest."""
+def test_what_ranks_fork_from_is_a_copy_of_the_agent_with_all_loaded():
+    """Made before the job is laid out: ranks are told the rest. It ends with the agent, however that ends."""
     program = """
-import os, sys
+import multiprocessing, os, signal, threading
 from multiprocessing import forkserver
 from training.vision.elastic import preload
+
 preload.begin()
 server = forkserver._forkserver._forkserver_pid
-assert server and "torch" not in sys.modules
+threading.Thread(target=threading.Event().wait, daemon=True).start()
 os.environ["CHECKPOINTS"] = "s3://bucket/runs"
-preload.await_loaded()
-assert forkserver._forkserver._forkserver_pid == server
+preload.begin()
 assert preload.changes() == {"CHECKPOINTS": "s3://bucket/runs"}
+context = multiprocessing.get_context("forkserver")
+told = context.SimpleQueue()
+rank = context.Process(target=tell, args=(told,))
+rank.start()
+parent, loaded, locked = told.get()
+assert (parent, loaded, locked) == (server, True, False), (parent, server, loaded, locked)
+rank.join()
+assert rank.exitcode == 0 and forkserver._forkserver._forkserver_pid == server
+print(server, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    rank = """
+import os, sys
+from multiprocessing import forkserver
+
+def tell(told):
+    told.put((os.getppid(), "torch._dynamo" in sys.modules, forkserver._forkserver._lock.locked()))
 """
     environment = {name: value for name, value in os.environ.items() if name != "CHECKPOINTS"}
-    subprocess.run([sys.executable, "-c", program], env=environment, cwd=REPO, check=True)
+    ended = subprocess.run(
+        [sys.executable, "-c", rank + program],
+        check=False,
+        env=environment,
+        cwd=REPO,
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    server, deadline = int(ended.stdout), time.monotonic() + 10
+    while _runs(server):
+        assert time.monotonic() < deadline, "the process that ranks fork from outlives its agent"
+        time.sleep(0.05)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_a_rank_knows_its_place(monkeypatch):
@@ -318,7 +356,7 @@ def test_a_rendezvous_that_goes_as_a_host_comes_is_nobodys_fault(monkeypatch, co
     def refuse(_parameters):
         raise agents.RendezvousConnectionError("refused")
 
-    monkeypatch.setattr(agents.preload, "await_loaded", lambda: None)
+    monkeypatch.setattr(agents.preload, "begin", lambda: None)
     monkeypatch.setattr(agents, "get_rendezvous_handler", refuse)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         endpoint = f"127.0.0.1:{listening.getsockname()[1]}"

@@ -71,8 +71,8 @@ def supervise(settings: Settings, trainer: Trainer, arguments: Sequence[str]) ->
         _give_up(f"there is no rendezvous at {settings.rendezvous} after {settings.absence} s: {error}")
     address = own_address(settings.rendezvous)
     _prepare(address)
-    # Before this host meets the others: from then on they wait for it.
-    preload.await_loaded()
+    # At the latest now: this host meets the others, who wait for it from then on.
+    preload.begin()
     try:
         handler = get_rendezvous_handler(_parameters(settings, address))
     except RendezvousConnectionError:

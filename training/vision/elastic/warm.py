@@ -1,4 +1,4 @@
-"""Imported once on each host, by the process that ranks fork from: they start in a moment, not in seconds."""
+"""Imported once on each host, before ranks fork: they start in a moment, not in seconds."""
 
 from __future__ import annotations
 
