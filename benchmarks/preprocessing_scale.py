@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,6 @@ from localcloud.folder import StateFolder
 
 BOUND = 0.9
 SIZE, DISTINCT, IMAGES, ROUNDS = (2048, 1536), 24, 800, 2
-LOOK_S = 0.2
 UPLOADS, OUTPUT, PHOTOS = "scale-uploads", "scale-output", "photographs"
 # Seconds, processor seconds of the workers and of the cloud.
 _Run = tuple[float, float, float]
@@ -110,21 +110,17 @@ class Queue:
         for cpu in sorted(os.sched_getaffinity(0))[:workers]:
             with _pinned(cpu):
                 process = subprocess.Popen(
-                    command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+                    command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
                 )
             processes.append(process)
         while self._depth() == (IMAGES, 0):
-            time.sleep(0.1)
+            time.sleep(0.05)
         began = time.monotonic()
-        while self._depth() != (0, 0):
-            time.sleep(LOOK_S)  # each look takes milliseconds of the processors that are measured
-        seconds = time.monotonic() - began
-        for process in processes:
-            _, said = process.communicate()
-            if process.returncode:
-                raise RuntimeError(f"a worker ended with {process.returncode}: {said.decode()[-1000:]}")
+        # Their own words, not the queue's: to ask it takes processors from what is measured.
+        with ThreadPoolExecutor(workers) as readers:
+            ended = max(readers.map(_last_batch, processes))
         self._check(run)
-        return seconds, _children_cpu() - before
+        return ended - began, _children_cpu() - before
 
     def _depth(self) -> tuple[int, int]:
         """Events that wait, and that a worker holds."""
@@ -179,6 +175,19 @@ def _of(one: list[_Run], ours: list[_Run], count: int) -> dict[str, Any]:
         "worker_cpu_ms_an_image": round(1000 * workers / IMAGES, 2),
         "cloud_cpu_ms_an_image": round(1000 * cloud / IMAGES, 2),
     }
+
+
+def _last_batch(process: subprocess.Popen[str]) -> float:
+    """Of a worker, when it said that its last batch was done; on the monotonic clock."""
+    said, at = "", 0.0
+    assert process.stdout is not None
+    for line in process.stdout:
+        said += line
+        if "; queue: " in line:
+            at = time.monotonic()
+    if process.wait():
+        raise RuntimeError(f"a worker ended with {process.returncode}: {said[-1000:]}")
+    return at
 
 
 @contextmanager

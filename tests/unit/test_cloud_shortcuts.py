@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from ministack.core import iam_evaluator
-from ministack.services import iam, s3, sts
+from ministack.services import dynamodb, iam, s3, sts
 
 from localcloud.aws import shortcuts
 
@@ -28,11 +28,12 @@ KEYS = [
 
 
 @pytest.fixture
-def own(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Callable[..., Any], Callable[..., Any]]]:
-    """MiniStack's look-ups of paths and callers; ours stand in their places until the test ends."""
-    look_ups = s3._key_disk_path, iam_evaluator.request_caller_arn
+def own(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Callable[..., Any], ...]]:
+    """MiniStack's look-ups; ours stand in their places until the test ends."""
+    look_ups = s3._key_disk_path, iam_evaluator.request_caller_arn, dynamodb.parse_partiql_statement
     monkeypatch.setattr(s3, "_key_disk_path", look_ups[0])
     monkeypatch.setattr(iam_evaluator, "request_caller_arn", look_ups[1])
+    monkeypatch.setattr(dynamodb, "parse_partiql_statement", look_ups[2])
     shortcuts.apply()
     yield look_ups
     sts._sessions.clear()
@@ -71,3 +72,31 @@ def test_who_calls(own: tuple[Callable[..., Any], ...]) -> None:
     }.items():
         assert iam_evaluator.request_caller_arn(header(key), {}) == own[1](header(key), {}) == arn
     assert iam_evaluator.request_caller_arn({}) == own[1]({}) == f"arn:aws:iam::{ACCOUNT}:root"
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("INSERT INTO \"a.b\" VALUE {'id': ?, 'of': ?}", 2),
+        ("INSERT INTO \"a.b\" VALUE {'id': ?, 'of': ?}", 1),
+        ("INSERT INTO \"a.b\" VALUE {'id': ?, 'of': ?}", 3),
+        ("INSERT INTO t VALUE {'id': ?, 'id': ?}", 2),
+        ("INSERT INTO t VALUE {'id': '?', 'of': ?}", 1),
+        ("INSERT INTO t VALUE {'id': {'of': ?}}", 1),
+        ("INSERT INTO t VALUE {'id': '0'}", 0),
+        ("INSERT INTO t VALUE ?", 1),
+        ("INSERT INTO t VALUE {'id': ?} -- ?", 1),
+        ("UPDATE t SET x = ? WHERE id = ?", 2),
+        ("SELECT * FROM t WHERE id = ?", 1),
+        ("INSERT INTO t VALUES {'id': ?}", 1),
+    ],
+)
+def test_what_a_statement_says(own: tuple[Callable[..., Any], ...], text: str, count: int) -> None:
+    def said(parse: Callable[..., Any], value: str) -> Any:
+        try:
+            return parse(text, [{"S": f"{value}-{number}"} for number in range(count)])
+        except ValueError as error:
+            return str(error)
+
+    for value in ("first", "second"):  # once read, and once known
+        assert said(dynamodb.parse_partiql_statement, value) == said(own[2], value)

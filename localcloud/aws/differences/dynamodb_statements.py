@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 _ACTIONS = {
@@ -38,9 +37,8 @@ class Statement:
 
 
 def apply() -> None:
-    """Wrap what says what an operation over several items needs; and read a statement's text once."""
+    """Wrap what says what an operation over several items needs."""
     from ministack.core import iam_actions
-    from ministack.services import _dynamodb_keywords
 
     find = iam_actions.dynamodb_transaction_checks
 
@@ -61,8 +59,6 @@ def apply() -> None:
         return list(needed)
 
     iam_actions.dynamodb_transaction_checks = dynamodb_transaction_checks
-    # A batch repeats its text for every item.
-    _dynamodb_keywords._tokenize = lru_cache(maxsize=64)(_dynamodb_keywords._tokenize)
 
 
 def statements(request: Mapping[str, Any]) -> Iterator[Statement]:
