@@ -104,7 +104,7 @@ class Yard:
             allow(["s3:GetObject", "s3:GetObjectVersion"], f"arn:aws:s3:::{self.uploads}/raw/*"),
             allow("s3:ListBucket", f"arn:aws:s3:::{self.uploads}"),
             allow("s3:PutObject", f"arn:aws:s3:::{self.output}/dogs/shards/*"),
-            allow("dynamodb:PutItem", table),
+            allow(["dynamodb:PartiQLInsert", "dynamodb:PutItem"], table),
         ]
 
     def put(self, name: str, data: bytes) -> None:

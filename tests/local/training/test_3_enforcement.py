@@ -54,9 +54,9 @@ def test_a_job_cannot_go_on(stage: Stage, role: str, action: str, says: str) -> 
 def test_a_worker_loses_nothing(stage: Stage, tmp_path: Path) -> None:
     """What it may not claim comes back to the queue, and is done once it may."""
     name, since = stage.role("DatasetdigitsTaskTaskRole"), time.time()
-    with without(boto3.Session(), name, "dynamodb:PutItem"):
+    with without(boto3.Session(), name, "dynamodb:PartiQLInsert"):
         upload(stage, tmp_path, 1, first=IMAGES)
         until(lambda: refusals(stage, since, name), lambda: stage.logs("DatasetdigitsTaskLogs"))
         # IAM's decision comes first, then the worker hears of it.
-        stage.says("DatasetdigitsTaskLogs", "dynamodb:PutItem")
-    assert {one.action for one in refusals(stage, since, name)} == {"dynamodb:PutItem"}
+        stage.says("DatasetdigitsTaskLogs", "dynamodb:PartiQLInsert")
+    assert {one.action for one in refusals(stage, since, name)} == {"dynamodb:PartiQLInsert"}
