@@ -6,7 +6,8 @@ It has the instances, and the seconds of notice that each is given; 120 on AWS:
 
 The seconds are real ones, whatever `--clock` says: it is in them that programs save what they have. A host
 that stands alone, of Spot or not, reads it in its metadata, and is gone when they have passed; for those of
-an ECS cluster see `localcloud.ecs.interruption`. One that the file names no more stays.
+an ECS cluster see `localcloud.ecs.interruption`. One that the file names no more stays; a file that cannot be
+read, as one that is being written, changes nothing.
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html
 """
 
@@ -23,28 +24,37 @@ _log = logging.getLogger(__name__)
 
 
 class Wanted:
-    """What the file says now. A file that is none is one that says nothing, and is told of once."""
+    """What the file says now. One that is none changes nothing: somebody may be writing it."""
 
     def __init__(self, folder: StateFolder) -> None:
         self._file = folder.interruptions
-        self._read: tuple[str, dict[str, float]] = ("", {})
+        self._seen: bytes | str | None = None  # its bytes, or why it could not be read
+        self._seconds: dict[str, float] = {}
 
     def seconds(self) -> dict[str, float]:
         """Of notice, by instance."""
-        text = ""
         try:
-            text = self._file.read_text()
-            if text == self._read[0]:
-                return self._read[1]
-            found = {str(name): max(0.0, float(value)) for name, value in json.loads(text).items()}
+            seen = self._file.read_bytes()
         except FileNotFoundError:
-            found = {}
-        except (OSError, ValueError, TypeError, AttributeError) as error:
-            if self._read != (text, {}):
-                _log.error('%s is no object such as {"i-0123456789abcdef0": 120}: %s', self._file, error)
-            found = {}
-        self._read = text, found
-        return found
+            self._seen, self._seconds = None, {}
+            return self._seconds
+        except OSError as error:
+            return self._kept(str(error), error)
+        if seen != self._seen:
+            try:
+                found = {str(name): max(0.0, float(value)) for name, value in json.loads(seen).items()}
+            except (ValueError, TypeError, AttributeError) as error:
+                return self._kept(seen, error)
+            self._seen, self._seconds = seen, found
+        return self._seconds
+
+    def _kept(self, seen: bytes | str, error: Exception) -> dict[str, float]:
+        """What counted before; the reason is told of once."""
+        if seen != self._seen:
+            self._seen = seen
+            told = '%s is no object such as {"i-0123456789abcdef0": 120}; what it said before stays: %s'
+            _log.error(told, self._file, error)
+        return self._seconds
 
 
 class Notices:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from localcloud.ecs import hosts, query_language, tags
@@ -85,8 +86,13 @@ def _update_state(call: Call) -> dict[str, Any]:
         if known is None or known["status"] == hosts.INACTIVE:
             failures.append({"arn": arn, "reason": "MISSING"})
             continue
-        found.append(_shown(call, call.store.update(HOST, key, lambda record: record.update(status=status))))
+        found.append(_shown(call, call.store.update(HOST, key, functools.partial(_set_state, status))))
     return {"containerInstances": found, "failures": failures}
+
+
+def _set_state(status: str, record: dict[str, Any]) -> None:
+    record["status"] = status
+    record.pop(hosts.WARNED, None)  # what somebody asked for outlasts a notice of Spot's that is taken back
 
 
 def _deregister(call: Call) -> dict[str, Any]:

@@ -26,6 +26,8 @@ from localcloud.sagemaker.store import Store, now
 FARGATE = ("FARGATE", "FARGATE_SPOT")
 # Of one that was deregistered: it is known for as long as its instance is there, so that it comes in no more.
 INACTIVE = "INACTIVE"
+# On the record of one that drains since Spot gave notice, and for nothing else.
+WARNED = "_warned"
 _IDLE_SECONDS = 60.0
 _TYPES = "_InstanceTypes"
 DRAINS = re.compile(r"ECS_ENABLE_SPOT_INSTANCE_DRAINING\s*=\s*\"?true")

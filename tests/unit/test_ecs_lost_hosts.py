@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -9,7 +11,7 @@ import pytest
 
 from localcloud.context import Cloud
 from localcloud.ec2.interruptions import Notices
-from localcloud.ecs import interruption
+from localcloud.ecs import host_operations, interruption
 from localcloud.ecs.names import Names
 from localcloud.ecs.runner import Runner
 from localcloud.ecs.service import HOST, TASK
@@ -47,49 +49,136 @@ def cloud_fixture(tmp_path: Path) -> Cloud:
 class Hosts:
     """Stands for the groups: notes which instances were taken."""
 
-    def __init__(self) -> None:
-        self.hosts, self.lost = self, list[str]()
+    def __init__(self, *, drains: bool = False) -> None:
+        self.hosts, self.lost, self._drains = self, list[str](), drains
 
     def drains(self, _record: dict[str, Any]) -> bool:
-        return False
+        return self._drains
 
     def lose(self, instance: str) -> None:
         self.lost.append(instance)
 
 
-def test_a_notice_may_be_taken_back(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(name="events")
+def events_fixture(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     events: list[Any] = []
     monkeypatch.setattr(interruption, "emit", lambda *members: events.append(members))
-    store, hosts = Store(tmp_path / "ecs.db"), Hosts()
+    return events
+
+
+@pytest.fixture(name="store")
+def store_fixture(tmp_path: Path) -> Iterator[Store]:
+    store = Store(tmp_path / "ecs.db")
     record = {
         "containerInstanceArn": "arn/2",
         "ec2InstanceId": "i-1",
+        "status": "ACTIVE",
         "_cluster": "yard",
         "_zone": "us-east-1a",
     }
     store.create(HOST, PLACE, record)
-    spot, notices, file = (
-        interruption.Interruptions(cloud, store, cast(Any, hosts)),
-        Notices(cloud.folder),
-        cloud.folder.interruptions,
-    )
-    file.write_text('{"i-1": 3600}')
-    spot.tick()
-    assert (len(events), notices.due("i-1"), "spot/instance-action" in notices.facts("i-1")) == (
-        1,
-        False,
-        True,
-    )
-    for nothing in (b"{}", b"[1]", b"\xff", b'{"i-1": "soon"}'):
-        file.write_bytes(nothing)
+    yield store
+    store.close()
+
+
+def spot_of(cloud: Cloud, store: Store, hosts: Hosts) -> interruption.Interruptions:
+    return interruption.Interruptions(cloud, store, cast(Any, hosts))
+
+
+def state(store: Store) -> str:
+    return str(store.get(HOST, PLACE)["status"])
+
+
+def test_a_notice_may_be_taken_back(cloud: Cloud, store: Store, events: list[Any]) -> None:
+    hosts = Hosts()
+    spot, notices, file = spot_of(cloud, store, hosts), Notices(cloud.folder), cloud.folder.interruptions
+    for take_back in (lambda: file.write_text("{}"), file.unlink):
+        file.write_text('{"i-1": 3600}')
+        spot.tick()
+        assert not notices.due("i-1")
+        assert "spot/instance-action" in notices.facts("i-1")
+        take_back()
         spot.tick()
         assert notices.facts("i-1") == {}
-    assert hosts.lost == []
+    assert (hosts.lost, len(events)) == ([], 2)
     file.write_text('{"i-1": 0}')
     spot.tick()
     spot.tick()
-    assert (hosts.lost, len(events), notices.due("i-1")) == (["i-1"], 2, True)
-    store.close()
+    assert (hosts.lost, len(events), notices.due("i-1")) == (["i-1"], 3, True)
+
+
+def test_a_file_that_is_none_changes_nothing(cloud: Cloud, store: Store, events: list[Any]) -> None:
+    """Whoever writes it first empties it, and may be seen in the middle."""
+    hosts = Hosts()
+    spot, notices, file = spot_of(cloud, store, hosts), Notices(cloud.folder), cloud.folder.interruptions
+    file.write_text('{"i-1": 3600}')
+    spot.tick()
+    since = notices.facts("i-1")
+    assert since
+    for nothing in (b"", b'{"i-1": 36', b"[1]", b"\xff", b'{"i-1": "soon"}'):
+        file.write_bytes(nothing)
+        spot.tick()
+        assert notices.facts("i-1") == since
+    file.write_text('{"i-1": 3600}')
+    spot.tick()
+    assert (hosts.lost, len(events), notices.facts("i-1")) == ([], 1, since)
+
+
+@pytest.mark.parametrize("nothing", [b"", b"\xff", None])
+def test_a_file_that_cannot_be_read_is_told_of_once(
+    cloud: Cloud, caplog: pytest.LogCaptureFixture, nothing: bytes | None
+) -> None:
+    file, notices = cloud.folder.interruptions, Notices(cloud.folder)
+    if nothing is None:
+        file.mkdir()
+    else:
+        file.write_bytes(nothing)
+    assert [notices.facts("i-1"), notices.facts("i-1")] == [{}, {}]
+    (told,) = caplog.records
+    assert str(file) in told.getMessage()
+
+
+def test_a_host_takes_tasks_again_when_its_notice_is_taken_back(
+    cloud: Cloud, store: Store, events: list[Any]
+) -> None:
+    hosts, file = Hosts(drains=True), cloud.folder.interruptions
+    spot = spot_of(cloud, store, hosts)
+    file.write_text('{"i-1": 3600}')
+    spot.tick()
+    assert state(store) == "DRAINING"
+    file.write_text("{}")
+    spot.tick()
+    assert state(store) == "ACTIVE"
+    # Also one that was warned before the cloud started again.
+    file.write_text('{"i-1": 3600}')
+    spot.tick()
+    file.unlink()
+    spot = spot_of(cloud, store, hosts)
+    spot.tick()
+    assert state(store) == "ACTIVE"
+    # One that is gone does not.
+    file.write_text('{"i-1": 0}')
+    spot.tick()
+    file.unlink()
+    spot.tick()
+    assert (hosts.lost, state(store)) == (["i-1"], "DRAINING")
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_host_that_somebody_drains_goes_on_draining(
+    cloud: Cloud, store: Store, events: list[Any], when: str
+) -> None:
+    spot, file = spot_of(cloud, store, Hosts(drains=True)), cloud.folder.interruptions
+    asked = functools.partial(host_operations._set_state, "DRAINING")
+    if when == "before":
+        store.update(HOST, PLACE, asked)
+    file.write_text('{"i-1": 3600}')
+    spot.tick()
+    if when == "after":
+        store.update(HOST, PLACE, asked)
+    file.unlink()
+    spot.tick()
+    assert state(store) == "DRAINING"
 
 
 def test_the_reason_is_there_before_the_containers_end(cloud: Cloud, tmp_path: Path) -> None:

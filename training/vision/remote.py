@@ -27,8 +27,8 @@ READERS = 8  # requests on their way
 # With pauses between them of up to 1, 2, 4, 8, 16, then 20 s, by chance, while S3 makes room: four minutes in
 # all as a rule, so that what follows is what ends the waiting.
 ATTEMPTS = 30
-# For a batch, whatever goes on below. Shorter than other ranks wait for one that is silent, by so much that
-# they hear the reason: `elastic.ranks.SILENCE`.
+# For the blocks of a batch, all together, whatever goes on below; decoding does not count. Shorter than other
+# ranks wait for one that is silent, by so much that they hear the reason: `elastic.ranks.SILENCE`.
 WAIT_SECONDS = 150.0
 REGIONS, ENDPOINTS = ("AWS_REGION", "AWS_DEFAULT_REGION"), ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 Block = tuple[str, int]
@@ -176,6 +176,7 @@ class Ahead:
         self._next, self._wanted, self._held = 0, -1, 0
         self._data: dict[Block, bytes | BaseException] = {}
         self._deadline: float | None = None
+        self._waiting, self._idle = 0, 0.0  # callers that lack a block, and since when there was none
         self._closed = False
         self.most = 0  # bytes that were kept at the same time
 
@@ -194,9 +195,9 @@ class Ahead:
 
     @contextlib.contextmanager
     def awaited(self) -> Iterator[None]:
-        """While somebody waits for a batch: its images are waited for so long only, all of them together.
+        """While somebody waits for a batch: its blocks are waited for so long only, all of them together.
 
-        Those that are read while nobody waits yet have time.
+        Those that are read while nobody waits for the batch yet have time; so has what is decoded.
         """
         self._expect(time.monotonic() + WAIT_SECONDS)
         try:
@@ -206,8 +207,20 @@ class Ahead:
 
     def _expect(self, deadline: float | None) -> None:
         with self._change:
-            self._deadline = deadline
+            self._deadline, self._idle = deadline, time.monotonic()
             self._change.notify_all()
+
+    @contextlib.contextmanager
+    def _blocked(self) -> Iterator[None]:
+        """While a caller lacks a block. Time in which none does is not S3's, and moves the deadline."""
+        if self._deadline is not None and not self._waiting:
+            self._deadline += time.monotonic() - self._idle
+        self._waiting += 1
+        try:
+            yield
+        finally:
+            self._waiting -= 1
+            self._idle = time.monotonic()
 
     def read(self, place: int) -> bytes:
         """The bytes of an image; each may be asked for once.
@@ -228,13 +241,14 @@ class Ahead:
             if self._numbers[block] > self._wanted:
                 self._wanted = self._numbers[block]
                 self._change.notify_all()
-            while not (self._closed or block in self._data):
-                left = None if self._deadline is None else self._deadline - time.monotonic()
-                if left is not None and left <= 0:
-                    # As what S3 refuses: the job may go on when it answers.
-                    slow = f"S3 has not given a batch within {WAIT_SECONDS:.0f} s"
-                    raise UserError(f"{block[0]} cannot be read: {slow}") from StoreError(slow)
-                self._change.wait(left)
+            with self._blocked():
+                while not (self._closed or block in self._data):
+                    left = None if self._deadline is None else self._deadline - time.monotonic()
+                    if left is not None and left <= 0:
+                        # As what S3 refuses: the job may go on when it answers.
+                        slow = f"S3 has not given a batch within {WAIT_SECONDS:.0f} s"
+                        raise UserError(f"{block[0]} cannot be read: {slow}") from StoreError(slow)
+                    self._change.wait(left)
             if self._closed:
                 raise RuntimeError("nobody asks for images any more")
             data = self._data[block]

@@ -293,6 +293,13 @@ def test_spot_gives_notice_and_then_takes_the_instance(yard: Yard) -> None:
         )
         assert len(pool.instances()) == 2
         assert [event["detail"]["instance-id"] for event in yard.events(heard)] == [other[0]]
+        # A notice that is taken back.
+        notify(yard.cloud.folder, {other[0]: 0})
+        wait_for(
+            lambda: {each["status"] for each in pool.instances()} == {"ACTIVE"},
+            "an instance that drains no more",
+        )
+        assert yard.task(on[mine[1]])["lastStatus"] == "RUNNING"
 
 
 def test_an_agent_that_is_not_told_to_drain_takes_tasks_until_the_end(yard: Yard, fixed: Pool) -> None:

@@ -141,6 +141,26 @@ def test_the_blocks_of_a_batch_are_waited_for_together(monkeypatch):
     assert len(bucket.asked) > 1
 
 
+def test_what_decoding_takes_is_not_taken_for_s3s(monkeypatch):
+    """Images that are decoded slowly are no reason to end; what S3 takes before and after adds up."""
+    clock = [0.0]
+    monkeypatch.setattr(remote, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(remote, "WAIT_SECONDS", 100.0)
+    monkeypatch.setattr(remote, "READERS", 1)
+    bucket, entries = laid(1, 60, size=50)  # ten in each block
+
+    def passes(seconds):
+        clock[0] += seconds
+
+    monkeypatch.setattr(bucket.gate, "wait", lambda _: passes(30.0))
+    with Ahead(entries, 0) as ahead, ahead.awaited():
+        for place in (0, 10, 20, 30):
+            assert ahead.read(place) == of(entries[place], bucket)
+            passes(1000.0)
+        with pytest.raises(UserError, match=NOT_GIVEN):
+            ahead.read(40)
+
+
 def test_what_is_read_while_nobody_waits_has_time(monkeypatch):
     """A step may take longer than S3 may, and images are decoded ahead of it."""
     monkeypatch.setattr(remote, "WAIT_SECONDS", 0.1)

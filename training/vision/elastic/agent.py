@@ -50,7 +50,9 @@ TUNED = {
 # https://github.com/pytorch/pytorch/issues/150916
 ABORTED = -signal.SIGABRT
 NOTICE_SECONDS = 10.0  # for the rendezvous to drop a host that is gone: above, with room
-DEFECTS = 3  # restarts of a host's ranks that ended in another way than a lost or stopped rank does
+# Restarts of a host's ranks that ended in another way than a lost or stopped rank does. On GPUs a defect of
+# one host is counted by all: see `_loses_a_host`.
+DEFECTS = 3
 LEAVE_SECONDS = 60  # for a rank to write its checkpoint once it was told to stop
 SILENT_SECONDS = 3
 END_SECONDS = 60.0  # for hosts to wait for one another at the end
@@ -152,7 +154,12 @@ class Agent(LocalElasticAgent):  # type: ignore[misc]  # torch is not followed b
 
     def _loses_a_host(self, worker_group: WorkerGroup, codes: set[int]) -> bool:
         """Whether ranks were aborted since a host of this round is gone. NCCL is quicker than the rendezvous,
-        which takes seconds to notice."""
+        which takes seconds to notice.
+
+        It may abort them also where a rank of a host that stays died of a defect. Nothing here tells that
+        from a defect of this host's GPU: each host whose ranks are aborted takes it for one of its own
+        `DEFECTS`.
+        """
         if not codes <= {LOST, STOPPED, ABORTED} or worker_group.group_world_size == 1:
             return False
         deadline = time.monotonic() + NOTICE_SECONDS
