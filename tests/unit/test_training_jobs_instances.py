@@ -115,6 +115,7 @@ def test_where_a_host_is(
 
 
 def test_a_host_is_ended_and_one_that_has_not_come_is_no_longer_waited_for() -> None:
+        ({"status": "FAILED", "error": "CommandRefused"}, "i-1", Phase.ENDED, Cause.FAILED, False),
     steps, ec2 = Steps(status="RUNNING"), Ec2()
     hosts = DriverHosts(steps, ec2, DRIVER)
     # One whose trainer is done ends by itself.

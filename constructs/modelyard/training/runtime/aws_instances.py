@@ -125,7 +125,7 @@ class DriverHosts:
         return Task(
             arn=arn,
             phase=Phase.ENDED,
-            cause=Cause.FAILED if error == "JobFailed" else Cause.INTERRUPTED,
+            cause=Cause.FAILED if error in ("JobFailed", "CommandRefused") else Cause.INTERRUPTED,
             done=found["status"] == "SUCCEEDED",
             reason=words[:500],
         )
