@@ -80,11 +80,16 @@ def tags_of(instance_id: str, *prefixes: str) -> dict[str, str]:
 
     An instance of a group has those that the group's launch template gives.
     """
+    tags = all_tags(instance_id)
+    return {f"{prefix}:ResourceTag/{tag['Key']}": tag["Value"] for prefix in prefixes for tag in tags}
+
+
+def all_tags(instance_id: str) -> list[dict[str, str]]:
+    """As `Key` and `Value`, those of its group's launch template first."""
     from ministack.services import ec2
 
     group = group_of(instance_id)
-    tags = [*(_template_tags(group) if group else ()), *(ec2._tags.get(instance_id) or ())]
-    return {f"{prefix}:ResourceTag/{tag['Key']}": tag["Value"] for prefix in prefixes for tag in tags}
+    return [*(_template_tags(group) if group else ()), *(ec2._tags.get(instance_id) or ())]
 
 
 def group_of(instance_id: str) -> dict[str, Any] | None:

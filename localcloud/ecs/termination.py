@@ -1,5 +1,5 @@
 """How a host is lost: `TerminateInstanceInAutoScalingGroup`, which MiniStack's Auto Scaling lacks, and EC2's
-`TerminateInstances`, which knows no instances of groups there.
+`TerminateInstances`, which knows no instances of groups there; nor does `DescribeInstances`.
 
 It is gone at once, with its tasks, as a Spot host two minutes after its warning; the group has another one as
 soon as somebody counts them, unless its desired capacity is to fall. `localcloud.ec2.authorization` says what
@@ -10,13 +10,15 @@ https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_TerminateInstances.ht
 
 from __future__ import annotations
 
+import functools
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from localcloud.ec2.authorization import group_of
+from localcloud.ec2.authorization import all_tags, group_of
 
 NAME, EC2_NAME = "TerminateInstanceInAutoScalingGroup", "TerminateInstances"
+LOOK = "DescribeInstances"
 
 
 def install() -> None:
@@ -24,15 +26,15 @@ def install() -> None:
     from ministack.services import autoscaling, ec2
 
     autoscaling._ACTION_MAP.setdefault(NAME, _terminate)
-    others = ec2._ACTION_MAP[EC2_NAME]
-    ec2._ACTION_MAP[EC2_NAME] = lambda parameters: _terminate_in_ec2(parameters, others)
+    for name, operation in ((EC2_NAME, _terminate_in_ec2), (LOOK, _describe)):
+        others = ec2._ACTION_MAP[name]
+        ec2._ACTION_MAP[name] = functools.partial(operation, others=others)
 
 
 def _terminate_in_ec2(parameters: Mapping[str, Any], others: Callable[[Any], Any]) -> Any:
     from ministack.services import ec2
 
-    wanted: list[str] = ec2._parse_member_list(parameters, "InstanceId")
-    groups = {instance: group for instance in wanted if (group := group_of(instance)) is not None}
+    wanted, groups = _of_groups(parameters)
     if not groups:
         return others(parameters)
     if len(groups) < len(wanted):
@@ -48,6 +50,46 @@ def _terminate_in_ec2(parameters: Mapping[str, Any], others: Callable[[Any], Any
             "<previousState><code>16</code><name>running</name></previousState></item>"
         )
     return ec2._xml(200, f"{EC2_NAME}Response", f"<instancesSet>{items}</instancesSet>")
+
+
+def _describe(parameters: Mapping[str, Any], others: Callable[[Any], Any]) -> Any:
+    from ministack.services import ec2
+
+    wanted, groups = _of_groups(parameters)
+    if not groups:
+        return others(parameters)
+    if len(groups) < len(wanted) or ec2._parse_filters(parameters):
+        return ec2._error(
+            "InvalidParameterValue",
+            "The local EC2 describes instances of groups by themselves, without filters.",
+            400,
+        )
+    items = "".join(_reservation(name, group) for name, group in groups.items())
+    return ec2._xml(200, f"{LOOK}Response", f"<reservationSet>{items}</reservationSet>")
+
+
+def _reservation(instance: str, group: Mapping[str, Any]) -> str:
+    from ministack.services import ec2
+
+    tags = [*all_tags(instance), {"Key": "aws:autoscaling:groupName", "Value": group["AutoScalingGroupName"]}]
+    listed = "".join(
+        f"<item><key>{ec2._esc(tag['Key'])}</key><value>{ec2._esc(tag['Value'])}</value></item>"
+        for tag in tags
+    )
+    return (
+        f"<item><reservationId>r-{instance[2:]}</reservationId><ownerId>{ec2.get_account_id()}</ownerId>"
+        f"<groupSet/><instancesSet><item><instanceId>{instance}</instanceId>"
+        "<instanceState><code>16</code><name>running</name></instanceState>"
+        f"<tagSet>{listed}</tagSet></item></instancesSet></item>"
+    )
+
+
+def _of_groups(parameters: Mapping[str, Any]) -> tuple[list[str], dict[str, dict[str, Any]]]:
+    """The instances of a request, and those of groups among them, with their group."""
+    from ministack.services import ec2
+
+    wanted: list[str] = ec2._parse_member_list(parameters, "InstanceId")
+    return wanted, {instance: group for instance in wanted if (group := group_of(instance)) is not None}
 
 
 def _terminate(parameters: Mapping[str, Any]) -> Any:

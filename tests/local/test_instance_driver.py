@@ -101,6 +101,8 @@ CASES: dict[str, tuple[dict[str, Any], str, str | None, bool]] = {
         "HostEnded",
         True,
     ),
+    # For good: the next host would fare no better.
+    "CommandIsRefused": ({"Send": told(throws("Ssm.SsmException"))}, "FAILED", "CommandRefused", True),
     "CommandFails": ({"Look": told(command("Pending"), command("Failed", 1))}, "FAILED", "JobFailed", True),
     # The trainer has left in order, and the host runs on for a minute.
     "SpotTakesIt": (
@@ -126,7 +128,7 @@ CASES: dict[str, tuple[dict[str, Any], str, str | None, bool]] = {
 
 # How often what fails is tried: hosts may come late, SSM hears of a host when it has booted, and a gap in the
 # service's answers is none.
-TRIES = {"NoCapacity": 6, "HostNeverComes": 46, "SsmIsGone": 9}
+TRIES = {"NoCapacity": 6, "HostNeverComes": 46, "SsmIsGone": 9, "CommandIsRefused": 4}
 
 
 @pytest.fixture(scope="module")
@@ -212,6 +214,8 @@ def test_however_it_goes_the_host_is_ended(steps: Any, case: str) -> None:
     ]
     assert (execution["status"], execution.get("error")) == (status, error), entered
     assert ("End" in entered) == ended
+    if ended and case in TRIES:
+        assert execution["cause"] == "as told"
     failures = sum(event["type"] == "TaskFailed" for event in events)
     assert failures == TRIES.get(case, 0)
     if case == "TimeIsUp":

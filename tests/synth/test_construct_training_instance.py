@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import base64
+import importlib
 import json
+import os
 import re
 import shutil
 import subprocess
 
 import pytest
 
-from modelyard.training import InstanceSize, NetworkLayout, TrainingData, TrainingInstance, TrainingNetwork
+from modelyard.training import (
+    InstanceSize,
+    NetworkLayout,
+    TrainingData,
+    TrainingInstance,
+    TrainingNetwork,
+    instance_driver,
+)
 from modelyard.training.instance_document import PARAMETERS, document, fixed_values
 from modelyard.training.props import ENDPOINTS, SSM_ENDPOINTS
 from modelyard.training.runtime.aws_hosts import NO_RENDEZVOUS
@@ -89,9 +98,8 @@ def test_from_its_start_on_every_way_ends_the_host(stack, make):
         assert "End" not in state
         assert state["Type"] not in ("Fail", "Succeed")
         if state["Type"] == "Task":
-            (caught,) = state["Catch"]
-            assert caught["ErrorEquals"] == ["States.ALL"]
-            assert caught["Next"] == "End"
+            assert state["Catch"][-1]["ErrorEquals"] == ["States.ALL"]
+            assert {caught["Next"] for caught in state["Catch"]} == {"End"}
         following = [choice["Next"] for choice in state.get("Choices", [])]
         waiting += [*following, *([state["Next"]] if "Next" in state else [state["Default"]])]
     assert after == {"Send", "Pause", "Look", "LookAtHost", "Count", "GoesOn"}
@@ -117,6 +125,23 @@ def test_what_is_no_failure_on_the_cluster_is_none_on_a_single_host(stack, make)
     choices = _states(Built(stack))["Verdict"]["Choices"]
     (lost,) = ({one["NumericEquals"] for one in each["Or"]} for each in choices if each["Next"] == "Lost")
     assert lost == {143, NO_RENDEZVOUS}
+
+
+def test_a_command_that_is_refused_for_good_is_no_lost_host(stack, make):
+    make()
+    states = _states(Built(stack))
+    choices = states["Verdict"]["Choices"]
+    by_path = {one["Variable"]: one["Next"] for one in choices if "IsPresent" in one}
+    told = {path: (states[name]["Error"], states[name]["CausePath"]) for path, name in by_path.items()}
+    assert told == {
+        "$.refusal": ("CommandRefused", "$.refusal.Cause"),
+        "$.error": ("HostEnded", "$.error.Cause"),
+    }
+
+
+def test_windows_has_no_names_for_exit_codes(monkeypatch):
+    monkeypatch.delattr(os, "EX_TEMPFAIL", raising=False)
+    importlib.reload(instance_driver)
 
 
 def test_the_driver_may_start_and_end_its_own_hosts_only(stack, make):

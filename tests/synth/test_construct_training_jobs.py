@@ -89,6 +89,7 @@ def test_who_may_do_what(resources: dict[str, dict[str, Any]]) -> None:
     taken_away = {
         "ecs:DescribeContainerInstances",
         "ecs:DeregisterContainerInstance",
+        "ec2:DescribeInstances",
         "ec2:TerminateInstances",
     }
     others = {"iam:PassRole", "states:DescribeExecution", "dynamodb:Query"}
@@ -298,6 +299,7 @@ def test_what_may_need_somebody_rings_by_what_the_function_says(stack: Any, caps
         Notice.UNPLACED: jobs.metric_unplaced(),
         Notice.STALLED: jobs.metric_stalled(),
         Notice.EVICTED: jobs.metric_evicted(),
+        Notice.STUCK: jobs.metric_evicted(),
     }
     template = stack.node.root.synth().get_stack_by_name("Test").template["Resources"]
     alarms = {one["MetricName"]: one for one in of_type(template, "AWS::CloudWatch::Alarm").values()}

@@ -15,9 +15,9 @@ from tests.unit.training_jobs_world import SETTINGS
 NAME = "training_runtime.handler"
 
 
-@pytest.mark.parametrize(("driver", "made"), [("", 0), ("arn:aws:states:eu-west-1:1:stateMachine:driver", 1)])
-def test_clients_are_made_once(monkeypatch: pytest.MonkeyPatch, driver: str, made: int) -> None:
-    """One takes long to make; EC2's is for hosts that are taken away, of the cluster or single ones."""
+@pytest.mark.parametrize("driver", ["", "arn:aws:states:eu-west-1:1:stateMachine:driver"])
+def test_clients_are_made_once(monkeypatch: pytest.MonkeyPatch, driver: str) -> None:
+    """One takes long to make; EC2's is for hosts that are ended, of the cluster or single ones."""
     asked: list[str] = []
 
     class Client:
@@ -45,7 +45,7 @@ def test_clients_are_made_once(monkeypatch: pytest.MonkeyPatch, driver: str, mad
     monkeypatch.delitem(sys.modules, NAME, raising=False)
     handler = importlib.import_module(NAME)
     monkeypatch.delitem(sys.modules, NAME)
-    assert asked.count("ec2") == made
+    assert "ec2" not in asked
     for _ in range(2):
         assert handler.PORTS.hosts.evict(["task"]) == ("task",)
     assert {name: asked.count(name) for name in asked} == dict.fromkeys(asked, 1)

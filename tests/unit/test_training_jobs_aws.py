@@ -39,6 +39,7 @@ class Ecs:
         self.failures: list[dict[str, str]] = []
         self.ended: list[str] = []
         self.refuses: dict[str, str] = {}
+        self.states: dict[str, str] = {}
 
     def run_task(self, **request: Any) -> dict[str, Any]:
         if self.raises:
@@ -66,6 +67,13 @@ class Ecs:
         self.ended += InstanceIds
         if InstanceIds[0] in self.refuses:
             raise error(self.refuses[InstanceIds[0]], "TerminateInstances")
+
+    def describe_instances(self, InstanceIds: list[str]) -> dict[str, Any]:
+        (name,) = InstanceIds
+        if name not in self.states:
+            raise error("InvalidInstanceID.NotFound", "DescribeInstances")
+        state = self.states[name]
+        return {"Reservations": [{"Instances": [{"State": {"Name": state}}]}] if state else []}
 
     def deregister_container_instance(self, cluster: str, containerInstance: str, force: bool) -> None:
         assert force
@@ -251,9 +259,32 @@ def test_a_host_that_may_not_be_ended_is_neither_forgotten_nor_gone(ecs: Ecs, ho
         "a": task("a", "RUNNING", containerInstanceArn="one"),
         "b": task("b", "RUNNING", containerInstanceArn="two"),
     }
-    ecs.refuses = {"i-two": "UnauthorizedOperation"}
+    ecs.refuses, ecs.states = {"i-two": "UnauthorizedOperation"}, {"i-two": "running"}
     assert hosts.evict(["a", "b"]) == ("a",)
     assert ecs.ended == ["i-one", "one", "i-two"]
+
+
+@pytest.mark.parametrize("states", [{"i-one": "terminated"}, {"i-one": "shutting-down"}, {"i-one": ""}, {}])
+def test_a_host_that_is_gone_is_forgotten_though_it_may_not_be_ended(
+    ecs: Ecs, hosts: EcsHosts, states: dict[str, str]
+) -> None:
+    """Spot or its group took it, and with it the tag that gives the right."""
+    ecs.tasks = {"a": task("a", "RUNNING", containerInstanceArn="one")}
+    ecs.refuses, ecs.states = {"i-one": "UnauthorizedOperation"}, states
+    assert hosts.evict(["a"]) == ("a",)
+    assert ecs.ended == ["i-one", "one"]
+
+
+def test_a_look_that_fails_is_tried_again(ecs: Ecs, hosts: EcsHosts) -> None:
+    ecs.tasks = {"a": task("a", "RUNNING", containerInstanceArn="one")}
+    ecs.refuses = {"i-one": "UnauthorizedOperation"}
+
+    def fails(InstanceIds: list[str]) -> None:
+        raise error("RequestLimitExceeded", "DescribeInstances")
+
+    ecs.describe_instances = fails  # type: ignore[method-assign, assignment]
+    with pytest.raises(ClientError, match="RequestLimitExceeded"):
+        hosts.evict(["a"])
 
 
 def test_a_host_that_is_not_heard_is_told_from_one_that_is(ecs: Ecs, hosts: EcsHosts) -> None:

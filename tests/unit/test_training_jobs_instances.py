@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -57,6 +58,7 @@ class Steps:
     def stop_execution(self, executionArn: str, error: str, cause: str) -> None:
         self.stopped.append(executionArn)
         self.instance = self.instance or self.late
+        self.executions[executionArn] |= {"status": "ABORTED", "stopDate": datetime.now(UTC)}
 
     def get_paginator(self, operation: str) -> Any:
         return self
@@ -66,11 +68,24 @@ class Steps:
 
 
 class Ec2:
-    def __init__(self) -> None:
+    """Makes a client as well; `refusals` are for the first calls."""
+
+    def __init__(self, *refusals: str, state: str = "") -> None:
         self.ended: list[str] = []
+        self.refusals, self.state = list(refusals), state
+
+    def __call__(self) -> Ec2:
+        return self
 
     def terminate_instances(self, InstanceIds: list[str]) -> None:
+        if self.refusals:
+            raise ClientError({"Error": {"Code": self.refusals.pop(0)}}, "TerminateInstances")
         self.ended += InstanceIds
+
+    def describe_instances(self, InstanceIds: list[str]) -> dict[str, Any]:
+        if not self.state:
+            raise ClientError({"Error": {"Code": "InvalidInstanceID.NotFound"}}, "DescribeInstances")
+        return {"Reservations": [{"Instances": [{"State": {"Name": self.state}}]}]}
 
 
 def test_the_driver_is_told_what_the_trainer_wants_to_know_once() -> None:
@@ -100,6 +115,7 @@ def test_the_driver_is_told_what_the_trainer_wants_to_know_once() -> None:
         ({"status": "SUCCEEDED"}, "i-1", Phase.ENDED, Cause.INTERRUPTED, True),
         ({"status": "FAILED", "error": "HostEnded"}, "i-1", Phase.ENDED, Cause.INTERRUPTED, False),
         ({"status": "FAILED", "error": "JobFailed"}, "i-1", Phase.ENDED, Cause.FAILED, False),
+        ({"status": "FAILED", "error": "CommandRefused"}, "i-1", Phase.ENDED, Cause.FAILED, False),
         ({"status": "FAILED", "error": "Ec2.Ec2Exception"}, "", Phase.ENDED, Cause.INTERRUPTED, False),
         ({"status": "ABORTED"}, "i-1", Phase.ENDED, Cause.INTERRUPTED, False),
         ({}, "", Phase.ENDED, Cause.INTERRUPTED, False),
@@ -128,7 +144,9 @@ def test_a_host_is_ended_and_one_that_has_not_come_is_no_longer_waited_for() -> 
     assert steps.stopped == [EXECUTION]
     steps.executions[EXECUTION]["status"] = "FAILED"
     assert hosts.stop("dogs-1/2", [EXECUTION], "cancelled") == ()
-    assert hosts.evict([EXECUTION]) == ()
+    # The driver has ended its host.
+    assert hosts.evict([EXECUTION]) == (EXECUTION,)
+    assert ec2.ended == ["i-1"]
 
 
 def test_a_host_that_still_boots_is_ended_with_the_execution_that_waits_for_it() -> None:
@@ -150,6 +168,60 @@ def test_a_host_that_comes_while_its_execution_is_stopped_is_ended_too() -> None
         else:
             hosts.evict([EXECUTION])
         assert (ec2.ended, steps.stopped) == (["i-2"], [EXECUTION])
+
+
+LATE = ["InvalidInstanceID.NotFound", "UnauthorizedOperation", "RequestLimitExceeded"]
+
+
+@pytest.mark.parametrize("refusal", LATE)
+@pytest.mark.parametrize("order", ["stop", "evict"])
+def test_a_host_that_came_late_and_did_not_end_is_ended_by_the_next_try(order: str, refusal: str) -> None:
+    """EC2 may not know yet what it has just started; its execution, stopped, does nothing more."""
+    steps, ec2 = Steps(status="RUNNING"), Ec2(refusal, refusal)
+    steps.instance, steps.late = "", "i-2"
+    hosts = DriverHosts(steps, ec2, DRIVER)
+
+    def tried() -> tuple[str, ...] | None:
+        try:
+            if order == "stop":
+                return hosts.stop("dogs-1/2", [EXECUTION], "cancelled")
+            return hosts.evict([EXECUTION])
+        except ClientError:
+            return None
+
+    going_on = (EXECUTION,) if order == "stop" else ()
+    gone = () if order == "stop" else (EXECUTION,)
+    for _ in range(2):
+        assert tried() in (None, going_on)
+    assert ec2.ended == []
+    assert tried() == gone
+    assert (ec2.ended, steps.stopped) == (["i-2"], [EXECUTION])
+
+
+@pytest.mark.parametrize(
+    ("refusal", "state", "minutes", "gone"),
+    [
+        ("InvalidInstanceID.NotFound", "", 1, False),
+        ("InvalidInstanceID.NotFound", "", 60, True),
+        ("UnauthorizedOperation", "", 1, False),
+        ("UnauthorizedOperation", "", 60, True),
+        ("UnauthorizedOperation", "terminated", 1, True),
+        ("UnauthorizedOperation", "running", 60, False),
+    ],
+)
+def test_a_host_that_ec2_does_not_end_is_gone_when_it_would_be_known(
+    refusal: str, state: str, minutes: int, gone: bool
+) -> None:
+    steps = Steps(status="ABORTED", stopDate=datetime.now(UTC) - timedelta(minutes=minutes))
+    hosts = DriverHosts(steps, Ec2(refusal, refusal, state=state), DRIVER)
+    assert hosts.stop("dogs-1/2", [EXECUTION], "cancelled") == (() if gone else (EXECUTION,))
+    assert hosts.evict([EXECUTION]) == ((EXECUTION,) if gone else ())
+
+
+def test_an_execution_stopped_by_hand_leaves_no_host() -> None:
+    steps, ec2 = Steps(status="ABORTED", stopDate=datetime.now(UTC)), Ec2()
+    assert DriverHosts(steps, ec2, DRIVER).stop("dogs-1/2", [EXECUTION], "interrupted") == ()
+    assert (ec2.ended, steps.stopped) == (["i-1"], [])
 
 
 def test_a_host_that_obeys_no_more_is_taken_away_with_its_execution() -> None:

@@ -155,8 +155,31 @@ def test_tasks_without_hosts_of_ours_are_waited_for() -> None:
     world.send({"cancel": "dogs-1"})
     watched(world, 300)
     assert (world.job().state, world.slots.read().free) == (State.CANCELLING, 2)
+    # They block the job, and somebody is told, once.
+    assert world.notices == [(Notice.STUCK, "dogs-1/1", 1)]
     world.hosts.deaf.clear()
     world.until("cancelled")
+
+
+def test_a_silent_host_that_cannot_be_taken_away_is_told_of_once_and_taken_when_it_can_be() -> None:
+    """Its instance may be gone already: EC2 denies to end what has no tags any more, until one looks."""
+    world = World(silent_seconds=300, end_seconds=60)
+    world.submit(hosts=2, min_hosts=1)
+    world.until("running")
+    world.hosts.silence("task-1")
+    world.hosts.denied.add("task-1")
+    while world.job().hosts == 2:
+        world.step("dogs-1_1")
+    assert world.notices == [(Notice.STUCK, "dogs-1/1", 1)]
+    world.report(outcome="finished")
+    watched(world, 600)
+    # It trained to its end, and may not say so while a host of it lives.
+    assert (world.job().state, world.slots.read().free) == (State.RUNNING, 2)
+    assert world.notices == [(Notice.STUCK, "dogs-1/1", 1)]
+    world.hosts.denied.clear()
+    world.until("completed")
+    assert world.slots.read().free == 4
+    assert world.notices[1:] == [(Notice.EVICTED, "dogs-1/1", 1)]
 
 
 def test_a_sweep_takes_away_what_does_not_end_for_it() -> None:
@@ -171,6 +194,22 @@ def test_a_sweep_takes_away_what_does_not_end_for_it() -> None:
     assert world.sweep() == ["ended dogs-1/1"]
     assert (world.hosts.evicted, world.slots.read().held) == (["task-0"], {})
     assert world.job().state is State.BACKING_OFF
+
+
+def test_a_sweep_tells_of_what_it_cannot_take_away() -> None:
+    world = World(end_seconds=60)
+    world.submit(hosts=1)
+    world.until("running")
+    world.hosts.silence("task-0")
+    world.hosts.denied.add("task-0")
+    world.end_execution("dogs-1_1", "FAILED")
+    assert world.sweep() == ["stopped dogs-1/1"]
+    assert world.notices == []
+    world.now += 60
+    assert world.sweep() == ["stopped dogs-1/1"]
+    assert world.notices == [(Notice.STUCK, "dogs-1/1", 1)]
+    world.hosts.denied.clear()
+    assert world.sweep() == ["ended dogs-1/1"]
 
 
 def test_capacity_that_never_comes_is_told_of_and_ends_the_job() -> None:

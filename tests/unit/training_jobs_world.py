@@ -99,7 +99,8 @@ class Slots:
 class Fleet:
     """`ports.Hosts`: tasks come when told to, and end some time after they were stopped.
 
-    Those of `deaf` hosts do not obey, and end with these only; on Fargate nobody can take them away.
+    Those of `deaf` hosts do not obey, and end with these only; nobody can take away those that are `denied`,
+    nor any on Fargate.
     """
 
     tasks: dict[str, Task] = field(default_factory=dict)
@@ -114,6 +115,7 @@ class Fleet:
     deaf: set[str] = field(default_factory=set)
     evicted: list[str] = field(default_factory=list)
     fargate: bool = False
+    denied: set[str] = field(default_factory=set)
     alone: list[str] = field(default_factory=list)
 
     def run(
@@ -156,12 +158,13 @@ class Fleet:
     def evict(self, tasks: Iterable[str]) -> tuple[str, ...]:
         if self.fargate:
             return ()
-        for arn in tasks:
+        taken = tuple(arn for arn in tasks if arn not in self.denied)
+        for arn in taken:
             self.evicted.append(arn)
             self.deaf.discard(arn)
             if self.tasks[arn].phase is not Phase.ENDED:
                 self.end(arn, Cause.INTERRUPTED, "its host was taken away")
-        return tuple(tasks)
+        return taken
 
     def let_go(self, tasks: Iterable[str], reason: str) -> None:
         for arn in tasks:

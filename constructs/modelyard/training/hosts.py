@@ -11,6 +11,7 @@ from aws_cdk import aws_kms as kms
 from constructs import Construct
 
 from modelyard.arns import account_of, partition_of
+from modelyard.permissions import allow
 
 # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/retrieve-ecs-optimized_AMI.html
 _IMAGES = "/aws/service/ecs/optimized-ami/amazon-linux-2023/"
@@ -135,4 +136,14 @@ def host_template(
             ],
             **settings,
         ),
+    )
+
+
+def allow_look(grantee: iam.IGrantable) -> None:
+    """Allow seeing whether a host is there: one that has ended has no tag, and ending it again is denied."""
+    allow(
+        grantee,
+        actions=["ec2:DescribeInstances"],
+        resources=["*"],
+        reason="ec2:DescribeInstances takes no resource.",
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from typing import Any
 
 # An execution ends at 25,000 events, and a look takes sixteen.
@@ -13,15 +12,17 @@ _SEND_SECONDS, _SEND_MOST_SECONDS = 20, 900
 _DELIVERY_SECONDS = 900
 # A gap in the service's answers is no reason to leave a host running.
 _PATIENT = {"ErrorEquals": ["States.ALL"], "IntervalSeconds": 5, "MaxAttempts": 8, "BackoffRate": 2.0}
-_GIVE_UP = [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.error", "Next": "End"}]
+_GIVE_UP = {"ErrorEquals": ["States.ALL"], "ResultPath": "$.error", "Next": "End"}
+_UNKNOWN = ["Ssm.InvalidInstanceIdException", "Ssm.InvalidInstanceId"]
 _GOES_ON = ("Pending", "InProgress", "Delayed")
 # A line without anything, in base64: a parameter of the command is never empty.
 _NO_VARIABLES = "Cg=="
 # Of the command on a host that Spot takes back: as of a trainer that SIGTERM ended, with a checkpoint.
 INTERRUPTED = 143
 # Likewise, where the rendezvous is gone: the trainer's own code, which on the cluster counts as no failure of
-# the program either (`runtime.aws_hosts.NO_RENDEZVOUS`).
-_NO_RENDEZVOUS = os.EX_TEMPFAIL
+# the program either (`runtime.aws_hosts.NO_RENDEZVOUS`). Windows, where people synthesize too, has no
+# `os.EX_TEMPFAIL`.
+_NO_RENDEZVOUS = 75
 
 
 def definition(
@@ -107,13 +108,18 @@ def definition(
                 # Until SSM knows the host.
                 "Retry": [
                     {
-                        "ErrorEquals": ["Ssm.InvalidInstanceIdException", "Ssm.InvalidInstanceId"],
+                        "ErrorEquals": _UNKNOWN,
                         "IntervalSeconds": send,
                         "MaxAttempts": _SEND_MOST_SECONDS // send,
                         "BackoffRate": 1.0,
-                    }
+                    },
+                    # A gap, or for good, such as a right that is missing: the host is paid meanwhile.
+                    {**_PATIENT, "MaxAttempts": 3},
                 ],
-                "Catch": _GIVE_UP,
+                "Catch": [
+                    {**_GIVE_UP, "ErrorEquals": _UNKNOWN},
+                    {**_GIVE_UP, "ResultPath": "$.refusal"},
+                ],
                 "Next": "Pause",
             },
             "Pause": {"Type": "Wait", "Seconds": poll, "Next": "Look"},
@@ -124,7 +130,7 @@ def definition(
                 "ResultSelector": {"status.$": "$.Status", "code.$": "$.ResponseCode"},
                 "ResultPath": "$.look",
                 "Retry": [_PATIENT],
-                "Catch": _GIVE_UP,
+                "Catch": [_GIVE_UP],
                 "Next": "LookAtHost",
             },
             # An interrupted host says nothing to SSM any more: its command would be in progress for ever.
@@ -135,7 +141,7 @@ def definition(
                 "ResultSelector": {"state.$": "$.Reservations[0].Instances[0].State.Name"},
                 "ResultPath": "$.alive",
                 "Retry": [_PATIENT],
-                "Catch": _GIVE_UP,
+                "Catch": [_GIVE_UP],
                 "Next": "Count",
             },
             "Count": {
@@ -199,11 +205,16 @@ def definition(
                         ],
                         "Next": "Failed",
                     },
+                    {"Variable": "$.refusal", "IsPresent": True, "Next": "Refused"},
+                    {"Variable": "$.error", "IsPresent": True, "Next": "Unheard"},
                 ],
-                # Under way yet, never sent, not delivered, out of time, cancelled.
+                # Under way yet, not delivered, out of time, cancelled.
                 "Default": "Lost",
             },
             "Completed": {"Type": "Succeed"},
+            # The next host would fare no better: it counts as a failure of the program.
+            "Refused": _told("CommandRefused", "$.refusal"),
+            "Unheard": _told("HostEnded", "$.error"),
             "Lost": _fail(
                 "HostEnded",
                 "The host did not come or was interrupted, or its time was up; started again, the job goes "
@@ -216,6 +227,10 @@ def definition(
 
 def _pass(result: dict[str, Any], path: str, following: str) -> dict[str, Any]:
     return {"Type": "Pass", "Result": result, "ResultPath": path, "Next": following}
+
+
+def _told(error: str, path: str) -> dict[str, Any]:
+    return {"Type": "Fail", "Error": error, "CausePath": f"{path}.Cause"}
 
 
 def _fail(error: str, cause: str) -> dict[str, Any]:

@@ -83,7 +83,7 @@ class TrainingJobs(Construct):
         failed: Alarm on jobs that failed for good; the function's log says which, and why.
         unplaced: Alarm on a job that got no hosts of any pool.
         stalled: Alarm on attempts that were ended since they made no step.
-        evicted: Alarm on hosts that obeyed no more and were taken away.
+        evicted: Alarm on hosts that obeyed no more, and were taken away or could not be.
 
     Example:
         >>> jobs = TrainingJobs(stack, "Jobs", name="training", cluster=cluster, task=task, pool=pool)
@@ -225,7 +225,7 @@ class TrainingJobs(Construct):
         return self._metric(STALLED)
 
     def metric_evicted(self) -> cloudwatch.Metric:
-        """Hosts that obeyed no more and were taken away: sum of a minute."""
+        """Hosts that obeyed no more, and were taken away or could not be: sum of a minute."""
         return self._metric(EVICTED)
 
     def _metric(self, name: str, statistic: str = "Sum", period: int = 1) -> cloudwatch.Metric:
@@ -367,7 +367,7 @@ class TrainingJobs(Construct):
         self.evicted = self._alarm(
             "Evicted",
             self.metric_evicted(),
-            "Hosts of a training job obeyed no more and were taken away. More than now and then: see why.",
+            "Hosts obeyed no more and were taken away, or (see the log) could not be. Often: see why.",
         )
         if topic:
             from aws_cdk.aws_cloudwatch_actions import SnsAction

@@ -7,6 +7,7 @@ from constructs import Construct
 
 from modelyard.arns import arn_in_stack
 from modelyard.permissions import allow
+from modelyard.training.hosts import allow_look
 from modelyard.training.jobs_props import TrainerTask
 from modelyard.training.runtime.aws_names import HOST_TAG
 
@@ -54,7 +55,7 @@ def grant_attempts(
 
 
 def grant_eviction(scope: Construct, role: iam.Role, *, cluster_name: str, cluster_arn: str) -> None:
-    """Allow ending hosts of a cluster, by their tag, and having ECS forget them.
+    """Allow ending hosts of a cluster, by their tag, seeing which have ended, and having ECS forget them.
 
     See https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html
     """
@@ -72,3 +73,4 @@ def grant_eviction(scope: Construct, role: iam.Role, *, cluster_name: str, clust
         conditions={"StringEquals": {f"aws:ResourceTag/{HOST_TAG}": cluster_name}},
         reason="Instances are named when they start; the condition names the cluster's.",
     )
+    allow_look(role)

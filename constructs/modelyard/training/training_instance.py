@@ -15,7 +15,7 @@ from constructs import Construct
 from modelyard.arns import arn_in_stack, inherit_stack, region_of
 from modelyard.images import ContainerImage
 from modelyard.permissions import acknowledge, allow, in_one_policy, service_principal
-from modelyard.training.hosts import host_key, host_template
+from modelyard.training.hosts import allow_look, host_key, host_template
 from modelyard.training.instance_document import document, fixed_values, start_script
 from modelyard.training.instance_driver import definition
 from modelyard.training.instance_permissions import HostKind, allow_driver, allow_host
@@ -146,7 +146,8 @@ class TrainingInstance(Construct):
         )
 
     def grant_control(self, grantee: iam.IGrantable) -> None:
-        """Allow what `grant_start` does, and ending the hosts of jobs: whoever sees jobs through."""
+        """Allow what `grant_start` does, ending the hosts of jobs and seeing which have ended: whoever sees
+        jobs through."""
         self.grant_start(grantee)
         allow(
             grantee,
@@ -155,6 +156,7 @@ class TrainingInstance(Construct):
             conditions={"StringEquals": {f"aws:ResourceTag/{self._tag[0]}": self._tag[1]}},
             reason="A host is named when it starts; the grant ends at those with this tag.",
         )
+        allow_look(grantee)
 
     def grant_read_log(self, grantee: iam.IGrantable) -> None:
         """Allow reading the log of a job whose attempts are known: stream `trainer/JOB/ATTEMPT`."""

@@ -1,4 +1,4 @@
-"""A host whose agent ECS hears no more: its job goes on without it, and it is taken away, by its tag."""
+"""Hosts whose agent ECS hears no more: the job goes on without them; they are taken away, by their tag."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from tests.local.support import fault, until
+from tests.local.training.hosts import lose
 from tests.local.training.stage import Stage
 from tests.local.training.uploads import write_manifest
 
@@ -59,16 +60,24 @@ def test_a_job_goes_on_without_a_host_that_nobody_hears(stage: Stage) -> None:
     # Until the next step it may say so no more: the trainer on it is dead, and the other goes on.
     step = stage.job(JOB)["step"]
     until(lambda: stage.job(JOB)["step"] != step, lambda: stage.logs("ClusterTrainerLogs"))
+
+    # The other one's instance is taken from outside, and its tag with it, which gives the right to end it.
+    again = time.time()
+    with fault(stage.cloud, service="ecs-agent", path=instances(stage, kept)["ACTIVE"]):
+        lose(stage, kept)
+        until(lambda: "ACTIVE" not in instances(stage, kept), lambda: stage.logs("JobsAttemptsLogs"))
     send(stage, cancel=JOB)
-    stage.reached(JOB, "cancelled")
+    stage.reached(JOB, "cancelled", through=("backing-off",))
     until(lambda: stage.tasks(startedBy=f"{JOB}/1") == [])
 
     decisions = [one for one in stage.decisions(since) if one.role == stage.role(DUTY)]
-    assert [one for one in decisions if not one.allowed] == []
-    used = {one.action for one in decisions}
-    assert used >= {
+    refused = [one for one in decisions if not one.allowed]
+    assert {one.action for one in refused} == {"ec2:TerminateInstances"}
+    assert min(one.time for one in refused) >= again
+    assert {one.action for one in decisions} >= {
         "ecs:DescribeContainerInstances",
         "ecs:DeregisterContainerInstance",
+        "ec2:DescribeInstances",
         "ec2:TerminateInstances",
     }
 

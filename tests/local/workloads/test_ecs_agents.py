@@ -137,6 +137,27 @@ def test_a_task_that_starts_while_its_host_is_deregistered_has_ended(
         assert found["status"] == "INACTIVE"
 
 
+def test_instances_of_groups_are_described_until_they_are_gone(yard: Yard, actor: Any) -> None:
+    statement = {"Effect": "Allow", "Action": "ec2:DescribeInstances", "Resource": "*"}
+    ec2, everyone = yard.cloud.client("ec2", actor([statement])), yard.cloud.client("ec2", yard.admin)
+    nobody = yard.cloud.client("ec2", actor([]))
+    pool = Pool(yard, scaled=False, smallest=1, tags={"fleet": "mine"})
+    try:
+        (one,) = wait_for(pool.instances, "an instance")
+        asked = {"InstanceIds": [one["ec2InstanceId"]]}
+        (reservation,) = ec2.describe_instances(**asked)["Reservations"]
+        (found,) = reservation["Instances"]
+        assert (found["InstanceId"], found["State"]["Name"]) == (one["ec2InstanceId"], "running")
+        assert {"Key": "fleet", "Value": "mine"} in found["Tags"]
+        filters = [{"Name": "instance-state-name", "Values": ["terminated"]}]
+        assert "filters" in code_of(ec2.describe_instances, **asked, Filters=filters)[1]
+        assert code_of(nobody.describe_instances, **asked)[0] == "UnauthorizedOperation"
+        everyone.terminate_instances(**asked)
+        assert code_of(ec2.describe_instances, **asked)[0] == "InvalidInstanceID.NotFound"
+    finally:
+        pool.close()
+
+
 def test_who_may_end_instances_of_one_tag_ends_no_others(yard: Yard, actor: Any) -> None:
     tags = {"fleet": "mine"}
     statement = {

@@ -48,6 +48,7 @@ class Attempt:
         silent: ARNs of tasks whose host ECS does not hear, and since when.
         stopping: When its hosts were first told to end; 0 before that.
         evicted: ARNs of tasks whose hosts were taken away, so that nobody waits for them.
+        stuck: ARNs of tasks whose hosts could not be, which was told.
         cause: Why it ends; empty while it goes on.
         reason: Likewise, in words.
     """
@@ -70,6 +71,7 @@ class Attempt:
     silent: Mapping[str, float] = field(default_factory=dict)
     stopping: float = 0.0
     evicted: tuple[str, ...] = ()
+    stuck: tuple[str, ...] = ()
     cause: str = ""
     reason: str = ""
 
@@ -110,7 +112,7 @@ def from_document(document: Mapping[str, Any]) -> Attempt:
         'dogs-1_2'
     """
     members = {name: document[name] for name in Attempt.__dataclass_fields__ if name in document}
-    for name in ("tasks", "training", "evicted"):
+    for name in ("tasks", "training", "evicted", "stuck"):
         members[name] = tuple(members.get(name, ()))
     attempt = Attempt(**{**members, "next": Step(members.get("next", Step.ADMIT))})
     error = document.get("error")

@@ -8,9 +8,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from modelyard.runtime.log import log
-
 from .attempts import Cause
+from .aws_ec2 import Fate, terminate
 from .aws_errors import code, reason
 from .errors import RefusedError
 from .ports import Phase, Started, Task
@@ -28,8 +27,6 @@ _REFUSALS = frozenset(
         "UnsupportedFeatureException",
     }
 )  # fmt: skip
-# https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html
-_GONE, _FORBIDDEN = "InvalidInstanceID.NotFound", "UnauthorizedOperation"
 # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/stopped-task-error-codes.html
 _BY_ITSELF = frozenset({"EssentialContainerExited", "TaskFailedToStart"})
 # EX_TEMPFAIL of sysexits.h: by which the trainer says that the rendezvous is gone. That is no fault of the
@@ -107,23 +104,12 @@ class EcsHosts:
             some = places[start : start + _DESCRIBED]
             found = self._client.describe_container_instances(cluster=cluster, containerInstances=some)
             for one in found["containerInstances"]:
-                if self._terminate(one["ec2InstanceId"]):
-                    self._deregister(one["containerInstanceArn"])
-                else:
+                # One that lives trains on: deregistered, nobody would find it.
+                if terminate(self._ec2(), one["ec2InstanceId"]) is Fate.LIVES:
                     del on[one["containerInstanceArn"]]
+                else:
+                    self._deregister(one["containerInstanceArn"])
         return tuple(arn for arns in on.values() for arn in arns)
-
-    def _terminate(self, instance: str) -> bool:
-        """Whether it ends, or is gone."""
-        try:
-            self._ec2().terminate_instances(InstanceIds=[instance])
-        except ClientError as error:
-            if code(error) not in (_GONE, _FORBIDDEN):
-                raise
-            log("instance not terminated", instance=instance, error=reason(error))
-            # Without its tag, by which the right is given, it trains on, and is still to be found.
-            return code(error) == _GONE
-        return True
 
     def _deregister(self, place: str) -> None:
         try:

@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from .attempts import Cause
+from .aws_ec2 import Fate, terminate
 from .aws_errors import code
 from .ports import Hosts, Outcome, Phase, Started, Task
 
 # The host is started, and mostly told what to do, by the first of them, however often that was tried.
 _EVENTS = 200
 # Of the driver's own ends.
-_INTERRUPTED = "HostEnded"
+_INTERRUPTED, _FAILURES = "HostEnded", ("JobFailed", "CommandRefused")
+# Until EC2 knows everywhere of a host that it has started.
+# https://docs.aws.amazon.com/ec2/latest/devguide/eventual-consistency.html
+_KNOWN_AFTER = timedelta(minutes=5)
 # What the driver's input has no member for.
 _VARIABLES = (
     "JOB_TABLE", "PAID_NODE_SECONDS", "PRICE_PER_HOST_HOUR", "TRAINING_CLUSTER", "WANDB_PROJECT",
@@ -33,11 +38,11 @@ class DriverHosts:
 
     Args:
         steps: A `stepfunctions` client.
-        ec2: An `ec2` client.
+        ec2: Makes an `ec2` client; it takes long, and hosts are seldom ended from here.
         driver: ARN of the state machine.
     """
 
-    def __init__(self, steps: Any, ec2: Any, driver: str) -> None:
+    def __init__(self, steps: Any, ec2: Callable[[], Any], driver: str) -> None:
         self._steps, self._ec2, self._driver = steps, ec2, driver
 
     def run(
@@ -77,14 +82,7 @@ class DriverHosts:
         return tuple(arn for arn in wanted if self._end(arn, reason))
 
     def evict(self, tasks: Iterable[str]) -> tuple[str, ...]:
-        gone = []
-        for arn in tasks:
-            found = self._described(arn)
-            if found is None or found["status"] != "RUNNING":
-                continue
-            self._take(arn, _instance(self._done(arn)), "taken away")
-            gone.append(arn)
-        return tuple(gone)
+        return tuple(arn for arn in tasks if self._evicted(arn))
 
     def let_go(self, tasks: Iterable[str], reason: str) -> None:
         for arn in tasks:
@@ -125,7 +123,7 @@ class DriverHosts:
         return Task(
             arn=arn,
             phase=Phase.ENDED,
-            cause=Cause.FAILED if error == "JobFailed" else Cause.INTERRUPTED,
+            cause=Cause.FAILED if error in _FAILURES else Cause.INTERRUPTED,
             done=found["status"] == "SUCCEEDED",
             reason=words[:500],
         )
@@ -134,27 +132,44 @@ class DriverHosts:
         """Whether the host may still run. Once it is gone the driver sees that, and ends."""
         found = self._described(arn)
         if found is None or found["status"] != "RUNNING":
-            return False
+            return not self._over(arn, found)
         if reason == Outcome.FINISHED.value:
             # The trainer said so first: its command ends now, and the driver then ends the host.
             return True
         done = self._done(arn)
-        instance = _instance(done)
         if "sendCommand" in done:
-            self._ec2.terminate_instances(InstanceIds=[instance])
+            self._ends(_instance(done))
         else:
             # It waits for a host, or for SSM to hear of one, which it never does now.
-            self._take(arn, instance, reason)
+            self._take(arn, reason)
         return True
 
-    def _take(self, arn: str, instance: str, reason: str) -> None:
-        """End the host, if there is one, and the execution."""
-        if instance:
-            self._ec2.terminate_instances(InstanceIds=[instance])
+    def _evicted(self, arn: str) -> bool:
+        found = self._described(arn)
+        if found is None or found["status"] != "RUNNING":
+            return self._over(arn, found)
+        return self._take(arn, "taken away")
+
+    def _take(self, arn: str, reason: str) -> bool:
+        """End the host, if there is one, and the execution; whether both end."""
+        instance = _instance(self._done(arn))
+        ends = self._ends(instance)
         self._steps.stop_execution(executionArn=arn, error=_INTERRUPTED, cause=reason[:500])
         # One may have come since it was looked for. What EC2 has not answered by now ends by its own clock.
-        if not instance and (late := _instance(self._done(arn))):
-            self._ec2.terminate_instances(InstanceIds=[late])
+        return ends if instance else self._ends(_instance(self._done(arn)))
+
+    def _over(self, arn: str, found: Mapping[str, Any] | None) -> bool:
+        """Whether the host of an execution that has ended does so too."""
+        if found is None or found["status"] != "ABORTED":
+            return True
+        # The driver ends it no more, and whoever stopped it may have been stopped there.
+        since = datetime.now(UTC) - found["stopDate"]
+        return self._ends(_instance(self._done(arn)), known=since > _KNOWN_AFTER)
+
+    def _ends(self, instance: str, *, known: bool = False) -> bool:
+        """Whether it ends now, or has, or there is none; `known` if EC2 would know it."""
+        fate = terminate(self._ec2(), instance) if instance else Fate.ENDS
+        return fate is Fate.ENDS or (known and fate is Fate.UNKNOWN)
 
     def _done(self, arn: str) -> Mapping[str, str]:
         """What AWS answered to the driver, by the name of the action."""

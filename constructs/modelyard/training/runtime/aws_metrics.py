@@ -19,7 +19,13 @@ from .ports import Notice
 from .settings import Settings
 
 _NAMES = {State.COMPLETED: JOBS_COMPLETED, State.FAILED: JOBS_FAILED, State.CANCELLED: JOBS_CANCELLED}
-_NOTICES = {Notice.UNPLACED: UNPLACED, Notice.STALLED: STALLED, Notice.EVICTED: EVICTED}
+_NOTICES = {
+    Notice.UNPLACED: UNPLACED,
+    Notice.STALLED: STALLED,
+    Notice.EVICTED: EVICTED,
+    # By the same alarm: hosts obey no more, and the log says which of the two.
+    Notice.STUCK: EVICTED,
+}
 
 
 class Log:

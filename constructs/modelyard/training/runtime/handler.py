@@ -32,7 +32,7 @@ _STEPS = boto3.client("stepfunctions")
 
 @cache
 def _ec2() -> Any:
-    """It takes long to make, and only what has hosts to end asks for it."""
+    """It takes long to make, and is asked for only when there are hosts to end."""
     return boto3.client("ec2")
 
 
@@ -40,7 +40,7 @@ def _hosts() -> Hosts:
     cluster = EcsHosts(boto3.client("ecs"), SETTINGS, _ec2)
     if not SETTINGS.driver_arn:
         return cluster
-    return EitherHosts(cluster, DriverHosts(_STEPS, _ec2(), SETTINGS.driver_arn))
+    return EitherHosts(cluster, DriverHosts(_STEPS, _ec2, SETTINGS.driver_arn))
 
 
 PORTS = Ports(

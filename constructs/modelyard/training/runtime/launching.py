@@ -50,9 +50,9 @@ def environment(
         "CHECKPOINT_URI": f"{place}checkpoints/",
         "OUTPUT_URI": f"{place}output/",
         "HYPERPARAMETERS": json.dumps(dict(request.settings), sort_keys=True, separators=(",", ":")),
-        # Offline: hosts have no way to its servers, and no key.
         # The cluster's task definition says so itself: without it there is no telemetry, and no alarm rings.
         **({"TRAINING_CLUSTER": settings.cluster.rpartition("/")[2]} if request.instance else {}),
+        # Offline: hosts have no way to its servers, and no key.
         **({"WANDB_PROJECT": request.wandb, "WANDB_MODE": "offline"} if request.wandb else {}),
     }
 

@@ -180,6 +180,7 @@ class Notice(StrEnum):
     UNPLACED = "attempt got no hosts"  # its value: how many in a row
     STALLED = "attempt stalled"
     EVICTED = "hosts taken away"  # its value: how many
+    STUCK = "hosts not taken away"  # likewise; they block their job, and its slots
 
 
 class Listener(Protocol):

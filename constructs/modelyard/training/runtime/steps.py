@@ -120,7 +120,8 @@ def watch(at: Attempt, ports: Ports, settings: Settings) -> Attempt:
 def stop(at: Attempt, ports: Ports, settings: Settings) -> Attempt:
     """End the hosts. Their slots are given back only when all have ended: until then they train.
 
-    Those that do not end are taken away, so that no other job waits for them for ever.
+    Those that do not end are taken away, so that no other job waits for them for ever; what cannot be is
+    tried again, and told of once.
     """
     now = ports.clock()
     at = replace(at, stopping=at.stopping or now)
@@ -232,7 +233,10 @@ def _without(at: Attempt, tasks: Sequence[str], reason: str, ports: Ports) -> At
     evicted = ports.hosts.evict(tasks)
     if evicted:
         ports.listener.noticed(Notice.EVICTED, at.id, len(evicted), reason)
-    return replace(at, evicted=(*at.evicted, *evicted))
+    stuck = [arn for arn in tasks if arn not in (*evicted, *at.stuck)]
+    if stuck:
+        ports.listener.noticed(Notice.STUCK, at.id, len(stuck), reason)
+    return replace(at, evicted=(*at.evicted, *evicted), stuck=(*at.stuck, *stuck))
 
 
 def _moved(at: Attempt, ports: Ports, to: State, words: str, *, when: Callable[[Job], bool]) -> Job:

@@ -78,7 +78,10 @@ def _have_ended(at: Attempt, ports: Ports, settings: Settings) -> bool:
     evicted = ports.hosts.evict(left)
     if evicted:
         ports.listener.noticed(Notice.EVICTED, at.id, len(evicted), at.reason)
-    return not set(left) - set(evicted)
+    if stuck := set(left) - set(evicted):
+        # By each sweep, which remembers nothing of the one before.
+        ports.listener.noticed(Notice.STUCK, at.id, len(stuck), at.reason)
+    return not stuck
 
 
 def _ending(job: Job, reason: str, now: float) -> Job:
