@@ -114,8 +114,9 @@ def _predictions(prediction: dict[str, Any]) -> Table:
 def _next_steps(result: dict[str, Any], kept: Path | None) -> list[tuple[str, str]]:
     """Commands, each with a note or an empty text."""
     if kept is None:
+        kind = "TRAIN=1 " if "job" in result else "ALL=1 " if len(result["models"]) > 1 else ""
         return [
-            ("KEEP=1 make demo", "the same, and the cloud stays up to try commands on"),
+            (f"KEEP=1 {kind}make demo", "the same, and the cloud stays up to try commands on"),
             ("make help", ""),
         ]
     group, bin_, state = result["approval"]["group"], ".venv/bin", kept.relative_to(ROOT)

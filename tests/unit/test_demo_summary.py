@@ -86,6 +86,16 @@ def test_without_a_cloud_the_next_step_is_to_keep_one(monkeypatch: pytest.Monkey
     ]
 
 
+def test_the_demo_that_is_kept_is_the_one_that_ran(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(summary, "_job", lambda _: "the job")
+    monkeypatch.setattr(summary, "_models", lambda _: "the models")
+    hosts = {name: value for name, value in RESULT.items() if name != "models"} | {"job": {}}
+    every = RESULT | {"models": {"one": MODEL, "other": MODEL}}
+
+    assert commands(shown(monkeypatch, hosts, None))[0] == ["KEEP=1", "TRAIN=1", "make", "demo"]
+    assert commands(shown(monkeypatch, every, None))[0] == ["KEEP=1", "ALL=1", "make", "demo"]
+
+
 @pytest.mark.parametrize("width", [40, 80, 250])
 def test_each_command_is_one_whole_line(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
     group = "refinance-interest-rate"
