@@ -19,6 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import boto3
+
 from benchmarks.catalogue import fresh_cloud
 from benchmarks.decode import photographs
 from benchmarks.harness import interleave, ratio
@@ -100,9 +102,11 @@ def as_client(cloud: Cloud, administrator: Credentials) -> Iterator[None]:
     """This process as a client of the cloud."""
     before = dict(os.environ)
     os.environ |= cloud.environment(administrator)
+    boto3.DEFAULT_SESSION = None  # it keeps the keys of an earlier cloud
     try:
         yield
     finally:
+        boto3.DEFAULT_SESSION = None
         os.environ.clear()
         os.environ |= before
 

@@ -18,7 +18,7 @@ rate of 0.003, the packaged ones at 0.0004: tried beforehand with one seed, they
 `two_hosts` says what another host adds: images a second of two processes that train one model over those of
 two jobs of half the batch, hence the time on two hosts over that on one, which is computed, not trained.
 
-The claim is -70 %: `after` over `before` at most 0.3.
+The claim is -70 %: `after` over `before` at most 0.3, on one host. `with_both_computed` is that, on two.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ from training.vision.train import fit
 from training.vision.watch import Watch
 from training.vision.weights import start
 
-BOUND, ROUNDS, HOST_ROUNDS = 0.3, 3, 5
+BOUND, ROUNDS, HOST_ROUNDS = 0.3, 9, 5
 TARGET, TARGETS = 0.95, (0.8, 0.9, 0.95)
 SIZE, BATCH, EPOCHS = 64, 32, 12
 SHARES = {"validation": 0.3, "test": 0.1}
@@ -126,7 +126,9 @@ def measure(
     with tempfile.TemporaryDirectory() as scratch:
         together_over_apart = two_hosts(hosts, Path(scratch))
     images = {name: len(entries) for name, entries in splits["shards"].items()}
-    return {"images": images, **summary(runs, target), "two_hosts": scaled(together_over_apart)}
+    figures, more = summary(runs, target), scaled(together_over_apart)
+    time = more["time_over_one_host_computed"]
+    return {"images": images, **figures, "two_hosts": more | on_top(figures["time_over"]["both"], time)}
 
 
 def summary(runs: Mapping[str, Sequence[Run]], target: float) -> dict[str, Any]:
@@ -182,6 +184,15 @@ def scaled(figures: Mapping[str, Any]) -> dict[str, Any]:
         "min": figures["min"],
         "max": figures["max"],
         "time_over_one_host_computed": round(1 / (2 * figures["median"]), 3),
+    }
+
+
+def on_top(both: Mapping[str, float | None], hosts: float) -> dict[str, Any]:
+    """With weights, shards and two hosts: the time over that without any of them."""
+    return {
+        "with_both_computed": {
+            name: None if value is None else round(value * hosts, 3) for name, value in both.items()
+        }
     }
 
 

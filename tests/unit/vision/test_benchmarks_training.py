@@ -12,6 +12,7 @@ from benchmarks import __main__ as command
 from benchmarks import gpu_step, time_to_accuracy
 from benchmarks.gpu_step import TINY, Looks, Size, turns
 from benchmarks.harness import Sample
+from benchmarks.input_path import as_client
 from benchmarks.time_to_accuracy import Run
 from training.vision.sources import read_source
 
@@ -45,6 +46,22 @@ def test_what_was_not_reached_is_no_figure() -> None:
 def test_two_hosts_take_half_the_time_and_what_they_lose() -> None:
     found = time_to_accuracy.scaled({"median": 0.95, "min": 0.9, "max": 1.0})
     assert found["time_over_one_host_computed"] == 0.526
+    both = {"median": 0.4, "min": 0.3, "max": None}
+    on_two = time_to_accuracy.on_top(both, 0.526)["with_both_computed"]
+    assert on_two == {"median": 0.21, "min": 0.158, "max": None}
+
+
+def test_a_process_that_measures_in_two_clouds_has_the_keys_of_each() -> None:
+    """All benchmarks run in one, and boto3 keeps the first keys that it has found."""
+
+    class Cloud:
+        def environment(self, key: str) -> dict[str, str]:
+            region = {"AWS_DEFAULT_REGION": "eu-central-1", "AWS_ENDPOINT_URL": "https://localhost:1"}
+            return {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": key, **region}
+
+    for key in ("first", "second"):
+        with as_client(Cloud(), key):
+            assert time_to_accuracy.make_client()._request_signer._credentials.access_key == key
 
 
 def test_the_race_ends_with_the_accuracy_and_objects_are_the_same_images(tmp_path, monkeypatch) -> None:
