@@ -180,7 +180,8 @@ def measure(rounds: int = ROUNDS) -> dict[str, Any]:
         if refused or not parts:
             return found | {"not_measured": refused or "there is one processor"}
         for thread in psutil.Process(pid).threads():
-            os.sched_setaffinity(thread.id, {cpus[-1]})  # those that it starts have it from them
+            with contextlib.suppress(ProcessLookupError):  # it may have ended
+                os.sched_setaffinity(thread.id, {cpus[-1]})  # those that it starts have it from them
         told = _compare(queue, pid, parts, [2**power for power in range(len(parts).bit_length())], rounds)
     holds = all(each["throughput_over_k_times_one"] >= BOUND for each in told.values())
     return found | {"beside_the_cloud": told, "bound": BOUND, "holds": holds}

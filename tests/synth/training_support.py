@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from aws_cdk import aws_ecs as ecs
 from aws_cdk.assertions import Template
 
+from modelyard.training import ImageFolder, PreprocessingQueue, TrainingNetwork
+
+UPLOADS, OUTPUT = "uploads/dogs/", "datasets/dogs/"
 Statement = dict[str, Any]
 
 
@@ -62,3 +66,17 @@ def flat(value: Any) -> str:
         case {"Fn::Base64": inner}:
             return flat(inner)
     return str(value)
+
+
+def preprocessing(stack: Any, image: Any, bucket: Any) -> Callable[..., PreprocessingQueue]:
+    """Makes queues in a network and a cluster; of the dogs of a bucket, unless told otherwise."""
+    network = TrainingNetwork(stack, "Network")
+    cluster = ecs.Cluster.from_cluster_attributes(stack, "Cluster", cluster_name="shared", vpc=network.vpc)
+
+    def make(name: str = "Dogs", *, folder: ImageFolder | None = None, **settings: Any) -> PreprocessingQueue:
+        dogs = ImageFolder(dataset="dogs", bucket=bucket, uploads=UPLOADS, output=OUTPUT)
+        return PreprocessingQueue(
+            stack, name, folder=folder or dogs, cluster=cluster, network=network, image=image, **settings
+        )
+
+    return make

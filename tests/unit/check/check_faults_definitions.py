@@ -1,4 +1,7 @@
-"""Faults planted in the clean definitions: base, rule that must catch it, the mutation."""
+"""Faults planted in the clean definitions: base, rule that must catch it, the mutation.
+
+One list, and longer than other files: whoever adds a rule sees what its neighbours catch.
+"""
 
 from __future__ import annotations
 
